@@ -1,0 +1,1 @@
+"""Promptmill: the batch service for Ollama (see ARCHITECTURE.md for the layers)."""

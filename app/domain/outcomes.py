@@ -1,0 +1,94 @@
+"""How one call to Ollama ended: a closed set of error codes, and what each means for the prompt.
+
+The one rule to know: an outcome is a value, never an exception. `app.ollama.errors` turns every
+failure of the wire into one of these; `app.domain.retry` decides what follows from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Why a prompt has no usable answer. Part of the HTTP contract: never rename a member."""
+
+    MODEL_NOT_FOUND = "model_not_found"
+    """The host has no model of that name; pull it first."""
+    INVALID_REQUEST = "invalid_request"
+    """Ollama refused the request itself (an option, an image, a capability); the same again fails."""
+    HOST_REFUSED = "host_refused"
+    """The host or a proxy before it denies access (401, 403)."""
+    HOST_UNREACHABLE = "host_unreachable"
+    """No connection could be made, or it broke before any answer."""
+    TIMEOUT = "timeout"
+    """One of the four timeouts passed: connect, first byte, between chunks, or the whole call."""
+    SERVER_BUSY = "server_busy"
+    """The host's load queue is full, or a proxy limits the rate (503, 429)."""
+    SERVER_ERROR = "server_error"
+    """The host or the model's process failed while it worked on the prompt."""
+    INCOMPLETE = "incomplete"
+    """The stream ended without `done: true`: the answer is cut and cannot be trusted."""
+    CANCELLED = "cancelled"
+    """The batch was cancelled before this prompt had an answer."""
+    EXPIRED = "expired"
+    """The batch's time ran out before this prompt started."""
+    LEASE_LOST = "lease_lost"
+    """Every attempt ended with its worker gone (killed or cut off) and attempts ran out."""
+
+
+class Blame(Enum):
+    """Whom a failure speaks about, which decides whether and how the prompt is tried again."""
+
+    PROMPT = "prompt"
+    """The request itself is at fault: the same again would fail again."""
+    ATTEMPT = "attempt"
+    """Bad luck of this try: another may succeed, and it counts as an attempt."""
+    HOST = "host"
+    """The host is not there or takes nothing: the prompt goes back uncharged, the host rests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallMetrics:
+    """Counters of one call: Ollama's own, raw in nanoseconds, and the client's clock in seconds.
+
+    None means that the server did not say (Ollama leaves zero values out) or it did not come to it.
+    """
+
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_count: int | None = None
+    eval_duration: int | None = None
+    latency_s: float | None = None
+    """From sending the request to the end of the answer."""
+    ttft_s: float | None = None
+    """From sending the request to the first non-empty text, thinking included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """The call ended with `done: true`."""
+
+    response: str
+    thinking: str | None = None
+    done_reason: str | None = None
+    metrics: CallMetrics = field(default_factory=CallMetrics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The call gave no usable answer."""
+
+    code: ErrorCode
+    message: str
+    """One sentence for the user: what happened, with the server's own words where it spoke."""
+    blame: Blame
+    response: str | None = None
+    """What had arrived before the failure; never to be taken for an answer."""
+    done_reason: str | None = None
+    metrics: CallMetrics = field(default_factory=CallMetrics)
+
+
+Outcome = Succeeded | Failed
