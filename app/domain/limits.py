@@ -24,7 +24,12 @@ class Limits:
 
 
 def startable(
-    *, wanted: int, running: int, limits: Limits, host_running: int = 0, host_slots: int | None = None
+    *,
+    wanted: int,
+    running: int,
+    limits: Limits,
+    host_running: int = 0,
+    host_slots: int | None = None,
 ) -> int:
     """How many calls of a job may start at this moment.
 
@@ -73,7 +78,7 @@ _SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
 def parse_parameter_size(text: str | None) -> float | None:
-    """Ollama's `parameter_size` ("8.2B", "97.24M") as a number of parameters; None if it is no size."""
+    """Ollama's `parameter_size` ("8.2B", "97.24M") as a number; None if it is no size."""
     if not text:
         return None
     number, factor = text.strip(), 1.0

@@ -16,7 +16,7 @@ class ErrorCode(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     """The host has no model of that name; pull it first."""
     INVALID_REQUEST = "invalid_request"
-    """Ollama refused the request itself (an option, an image, a capability); the same again fails."""
+    """Ollama refused the request itself (an option, a capability); the same again fails."""
     HOST_REFUSED = "host_refused"
     """The host or a proxy before it denies access (401, 403)."""
     HOST_UNREACHABLE = "host_unreachable"

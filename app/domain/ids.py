@@ -1,0 +1,17 @@
+"""Public ids: a prefix and 26 characters that sort by the time they were made.
+
+The form is that of ULID (48 bits of milliseconds, 80 of randomness, Crockford's base 32), in lower
+case so that an id survives systems that fold it.
+"""
+
+from __future__ import annotations
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+RANDOM_BITS = 80
+
+
+def sortable_id(prefix: str, *, now_ms: int, random: int) -> str:
+    """`prefix_` and a sortable id; `random` brings `RANDOM_BITS` bits of randomness."""
+    value = (now_ms << RANDOM_BITS) | random
+    characters = [_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5)]
+    return f"{prefix}_{''.join(characters)}"

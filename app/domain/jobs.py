@@ -1,0 +1,146 @@
+"""What a batch is: as it was asked for, as it stands, and the results of its prompts.
+
+Plain immutable records; they cross every border inside the house. Times are integer milliseconds
+since 1970 UTC and end in `_ms`; what has not happened is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from app.domain.lifecycle import JobState, TaskState
+from app.domain.limits import Limits
+from app.domain.outcomes import CallMetrics, ErrorCode
+
+
+class PromptDraft(NamedTuple):
+    """One prompt of a batch as it was sent. A tuple, because there may be a million of them."""
+
+    text: str
+    """The prompt; of a chat, the content of its last user message."""
+    custom_id: str | None = None
+    """The caller's own id, unique in the batch."""
+    overrides: Mapping[str, Any] | None = None
+    """What this prompt has otherwise than the batch: `model`, `messages`, `options`, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchDraft:
+    """A valid request for a batch, not stored yet."""
+
+    prompts: Sequence[PromptDraft]
+    model: str
+    limits: Limits = field(default_factory=Limits)
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Fields of Ollama's request that hold for every prompt (`options`, `system`, ...)."""
+    timeout_s: float = 300.0
+    max_attempts: int = 3
+    priority: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """A client's promise that a repeated request means the same resource."""
+
+    key: str
+    body_hash: str
+    """SHA-256 of the request's body, hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many prompts of a batch are in each state; they add up to `total` at every moment."""
+
+    total: int
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Prompts that have an outcome."""
+        return self.succeeded + self.failed + self.cancelled + self.expired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens read and written for a batch, as Ollama counted them in finished prompts."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A stored batch as it stands at one moment."""
+
+    key: int
+    """The store's own number; later batches have higher ones. Never shown to a client."""
+    id: str
+    state: JobState
+    model: str
+    limits: Limits
+    parameters: Mapping[str, Any]
+    timeout_s: float
+    max_attempts: int
+    priority: int
+    metadata: Mapping[str, str]
+    counts: Counts
+    usage: Usage
+    created_at_ms: int
+    started_at_ms: int | None
+    finished_at_ms: int | None
+    error: str | None
+    read_at_ms: int
+    """The database's clock when this was read."""
+    queue_position: int | None = None
+    """Batches that go before this one while it is queued, counted from 1; else None."""
+
+    @property
+    def progress(self) -> float:
+        """The share of prompts that have an outcome, 0 to 1."""
+        return self.counts.finished / self.counts.total if self.counts.total else 1.0
+
+    @property
+    def prompts_per_s(self) -> float | None:
+        """Outcomes per second since the first start; None before there is one."""
+        if self.started_at_ms is None:
+            return None
+        elapsed_ms = (self.finished_at_ms or self.read_at_ms) - self.started_at_ms
+        answered = self.counts.succeeded + self.counts.failed
+        return answered * 1000 / elapsed_ms if answered and elapsed_ms > 0 else None
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the last outcome at the rate so far; None when unknown or at the end."""
+        rate = self.prompts_per_s
+        if self.finished_at_ms is not None or not rate:
+            return None
+        return (self.counts.total - self.counts.finished) / rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult:
+    """The outcome of one prompt, as it is stored and never changed."""
+
+    index: int
+    custom_id: str | None
+    prompt: str
+    model: str
+    status: TaskState
+    response: str | None
+    error: str | None
+    error_code: ErrorCode | None
+    attempts: int
+    done_reason: str | None
+    thinking: str | None
+    host: str | None
+    metrics: CallMetrics
+    started_at_ms: int | None
+    finished_at_ms: int

@@ -1,0 +1,51 @@
+"""What follows from an outcome: the prompt is finished, or it is tried again and when.
+
+A pure decision; nobody sleeps here. The length of the wait comes in as an argument, because the
+schedule (exponential, full jitter) is drawn at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.domain.outcomes import Blame, Failed, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The outcome stands: record it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """The prompt goes back to the queue."""
+
+    wait_s: float
+    """Seconds until it may be claimed again."""
+    charged: bool
+    """Whether the attempt counts against `max_attempts`."""
+
+
+Decision = Finish | TryAgain
+
+
+def decide(
+    outcome: Outcome, *, attempt: int, max_attempts: int, backoff_s: Callable[[int], float]
+) -> Decision:
+    """Whether the prompt is finished after its `attempt`-th try (the first is 1).
+
+    `backoff_s(attempt)` draws the seconds to wait after that try.
+    """
+    if not isinstance(outcome, Failed):
+        return Finish()
+    match outcome.blame:
+        case Blame.PROMPT:
+            return Finish()
+        case Blame.HOST:
+            # The host rests as a whole, so the prompt itself need not wait.
+            return TryAgain(wait_s=0.0, charged=False)
+        case Blame.ATTEMPT:
+            if attempt >= max_attempts:
+                return Finish()
+            return TryAgain(wait_s=backoff_s(attempt), charged=True)

@@ -1,0 +1,199 @@
+"""What a caller can do with batches; one function each, one transaction each."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.domain.errors import Invalid
+from app.domain.ids import RANDOM_BITS, sortable_id
+from app.domain.jobs import Batch, BatchDraft, IdempotencyKey, TaskResult
+from app.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
+from app.services.resources import Resources
+from app.store import jobs, results
+from app.store.database import Transaction
+
+_RESULTS_PER_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """An accepted batch."""
+
+    batch: Batch
+    created: bool
+    """False when the idempotency key had been used with the same body: this is that batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPage:
+    """Some batches, newest first."""
+
+    batches: Sequence[Batch]
+    next_cursor: str | None
+    """Where the next page begins; None at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultPage:
+    """Some results, in prompt order."""
+
+    results: Sequence[TaskResult]
+    next_after: int | None
+    """The index after which the next page begins; None when there are no more results now."""
+
+
+async def submit(
+    resources: Resources, draft: BatchDraft, *, idempotency: IdempotencyKey | None = None
+) -> Submission:
+    """Store a batch; when this returns it is on disk and will be worked off.
+
+    Raises:
+        Invalid: The idempotency key was used with another body.
+        Unavailable: The database cannot take it; nothing was stored.
+    """
+    submission = await resources.database.write(_submit, draft, idempotency)
+    if submission.created:
+        resources.signals.work_available.set()
+    return submission
+
+
+def _submit(tx: Transaction, draft: BatchDraft, idempotency: IdempotencyKey | None) -> Submission:
+    if idempotency is not None:
+        known = jobs.find_by_idempotency_key(tx, idempotency.key)
+        if known is not None:
+            batch_id, body_hash = known
+            if body_hash != idempotency.body_hash:
+                raise Invalid(
+                    "This Idempotency-Key was used with another body; take a new key for a new"
+                    " request."
+                )
+            return Submission(batch=jobs.get(tx, batch_id), created=False)
+    # The id's time only makes ids sort; no decision is taken by it.
+    batch_id = sortable_id(
+        "batch", now_ms=time.time_ns() // 1_000_000, random=secrets.randbits(RANDOM_BITS)
+    )
+    jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency)
+    return Submission(batch=jobs.get(tx, batch_id), created=True)
+
+
+async def get(resources: Resources, batch_id: str) -> Batch:
+    """The batch as it stands.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    return await resources.database.read(jobs.get, batch_id)
+
+
+async def wait_until_ended(resources: Resources, batch_id: str, *, timeout_s: float) -> Batch:
+    """The batch as soon as it has ended, at the latest after `timeout_s`.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        # Listening begins before looking, so that an end between the two is not missed.
+        ended = resources.signals.job_ended.listen()
+        batch = await get(resources, batch_id)
+        left = deadline - time.monotonic()
+        if batch.state in TERMINAL_JOB_STATES or left <= 0:
+            return batch
+        # The signal comes from this process's worker only; others' work shows in the database.
+        await ended.wait(min(left, resources.settings.poll_s))
+
+
+async def list_batches(
+    resources: Resources,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    status: JobState | None = None,
+    model: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> BatchPage:
+    """Batches that match, newest first; `cursor` is the `next_cursor` of the page before."""
+    found = await resources.database.read(
+        jobs.page, limit=limit + 1, before=cursor, state=status, model=model, metadata=metadata
+    )
+    shown = found[:limit]
+    return BatchPage(batches=shown, next_cursor=shown[-1].id if len(found) > limit else None)
+
+
+async def results_page(
+    resources: Resources,
+    batch_id: str,
+    *,
+    limit: int,
+    after_index: int | None = None,
+    status: TaskState | None = None,
+) -> ResultPage:
+    """Finished results in prompt order, those after `after_index`.
+
+    Raises:
+        NotFound: There is no batch of that id.
+    """
+
+    def read(tx: Transaction) -> Sequence[TaskResult]:
+        key = results.job_key(tx, batch_id)
+        return results.page(tx, key, limit=limit + 1, after_index=after_index, status=status)
+
+    found = await resources.database.read(read)
+    shown = found[:limit]
+    return ResultPage(results=shown, next_after=shown[-1].index if len(found) > limit else None)
+
+
+async def stream_results(
+    resources: Resources, batch_id: str, *, status: TaskState | None = None
+) -> AsyncIterator[Sequence[TaskResult]]:
+    """All finished results in prompt order, in chunks; each chunk is a read of its own.
+
+    Raises:
+        NotFound: There is no batch of that id; raised here, before anything is streamed.
+    """
+    key = await resources.database.read(results.job_key, batch_id)
+
+    async def chunks() -> AsyncIterator[Sequence[TaskResult]]:
+        after: int | None = None
+        while True:
+            chunk = await resources.database.read(
+                results.page, key, limit=_RESULTS_PER_CHUNK, after_index=after, status=status
+            )
+            if chunk:
+                yield chunk
+            if len(chunk) < _RESULTS_PER_CHUNK:
+                return
+            after = chunk[-1].index
+
+    return chunks()
+
+
+async def cancel(resources: Resources, batch_id: str) -> Batch:
+    """Ask for the batch to end: what waits is cancelled, running calls are aborted.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended.
+    """
+
+    def request(tx: Transaction) -> Batch:
+        jobs.request_cancel(tx, batch_id)
+        return jobs.get(tx, batch_id)
+
+    batch = await resources.database.write(request)
+    resources.signals.job_may_end.set()
+    return batch
+
+
+async def delete(resources: Resources, batch_id: str) -> None:
+    """Remove an ended batch with its prompts and results.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has not ended.
+    """
+    await resources.database.write(jobs.mark_deleted, batch_id)
+    resources.signals.purge_requested.set()

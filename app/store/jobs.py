@@ -1,0 +1,330 @@
+"""Batches as a whole: stored, read, listed, ended, deleted. Their prompts' states are `queue`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.domain.errors import Conflict, NotFound
+from app.domain.jobs import Batch, BatchDraft, Counts, IdempotencyKey, Usage
+from app.domain.lifecycle import (
+    TERMINAL_JOB_STATES,
+    JobEvent,
+    JobState,
+    job_sources,
+    job_target,
+)
+from app.domain.limits import Limits
+from app.store import queue
+from app.store.database import Transaction
+from app.store.tables import (
+    host,
+    id_range,
+    job,
+    job_stats,
+    prompt,
+    result,
+    task,
+)
+
+_ALIVE = sa.text("job.state IN ('queued', 'running', 'cancelling')")
+_RUNNING = sa.text("task.state = 'running'")
+
+
+# --- store -----------------------------------------------------------------------------------
+
+
+def insert(
+    tx: Transaction, draft: BatchDraft, *, batch_id: str, idempotency: IdempotencyKey | None = None
+) -> None:
+    """Store a batch with all its prompts, ready to be claimed when the transaction commits."""
+    job_key = tx.execute(
+        sa.insert(job)
+        .values(
+            id=batch_id,
+            kind="batch",
+            state=JobState.QUEUED,
+            model=draft.model,
+            max_concurrent=draft.limits.max_concurrent,
+            rate_limit_delay_s=draft.limits.rate_limit_delay_s,
+            parameters=dict(draft.parameters),
+            timeout_s=draft.timeout_s,
+            max_attempts=draft.max_attempts,
+            priority=draft.priority,
+            metadata=dict(draft.metadata),
+            idempotency_key=idempotency.key if idempotency else None,
+            body_hash=idempotency.body_hash if idempotency else None,
+            created_at_ms=tx.now_ms(),
+            next_start_at_ms=0,
+            last_claimed_at_ms=0,
+        )
+        .returning(job.c.key)
+    ).scalar_one()
+    tx.execute(
+        sa.insert(job_stats).values(
+            job_key=job_key,
+            total=len(draft.prompts),
+            succeeded=0,
+            failed=0,
+            cancelled=0,
+            prompt_tokens=0,
+            completion_tokens=0,
+        )
+    )
+    queue.enqueue(tx, job_key, draft.prompts)
+
+
+def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None:
+    """Id and body hash of the batch that was created under the key, if there is one."""
+    row = tx.execute(
+        sa.select(job.c.id, job.c.body_hash).where(job.c.idempotency_key == key)
+    ).first()
+    return None if row is None else (row.id, row.body_hash)
+
+
+def register_host(tx: Transaction, url: str) -> int:
+    """The key of the host's row, which is made if it is new."""
+    key = tx.execute(sa.select(host.c.key).where(host.c.url == url)).scalar()
+    if key is None:
+        statement = sa.insert(host).values(url=url).returning(host.c.key)
+        key = tx.execute(statement).scalar_one()
+    return int(key)
+
+
+# --- read ------------------------------------------------------------------------------------
+
+_AHEAD = job.alias("ahead")
+_BATCH = (
+    sa.select(
+        job,
+        job_stats.c.total,
+        job_stats.c.succeeded,
+        job_stats.c.failed,
+        job_stats.c.cancelled,
+        job_stats.c.prompt_tokens,
+        job_stats.c.completion_tokens,
+        sa.select(sa.func.count())
+        .select_from(task)
+        .where(task.c.job_key == job.c.key, _RUNNING)
+        .scalar_subquery()
+        .label("running_now"),
+        sa.case(
+            (
+                job.c.state == sa.text("'queued'"),
+                sa.select(sa.func.count())
+                .select_from(_AHEAD)
+                .where(
+                    sa.text("ahead.state IN ('queued', 'running', 'cancelling')"),
+                    _AHEAD.c.state == sa.text("'queued'"),
+                    sa.or_(
+                        _AHEAD.c.priority > job.c.priority,
+                        sa.and_(_AHEAD.c.priority == job.c.priority, _AHEAD.c.key < job.c.key),
+                    ),
+                )
+                .correlate(job)
+                .scalar_subquery()
+                + 1,
+            ),
+            else_=None,
+        ).label("queue_position"),
+    )
+    .join(job_stats, job_stats.c.job_key == job.c.key)
+    .where(job.c.deleted_at_ms.is_(None))
+)
+_BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
+
+
+def get(tx: Transaction, batch_id: str) -> Batch:
+    """The batch as it stands. One statement, so that its counts are of one moment.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    row = tx.execute(_BATCH_BY_ID, {"batch_id": batch_id}).first()
+    if row is None:
+        raise _not_found(batch_id)
+    return _batch(row, tx.now_ms())
+
+
+def page(
+    tx: Transaction,
+    *,
+    limit: int,
+    before: str | None = None,
+    state: JobState | None = None,
+    model: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Sequence[Batch]:
+    """Up to `limit` batches, newest first, made before the one of id `before`."""
+    statement = _BATCH.order_by(job.c.key.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(job.c.id < before)
+    if state is not None:
+        statement = statement.where(job.c.state == state)
+    if model is not None:
+        statement = statement.where(job.c.model == model)
+    for name, value in (metadata or {}).items():
+        statement = statement.where(job.c.metadata[name].as_string() == value)
+    now = tx.now_ms()
+    return [_batch(row, now) for row in tx.execute(statement)]
+
+
+def _batch(row: sa.Row[Any], now_ms: int) -> Batch:
+    finished = row.succeeded + row.failed + row.cancelled
+    return Batch(
+        key=row.key,
+        id=row.id,
+        state=row.state,
+        model=row.model,
+        limits=Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s),
+        parameters=row.parameters,
+        timeout_s=row.timeout_s,
+        max_attempts=row.max_attempts,
+        priority=row.priority,
+        metadata=row.metadata,
+        counts=Counts(
+            total=row.total,
+            pending=row.total - finished - row.running_now,
+            running=row.running_now,
+            succeeded=row.succeeded,
+            failed=row.failed,
+            cancelled=row.cancelled,
+        ),
+        usage=Usage(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens),
+        created_at_ms=row.created_at_ms,
+        started_at_ms=row.started_at_ms,
+        finished_at_ms=row.finished_at_ms,
+        error=row.error,
+        read_at_ms=now_ms,
+        queue_position=row.queue_position,
+    )
+
+
+def _not_found(batch_id: str) -> NotFound:
+    return NotFound(f"There is no batch {batch_id}.")
+
+
+# --- end -------------------------------------------------------------------------------------
+
+
+def request_cancel(tx: Transaction, batch_id: str) -> None:
+    """Ask that the batch be cancelled; asking again while it is under way changes nothing.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended.
+    """
+    changed = tx.execute(
+        sa.update(job)
+        .where(job.c.id == batch_id, job.c.deleted_at_ms.is_(None))
+        .where(job.c.state.in_(job_sources(JobEvent.REQUEST_CANCEL)))
+        .values(state=job_target(JobEvent.REQUEST_CANCEL))
+    ).rowcount
+    if changed:
+        return
+    state = _state_of(tx, batch_id)
+    if state in TERMINAL_JOB_STATES:
+        raise Conflict(f"The batch has already ended: it is {state.value}.")
+
+
+def _state_of(tx: Transaction, batch_id: str) -> JobState:
+    state = tx.execute(
+        sa.select(job.c.state).where(job.c.id == batch_id, job.c.deleted_at_ms.is_(None))
+    ).scalar()
+    if state is None:
+        raise _not_found(batch_id)
+    return JobState(state)
+
+
+_ENDED = (
+    sa.select(job.c.key, job.c.id, job.c.state, job_stats.c.succeeded, job_stats.c.total)
+    .join(job_stats, job_stats.c.job_key == job.c.key)
+    .where(
+        _ALIVE,
+        job_stats.c.succeeded + job_stats.c.failed + job_stats.c.cancelled == job_stats.c.total,
+    )
+    .order_by(job.c.key)
+    .with_for_update(of=job, skip_locked=True, key_share=True)
+)
+
+
+def close_ended(tx: Transaction) -> Sequence[str]:
+    """End every job whose prompts all have an outcome; answer the ids of those ended now."""
+    closed: list[str] = []
+    for row in tx.execute(_ENDED).all():
+        event, error = _ending(tx, row)
+        changed = tx.execute(
+            sa.update(job)
+            .where(job.c.key == row.key, job.c.state.in_(job_sources(event)))
+            .values(state=job_target(event), finished_at_ms=tx.now_ms(), error=error)
+        ).rowcount
+        if changed:
+            closed.append(row.id)
+    return closed
+
+
+def _ending(tx: Transaction, row: sa.Row[Any]) -> tuple[JobEvent, str | None]:
+    if row.state is JobState.CANCELLING:
+        return JobEvent.CANCEL, None
+    if row.succeeded:
+        return JobEvent.COMPLETE, None
+    low, high = id_range(row.key)
+    first = tx.execute(
+        sa.select(result.c.error)
+        .where(result.c.id.between(low, high), sa.text("result.status <> 'succeeded'"))
+        .order_by(result.c.id)
+        .limit(1)
+    ).scalar()
+    return JobEvent.FAIL, f"None of the {row.total} prompts succeeded; the first error: {first}"
+
+
+# --- delete ----------------------------------------------------------------------------------
+
+
+def mark_deleted(tx: Transaction, batch_id: str) -> None:
+    """Hide an ended batch for good; `purge_some` removes its rows afterwards.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has not ended.
+    """
+    state = _state_of(tx, batch_id)
+    if state not in TERMINAL_JOB_STATES:
+        raise Conflict(f"The batch is {state.value}; cancel it first, or wait until it has ended.")
+    tx.execute(
+        sa.update(job)
+        .where(job.c.id == batch_id)
+        .values(deleted_at_ms=tx.now_ms(), idempotency_key=None)
+    )
+
+
+def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
+    """Remove some rows of deleted batches, in one short transaction; 0 when nothing is left."""
+    job_key = tx.execute(
+        sa.select(job.c.key)
+        .where(sa.text("job.deleted_at_ms IS NOT NULL"))
+        .order_by(job.c.key)
+        .limit(1)
+    ).scalar()
+    if job_key is None:
+        return 0
+    low, high = id_range(job_key)
+    ids = (
+        tx.execute(
+            sa.select(prompt.c.id)
+            .where(prompt.c.id.between(low, high))
+            .order_by(prompt.c.id)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+    if ids:
+        for table in (result, task, prompt):
+            tx.execute(sa.delete(table).where(table.c.id.between(ids[0], ids[-1])))
+        return len(ids)
+    tx.execute(sa.delete(job_stats).where(job_stats.c.job_key == job_key))
+    tx.execute(sa.delete(job).where(job.c.key == job_key))
+    return 1

@@ -1,0 +1,95 @@
+"""Bringing a database to the schema of this version: Alembic, driven from code.
+
+The migrations travel inside the wheel; in a checkout they are the folder `migrations` beside `app`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from app.store.database import Database, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaState:
+    """Which revision a database has, and which this version wants."""
+
+    current: str | None
+    """None: no table of ours is there yet."""
+    head: str
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing is to be done."""
+        return self.current == self.head
+
+
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Create the database file if need be, and apply the migrations up to `revision`."""
+    database = Database(database_url)
+    try:
+        if database.is_sqlite:
+            _prepare_file(database)
+        _run(database, lambda config: command.upgrade(config, revision))
+    finally:
+        database.close_now()
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    """Take migrations back down to `revision` (`base`, `-1` or an id)."""
+    database = Database(database_url)
+    try:
+        _run(database, lambda config: command.downgrade(config, revision))
+    finally:
+        database.close_now()
+
+
+def check(database_url: str) -> SchemaState:
+    """Compare the database with this version; writes nothing, creates no file."""
+    head = ScriptDirectory(str(_migrations_folder())).get_current_head()
+    if head is None:
+        raise AssertionError("the package carries no migrations")
+    database = Database(database_url)
+    try:
+        if database.is_sqlite and not Path(str(database.url.database)).exists():
+            return SchemaState(current=None, head=head)
+        current = database.read_now(
+            lambda tx: MigrationContext.configure(tx.connection).get_current_revision()
+        )
+        return SchemaState(current=current, head=head)
+    finally:
+        database.close_now()
+
+
+def _prepare_file(database: Database) -> None:
+    Path(str(database.url.database)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # WAL is a property of the file. It is set here, once and alone, because two processes that
+    # both set it at their start can meet "database is locked" at once, busy timeout or not.
+    with contextlib.closing(sqlite3.connect(str(database.url.database), timeout=10)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _run(database: Database, work: Callable[[Config], None]) -> None:
+    def migrate(tx: Transaction) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(_migrations_folder()))
+        config.attributes["connection"] = tx.connection
+        work(config)
+
+    database.write_now(migrate)
+
+
+def _migrations_folder() -> Path:
+    packaged = Path(__file__).parent / "migrations"
+    if packaged.is_dir():
+        return packaged
+    return Path(__file__).parents[2] / "migrations"

@@ -1,0 +1,251 @@
+"""The tables, as SQLModel sees them. Private to the store: rows never leave it.
+
+One number carries the identity of a prompt through all tables: `id = job_key << 32 | index`. It
+makes every per-prompt table a plain integer key (on SQLite the row's own place), keeps the prompts
+of a job together and in order, and makes "all of this job" a range. See docs/adr/0002.
+
+The three per-prompt tables carry no foreign keys: their rows are written in the transaction that
+creates the parent or found by its id, and are deleted in pieces, children first. States are text,
+and are written as literals in SQL where a partial index must match (docs/adr/0002).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, Column, Enum, Index, Integer, MetaData, Text, text
+from sqlmodel import Field, SQLModel
+
+from app.domain.lifecycle import JobState, TaskState
+from app.domain.outcomes import ErrorCode
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives the row's own place only to a column whose type is exactly INTEGER.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+INDEX_BITS = 32
+"""Bits of a prompt's id that hold its index in the job."""
+
+
+def prompt_id(job_key: int, index: int) -> int:
+    """The id of a job's prompt in all three per-prompt tables."""
+    return (job_key << INDEX_BITS) | index
+
+
+def index_of(prompt_id: int) -> int:
+    """The prompt's place in its job, counted from 0."""
+    return prompt_id & ((1 << INDEX_BITS) - 1)
+
+
+def job_key_of(prompt_id: int) -> int:
+    """The key of the job that the prompt belongs to."""
+    return prompt_id >> INDEX_BITS
+
+
+def id_range(job_key: int) -> tuple[int, int]:
+    """First and last id that prompts of the job can have, both included."""
+    return prompt_id(job_key, 0), prompt_id(job_key, (1 << INDEX_BITS) - 1)
+
+
+def _values(kind: type[StrEnum]) -> list[str]:
+    return [member.value for member in kind]
+
+
+def _text_enum(kind: type[StrEnum]) -> Enum:
+    """A text column that takes only an enum's values; not PostgreSQL's own ENUM type."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=32,
+        values_callable=_values,
+    )
+
+
+class Row(SQLModel):
+    """Base of the tables: one `MetaData` with named constraints."""
+
+    metadata: ClassVar[MetaData] = metadata  # pyright: ignore[reportIncompatibleVariableOverride] - SQLModel's way
+
+
+class JobRow(Row, table=True):
+    """A batch: small and hot, the row that a claim locks."""
+
+    __tablename__ = "job"  # pyright: ignore[reportAssignmentType] - SQLModel declares it otherwise
+    __table_args__ = (
+        # Few jobs are alive at once; claim, close and purge look only at those.
+        Index(
+            "ix_job_alive",
+            "key",
+            sqlite_where=text("state IN ('queued', 'running', 'cancelling')"),
+            postgresql_where=text("state IN ('queued', 'running', 'cancelling')"),
+        ),
+        Index(
+            "ix_job_deleted",
+            "key",
+            sqlite_where=text("deleted_at_ms IS NOT NULL"),
+            postgresql_where=text("deleted_at_ms IS NOT NULL"),
+        ),
+        # Updated at every claim: room in the page keeps PostgreSQL's updates in place.
+        {"postgresql_with": {"fillfactor": "50"}},
+    )
+
+    key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
+    id: str = Field(max_length=64, unique=True)
+    kind: str = Field(max_length=16)
+    state: JobState = Field(sa_type=_text_enum(JobState))
+    model: str = Field(sa_type=Text)
+    max_concurrent: int
+    rate_limit_delay_s: float
+    parameters: dict[str, Any] = Field(sa_type=JSON)
+    timeout_s: float
+    max_attempts: int
+    priority: int
+    user_metadata: dict[str, str] = Field(sa_column=Column("metadata", JSON, nullable=False))
+    idempotency_key: str | None = Field(default=None, max_length=255, unique=True)
+    body_hash: str | None = Field(default=None, max_length=64)
+    error: str | None = Field(default=None, sa_type=Text)
+    created_at_ms: int = Field(sa_type=BigInteger)
+    started_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    finished_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    next_start_at_ms: int = Field(default=0, sa_type=BigInteger)
+    last_claimed_at_ms: int = Field(default=0, sa_type=BigInteger)
+    deleted_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class JobStatsRow(Row, table=True):
+    """Counters of a job, apart from the row that claims lock: one UPDATE per job and flush."""
+
+    __tablename__ = "job_stats"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    job_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    total: int
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    prompt_tokens: int = Field(default=0, sa_type=BigInteger)
+    completion_tokens: int = Field(default=0, sa_type=BigInteger)
+
+
+class PromptRow(Row, table=True):
+    """What is asked; inserted once, never changed."""
+
+    __tablename__ = "prompt"  # pyright: ignore[reportAssignmentType]
+
+    id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    text: str = Field(sa_type=Text)
+    custom_id: str | None = Field(default=None, sa_type=Text)
+    overrides: dict[str, Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+
+
+class TaskRow(Row, table=True):
+    """Where a prompt stands: narrow, because it changes with every attempt."""
+
+    __tablename__ = "task"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        Index(
+            "ix_task_pending",
+            "job_key",
+            "available_at_ms",
+            "id",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_task_running",
+            "job_key",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index(
+            "ix_task_lease",
+            "lease_until_ms",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index(
+            "ix_task_host",
+            "host_key",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        {"postgresql_with": {"fillfactor": "85"}},
+    )
+
+    id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    job_key: int = Field(sa_type=BigInteger)
+    state: TaskState = Field(sa_type=_text_enum(TaskState))
+    attempt: int = 0
+    losses: int = 0
+    available_at_ms: int = Field(sa_type=BigInteger)
+    lease_token: int | None = Field(default=None, sa_type=BigInteger)
+    lease_owner: str | None = Field(default=None, max_length=64)
+    lease_until_ms: int | None = Field(default=None, sa_type=BigInteger)
+    host_key: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class ResultRow(Row, table=True):
+    """The outcome of a prompt; inserted once. Its primary key is what makes it once."""
+
+    __tablename__ = "result"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        # Failures are looked for among many successes.
+        Index(
+            "ix_result_not_succeeded",
+            "id",
+            sqlite_where=text("status <> 'succeeded'"),
+            postgresql_where=text("status <> 'succeeded'"),
+        ),
+    )
+
+    id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    status: TaskState = Field(sa_type=_text_enum(TaskState))
+    model: str = Field(sa_type=Text)
+    response: str | None = Field(default=None, sa_type=Text)
+    thinking: str | None = Field(default=None, sa_type=Text)
+    error_code: ErrorCode | None = Field(default=None, sa_type=_text_enum(ErrorCode))
+    error: str | None = Field(default=None, sa_type=Text)
+    attempts: int
+    done_reason: str | None = Field(default=None, max_length=32)
+    host: str | None = Field(default=None, sa_type=Text)
+    total_duration: int | None = Field(default=None, sa_type=BigInteger)
+    load_duration: int | None = Field(default=None, sa_type=BigInteger)
+    prompt_eval_count: int | None = Field(default=None, sa_type=BigInteger)
+    prompt_eval_duration: int | None = Field(default=None, sa_type=BigInteger)
+    eval_count: int | None = Field(default=None, sa_type=BigInteger)
+    eval_duration: int | None = Field(default=None, sa_type=BigInteger)
+    latency_s: float | None = None
+    ttft_s: float | None = None
+    started_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    finished_at_ms: int = Field(sa_type=BigInteger)
+
+
+class HostRow(Row, table=True):
+    """An Ollama host: the row that is locked while its running calls are counted."""
+
+    __tablename__ = "host"  # pyright: ignore[reportAssignmentType]
+
+    key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
+    url: str = Field(max_length=500, unique=True)
+
+
+# The same tables for SQLAlchemy Core, which every statement of the store is written in.
+job = metadata.tables["job"]
+job_stats = metadata.tables["job_stats"]
+prompt = metadata.tables["prompt"]
+task = metadata.tables["task"]
+result = metadata.tables["result"]
+host = metadata.tables["host"]

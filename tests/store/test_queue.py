@@ -1,0 +1,399 @@
+"""The queue's promises, each on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from app.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
+from app.domain.lifecycle import JobState, TaskState
+from app.domain.limits import Limits
+from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
+from app.domain.retry import Decision, Finish, TryAgain
+from app.store import jobs, queue, results
+from app.store.database import Database
+from app.store.queue import Claim, Completion, HostShare, Lease, Recorded
+from app.store.tables import result
+
+LEASE_MS = 30_000
+UNPACED = Limits(max_concurrent=5, rate_limit_delay_s=0)
+
+
+class Farm:
+    """The queue as one or more workers use it, in calls that read like sentences."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.host_key = database.write_now(jobs.register_host, "http://ollama:11434")
+        self._batches = 0
+
+    def submit(self, prompts: int = 3, **fields: Any) -> str:
+        self._batches += 1
+        batch_id = f"batch_{self._batches:026d}"
+        drafts = [PromptDraft(f"Question {index}") for index in range(prompts)]
+        draft = BatchDraft(**{"prompts": drafts, "model": "qwen3:8b", "limits": UNPACED, **fields})
+        self.database.write_now(jobs.insert, draft, batch_id=batch_id)
+        return batch_id
+
+    def claim(self, wanted: int = 100, *, owner: str = "w1", slots: int | None = None) -> Claim:
+        share = HostShare(key=self.host_key, url="http://ollama:11434", slots=slots)
+        return self.database.write_now(
+            queue.claim, wanted=wanted, owner=owner, lease_ms=LEASE_MS, share=share
+        )
+
+    def leases(self, wanted: int = 100, **options: Any) -> list[Lease]:
+        return list(self.claim(wanted, **options).leases)
+
+    def complete(
+        self, *leases: Lease, outcome: Outcome | None = None, decision: Decision | None = None
+    ) -> Recorded:
+        return self.database.write_now(
+            queue.complete,
+            [
+                Completion(
+                    lease=lease,
+                    outcome=outcome or answer(lease),
+                    decision=decision or Finish(),
+                    host_url="http://ollama:11434",
+                    started_at_ms=lease.claimed_at_ms,
+                    finished_at_ms=lease.claimed_at_ms + 5,
+                )
+                for lease in leases
+            ],
+        )
+
+    def close(self) -> list[str]:
+        return list(self.database.write_now(jobs.close_ended))
+
+    def batch(self, batch_id: str) -> Batch:
+        return self.database.read_now(jobs.get, batch_id)
+
+    def results(self, batch_id: str, **options: Any) -> list[TaskResult]:
+        return self.database.read_now(
+            lambda tx: list(
+                results.page(tx, results.job_key(tx, batch_id), **{"limit": 1000, **options})
+            )
+        )
+
+    def states(self, batch_id: str) -> dict[str, int]:
+        counts = self.batch(batch_id).counts
+        assert counts.pending + counts.running + counts.finished == counts.total
+        named = {name: getattr(counts, name) for name in ("pending", "running", "succeeded")}
+        named |= {"failed": counts.failed, "cancelled": counts.cancelled}
+        return {name: number for name, number in named.items() if number}
+
+
+def answer(lease: Lease) -> Succeeded:
+    return Succeeded(
+        response=f"answer to {lease.call.prompt}",
+        done_reason="stop",
+        metrics=CallMetrics(prompt_eval_count=10, eval_count=20, eval_duration=5, latency_s=0.5),
+    )
+
+
+def failure(code: ErrorCode = ErrorCode.SERVER_ERROR) -> Failed:
+    return Failed(code=code, message="it broke", blame=Blame.ATTEMPT)
+
+
+@pytest.fixture
+def farm(database: Database) -> Farm:
+    return Farm(database)
+
+
+def test_a_batch_goes_from_pending_to_results_in_prompt_order(farm: Farm) -> None:
+    batch_id = farm.submit(3)
+    assert farm.states(batch_id) == {"pending": 3}
+    assert farm.batch(batch_id).state is JobState.QUEUED
+
+    leases = farm.leases()
+
+    assert [lease.call.prompt for lease in leases] == ["Question 0", "Question 1", "Question 2"]
+    assert farm.states(batch_id) == {"running": 3}
+    assert farm.batch(batch_id).state is JobState.RUNNING
+    recorded = farm.complete(*reversed(leases))
+    assert recorded == Recorded(finished=3, fenced=0, job_may_end=True)
+    assert farm.close() == [batch_id]
+    batch = farm.batch(batch_id)
+    assert batch.state is JobState.COMPLETED
+    assert (batch.usage.prompt_tokens, batch.usage.completion_tokens) == (30, 60)
+    assert [(one.index, one.response) for one in farm.results(batch_id)] == [
+        (0, "answer to Question 0"),
+        (1, "answer to Question 1"),
+        (2, "answer to Question 2"),
+    ]
+
+
+def test_a_claim_takes_no_more_than_asked_for(farm: Farm) -> None:
+    farm.submit(5)
+    assert len(farm.leases(2)) == 2
+
+
+def test_running_prompts_of_a_job_never_exceed_its_max_concurrent(farm: Farm) -> None:
+    batch_id = farm.submit(9, limits=Limits(max_concurrent=4, rate_limit_delay_s=0))
+    first = farm.leases(owner="w1")
+    assert len(first) == 4
+    assert farm.leases(owner="w2") == []
+    farm.complete(first[0])
+    assert len(farm.leases(owner="w2")) == 1
+    assert farm.states(batch_id) == {"pending": 4, "running": 4, "succeeded": 1}
+
+
+def test_a_delay_lets_one_prompt_start_and_the_next_after_it(farm: Farm, clock: Any) -> None:
+    farm.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=0.1))
+    claim = farm.claim()
+    assert len(claim.leases) == 1
+    assert claim.next_due_in_ms == 101
+    clock.forward(0.1)
+    assert farm.leases() == []
+    clock.forward(0.001)
+    assert len(farm.leases()) == 1
+
+
+def test_the_hosts_slots_hold_over_all_batches(farm: Farm) -> None:
+    farm.submit(5)
+    farm.submit(5)
+    first = farm.leases(slots=3)
+    assert len(first) == 3
+    assert farm.leases(slots=3, owner="w2") == []
+    farm.complete(first[0])
+    assert len(farm.leases(slots=3, owner="w2")) == 1
+
+
+def test_the_higher_priority_goes_first(farm: Farm) -> None:
+    farm.submit(2)
+    farm.submit(2, priority=5, model="urgent")
+    assert [lease.call.model for lease in farm.leases(3)] == ["urgent", "urgent", "qwen3:8b"]
+
+
+def test_batches_of_equal_priority_take_turns(farm: Farm, clock: Any) -> None:
+    farm.submit(100, model="long")
+    farm.submit(2, model="short")
+    turns = []
+    for _ in range(4):
+        turns += [lease.call.model for lease in farm.leases(1)]
+        clock.forward(0.001)
+    assert turns == ["long", "short", "long", "short"]
+
+
+def test_a_late_completion_is_fenced_off(farm: Farm, clock: Any) -> None:
+    batch_id = farm.submit(1)
+    (paused,) = farm.leases(owner="paused")
+    clock.forward(LEASE_MS / 1000 + 1)
+    assert farm.database.write_now(queue.rescue) == 1
+    (fresh,) = farm.leases(owner="fresh")
+
+    late = farm.complete(paused, outcome=Succeeded(response="late"))
+
+    assert late == Recorded(finished=0, fenced=1, job_may_end=False)
+    assert farm.results(batch_id) == []
+    farm.complete(fresh)
+    assert [one.response for one in farm.results(batch_id)] == ["answer to Question 0"]
+
+
+def test_a_worker_that_lost_a_lease_and_claimed_the_prompt_anew_cannot_use_the_old_one(
+    farm: Farm, clock: Any
+) -> None:
+    farm.submit(1)
+    (old,) = farm.leases()
+    clock.forward(LEASE_MS / 1000 + 1)
+    farm.database.write_now(queue.rescue)
+    (new,) = farm.leases()
+    assert farm.complete(old).fenced == 1
+    assert farm.complete(new).finished == 1
+
+
+def test_a_completion_sent_twice_is_recorded_once(farm: Farm) -> None:
+    batch_id = farm.submit(1)
+    (lease,) = farm.leases()
+    farm.complete(lease)
+    assert farm.complete(lease).fenced == 1
+    assert farm.states(batch_id) == {"succeeded": 1}
+    assert len(farm.results(batch_id)) == 1
+
+
+def test_the_database_itself_refuses_a_second_result(farm: Farm) -> None:
+    farm.submit(1)
+    (lease,) = farm.leases()
+    farm.complete(lease)
+    row = {"id": lease.task_id, "status": "failed", "model": "m", "attempts": 1}
+    with pytest.raises(IntegrityError):
+        farm.database.write_now(
+            lambda tx: tx.execute(sa.insert(result), {**row, "finished_at_ms": 1})
+        )
+
+
+def test_renewed_leases_are_not_rescued_and_others_are(farm: Farm, clock: Any) -> None:
+    farm.submit(2)
+    mine, other = farm.leases(1, owner="w1") + farm.leases(1, owner="w2")
+    clock.forward(20)
+    held = farm.database.write_now(
+        queue.renew, owner="w1", task_ids=[mine.task_id, other.task_id], lease_ms=LEASE_MS
+    )
+    assert held == {(mine.task_id, mine.token)}
+    clock.forward(15)
+    assert farm.database.write_now(queue.rescue) == 1
+    assert farm.complete(mine).finished == 1
+    assert farm.complete(other).fenced == 1
+
+
+def test_a_rescued_prompt_is_not_charged_for_its_workers_death(farm: Farm, clock: Any) -> None:
+    farm.submit(1)
+    assert farm.leases()[0].attempt == 1
+    clock.forward(31)
+    farm.database.write_now(queue.rescue)
+    assert farm.leases()[0].attempt == 1
+
+
+def test_a_prompt_whose_workers_keep_dying_fails_in_the_end(farm: Farm, clock: Any) -> None:
+    batch_id = farm.submit(1)
+    for _ in range(queue.MOST_LOSSES):
+        assert len(farm.leases()) == 1
+        clock.forward(31)
+        farm.database.write_now(queue.rescue)
+    assert farm.states(batch_id) == {"failed": 1}
+    assert farm.results(batch_id)[0].error_code is ErrorCode.LEASE_LOST
+    assert farm.close() == [batch_id]
+
+
+def test_at_the_start_of_the_only_worker_everything_running_goes_back(farm: Farm) -> None:
+    batch_id = farm.submit(3)
+    farm.leases()
+    assert farm.database.write_now(queue.rescue, all_running=True) == 3
+    assert farm.states(batch_id) == {"pending": 3}
+
+
+def test_a_retry_waits_in_the_database_and_holds_no_slot(farm: Farm, clock: Any) -> None:
+    batch_id = farm.submit(2, limits=Limits(max_concurrent=1, rate_limit_delay_s=0))
+    (failed,) = farm.leases()
+    farm.complete(failed, outcome=failure(), decision=TryAgain(wait_s=2.0, charged=True))
+    assert farm.states(batch_id) == {"pending": 2}
+    (other,) = farm.leases()
+    assert other.task_id != failed.task_id
+    farm.complete(other)
+    waiting = farm.claim()
+    assert (list(waiting.leases), waiting.next_due_in_ms) == ([], 2000)
+    clock.forward(2)
+    (again,) = farm.leases()
+    assert (again.task_id, again.attempt) == (failed.task_id, 2)
+
+
+def test_what_goes_back_uncharged_keeps_its_attempts(farm: Farm) -> None:
+    farm.submit(1)
+    (lease,) = farm.leases()
+    farm.complete(lease, outcome=failure(), decision=TryAgain(wait_s=0, charged=False))
+    assert farm.leases()[0].attempt == 1
+
+
+def test_a_batch_with_no_success_is_failed_and_says_the_first_error(farm: Farm) -> None:
+    batch_id = farm.submit(2)
+    farm.complete(*farm.leases(), outcome=failure())
+    farm.close()
+    batch = farm.batch(batch_id)
+    assert batch.state is JobState.FAILED
+    assert batch.error == "None of the 2 prompts succeeded; the first error: it broke"
+
+
+def test_cancelling_ends_what_waits_and_keeps_what_finished(farm: Farm) -> None:
+    batch_id = farm.submit(4, limits=Limits(max_concurrent=2, rate_limit_delay_s=0))
+    done, running = farm.leases()
+    farm.complete(done)
+    farm.database.write_now(jobs.request_cancel, batch_id)
+
+    assert farm.leases() == []
+    assert list(farm.database.read_now(queue.cancelling_jobs)) == [done.job_key]
+    assert farm.database.write_now(queue.cancel_pending, done.job_key) == 2
+    assert farm.close() == []
+    aborted = Failed(code=ErrorCode.CANCELLED, message="aborted", blame=Blame.PROMPT)
+    farm.complete(running, outcome=aborted)
+
+    assert farm.close() == [batch_id]
+    assert farm.batch(batch_id).state is JobState.CANCELLED
+    assert farm.states(batch_id) == {"succeeded": 1, "cancelled": 3}
+    statuses = [one.status for one in farm.results(batch_id)]
+    assert statuses == [TaskState.SUCCEEDED] + [TaskState.CANCELLED] * 3
+
+
+def test_a_cancelled_prompt_names_the_model_it_would_have_run_on(farm: Farm) -> None:
+    drafts = [PromptDraft("a"), PromptDraft("b", None, {"model": "llama3.2:3b"})]
+    farm.database.write_now(
+        jobs.insert,
+        BatchDraft(prompts=drafts, model="qwen3:8b", limits=UNPACED),
+        batch_id="batch_x",
+    )
+    farm.database.write_now(jobs.request_cancel, "batch_x")
+    (key,) = farm.database.read_now(queue.cancelling_jobs)
+    farm.database.write_now(queue.cancel_pending, key)
+    assert [one.model for one in farm.results("batch_x")] == ["qwen3:8b", "llama3.2:3b"]
+
+
+def test_a_prompts_own_fields_go_over_the_batchs(farm: Farm) -> None:
+    own = {"model": "llama3.2:3b", "options": {"seed": 1}}
+    chat = {"messages": [{"role": "user", "content": "hi"}]}
+    draft = BatchDraft(
+        prompts=[PromptDraft("a", "one", own), PromptDraft("hi", None, chat), PromptDraft("c")],
+        model="qwen3:8b",
+        limits=UNPACED,
+        parameters={"options": {"seed": 7}, "system": "Be brief."},
+        timeout_s=12.5,
+    )
+    farm.database.write_now(jobs.insert, draft, batch_id="batch_y")
+    first, second, third = (lease.call for lease in farm.leases())
+    assert (first.model, first.prompt, first.timeout_s) == ("llama3.2:3b", "a", 12.5)
+    assert first.parameters == {"options": {"seed": 1}, "system": "Be brief."}
+    assert (second.prompt, second.messages) == (None, ({"role": "user", "content": "hi"},))
+    assert (third.model, third.parameters["options"]) == ("qwen3:8b", {"seed": 7})
+
+
+def test_results_of_one_status_come_in_pages(farm: Farm) -> None:
+    batch_id = farm.submit(6, limits=Limits(max_concurrent=6, rate_limit_delay_s=0))
+    leases = farm.leases()
+    farm.complete(*leases[::2], outcome=failure())
+    farm.complete(*leases[1::2])
+    failed = farm.results(batch_id, status=TaskState.FAILED, limit=2)
+    assert [one.index for one in failed] == [0, 2]
+    rest = farm.results(batch_id, status=TaskState.FAILED, after_index=2)
+    assert [one.index for one in rest] == [4]
+    assert [one.index for one in farm.results(batch_id, status=TaskState.SUCCEEDED)] == [1, 3, 5]
+
+
+def test_a_deleted_batch_is_gone_at_once_and_its_rows_soon(farm: Farm) -> None:
+    batch_id, kept = farm.submit(7), farm.submit(2)
+    farm.database.write_now(jobs.request_cancel, batch_id)
+    for key in farm.database.read_now(queue.cancelling_jobs):
+        farm.database.write_now(queue.cancel_pending, key)
+    farm.close()
+    farm.database.write_now(jobs.mark_deleted, batch_id)
+    listed = farm.database.read_now(jobs.page, limit=10)
+    assert [batch.id for batch in listed] == [kept]
+    purged = 0
+    while removed := farm.database.write_now(jobs.purge_some, limit=3):
+        purged += removed
+    assert purged == 8
+    assert farm.states(kept) == {"pending": 2}
+    assert len(farm.leases()) == 2
+
+
+def test_lists_are_newest_first_and_filter(farm: Farm) -> None:
+    a = farm.submit(1, metadata={"team": "red"})
+    b = farm.submit(1, metadata={"team": "blue"}, model="llama3.2:3b")
+    c = farm.submit(1, metadata={"team": "red", "run": "2"})
+
+    def listed(**filters: Any) -> list[str]:
+        return [one.id for one in farm.database.read_now(jobs.page, limit=10, **filters)]
+
+    assert listed() == [c, b, a]
+    assert listed(before=b) == [a]
+    assert listed(metadata={"team": "red"}) == [c, a]
+    assert listed(metadata={"team": "red", "run": "2"}) == [c]
+    assert listed(model="llama3.2:3b") == [b]
+    assert listed(state=JobState.RUNNING) == []
+
+
+def test_a_queued_batch_knows_its_place(farm: Farm) -> None:
+    first, second = farm.submit(1), farm.submit(1)
+    urgent = farm.submit(1, priority=1)
+    places = [farm.batch(one).queue_position for one in (urgent, first, second)]
+    assert places == [1, 2, 3]
