@@ -90,6 +90,17 @@ class Settings(BaseSettings):
         " back to the queue",
     )
 
+    retry_base_s: float = Field(
+        default=1.0,
+        ge=0,
+        le=600,
+        description="Longest wait before the second attempt of a prompt, in seconds; it doubles"
+        " with every further attempt",
+    )
+    retry_most_s: float = Field(
+        default=60.0, ge=0, le=86400, description="Longest wait before any further attempt, seconds"
+    )
+
     connect_timeout_s: float = Field(
         default=5.0, gt=0, le=600, description="Seconds to reach the Ollama host"
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -80,6 +81,9 @@ def _prepare_file(database: Database) -> None:
 
 def _run(database: Database, work: Callable[[Config], None]) -> None:
     def migrate(tx: Transaction) -> None:
+        if not database.is_sqlite:
+            # Several processes may start at once on a new version; one migrates, the others wait.
+            tx.execute(sa.text("SELECT pg_advisory_xact_lock(7263847261)"))
         config = Config()
         config.set_main_option("script_location", str(_migrations_folder()))
         config.attributes["connection"] = tx.connection

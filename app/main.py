@@ -1,0 +1,28 @@
+"""The ASGI application: the only file that sees both the API and the embedded worker."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from app.api import build_api
+from app.runtime import open_resources
+from app.settings import Settings
+from app.worker.runner import working
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service; what lives long is opened when the server starts it and closed when it stops."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            resources = await stack.enter_async_context(open_resources(settings))
+            app.state.resources = resources
+            if settings.embedded_worker:
+                await stack.enter_async_context(working(resources))
+            yield
+
+    return build_api(lifespan=lifespan)

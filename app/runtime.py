@@ -1,0 +1,46 @@
+"""Opening and closing what lives as long as the process: the database and the Ollama host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import httpx
+
+from app.ollama.client import OllamaClient, Timeouts
+from app.ollama.hosts import Host
+from app.services.resources import Resources
+from app.services.signals import Signals
+from app.settings import Settings
+from app.store import schema
+from app.store.database import Database
+
+
+@contextlib.asynccontextmanager
+async def open_resources(
+    settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Resources]:
+    """Bring the database to this version's schema and open everything.
+
+    `transport` takes the place of the network to Ollama, for tests.
+
+    Raises:
+        Unavailable: The database cannot be reached.
+    """
+    await asyncio.to_thread(schema.upgrade, settings.database_url)
+    database = Database(settings.database_url)
+    client = OllamaClient(
+        settings.ollama_host,
+        timeouts=Timeouts(
+            connect_s=settings.connect_timeout_s,
+            first_byte_s=settings.first_byte_timeout_s,
+            between_chunks_s=settings.stall_timeout_s,
+        ),
+        transport=transport,
+    )
+    try:
+        yield Resources(settings=settings, database=database, host=Host(client), signals=Signals())
+    finally:
+        await client.aclose()
+        await database.close()

@@ -1,0 +1,28 @@
+"""How long a failed prompt waits before its next attempt: exponential, with full jitter.
+
+The schedule is tenacity's; only the number is taken from it. The waiting is done by the database
+(`available_at_ms`), so that it holds no slot and survives a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+
+def full_jitter(*, base_s: float, most_s: float) -> Callable[[int], float]:
+    """A function from the number of the failed attempt (1, 2, ...) to seconds to wait.
+
+    Uniform between 0 and `base_s * 2 ** (attempt - 1)`, at most `most_s`: many prompts that failed
+    together do not come back together.
+    """
+    strategy = wait_random_exponential(multiplier=base_s, max=most_s)
+    never_run = Retrying()
+
+    def wait_s(attempt: int) -> float:
+        state = RetryCallState(never_run, fn=None, args=(), kwargs={})
+        state.attempt_number = attempt
+        return float(strategy(state))
+
+    return wait_s

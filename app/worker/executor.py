@@ -1,0 +1,186 @@
+"""Running one claimed prompt: call Ollama, decide what its outcome means, tell the recorder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import Enum
+
+from app.domain import retry
+from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome
+from app.domain.retry import Finish, TryAgain
+from app.observability.logs import get_logger
+from app.ollama.hosts import Host
+from app.store.queue import Completion, Lease
+from app.worker.recorder import Recorder
+
+
+class Abort(Enum):
+    """Why a running call is given up."""
+
+    BATCH_CANCELLED = "the batch was cancelled"
+    LEASE_LOST = "the lease was lost"
+    SHUTDOWN = "the worker stops"
+
+
+@dataclass(slots=True)
+class _Running:
+    lease: Lease
+    call: asyncio.Task[Outcome]
+    claimed: float
+    """The loop's clock when the lease was taken up."""
+    started: float | None = None
+    """The loop's clock when the call was begun; None while it keeps its distance."""
+    abort: Abort | None = None
+
+
+_CANCELLED = Failed(
+    code=ErrorCode.CANCELLED,
+    message="The batch was cancelled while this prompt ran.",
+    blame=Blame.PROMPT,
+)
+
+
+class Executor:
+    """The calls of this process that are under way, each under its lease."""
+
+    def __init__(
+        self, host: Host, recorder: Recorder, *, backoff_s: Callable[[int], float]
+    ) -> None:
+        self._host = host
+        self._recorder = recorder
+        self._backoff_s = backoff_s
+        # By lease, not by prompt: a prompt whose lease was lost may be here twice.
+        self._running: dict[tuple[int, int], _Running] = {}
+        self._unrecorded = 0
+        self._last_start: dict[int, float] = {}
+        self._log = get_logger()
+        self.empty = asyncio.Event()
+        """Set while no prompt holds a slot."""
+        self.empty.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Prompts that hold a slot: running, or finished and not yet recorded."""
+        return len(self._running) + self._unrecorded
+
+    @property
+    def running(self) -> int:
+        """Calls under way."""
+        return len(self._running)
+
+    def leases(self) -> list[Lease]:
+        """The leases of all calls under way."""
+        return [running.lease for running in self._running.values()]
+
+    def start(self, lease: Lease) -> None:
+        """Begin a call; its outcome will reach the recorder, whatever happens."""
+        self.empty.clear()
+        key = (lease.task_id, lease.token)
+        loop = asyncio.get_running_loop()
+        call = loop.create_task(self._run(key, lease), name=f"prompt-{lease.task_id}")
+        self._running[key] = _Running(lease, call, claimed=loop.time())
+        # A callback and not a `finally`: a task that is cancelled before its first step never runs.
+        call.add_done_callback(lambda ended: self._ended(key, ended))
+
+    def recorded(self, number: int) -> None:
+        """The outcomes of `number` prompts are in the database: their slots are free."""
+        self._unrecorded -= number
+        if not self.in_flight:
+            self.empty.set()
+
+    def abort_jobs(self, job_keys: Collection[int]) -> None:
+        """Abort the calls of cancelled jobs."""
+        for running in list(self._running.values()):
+            if running.lease.job_key in job_keys:
+                self._abort(running, Abort.BATCH_CANCELLED)
+
+    def abort_lost(self, lost: Collection[tuple[int, int]]) -> None:
+        """Abort the calls whose leases (prompt, token) are no longer ours."""
+        for key in lost:
+            if key in self._running:
+                self._abort(self._running[key], Abort.LEASE_LOST)
+
+    def abort_all(self) -> None:
+        """Abort everything; the prompts go back to the queue, uncharged."""
+        for running in list(self._running.values()):
+            self._abort(running, Abort.SHUTDOWN)
+
+    def _abort(self, running: _Running, reason: Abort) -> None:
+        if running.abort is None:
+            running.abort = reason
+            running.call.cancel()
+
+    async def _run(self, key: tuple[int, int], lease: Lease) -> Outcome:
+        if lease.limits.rate_limit_delay_s > 0:
+            await self._keep_distance(lease)
+        self._running[key].started = asyncio.get_running_loop().time()
+        return await self._host.run(lease.call)
+
+    def _ended(self, key: tuple[int, int], call: asyncio.Task[Outcome]) -> None:
+        running = self._running.pop(key)
+        if call.cancelled():
+            if running.abort is None:
+                return  # not ours: the loop itself is being torn down
+            outcome = None
+        elif (error := call.exception()) is not None:
+            # A bug of ours must cost one prompt an attempt, not the batch its end.
+            self._log.error(
+                "A call failed in a way nobody foresaw.", action="call_failed", exc_info=error
+            )
+            outcome = Failed(
+                code=ErrorCode.SERVER_ERROR,
+                message=f"Promptmill itself failed on this prompt: {type(error).__name__}",
+                blame=Blame.ATTEMPT,
+            )
+        else:
+            outcome = call.result()
+        self._unrecorded += 1
+        self._recorder.add(self._completion(running, outcome))
+
+    async def _keep_distance(self, lease: Lease) -> None:
+        """Start no closer to the job's last start here than its delay.
+
+        The claim has already seen to the delay; but claims are commits and a commit may take
+        longer at one time than at the next. This evens that out.
+        """
+        loop = asyncio.get_running_loop()
+        last = self._last_start.get(lease.job_key)
+        at = (
+            loop.time()
+            if last is None
+            else max(loop.time(), last + lease.limits.rate_limit_delay_s)
+        )
+        self._last_start[lease.job_key] = at
+        if len(self._last_start) > 1000:  # noqa: PLR2004 - only keeps the table small
+            self._last_start = {lease.job_key: at}
+        if (wait_s := at - loop.time()) > 0:
+            await asyncio.sleep(wait_s)
+
+    def _completion(self, running: _Running, outcome: Outcome | None) -> Completion:
+        """What the recorder gets; `outcome` is None when the call was aborted."""
+        lease = running.lease
+        if outcome is not None:
+            decision = retry.decide(
+                outcome,
+                attempt=lease.attempt,
+                max_attempts=lease.max_attempts,
+                backoff_s=self._backoff_s,
+            )
+        elif running.abort is Abort.BATCH_CANCELLED:
+            outcome, decision = _CANCELLED, Finish()
+        else:
+            # Given back. With the lease lost that is a dropped completion, and counted as one.
+            outcome, decision = _CANCELLED, TryAgain(wait_s=0.0, charged=False)
+        # The lease's clock is the database's; this process's clock only adds what passed since.
+        now = asyncio.get_running_loop().time()
+        before_start_s = (running.started or now) - running.claimed
+        return Completion(
+            lease=lease,
+            outcome=outcome,
+            decision=decision,
+            host_url=self._host.url,
+            started_at_ms=lease.claimed_at_ms + round(before_start_s * 1000),
+            finished_at_ms=lease.claimed_at_ms + round((now - running.claimed) * 1000),
+        )

@@ -1,0 +1,148 @@
+"""A worker from start to stop: start its roles, let them work, drain.
+
+async with working(resources):
+    ...                              # prompts are worked off meanwhile
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+
+from app.domain.errors import Unavailable
+from app.observability.logs import get_logger
+from app.services.resources import Resources
+from app.store import jobs
+from app.store.queue import HostShare
+from app.worker.backoff import full_jitter
+from app.worker.closer import Closer
+from app.worker.dispatcher import Dispatcher
+from app.worker.executor import Executor
+from app.worker.heartbeat import Heartbeat
+from app.worker.loops import repeat, wait_for
+from app.worker.purger import Purger
+from app.worker.recorder import Recorder
+from app.worker.rescuer import Rescuer
+
+_LAST_COMMIT_S = 5.0
+"""Seconds that the database has to take the last outcomes of a worker that stops."""
+
+
+@contextlib.asynccontextmanager
+async def working(resources: Resources) -> AsyncIterator[None]:
+    """Work off the queue while the block runs; then stop gracefully.
+
+    Stopping means: nothing new is claimed, leases are kept, running calls may end until the
+    configured deadline, and what still runs then is given back to the queue, uncharged.
+
+    Raises:
+        Unavailable: Another worker works off the same SQLite file.
+    """
+    if not resources.database.lock_for_one_worker():
+        raise Unavailable(
+            "Another Promptmill works off this SQLite file already; stop it, give this one another"
+            " DATABASE_URL, or start it with --no-worker."
+        )
+    worker = Worker(resources, owner=_owner_name(), share=await _share(resources))
+    async with asyncio.TaskGroup() as roles:
+        running = await worker.start(roles)
+        try:
+            yield
+        finally:
+            await worker.drain()
+            for role in running:
+                role.cancel()
+
+
+async def _share(resources: Resources) -> HostShare:
+    url = resources.host.url
+    key = await resources.database.write(jobs.register_host, url)
+    return HostShare(key=key, url=url, slots=resources.settings.ollama_slots)
+
+
+def _owner_name() -> str:
+    """Who holds a lease, for people to read; the lease's token is what counts."""
+    return f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class Worker:
+    """The roles of one worker and what they share."""
+
+    def __init__(self, resources: Resources, *, owner: str, share: HostShare) -> None:
+        settings, database, signals = resources.settings, resources.database, resources.signals
+        self._signals = signals
+        self._host = resources.host
+        self._is_sqlite = database.is_sqlite
+        self._drain_s = settings.drain_s
+        self.recorder = Recorder(signals.work_available)
+        self.executor = Executor(
+            resources.host,
+            self.recorder,
+            backoff_s=full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s),
+        )
+        self.dispatcher = Dispatcher(
+            database=database,
+            signals=signals,
+            host=resources.host,
+            executor=self.executor,
+            recorder=self.recorder,
+            share=share,
+            owner=owner,
+            concurrency=settings.concurrency,
+            lease_s=settings.lease_s,
+            poll_s=settings.poll_s,
+        )
+        self.heartbeat = Heartbeat(
+            database=database,
+            executor=self.executor,
+            owner=owner,
+            lease_s=settings.lease_s,
+            every_s=settings.heartbeat_s,
+        )
+        self.rescuer = Rescuer(database=database, signals=signals, every_s=settings.lease_s / 3)
+        self.closer = Closer(
+            database=database, signals=signals, executor=self.executor, every_s=settings.poll_s
+        )
+        self.purger = Purger(database)
+
+    async def start(self, roles: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Take up what a predecessor left, then start every role."""
+        if self._is_sqlite:
+            await self.rescuer.take_everything_back()
+        signals = self._signals
+        return [
+            roles.create_task(repeat(name, run_once, wake), name=name)
+            for name, run_once, wake in (
+                ("dispatcher", self.dispatcher.run_once, signals.work_available),
+                ("heartbeat", self.heartbeat.run_once, asyncio.Event()),
+                ("rescuer", self.rescuer.run_once, asyncio.Event()),
+                ("closer", self.closer.run_once, signals.job_may_end),
+                ("purger", self.purger.run_once, signals.purge_requested),
+                ("prober", self._probe_host, asyncio.Event()),
+            )
+        ]
+
+    async def _probe_host(self) -> float:
+        """Look whether a host that was put aside is back."""
+        was_available = self._host.available
+        wait_s = await self._host.probe()
+        if self._host.available and not was_available:
+            self._signals.work_available.set()
+        return wait_s
+
+    async def drain(self) -> None:
+        """Claim nothing more; wait for calls to end, then give back what still runs."""
+        self.dispatcher.claiming = False
+        self._signals.work_available.set()
+        log = get_logger()
+        log.info("Stopping.", action="drain", running=self.executor.running)
+        if not await wait_for(self.executor.empty, self._drain_s):
+            log.info("Giving back.", action="release", running=self.executor.running)
+            self.executor.abort_all()
+            if not await wait_for(self.executor.empty, _LAST_COMMIT_S):
+                # The leases run out by themselves, and the rescuer of the next worker takes over.
+                log.warning("The database did not take the last outcomes.", action="drain_failed")
