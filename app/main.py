@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fastapi import FastAPI
 
@@ -17,7 +17,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The service; what lives long is opened when the server starts it and closed when it stops."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         async with contextlib.AsyncExitStack() as stack:
             resources = await stack.enter_async_context(open_resources(settings))
             app.state.resources = resources

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import httpx
 
@@ -20,7 +20,7 @@ from app.store.database import Database
 @contextlib.asynccontextmanager
 async def open_resources(
     settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None
-) -> AsyncIterator[Resources]:
+) -> AsyncGenerator[Resources, None]:
     """Bring the database to this version's schema and open everything.
 
     `transport` takes the place of the network to Ollama, for tests.

@@ -459,6 +459,8 @@ def _finish_statement(event: TaskEvent) -> sa.Update | sa.UpdateBase:
     return (
         sa.update(task)
         .where(
+            # The ids alone find the rows by their key; the pairs are the fence.
+            task.c.id.in_(sa.bindparam("ids", expanding=True)),
             sa.tuple_(task.c.id, task.c.lease_token).in_(sa.bindparam("held", expanding=True)),
             _RUNNING,
         )
@@ -482,7 +484,8 @@ def _finish(tx: Transaction, completions: Sequence[Completion]) -> set[int]:
     recorded: set[int] = set()
     for event, held in by_event.items():
         for part in _slices(held, 2_000):
-            recorded.update(tx.execute(_FINISH[event], {"held": part}).scalars())
+            ids = [task_id for task_id, _ in part]
+            recorded.update(tx.execute(_FINISH[event], {"ids": ids, "held": part}).scalars())
     return recorded
 
 
@@ -594,7 +597,7 @@ def _put_back(tx: Transaction, completion: Completion, again: TryAgain) -> int:
 _LOST = (
     sa.select(task.c.id, task.c.losses, task.c.attempt)
     .where(_RUNNING, task.c.lease_until_ms < sa.bindparam("before"))
-    .order_by(task.c.id)
+    .order_by(task.c.lease_until_ms)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
 )

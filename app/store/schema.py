@@ -16,8 +16,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from app.store.database import Database, Transaction
+
+
+class SchemaError(Exception):
+    """The database cannot be brought to the schema of this version; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,11 @@ class SchemaState:
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Create the database file if need be, and apply the migrations up to `revision`."""
+    """Create the database file if need be, and apply the migrations up to `revision`.
+
+    Raises:
+        SchemaError: The database is of a newer version of Promptmill, or names an unknown one.
+    """
     database = Database(database_url)
     try:
         if database.is_sqlite:
@@ -87,7 +96,13 @@ def _run(database: Database, work: Callable[[Config], None]) -> None:
         config = Config()
         config.set_main_option("script_location", str(_migrations_folder()))
         config.attributes["connection"] = tx.connection
-        work(config)
+        try:
+            work(config)
+        except CommandError as error:
+            raise SchemaError(
+                "The database does not fit this version of Promptmill; it was probably made by a"
+                f" newer one. Alembic says: {error}"
+            ) from error
 
     database.write_now(migrate)
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from app.domain.errors import Unavailable
 from app.observability.logs import get_logger
@@ -33,7 +33,7 @@ _LAST_COMMIT_S = 5.0
 
 
 @contextlib.asynccontextmanager
-async def working(resources: Resources) -> AsyncIterator[None]:
+async def working(resources: Resources) -> AsyncGenerator[None, None]:
     """Work off the queue while the block runs; then stop gracefully.
 
     Stopping means: nothing new is claimed, leases are kept, running calls may end until the

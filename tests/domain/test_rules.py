@@ -1,0 +1,123 @@
+"""The pure rules: limits, retries, ids, transitions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.ids import RANDOM_BITS, sortable_id
+from app.domain.lifecycle import (
+    JOB_TRANSITIONS,
+    TASK_TRANSITIONS,
+    TERMINAL_JOB_STATES,
+    TERMINAL_TASK_STATES,
+    JobEvent,
+    TaskEvent,
+    job_target,
+    task_target,
+)
+from app.domain.limits import (
+    Limits,
+    next_start_at_ms,
+    parse_parameter_size,
+    recommended_limits,
+    startable,
+)
+from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
+from app.domain.retry import Finish, TryAgain, decide
+
+FREE = Limits(max_concurrent=5, rate_limit_delay_s=0)
+
+
+@given(
+    wanted=st.integers(0, 300),
+    running=st.integers(0, 300),
+    most=st.integers(1, 256),
+    host_running=st.integers(0, 300),
+    slots=st.none() | st.integers(1, 300),
+    delay=st.sampled_from([0.0, 0.1]),
+)
+def test_no_limit_is_ever_passed(wanted, running, most, host_running, slots, delay) -> None:
+    limits = Limits(max_concurrent=most, rate_limit_delay_s=delay)
+    number = startable(
+        wanted=wanted, running=running, limits=limits, host_running=host_running, host_slots=slots
+    )
+    assert 0 <= number <= wanted
+    assert number == 0 or running + number <= most
+    assert number == 0 or slots is None or host_running + number <= slots
+    assert delay == 0 or number <= 1
+
+
+def test_all_free_slots_are_used() -> None:
+    assert startable(wanted=9, running=2, limits=FREE) == 3
+    assert startable(wanted=9, running=0, limits=FREE, host_running=6, host_slots=8) == 2
+
+
+@pytest.mark.parametrize(("delay_s", "next_ms"), [(0.1, 1100), (0.0001, 1001), (0.0305, 1031)])
+def test_a_delay_is_never_cut_short(delay_s: float, next_ms: int) -> None:
+    assert next_start_at_ms(1000, replace(FREE, rate_limit_delay_s=delay_s)) == next_ms
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "delay"),
+    [("3.2B", 8, 0.05), ("8.2B", 5, 0.1), ("30B", 5, 0.1), ("70.6B", 2, 0.2), ("270M", 8, 0.05)],
+)
+def test_limits_are_recommended_by_the_models_size(size: str, most: int, delay: float) -> None:
+    recommended = recommended_limits(parse_parameter_size(size))
+    assert recommended == Limits(max_concurrent=most, rate_limit_delay_s=delay)
+
+
+def test_an_unknown_size_and_little_memory_have_limits_too() -> None:
+    assert recommended_limits(parse_parameter_size("big")) == Limits()
+    little = recommended_limits(3e9, little_memory=True)
+    assert little == Limits(max_concurrent=2, rate_limit_delay_s=0.5)
+
+
+def failed(blame: Blame) -> Failed:
+    return Failed(code=ErrorCode.SERVER_ERROR, message="m", blame=blame)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attempt", "decision"),
+    [
+        (Succeeded(response="x"), 1, Finish()),
+        (failed(Blame.PROMPT), 1, Finish()),
+        (failed(Blame.ATTEMPT), 1, TryAgain(wait_s=1.0, charged=True)),
+        (failed(Blame.ATTEMPT), 2, TryAgain(wait_s=2.0, charged=True)),
+        (failed(Blame.ATTEMPT), 3, Finish()),
+        (failed(Blame.HOST), 3, TryAgain(wait_s=0.0, charged=False)),
+    ],
+)
+def test_what_follows_depends_on_whom_the_failure_speaks_about(outcome, attempt, decision) -> None:
+    assert decide(outcome, attempt=attempt, max_attempts=3, backoff_s=float) == decision
+
+
+@given(
+    times=st.lists(st.integers(0, 2**48 - 1), min_size=2, max_size=2),
+    randoms=st.lists(st.integers(0, 2**RANDOM_BITS - 1), min_size=2, max_size=2),
+)
+def test_ids_sort_by_their_time(times: list[int], randoms: list[int]) -> None:
+    first, second = (
+        sortable_id("batch", now_ms=time, random=random)
+        for time, random in zip(times, randoms, strict=True)
+    )
+    assert len(first) == len(second) == 32
+    if times[0] != times[1]:
+        assert (first < second) == (times[0] < times[1])
+
+
+def test_no_event_leaves_a_terminal_state() -> None:
+    for moves in JOB_TRANSITIONS.values():
+        assert not TERMINAL_JOB_STATES & set(moves)
+    for moves in TASK_TRANSITIONS.values():
+        assert not TERMINAL_TASK_STATES & set(moves)
+
+
+def test_every_event_leads_to_one_state() -> None:
+    for event in JobEvent:
+        job_target(event)
+    for event in TaskEvent:
+        task_target(event)

@@ -1,0 +1,103 @@
+"""The hot statements use their indexes, so that a claim costs the same in a table of any size."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from app.domain.jobs import BatchDraft, PromptDraft
+from app.domain.limits import Limits
+from app.store import jobs, queue, results
+from app.store.database import Database
+
+FEW = {"now": 2**50, "job_key": 1, "host_key": 1}
+TAKE = {
+    "claimed_job": 1,
+    "now": 2**50,
+    "most": 5,
+    "token": 1,
+    "owner": "w",
+    "until": 1,
+    "at_host": 1,
+}
+STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
+    "claimable job": (queue._CLAIMABLE_JOB, FEW, "ix_task_pending"),
+    "count running": (queue._COUNT_RUNNING, FEW, "ix_task_running"),
+    "count at host": (queue._COUNT_AT_HOST, FEW, "ix_task_host"),
+    "take": (queue._TAKE, TAKE, "ix_task_pending"),
+    "lost leases": (queue._LOST, {"before": 9, "most": 5}, "ix_task_lease"),
+    "next due": (queue._NEXT_DUE, FEW, "ix_task_pending"),
+    "cancel": (queue._CANCEL, {"cancelled_job": 1, "most": 5}, "ix_task_pending"),
+    "failures": (
+        results._PAGE_OF_NOT_SUCCEEDED,
+        {"low": 2**32, "high": 2**33, "most": 5, "wanted_status": "failed"},
+        "ix_result_not_succeeded",
+    ),
+}
+
+
+def _run(tx: Any, statement: str) -> None:
+    tx.connection.exec_driver_sql(
+        statement.replace("%", "%%")
+        if "psycopg" in str(tx.connection.dialect.driver)
+        else statement
+    )
+
+
+@pytest.fixture
+def large(database: Database) -> Database:
+    for number in range(2):
+        draft = BatchDraft(
+            prompts=[PromptDraft("x")] * 20_000, model="m", limits=Limits(rate_limit_delay_s=0)
+        )
+        database.write_now(jobs.insert, draft, batch_id=f"batch_{number}")
+    for statement in (
+        "UPDATE task SET state = 'running', lease_until_ms = id % 1000, host_key = id % 7,"
+        " lease_token = id % 9 WHERE id % 100 = 0",
+        "INSERT INTO result (id, status, model, attempts, finished_at_ms)"
+        " SELECT id, CASE WHEN id % 100 = 1 THEN 'failed' ELSE 'succeeded' END, 'm', 1, 1 FROM task",
+        "ANALYZE",
+    ):
+        database.write_now(_run, statement)
+    return database
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_hot_statement_uses_its_index(large: Database, name: str) -> None:
+    statement, parameters, index = STATEMENTS[name]
+    assert index in plan(large, statement, parameters)
+
+
+def test_completing_finds_its_rows_by_their_key(large: Database) -> None:
+    from app.domain.lifecycle import TaskEvent
+
+    held = [(2**32 + number, number) for number in range(50)]
+    ids = [task_id for task_id, _ in held]
+    text = plan(large, queue._FINISH[TaskEvent.SUCCEED], {"ids": ids, "held": held})
+    if large.is_sqlite:
+        assert "SEARCH task USING INTEGER PRIMARY KEY" in text
+    else:
+        # Few rows run at once; PostgreSQL may find them by either index.
+        assert "pk_task" in text or "ix_task_running" in text
+
+
+def plan(database: Database, statement: sa.Executable, parameters: dict[str, Any]) -> str:
+    """The plan of the SQL that is really sent, with its parameters."""
+    sent: list[tuple[str, Any]] = []
+
+    def explain(tx: Any) -> str:
+        def remember(_connection, _cursor, text, values, _context, _many) -> None:
+            sent.append((text, values))
+
+        sa.event.listen(tx.connection, "before_cursor_execute", remember)
+        tx.execute(statement, parameters)
+        sa.event.remove(tx.connection, "before_cursor_execute", remember)
+        text, values = sent[0]
+        prefix = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
+        rows = tx.connection.exec_driver_sql(prefix + text, values).all()
+        return "\n".join(str(row[-1]) for row in rows)
+
+    return re.sub(r"\s+", " ", database.write_now(explain))
