@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +108,11 @@ def database(database_url: str, clock: FakeClock) -> Iterator[Database]:
     opened = Database(database_url, clock=clock)
     yield opened
     opened.close_now()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of this machine where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -18,10 +18,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
+from app.domain.errors import Unavailable
 from app.store.database import Database, Transaction
 
 
-class SchemaError(Exception):
+class SchemaError(Unavailable):
     """The database cannot be brought to the schema of this version; the message says why."""
 
 
