@@ -186,3 +186,15 @@ def load_settings(**overrides: object) -> Settings:
             name = field if field in {"OLLAMA_HOST", "DATABASE_URL"} else variable_name(field)
             lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
         raise SettingsError("\n".join(lines)) from None
+
+
+def settings_page() -> str:
+    """All settings as a Markdown table, for `docs/settings.md`."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = "unset" if default is None else str(default).lower()
+        if name == "database_url":
+            shown = "a SQLite file in the user's data folder"
+        lines.append(f"| `{variable_name(name)}` | {shown} | {field.description} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,50 @@
+"""The shape of the project: what a newcomer may count on."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "app").rglob("*.py"))
+MOST_LINES = 400
+LONGER = {"app/store/queue.py": "the whole queue on one page, to be audited from top to bottom"}
+BANNED = {"util", "utils", "helper", "helpers", "common", "misc", "handler", "handlers"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_has_one_role_that_its_first_sentence_tells(module: Path) -> None:
+    text = module.read_text()
+    name = str(module.relative_to(ROOT))
+    assert ast.get_docstring(ast.parse(text)), "says nothing of itself"
+    assert len(text.splitlines()) <= MOST_LINES or name in LONGER
+    assert module.stem not in BANNED
+
+
+def test_the_list_of_longer_files_holds_only_those() -> None:
+    for name in LONGER:
+        assert len((ROOT / name).read_text().splitlines()) > MOST_LINES, name
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")) + sorted(ROOT.glob("*.md")))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_compose_file_has_the_services_and_profiles_that_the_page_names() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    services = compose["services"]
+    assert set(services) == {"promptmill", "ollama", "simulator", "postgres"}
+    assert services["simulator"]["profiles"] == ["simulator"]
+    assert services["postgres"]["profiles"] == ["postgres"]
+    assert services["promptmill"]["ports"] == ["127.0.0.1:8000:8000"]
+    named = {
+        volume.partition(":")[0] for one in services.values() for volume in one.get("volumes", [])
+    }
+    assert named == set(compose["volumes"])

@@ -1,0 +1,88 @@
+"""Settings: every form of an address, and a wrong one that names itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings, SettingsError, load_settings, settings_page
+
+
+def test_nothing_has_to_be_set() -> None:
+    settings = load_settings()
+    assert settings.ollama_host == "http://127.0.0.1:11434"
+    assert settings.host == "127.0.0.1"
+    assert settings.ollama_slots is None
+    assert settings.sqlite_path is not None
+    assert settings.sqlite_path.name == "promptmill.db"
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        ("gpu", "http://gpu:11434"),
+        ("gpu:80", "http://gpu:80"),
+        (":5000", "http://127.0.0.1:5000"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("https://ollama.example.com/api-path/", "https://ollama.example.com:443/api-path"),
+        ("[::1]:1", "http://[::1]:1"),
+    ],
+)
+def test_ollama_host_takes_every_form_of_ollamas_client(
+    monkeypatch: pytest.MonkeyPatch, given: str, means: str
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", given)
+    assert load_settings().ollama_host == means
+
+
+def test_an_option_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPTMILL_PORT", "9000")
+    monkeypatch.setenv("OLLAMA_HOST", "elsewhere")
+    settings = load_settings(port=9001, ollama_host="gpu", host=None)
+    assert (settings.port, settings.ollama_host) == (9001, "http://gpu:11434")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("PROMPTMILL_PORT", "80000", "65535"),
+        ("PROMPTMILL_LEASE_S", "soon", "number"),
+        ("PROMPTMILL_OLLAMA_SLOTS", "0", "greater than or equal to 1"),
+        ("PROMPTMILL_HEARTBEAT_S", "15", "third of lease_s"),
+        ("PROMPTMILL_LOG_LEVEL", "loud", "debug"),
+        ("OLLAMA_HOST", "ftp://x", "http://"),
+        ("DATABASE_URL", "mysql://x/y", "sqlite:///"),
+        ("DATABASE_URL", "sqlite:///:memory:", "loses accepted work"),
+    ],
+)
+def test_a_wrong_setting_names_itself_and_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(f"{variable}: ")
+    assert says in str(caught.value)
+
+
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPTMILL_PORT", "x")
+    monkeypatch.setenv("PROMPTMILL_DRAIN_S", "-1")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "PROMPTMILL_PORT",
+        "PROMPTMILL_DRAIN_S",
+    ]
+
+
+def test_every_setting_has_a_sentence() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+
+
+def test_the_page_lists_every_setting_as_the_code_has_it() -> None:
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    table = page.read_text().partition("| variable |")[2].partition("\n\n")[0]
+    assert "| variable |" + table == settings_page().rstrip()
