@@ -1,0 +1,313 @@
+"""Saying an answer: the slot, the time each token takes, the lines, and the faults in mid-answer.
+
+The metrics are the times that really passed. A token is due at a fixed moment after the first one,
+so delays do not add up; tokens that are due together share one write.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.simulator.answers import Answer, Wanted, compose, context_numbers, logprob_items
+from app.simulator.catalog import StoredModel
+from app.simulator.faults import MID_STREAM, Fault, FaultKind
+from app.simulator.gojson import encode, quote, timestamp
+from app.simulator.refusals import (
+    LOAD_OOM,
+    RUNNER_GONE,
+    RUNNER_LOST,
+    RUNNER_STOPPED,
+    TOO_LONG,
+    Refusal,
+    RunnerDiedError,
+)
+from app.simulator.runner import Runner
+from app.simulator.state import ServerState
+from app.simulator.styles import Ending, Style
+from app.simulator.vocabulary import QUOTED
+from app.simulator.wire import Exchange
+
+_OPEN_ENDED = 10
+"""An answer without a limit ends after so many times `num_ctx`."""
+
+_EXTRA_TOKENS = 2
+"""What the template and the beginning of the text add to a prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRequest:
+    """A checked request for text, whatever route it came by."""
+
+    model: StoredModel
+    style: Style
+    prompt: str
+    """What decides the answer."""
+    prompt_tokens: int
+    wanted: Wanted
+    started_ns: int
+    """When the handler began (of the performance counter)."""
+    stream: bool = True
+    keep_alive_s: float | None = None
+    bad_format: object | None = None
+    """A `format` that is neither `"json"` nor a schema; refused only once the model is loaded."""
+    template: str = ""
+    truncate: bool = True
+    shift: bool = True
+    has_context: bool = False
+    """Whether the last piece carries `context`."""
+    top_logprobs: int | None = None
+    """Alternatives in `logprobs`; None is without `logprobs`."""
+    only_load: bool = False
+    """There is no prompt: the model is loaded, nothing is said."""
+
+
+async def answer_text_request(
+    server: ServerState, exchange: Exchange, request: TextRequest, fault: Fault | None
+) -> None:
+    """Get the model, a slot in it, and say the answer."""
+    call = exchange.call
+    options = request.wanted.options
+    call.num_ctx = options.runner.num_ctx
+    runner = await server.scheduler.lease(
+        request.model.spec,
+        request.model.key,
+        options.runner,
+        keep_alive_s=request.keep_alive_s,
+        failure=LOAD_OOM if fault is not None and fault.kind is FaultKind.OOM else None,
+    )
+    load_ns = max(1, time.perf_counter_ns() - request.started_ns)
+    try:
+        if request.only_load:
+            await exchange.answer(
+                200, request.style.whole_type, request.style.without_text(timestamp(), "load")
+            )
+            return
+        prompt_tokens = _check_with_runner(request)
+        try:
+            await runner.take_slot()
+        except RunnerDiedError:
+            raise Refusal(500, RUNNER_GONE, late=True) from None
+        server.log.take_slot(call)
+        try:
+            if fault is not None and fault.kind is FaultKind.STOPPED:
+                raise Refusal(500, RUNNER_STOPPED, late=True)
+            speech = _Speech(server, exchange, request, runner, fault, prompt_tokens, load_ns)
+            await (speech.stream() if request.stream else speech.whole())
+        except RunnerDiedError:
+            await _lose(exchange, request)
+        finally:
+            runner.leave_slot()
+            server.log.leave_slot(call)
+    finally:
+        server.scheduler.release(runner)
+
+
+def _check_with_runner(request: TextRequest) -> int:
+    """The checks that come after the load; tokens of the prompt that fit into the window."""
+    if request.template.count("{{") > request.template.count("}}"):
+        raise Refusal(500, "template: :1: unclosed action")
+    if request.bad_format is not None:
+        shown = quote(encode(request.bad_format))
+        text = f'invalid format: {shown}; expected "json" or a valid JSON Schema object'
+        raise Refusal(500, text, late=True)
+    window = request.wanted.options.runner.num_ctx
+    if request.prompt_tokens > window and not request.truncate:
+        raise Refusal(400, TOO_LONG, late=True)
+    return min(request.prompt_tokens, window)
+
+
+async def _lose(exchange: Exchange, request: TextRequest) -> None:
+    """The runner died in the middle: an error line if the stream has begun, else 500."""
+    if not exchange.started:
+        raise Refusal(500, RUNNER_LOST, late=True)
+    exchange.call.outcome = "error_line"
+    await exchange.finish(request.style.error_line(RUNNER_LOST))
+
+
+class _Speech:
+    """One answer while it is being said."""
+
+    def __init__(
+        self,
+        server: ServerState,
+        exchange: Exchange,
+        request: TextRequest,
+        runner: Runner,
+        fault: Fault | None,
+        prompt_tokens: int,
+        load_ns: int,
+    ) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._request = request
+        self._runner = runner
+        self._style = request.style
+        self._prompt_tokens = prompt_tokens
+        self._load_ns = load_ns
+        self._fault = fault if fault is not None and fault.kind in MID_STREAM else None
+        self._without_done = fault is not None and fault.kind in {
+            FaultKind.NO_DONE,
+            FaultKind.REPEAT,
+        }
+        options = request.wanted.options
+        window = options.runner.num_ctx
+        limit = options.num_predict if options.num_predict > 0 else _OPEN_ENDED * window
+        if not request.shift:
+            limit = min(limit, window - prompt_tokens + 1)
+        self._answer: Answer = compose(
+            request.model.key,
+            request.prompt,
+            request.wanted,
+            limit=limit,
+            settings=server.settings,
+            fault=fault,
+        )
+        speed = request.model.spec.speed
+        self._first_s = speed.first_token_s(prompt_tokens)
+        if fault is not None and fault.kind is FaultKind.SLOW_START:
+            self._first_s += fault.seconds or 0.0
+        self._rate = speed.decode_rate(runner.busy)
+        self._slot_ns = time.perf_counter_ns()
+        self._first_ns = 0
+        self._last_ns = 0
+
+    async def stream(self) -> None:
+        """Say it piece by piece."""
+        if self._first_s > 0:
+            await self._runner.pause(self._first_s)
+        self._first_ns = time.perf_counter_ns()
+        answer = self._answer
+        tokens = self._spoken_tokens()
+        tail = await self._say_in_time(tokens)
+        self._last_ns = time.perf_counter_ns()
+        exchange = self._exchange
+        if self._fault is not None and self._fault.kind is not FaultKind.NO_DONE:
+            if tail:
+                await self._begin()
+                await exchange.write(tail)
+            await self._strike(self._fault)
+            tail = await self._say_in_time(self._all_tokens()[len(tokens) :])
+            self._last_ns = time.perf_counter_ns()
+        await self._begin()
+        if self._without_done:
+            exchange.call.outcome = "no_done"
+            await exchange.finish(tail)
+        else:
+            last = self._style.last(timestamp(), self._ending(""), answer.tool_calls)
+            await exchange.finish(tail + last)
+
+    async def whole(self) -> None:
+        """Say it at once, when the last token would have come."""
+        answer = self._answer
+        count = len(self._spoken_tokens())
+        await self._runner.pause(self._first_s + max(0, count - 1) / self._rate)
+        if self._fault is not None:
+            await self._strike(self._fault)
+            await self._runner.pause((len(self._all_tokens()) - count) / self._rate)
+        self._last_ns = time.perf_counter_ns()
+        self._first_ns = min(self._last_ns, self._slot_ns + int(self._first_s * 1e9))
+        text = quote("".join(answer.tokens))
+        thinking = quote("".join(answer.thinking)) if answer.thinking else ""
+        ending = None
+        if self._without_done:
+            self._exchange.call.outcome = "no_done"
+        else:
+            top = self._request.top_logprobs
+            items = [] if top is None else logprob_items(answer.tokens, top)
+            ending = self._ending(",".join(items))
+        written = self._style.whole(timestamp(), text, thinking, ending, answer.tool_calls)
+        await self._exchange.answer(200, self._style.whole_type, written)
+
+    async def _begin(self) -> None:
+        if not self._exchange.started:
+            await self._exchange.start(200, self._style.stream_type)
+
+    def _all_tokens(self) -> list[str]:
+        return [*self._answer.thinking, *self._answer.tokens]
+
+    def _spoken_tokens(self) -> list[str]:
+        """What is said before a fault strikes; everything if none does."""
+        tokens = self._all_tokens()
+        return tokens if self._fault is None else tokens[: self._fault.after]
+
+    async def _say_in_time(self, tokens: list[str]) -> str:
+        """Write the tokens, each when it is due; the lines of the last ones are returned."""
+        if self._rate == float("inf"):
+            return self._lines(tokens, 0)
+        count, said, start = len(tokens), 0, time.monotonic()
+        interval = self._server.settings.write_interval_s
+        while True:
+            now = time.monotonic() - start
+            due = min(count, 1 + int(now * self._rate))
+            lines = self._lines(tokens[said:due], said)
+            said = due
+            if said >= count:
+                return lines
+            await self._begin()
+            await self._exchange.write(lines)
+            now = time.monotonic() - start
+            last_due = (count - 1) / self._rate - now
+            await self._runner.pause(min(max(said / self._rate - now, interval), last_due))
+
+    def _lines(self, tokens: Sequence[str], place: int) -> str:
+        """The pieces of a stream; `place` is how many tokens were said before."""
+        created = timestamp()
+        piece = self._style.piece
+        thoughts = len(self._answer.thinking)
+        top = self._request.top_logprobs
+        if top is None and not thoughts:
+            return "".join(
+                [
+                    piece(created, QUOTED.get(token) or quote(token), thinking=False, logprobs="")
+                    for token in tokens
+                ]
+            )
+        items = [""] * len(tokens) if top is None else logprob_items(tokens, top)
+        return "".join(
+            [
+                piece(created, quote(token), thinking=place + step < thoughts, logprobs=item)
+                for step, (token, item) in enumerate(zip(tokens, items, strict=True))
+            ]
+        )
+
+    async def _strike(self, fault: Fault) -> None:
+        """A fault in mid-answer; returns only if the answer goes on after it."""
+        match fault.kind:
+            case FaultKind.CUT:
+                await self._exchange.cut()
+            case FaultKind.STALL:
+                await self._runner.pause(fault.seconds)
+            case FaultKind.CRASH:
+                self._server.scheduler.kill(self._runner.key)
+                raise RunnerDiedError
+            case FaultKind.CRASH_ALL:
+                self._server.scheduler.kill()
+                raise RunnerDiedError
+            case FaultKind.ERROR:
+                raise RunnerDiedError
+            case _:
+                return
+
+    def _ending(self, logprobs: str) -> Ending:
+        answer = self._answer
+        # The first token belongs to the prompt's time, so one token alone has no duration.
+        spoke = max(1, self._last_ns - self._first_ns) if answer.eval_tokens > 1 else 0
+        numbers = self._prompt_tokens + answer.eval_tokens - 1
+        return Ending(
+            done_reason=answer.done_reason,
+            total_ns=time.perf_counter_ns() - self._request.started_ns,
+            load_ns=self._load_ns,
+            prompt_tokens=self._prompt_tokens,
+            prompt_ns=max(1, self._first_ns - self._slot_ns),
+            eval_tokens=answer.eval_tokens,
+            eval_ns=spoke,
+            context=context_numbers(numbers) if self._request.has_context else "",
+            logprobs=logprobs,
+        )
+
+
+def prompt_size(tokens: int, *, raw: bool = False) -> int:
+    """Tokens of a rendered prompt whose texts have `tokens`."""
+    return tokens + (1 if raw else _EXTRA_TOKENS)
