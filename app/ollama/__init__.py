@@ -1,0 +1,1 @@
+"""Talking to Ollama: the client, the failure table and the state of a host."""

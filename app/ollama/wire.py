@@ -1,0 +1,145 @@
+"""The bodies of Ollama's answers about models, as pydantic checks them.
+
+The one rule to know: unknown fields are ignored and missing ones are None, since both come and go
+between versions of Ollama; only what a value cannot be without is required. Chunks of a prompt's
+answer have no model here: `app.ollama.answer` reads them as dicts, for speed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from app.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Version(_Body):
+    """`/api/version`."""
+
+    version: str
+
+
+class _Details(_Body):
+    family: str | None = None
+    parameter_size: str | None = None
+    quantization_level: str | None = None
+
+
+_NO_DETAILS = _Details()
+
+
+class _Tag(_Body):
+    name: str
+    size: int = 0
+    digest: str = ""
+    details: _Details | None = None
+    capabilities: tuple[str, ...] | None = None
+    modified_at: datetime | None = None
+
+    def installed(self) -> InstalledModel:
+        details = self.details or _NO_DETAILS
+        return InstalledModel(
+            name=self.name,
+            size=self.size,
+            digest=self.digest,
+            parameter_size=details.parameter_size or None,
+            quantization_level=details.quantization_level or None,
+            family=details.family or None,
+            capabilities=self.capabilities,
+            modified_at=self.modified_at,
+        )
+
+
+class Tags(_Body):
+    """`/api/tags`."""
+
+    models: tuple[_Tag, ...] | None
+
+
+class _Process(_Body):
+    name: str
+    size: int = 0
+    size_vram: int = 0
+    digest: str = ""
+    details: _Details | None = None
+    context_length: int | None = None
+    expires_at: datetime | None = None
+
+    def running(self) -> RunningModel:
+        details = self.details or _NO_DETAILS
+        return RunningModel(
+            name=self.name,
+            size=self.size,
+            size_vram=self.size_vram,
+            digest=self.digest,
+            parameter_size=details.parameter_size or None,
+            quantization_level=details.quantization_level or None,
+            family=details.family or None,
+            context_length=self.context_length,
+            expires_at=self.expires_at,
+        )
+
+
+class Processes(_Body):
+    """`/api/ps`."""
+
+    models: tuple[_Process, ...] | None
+
+
+class Shown(_Body):
+    """`/api/show`."""
+
+    details: _Details | None = None
+    capabilities: tuple[str, ...] | None = None
+    model_info: dict[str, Any] | None = None
+    parameters: str | None = None
+    template: str | None = None
+    license: str | None = None
+    modified_at: datetime | None = None
+
+    def info(self) -> ModelInfo:
+        """The same as a value."""
+        details = self.details or _NO_DETAILS
+        return ModelInfo(
+            parameter_size=details.parameter_size or None,
+            quantization_level=details.quantization_level or None,
+            family=details.family or None,
+            capabilities=self.capabilities or (),
+            context_length=self._context_length(),
+            parameters=self.parameters,
+            template=self.template,
+            license=self.license,
+            modified_at=self.modified_at,
+        )
+
+    def _context_length(self) -> int | None:
+        # The key begins with the architecture's name: `qwen3.context_length`.
+        for key, value in (self.model_info or {}).items():
+            if key.endswith(".context_length") and isinstance(value, int):
+                return value
+        return None
+
+
+class PullLine(_Body):
+    """A line of `/api/pull`; either `status` or `error` is there."""
+
+    status: str | None = None
+    error: str | None = None
+    digest: str | None = None
+    total: int | None = None
+    completed: int | None = None
+
+    def progress(self) -> PullProgress:
+        """The same as a value, of a line that is no error."""
+        return PullProgress(
+            status=self.status or "",
+            digest=self.digest,
+            total=self.total,
+            completed=self.completed,
+        )
