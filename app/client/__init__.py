@@ -1,0 +1,58 @@
+"""The client library of Promptmill: submit batches, watch them, read their results.
+
+`PromptmillClient` for ordinary code, `AsyncPromptmillClient` for asyncio. It needs httpx and
+pydantic and nothing else of this distribution.
+"""
+
+from app.client.aio import AsyncPromptmillClient
+from app.client.errors import (
+    FieldError,
+    PromptmillClientError,
+    PromptmillProblem,
+    ServiceUnreachable,
+    UnexpectedAnswer,
+    WaitTimeout,
+)
+from app.client.judgement import Outage, Sighting
+from app.client.records import (
+    ENDED_STATUSES,
+    Batch,
+    BatchPage,
+    Counts,
+    Health,
+    Model,
+    Readiness,
+    RecommendedLimits,
+    Result,
+    ResultPage,
+    Usage,
+)
+from app.client.requests import BatchFields, DownloadFormat, Prompt
+from app.client.sync import PromptmillClient
+
+__all__ = [
+    "ENDED_STATUSES",
+    "AsyncPromptmillClient",
+    "Batch",
+    "BatchFields",
+    "BatchPage",
+    "Counts",
+    "DownloadFormat",
+    "FieldError",
+    "Health",
+    "Model",
+    "Outage",
+    "Prompt",
+    "PromptmillClient",
+    "PromptmillClientError",
+    "PromptmillProblem",
+    "Readiness",
+    "RecommendedLimits",
+    "Result",
+    "ResultPage",
+    "ServiceUnreachable",
+    "Sighting",
+    "UnexpectedAnswer",
+    "Usage",
+    "WaitTimeout",
+]

@@ -1,0 +1,175 @@
+"""What the service tells, as immutable typed records with the contract's own field names.
+
+Names and units are those of the HTTP contract: `*_s` and `rate_limit_delay` are seconds, Ollama's
+own durations are integer nanoseconds, times are aware UTC, and what is not known is None. A field
+that a newer service adds is kept in `model_extra`; a status that a newer service adds is a string
+like the others.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+ENDED_STATUSES: Final = frozenset({"completed", "failed", "cancelled", "expired"})
+"""Values of a batch's `status` after which nothing happens any more."""
+
+
+class Record(BaseModel):
+    """Base of the records."""
+
+    # protected_namespaces: a field may be called `model_...`, it is the service's word.
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+class Counts(Record):
+    """How many prompts of a batch are in each state; they add up to `total`."""
+
+    total: int
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Prompts that have an outcome."""
+        return self.succeeded + self.failed + self.cancelled + self.expired
+
+
+class Usage(Record):
+    """Tokens read and written for a batch, as Ollama counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Result(Record):
+    """The outcome of one prompt."""
+
+    index: int
+    """Place of the prompt in the batch, from 0."""
+    id: str | None = None
+    """The caller's own id of the prompt."""
+    prompt: str
+    response: str | None = None
+    model: str
+    success: bool
+    status: str
+    """`succeeded`, `failed`, `cancelled` or `expired`."""
+    error: str | None = None
+    error_code: str | None = None
+    attempts: int = 0
+    done_reason: str | None = None
+    thinking: str | None = None
+    host: str | None = None
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_count: int | None = None
+    eval_duration: int | None = None
+    latency_s: float | None = None
+    """From sending the request to the end of the answer."""
+    ttft_s: float | None = None
+    """From sending the request to the first text."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Batch(Record):
+    """A batch as it stood when the service answered."""
+
+    id: str
+    status: str
+    """`queued`, `running`, `paused`, `cancelling`, or one of `ENDED_STATUSES`."""
+    model: str
+    counts: Counts
+    progress: float
+    """Share of the prompts that have an outcome, 0 to 1."""
+    max_concurrent: int | None = None
+    rate_limit_delay: float | None = None
+    priority: int = 0
+    metadata: dict[str, str] = {}
+    prompts_per_s: float | None = None
+    eta_s: float | None = None
+    """Seconds until the last outcome, at the rate so far."""
+    queue_position: int | None = None
+    usage: Usage = Usage()
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    error: str | None = None
+    timeout_s: float | None = None
+    max_attempts: int | None = None
+    parameters: dict[str, Any] = {}
+    """Fields of Ollama's request that hold for every prompt."""
+    results: tuple[Result, ...] = ()
+    """The first results in prompt order; empty where they were not asked for."""
+    next_cursor: str | None = None
+    """Where the results go on; None if these are all."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in ENDED_STATUSES
+
+    @property
+    def all_succeeded(self) -> bool:
+        """Whether the batch has ended and every prompt has an answer."""
+        return self.has_ended and self.counts.succeeded == self.counts.total
+
+
+class BatchPage(Record):
+    """Some batches, newest first."""
+
+    data: tuple[Batch, ...]
+    next_cursor: str | None = None
+
+
+class ResultPage(Record):
+    """Some results, in prompt order."""
+
+    data: tuple[Result, ...]
+    next_cursor: str | None = None
+
+
+class RecommendedLimits(Record):
+    """Limits that suit a model's size."""
+
+    max_concurrent: int
+    rate_limit_delay: float
+
+
+class Model(Record):
+    """A model that a host has installed."""
+
+    name: str
+    size: int | None = None
+    """Bytes on disk."""
+    parameter_size: str | None = None
+    """As Ollama writes it: `8.2B`."""
+    quantization_level: str | None = None
+    """As Ollama writes it: `Q4_K_M`."""
+    loaded_on: tuple[str, ...] = ()
+    """Hosts that have it in memory."""
+    recommended: RecommendedLimits | None = None
+
+
+class Health(Record):
+    """The process answers."""
+
+    status: str
+
+
+class Readiness(Record):
+    """Whether the service can work now."""
+
+    is_ready: bool
+    detail: dict[str, Any]
+    """What the service said about each thing that it needs."""

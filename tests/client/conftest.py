@@ -1,0 +1,58 @@
+"""Both clients behind one asynchronous face, so that each behaviour is stated once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from app.client import AsyncPromptmillClient, PromptmillClient
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Blocking:
+    """The synchronous client, with results that can be awaited and iterated asynchronously."""
+
+    def __init__(self, client: PromptmillClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+
+        def call(*args: Any, **fields: Any) -> Any:
+            if inspect.isgeneratorfunction(method):
+                return _iterated(method(*args, **fields))
+            return _awaited(method, args, fields)
+
+        return call
+
+
+async def _iterated(values: Any) -> AsyncIterator[Any]:
+    for value in values:
+        yield value
+
+
+async def _awaited(method: Callable[..., Any], args: Any, fields: Any) -> Any:
+    return method(*args, **fields)
+
+
+@pytest.fixture(params=["sync", "async"])
+async def client_of(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Any]]:
+    """`client_of(handler)` is a client whose service is that function."""
+    to_close: list[AsyncPromptmillClient] = []
+
+    def make(handler: Handler, **fields: Any) -> Any:
+        transport = httpx.MockTransport(handler)
+        if request.param == "sync":
+            return Blocking(PromptmillClient(transport=transport, **fields))
+        client = AsyncPromptmillClient(transport=transport, **fields)
+        to_close.append(client)
+        return client
+
+    yield make
+    for client in to_close:
+        await client.aclose()
