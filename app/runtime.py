@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import sys
 from collections.abc import AsyncGenerator
 
@@ -31,9 +32,7 @@ async def open_resources(
     Raises:
         Unavailable: The database cannot be reached.
     """
-    # The database works in threads. With Python's own 5 ms between two of them, a busy event loop
-    # keeps such a thread waiting that long after each of its statements.
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    _tune_the_interpreter()
     await asyncio.to_thread(schema.upgrade, settings.database_url)
     database = Database(settings.database_url)
     client = OllamaClient(
@@ -50,3 +49,14 @@ async def open_resources(
     finally:
         await client.aclose()
         await database.close()
+
+
+def _tune_the_interpreter() -> None:
+    """Two settings of the process, both measured (docs/performance.md)."""
+    # The database works in threads. With Python's own 5 ms between two of them, a busy event loop
+    # keeps such a thread waiting that long after each of its statements.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    # The hundreds of thousands of objects of imported modules stay for ever. Looked through again
+    # at every full collection, they stop the event loop for 100 ms and more.
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,48 @@
+"""The API as one ASGI application: routes, middleware, problems, documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from app.api.middleware import RequestContext
+from app.api.openapi import DESCRIPTION, install_openapi
+from app.api.problems import install_problem_handlers
+from app.api.routes import batches, documentation, health, models, results
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+"""What surrounds the application's life: it opens the resources and puts them on its state."""
+
+
+_ROUTERS: Final = (
+    batches.router,
+    results.router,
+    models.router,
+    health.router,
+    documentation.router,
+)
+
+
+def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
+    """The API. Before its first request the lifespan must have set `app.state.resources`."""
+    app = FastAPI(
+        title="Promptmill",
+        summary="The batch service for Ollama",
+        description=DESCRIPTION,
+        version=version("promptmill"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    for router in _ROUTERS:
+        app.include_router(router)
+    install_openapi(app, _ROUTERS)
+    install_problem_handlers(app)
+    app.add_middleware(RequestContext)
+    return app

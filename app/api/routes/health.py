@@ -1,0 +1,50 @@
+"""`/health` and `/ready`: is the process alive, and can it work?"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from app.api.dependencies import ResourcesOf, only_query
+from app.api.openapi import always, problem, success
+from app.api.problems import UNAVAILABLE
+from app.api.representation import JsonResponse
+from app.api.schemas.service import Health, Readiness
+from app.domain.errors import Unavailable
+from app.services import health
+
+router = APIRouter(tags=["Service"])
+
+
+@router.get(
+    "/health",
+    response_model=None,
+    summary="Liveness",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always("/health"),
+        **success(200, "The process can answer", Health, {"status": "ok", "version": "0.1.0"}),
+    },
+)
+async def tell_health(request: Request) -> Response:
+    """200 as long as the process can answer; it touches neither the database nor Ollama."""
+    return JsonResponse({"status": "ok", "version": request.app.version})
+
+
+@router.get(
+    "/ready",
+    response_model=None,
+    summary="Readiness",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always("/ready"),
+        **success(200, "The service can work", Readiness, {"status": "ready"}),
+        **problem(UNAVAILABLE, "No Ollama host answers at http://127.0.0.1:11434.", "/ready"),
+    },
+)
+async def tell_readiness(resources: ResourcesOf) -> Response:
+    """200 when the database answers and a worker can reach a host; else what is missing."""
+    missing = await health.check_ready(resources)
+    if missing:
+        raise Unavailable(" ".join(missing))
+    return JsonResponse({"status": "ready"})

@@ -1,0 +1,153 @@
+"""A batch as clients see it, and the query parameters of its endpoints."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.api.schemas import examples
+from app.api.schemas.results import Result, Time
+from app.api.schemas.strict import ResponseModel
+from app.domain.lifecycle import JobState
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Counts(ResponseModel):
+    """How many prompts are in each state; they always add up to `total`."""
+
+    total: Count = Field(description="Prompts of the batch.", examples=[3])
+    pending: Count = Field(description="Waiting for their turn or next attempt.", examples=[0])
+    running: Count = Field(description="With Ollama at this moment.", examples=[1])
+    succeeded: Count = Field(description="Answered.", examples=[1])
+    failed: Count = Field(description="Ended with an error.", examples=[1])
+    cancelled: Count = Field(description="Cancelled with the batch.", examples=[0])
+    expired: Count = Field(description="Not started in time.", examples=[0])
+
+
+class Usage(ResponseModel):
+    """Tokens as Ollama counted them, over the finished prompts."""
+
+    prompt_tokens: Count = Field(description="Tokens read.", examples=[11])
+    completion_tokens: Count = Field(description="Tokens written.", examples=[20])
+
+
+class BatchSummary(ResponseModel):
+    """A batch without its results."""
+
+    id: str = Field(description="The batch's id.", examples=[examples.BATCH_ID])
+    object: Literal["batch"] = Field(description="Always `batch`.", examples=["batch"])
+    status: JobState = Field(
+        description="`queued`, `running`, `cancelling`, or for good: `completed` (every prompt has"
+        " an outcome and one at least succeeded), `failed` (none succeeded), `cancelled`.",
+        examples=["running"],
+    )
+    model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
+    max_concurrent: int = Field(description="Most prompts running at one moment.", examples=[5])
+    rate_limit_delay: float = Field(description="Least seconds between starts.", examples=[0.1])
+    priority: int = Field(description="Higher goes first.", examples=[0])
+    metadata: dict[str, str] = Field(
+        description="Your pairs, as sent.", examples=[{"project": "colours"}]
+    )
+    counts: Counts = Field(description="Prompts by state.", examples=[examples.SUMMARY["counts"]])
+    progress: float = Field(
+        ge=0, le=1, description="Share of prompts with an outcome; 1 at the end.", examples=[0.6666]
+    )
+    prompts_per_s: float | None = Field(
+        description="Prompts answered per second since the first start.", examples=[2.5]
+    )
+    eta_s: float | None = Field(
+        description="Seconds until the end at the rate so far.", examples=[0.4]
+    )
+    queue_position: int | None = Field(
+        description="Place among the queued batches, from 1; null when it is not queued.",
+        examples=[1],
+    )
+    usage: Usage = Field(
+        description="Tokens so far.", examples=[{"prompt_tokens": 11, "completion_tokens": 20}]
+    )
+    created_at: Time = Field(
+        description="When it was accepted.", examples=["2026-11-23T06:30:00.123Z"]
+    )
+    started_at: Time | None = Field(
+        description="When its first prompt started.", examples=["2026-11-23T06:30:00.223Z"]
+    )
+    finished_at: Time | None = Field(
+        description="When it ended.", examples=["2026-11-23T06:30:09.456Z"]
+    )
+    expires_at: Time | None = Field(
+        description="When prompts that have not started expire; null: never.", examples=[None]
+    )
+    error: str | None = Field(
+        description="Why the whole batch failed.", examples=["No prompt succeeded."]
+    )
+    timeout_s: float = Field(description="Seconds that one attempt may take.", examples=[300.0])
+    max_attempts: int = Field(description="Attempts for each prompt.", examples=[3])
+    parameters: dict[str, Any] = Field(
+        description="The fields for Ollama that hold for every prompt, as sent.",
+        examples=[{"options": {"num_predict": 128}}],
+    )
+
+
+class Batch(BatchSummary):
+    """A batch with the first page of its results."""
+
+    results: list[Result] = Field(
+        description="Finished results in prompt order: the first page. Empty with `?limit=0`.",
+        examples=[[examples.RESULT]],
+    )
+    next_cursor: str | None = Field(
+        description="`cursor` for `/batches/{id}/results` to read on; null: nothing more now.",
+        examples=["YWZ0ZXI6OTk"],
+    )
+
+
+class BatchPage(ResponseModel):
+    """Some batches, newest first."""
+
+    data: list[BatchSummary] = Field(description="The batches.", examples=[[examples.SUMMARY]])
+    next_cursor: str | None = Field(
+        description="`cursor` of the next page; null at the end.", examples=[None]
+    )
+
+
+class BatchQuery(BaseModel):
+    """How to read one batch."""
+
+    limit: int = Field(
+        default=100,
+        ge=0,
+        le=1000,
+        description="Most results to embed; 0 leaves them out, for cheap polling.",
+        examples=[0],
+    )
+    wait_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=300,
+        allow_inf_nan=False,
+        description="Answer as soon as the batch has ended, at the latest after so many seconds.",
+        examples=[30.0],
+    )
+
+
+class BatchListQuery(BaseModel):
+    """Which batches to list."""
+
+    limit: int = Field(default=100, ge=1, le=1000, description="Most batches.", examples=[20])
+    cursor: str | None = Field(
+        default=None,
+        max_length=200,
+        description="`next_cursor` of the page before.",
+        examples=["YmVmb3JlOmJhdGNoXzAxa2FzcWc4djNtMmM2aHEwbjV0N3g5emVk"],
+    )
+    status: JobState | None = Field(
+        default=None, description="Only batches in this state.", examples=["running"]
+    )
+    model: str | None = Field(
+        default=None,
+        max_length=512,
+        description="Only batches of this model.",
+        examples=["qwen3:8b"],
+    )

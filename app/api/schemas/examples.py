@@ -1,0 +1,139 @@
+"""The one batch that all examples of the documentation tell of, so that they fit together."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+BATCH_ID: Final = "batch_01kasqg8v3m2c6hq0n5t7x9zed"
+_CURSOR: Final = "YWZ0ZXI6OTk"
+
+REQUEST: Final[dict[str, Any]] = {
+    "prompts": [
+        "Why is the sky blue?",
+        {"id": "grass", "prompt": "Why is grass green?", "options": {"temperature": 0}},
+        {"messages": [{"role": "user", "content": "Hello!"}], "model": "llama3.2:3b"},
+    ],
+    "model": "qwen3:8b",
+    "max_concurrent": 5,
+    "rate_limit_delay": 0.1,
+    "options": {"num_predict": 128},
+    "metadata": {"project": "colours"},
+}
+RESULT: Final[dict[str, Any]] = {
+    "prompt": "Why is the sky blue?",
+    "response": "Because air scatters blue light more than red.",
+    "model": "qwen3:8b",
+    "success": True,
+    "error": None,
+    "index": 0,
+    "id": None,
+    "status": "succeeded",
+    "error_code": None,
+    "attempts": 1,
+    "done_reason": "stop",
+    "thinking": None,
+    "host": "http://127.0.0.1:11434",
+    "total_duration": 512000000,
+    "load_duration": 45000000,
+    "prompt_eval_count": 11,
+    "prompt_eval_duration": 20000000,
+    "eval_count": 20,
+    "eval_duration": 360000000,
+    "latency_s": 0.514,
+    "ttft_s": 0.081,
+    "started_at": "2026-11-23T06:30:00.223Z",
+    "finished_at": "2026-11-23T06:30:00.737Z",
+}
+FAILED_RESULT: Final[dict[str, Any]] = {
+    **dict.fromkeys(RESULT),
+    "prompt": "Hello!",
+    "model": "llama3.2:3b",
+    "success": False,
+    "error": "model 'llama3.2:3b' not found",
+    "index": 2,
+    "status": "failed",
+    "error_code": "model_not_found",
+    "attempts": 1,
+    "host": "http://127.0.0.1:11434",
+    "latency_s": 0.003,
+    "started_at": "2026-11-23T06:30:00.423Z",
+    "finished_at": "2026-11-23T06:30:00.426Z",
+}
+SUMMARY: Final[dict[str, Any]] = {
+    "id": BATCH_ID,
+    "object": "batch",
+    "status": "running",
+    "model": "qwen3:8b",
+    "max_concurrent": 5,
+    "rate_limit_delay": 0.1,
+    "priority": 0,
+    "metadata": {"project": "colours"},
+    "counts": {
+        "total": 3,
+        "pending": 0,
+        "running": 1,
+        "succeeded": 1,
+        "failed": 1,
+        "cancelled": 0,
+        "expired": 0,
+    },
+    "progress": 0.6666,
+    "prompts_per_s": 2.5,
+    "eta_s": 0.4,
+    "queue_position": None,
+    "usage": {"prompt_tokens": 11, "completion_tokens": 20},
+    "created_at": "2026-11-23T06:30:00.123Z",
+    "started_at": "2026-11-23T06:30:00.223Z",
+    "finished_at": None,
+    "expires_at": None,
+    "error": None,
+    "timeout_s": 300.0,
+    "max_attempts": 3,
+    "parameters": {"options": {"num_predict": 128}},
+}
+BATCH: Final[dict[str, Any]] = {
+    **SUMMARY,
+    "results": [RESULT, FAILED_RESULT],
+    "next_cursor": None,
+}
+ACCEPTED: Final[dict[str, Any]] = {
+    **SUMMARY,
+    "status": "queued",
+    "counts": {
+        "total": 3,
+        "pending": 3,
+        "running": 0,
+        "succeeded": 0,
+        "failed": 0,
+        "cancelled": 0,
+        "expired": 0,
+    },
+    "progress": 0.0,
+    "prompts_per_s": None,
+    "eta_s": None,
+    "queue_position": 1,
+    "usage": {"prompt_tokens": 0, "completion_tokens": 0},
+    "started_at": None,
+    "results": [],
+    "next_cursor": None,
+}
+CANCELLING: Final[dict[str, Any]] = {
+    **SUMMARY,
+    "status": "cancelling",
+    "results": [],
+    "next_cursor": None,
+}
+BATCH_PAGE: Final[dict[str, Any]] = {"data": [SUMMARY], "next_cursor": None}
+RESULT_PAGE: Final[dict[str, Any]] = {"data": [RESULT], "next_cursor": _CURSOR}
+MODEL: Final[dict[str, Any]] = {
+    "name": "qwen3:8b",
+    "size": 5225388164,
+    "digest": "500a1f067a9f782620b40bee6f7b0c89e17ae61f686b92c24933e4ca4b2b8b41",
+    "family": "qwen3",
+    "parameter_size": "8.2B",
+    "quantization_level": "Q4_K_M",
+    "loaded_on": ["http://127.0.0.1:11434"],
+    "recommended": {"max_concurrent": 5, "rate_limit_delay": 0.1},
+}
+MODEL_PAGE: Final[dict[str, Any]] = {"data": [MODEL], "next_cursor": None}
+REQUEST_ID: Final = "9f86d081884c7d659a2feaa0c55ad015"

@@ -1,0 +1,122 @@
+"""What a client sends to make a batch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from app.api.schemas.ollama import GenerationFields, Message, ModelName
+from app.domain.limits import MAX_CONCURRENT_BOUND, RATE_LIMIT_DELAY_BOUND_S
+
+GENERATION_FIELDS: Final = tuple(GenerationFields.model_fields)
+"""Names of the fields that go to Ollama as they are."""
+NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
+"""Fields of `/api/generate` that `/api/chat` has no place for."""
+
+_LONGEST_TIMEOUT_S = 86_400.0
+
+
+class PromptObject(GenerationFields):
+    """A prompt with fields of its own; what is not given here is taken from the batch.
+
+    A field replaces the batch's as a whole: `options` are not merged name by name.
+    """
+
+    prompt: str | None = Field(
+        default=None,
+        description="The text of the prompt. Give either this or `messages`.",
+        examples=["Why is the sky blue?"],
+    )
+    messages: Annotated[list[Message], Field(min_length=1)] | None = Field(
+        default=None,
+        description="A chat, oldest message first. Give either this or `prompt`.",
+        examples=[[{"role": "user", "content": "Why is the sky blue?"}]],
+    )
+    id: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Your own id of the prompt, unique in the batch; its result carries it.",
+        examples=["question-17"],
+    )
+    model: ModelName | None = Field(
+        default=None, description="Model for this prompt alone.", examples=["llama3.2:3b"]
+    )
+    tools: list[dict[str, Any]] | None = Field(
+        default=None,
+        description="Tools that the model may call, as in Ollama's `/api/chat`; only with"
+        " `messages`.",
+        examples=[[{"type": "function", "function": {"name": "get_weather", "parameters": {}}}]],
+    )
+
+
+class BatchFields(GenerationFields):
+    """The fields of a batch but for its prompts, which are read one by one."""
+
+    model: ModelName | None = Field(
+        default=None,
+        description="Model for all prompts that name none. Left out, it is the service's default"
+        " (`PROMPTMILL_DEFAULT_MODEL`, at first `qwen3:8b`).",
+        examples=["qwen3:8b"],
+    )
+    max_concurrent: int = Field(
+        default=5,
+        ge=1,
+        le=MAX_CONCURRENT_BOUND,
+        description="Most prompts of this batch running at one moment, over all workers.",
+        examples=[5],
+    )
+    rate_limit_delay: float = Field(
+        default=0.1,
+        ge=0,
+        le=RATE_LIMIT_DELAY_BOUND_S,
+        description="Seconds between two request starts of this batch at least, over all workers.",
+        examples=[0.1],
+    )
+    timeout_s: float = Field(
+        default=300.0,
+        gt=0,
+        le=_LONGEST_TIMEOUT_S,
+        description="Seconds that one attempt may take in all.",
+        examples=[300.0],
+    )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=20,
+        description="Attempts for each prompt, the first included.",
+        examples=[3],
+    )
+    priority: int = Field(
+        default=0,
+        ge=-100,
+        le=100,
+        description="Batches with a higher number go first.",
+        examples=[0],
+    )
+    metadata: dict[
+        Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]
+    ] = Field(
+        default_factory=dict[str, str],
+        max_length=16,
+        description="Up to 16 pairs of your own, names up to 64 and values up to 512 characters;"
+        " given back as sent, and `?metadata.name=value` filters the list of batches.",
+        examples=[{"project": "gsm8k", "run": "3"}],
+    )
+
+
+class BatchRequest(BatchFields):
+    """A batch: prompts, and what holds for all of them."""
+
+    prompts: Annotated[
+        list[Annotated[str, Field(min_length=1)] | PromptObject], Field(min_length=1)
+    ] = Field(
+        description="The work: each prompt a string, or an object with fields of its own. How many,"
+        " and how long each may be, are settings of the service (at first 100000 and 1 MiB).",
+        examples=[
+            [
+                "Why is the sky blue?",
+                {"id": "grass", "prompt": "Why is grass green?", "options": {"temperature": 0}},
+                {"messages": [{"role": "user", "content": "Hello!"}], "model": "llama3.2:3b"},
+            ]
+        ],
+    )

@@ -1,0 +1,345 @@
+"""A batch over HTTP: submitted, read, waited for, listed, cancelled, deleted."""
+
+from __future__ import annotations
+
+import re
+
+from app.domain.limits import Limits
+from app.services import batches
+from app.worker.runner import working
+
+MISSING = "batch_0123456789abcdefghjkmnpqrs"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+async def test_a_batch_is_accepted_with_its_defaults_and_where_to_find_it(service) -> None:
+    response = await service.post({"prompts": ["a", "b"]})
+
+    assert response.status_code == 202
+    batch = response.json()
+    assert response.headers["location"] == f"/batches/{batch['id']}"
+    assert TIME.fullmatch(batch.pop("created_at"))
+    assert re.fullmatch(r"batch_[0-9a-z]{26}", batch.pop("id"))
+    assert list(batch.items()) == [
+        ("object", "batch"),
+        ("status", "queued"),
+        ("model", "qwen3:8b"),
+        ("max_concurrent", 5),
+        ("rate_limit_delay", 0.1),
+        ("priority", 0),
+        ("metadata", {}),
+        (
+            "counts",
+            {
+                "total": 2,
+                "pending": 2,
+                "running": 0,
+                "succeeded": 0,
+                "failed": 0,
+                "cancelled": 0,
+                "expired": 0,
+            },
+        ),
+        ("progress", 0.0),
+        ("prompts_per_s", None),
+        ("eta_s", None),
+        ("queue_position", 1),
+        ("usage", {"prompt_tokens": 0, "completion_tokens": 0}),
+        ("started_at", None),
+        ("finished_at", None),
+        ("expires_at", None),
+        ("error", None),
+        ("timeout_s", 300.0),
+        ("max_attempts", 3),
+        ("parameters", {}),
+        ("results", []),
+        ("next_cursor", None),
+    ]
+
+
+async def test_what_was_sent_is_given_back(service) -> None:
+    sent = {
+        "model": "llama3.2:3b",
+        "max_concurrent": 256,
+        "rate_limit_delay": 0,
+        "priority": -100,
+        "timeout_s": 1,
+        "max_attempts": 20,
+        "metadata": {"project": "gsm8k", "ключ": "значение 😀"},
+    }
+    parameters = {
+        "system": "Be brief.",
+        "options": {"temperature": 0, "stop": ["\n"], "num_ctx": 4096},
+        "format": {"type": "object", "properties": {"a": {"type": "integer"}}},
+        "keep_alive": "1h30m",
+        "think": "low",
+        "images": ["iVBORw0KGgo="],
+        "truncate": False,
+        "shift": True,
+        "logprobs": True,
+        "top_logprobs": 20,
+        "suffix": "end",
+        "template": "{{ .Prompt }}",
+        "raw": False,
+    }
+
+    accepted = (await service.post({"prompts": ["a"], **sent, **parameters})).json()
+    read = (await service.client.get(f"/batches/{accepted['id']}")).json()
+
+    assert accepted == read
+    assert {name: read[name] for name in sent} == sent
+    assert read["parameters"] == parameters
+
+
+async def test_null_for_a_field_of_ollama_is_as_if_it_had_been_left_out(service) -> None:
+    batch = (
+        await service.post({"prompts": ["a"], "model": None, "system": None, "format": ""})
+    ).json()
+
+    assert (batch["model"], batch["parameters"]) == ("qwen3:8b", {})
+
+
+async def test_the_default_model_is_a_setting(open_service) -> None:
+    service = await open_service(default_model="gemma3:4b")
+
+    assert (await service.post({"prompts": ["a"]})).json()["model"] == "gemma3:4b"
+
+
+async def test_prompts_may_be_texts_objects_and_chats_each_with_fields_of_its_own(service) -> None:
+    batch = await service.finished(
+        {
+            "prompts": [
+                "plain",
+                {"prompt": "object", "id": "o", "model": "llama3.2:3b", "options": {"seed": 1}},
+                {
+                    "id": "c",
+                    "messages": [
+                        {"role": "user", "content": "first"},
+                        {"role": "assistant", "content": "answer"},
+                        {"role": "user", "content": "last"},
+                    ],
+                },
+                "Ünïcode 😀 \u2028 \ufffe",
+            ],
+            "rate_limit_delay": 0,
+        }
+    )
+
+    assert [
+        (one["index"], one["id"], one["prompt"], one["model"], one["response"], one["success"])
+        for one in batch["results"]
+    ] == [
+        (0, None, "plain", "qwen3:8b", "PLAIN", True),
+        (1, "o", "object", "llama3.2:3b", "OBJECT", True),
+        (2, "c", "last", "qwen3:8b", "LAST", True),
+        (3, None, "Ünïcode 😀 \u2028 \ufffe", "qwen3:8b", "ÜNÏCODE 😀 \u2028 \ufffe", True),
+    ]
+    assert batch["status"] == "completed"
+    assert batch["progress"] == 1
+    assert batch["usage"] == {"prompt_tokens": 44, "completion_tokens": 80}
+
+
+async def test_a_batch_can_be_polled_without_its_results(service) -> None:
+    batch = await service.finished({"prompts": ["a", "b"], "rate_limit_delay": 0})
+
+    polled = (await service.client.get(f"/batches/{batch['id']}?limit=0")).json()
+
+    assert polled == {**batch, "results": [], "next_cursor": None}
+
+
+async def test_the_embedded_results_lead_on_to_the_next_page(service) -> None:
+    batch = await service.finished({"prompts": ["a", "b", "c"], "rate_limit_delay": 0})
+
+    first = (await service.client.get(f"/batches/{batch['id']}?limit=2")).json()
+    rest = (
+        await service.client.get(
+            f"/batches/{batch['id']}/results", params={"cursor": first["next_cursor"]}
+        )
+    ).json()
+
+    assert first["results"] + rest["data"] == batch["results"]
+    assert rest["next_cursor"] is None
+
+
+async def test_waiting_ends_with_the_batch_or_with_the_time_given(service) -> None:
+    batch = (await service.post({"prompts": ["a"]})).json()
+
+    early = await service.client.get(f"/batches/{batch['id']}?wait_s=0.1")
+    async with working(service.resources):
+        late = await service.client.get(f"/batches/{batch['id']}?wait_s=300")
+
+    assert early.json()["status"] == "queued"
+    assert late.json()["status"] == "completed"
+
+
+async def test_the_same_key_and_body_give_the_same_batch_again(service) -> None:
+    body = {"prompts": ["a"]}
+
+    first = await service.post(body, Idempotency_Key="k-1")
+    again = await service.post(body, Idempotency_Key="k-1")
+    other = await service.post(body, Idempotency_Key="k-2")
+
+    assert "idempotent-replayed" not in first.headers
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.headers["location"] == first.headers["location"]
+    assert other.json()["id"] != first.json()["id"]
+    assert len(await service.stored()) == 2
+
+
+async def test_the_same_key_with_another_body_is_refused_and_nothing_is_stored(service) -> None:
+    first = await service.post({"prompts": ["a"]}, Idempotency_Key="k-1")
+
+    refused = await service.post({"prompts": ["b"]}, Idempotency_Key="k-1")
+
+    assert refused.status_code == 422
+    assert "Idempotency-Key" in refused.json()["detail"]
+    assert [batch["id"] for batch in await service.stored()] == [first.json()["id"]]
+
+
+async def test_batches_are_listed_newest_first_in_pages(service) -> None:
+    ids = [(await service.post({"prompts": ["a"]})).json()["id"] for _ in range(5)]
+
+    pages, cursor = [], None
+    while True:
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await service.client.get("/batches", params=params)).json()
+        pages.append([batch["id"] for batch in page["data"]])
+        if (cursor := page["next_cursor"]) is None:
+            break
+
+    assert pages == [[ids[4], ids[3]], [ids[2], ids[1]], [ids[0]]]
+    assert "results" not in page["data"][0]
+
+
+async def test_batches_are_filtered_by_status_model_and_metadata(service) -> None:
+    async def post(**fields: object) -> str:
+        return (await service.post({"prompts": ["a"], **fields})).json()["id"]
+
+    plain = await post()
+    tagged = await post(metadata={"project": "a b", "dotted.name": 'quo"ted'})
+    llama = await post(model="llama3.2:3b", metadata={"project": "a b"})
+
+    async def found(**params: str) -> list[str]:
+        page = (await service.client.get("/batches", params=params)).json()
+        return [batch["id"] for batch in page["data"]]
+
+    assert await found(status="queued") == [llama, tagged, plain]
+    assert await found(status="completed") == []
+    assert await found(model="llama3.2:3b") == [llama]
+    assert await found(**{"metadata.project": "a b"}) == [llama, tagged]
+    assert await found(**{"metadata.project": "a b", "model": "qwen3:8b"}) == [tagged]
+    assert await found(**{"metadata.dotted.name": 'quo"ted'}) == [tagged]
+    assert await found(**{"metadata.project": "a b", "metadata.dotted.name": "x"}) == []
+
+
+async def test_metadata_of_any_name_can_be_filtered_by(service) -> None:
+    names = ["a.b", 'quo"te', "back\\slash", "$", "[0]", "sp ace", "ключ", "'", "%", "*", "0"]
+
+    for name in names:
+        batch = (await service.post({"prompts": ["a"], "metadata": {name: "v"}})).json()
+        page = (await service.client.get("/batches", params={f"metadata.{name}": "v"})).json()
+
+        assert [one["id"] for one in page["data"]] == [batch["id"]], name
+
+
+async def test_a_batch_is_cancelled_and_says_so_again_when_asked_again(service) -> None:
+    batch = (await service.post({"prompts": ["a"] * 3})).json()
+
+    first = await service.client.post(f"/batches/{batch['id']}/cancel")
+    again = await service.client.post(f"/batches/{batch['id']}/cancel")
+    async with working(service.resources):
+        ended = await service.client.get(f"/batches/{batch['id']}?wait_s=30")
+
+    assert (first.status_code, first.json()["status"]) == (202, "cancelling")
+    assert (again.status_code, again.json()["status"]) == (202, "cancelling")
+    assert ended.json()["status"] == "cancelled"
+    assert ended.json()["counts"]["cancelled"] == 3
+    assert {one["error_code"] for one in ended.json()["results"]} == {"cancelled"}
+
+
+async def test_an_ended_batch_cannot_be_cancelled(service) -> None:
+    batch = await service.finished({"prompts": ["a"]})
+
+    response = await service.client.post(f"/batches/{batch['id']}/cancel")
+
+    assert response.status_code == 409
+    assert response.json()["type"] == "/problems/conflict"
+
+
+async def test_an_ended_batch_is_deleted_and_a_live_one_is_not(service) -> None:
+    ended = await service.finished({"prompts": ["a"]})
+    live = (await service.post({"prompts": ["a"]})).json()
+
+    refused = await service.client.delete(f"/batches/{live['id']}")
+    deleted = await service.client.delete(f"/batches/{ended['id']}")
+
+    assert refused.status_code == 409
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert (await service.client.get(f"/batches/{ended['id']}")).status_code == 404
+    assert [batch["id"] for batch in await service.stored()] == [live["id"]]
+
+
+async def test_an_id_that_there_is_not_is_not_found_by_any_method(service) -> None:
+    for batch_id in (MISSING, "batch_x", "nonsense", "batch_%00", "batch_" + "x" * 3000, "BATCH_1"):
+        path = f"/batches/{batch_id}"
+        answers = [
+            await service.client.get(path),
+            await service.client.get(f"{path}/results"),
+            await service.client.get(f"{path}/results?format=csv"),
+            await service.client.post(f"{path}/cancel"),
+            await service.client.delete(path),
+        ]
+
+        assert {answer.status_code for answer in answers} == {404}
+        assert {answer.json()["type"] for answer in answers} == {"/problems/not-found"}
+
+
+async def test_a_drafts_limits_and_text_reach_the_store_unchanged(service) -> None:
+    text = "  leading and trailing space\r\n\t"
+    batch = (
+        await service.post({"prompts": [text], "rate_limit_delay": 0.25, "max_concurrent": 1})
+    ).json()
+
+    stored = await batches.get(service.resources, batch["id"])
+    assert stored.limits == Limits(max_concurrent=1, rate_limit_delay_s=0.25)
+    async with working(service.resources):
+        read = await service.client.get(f"/batches/{batch['id']}?wait_s=30")
+    assert read.json()["results"][0]["prompt"] == text
+
+
+async def test_the_system_message_of_the_batch_begins_a_chat_that_has_none(open_service) -> None:
+    asked: list[bytes] = []
+
+    def remember(request):
+        from tests.api.conftest import answer_as_ollama
+
+        asked.append(request.content)
+        return answer_as_ollama(request)
+
+    service = await open_service(remember)
+    await service.finished(
+        {
+            "system": "Be brief.",
+            "prompts": [
+                {"messages": [{"role": "user", "content": "hi"}]},
+                {
+                    "messages": [
+                        {"role": "system", "content": "Be long."},
+                        {"role": "user", "content": "hi"},
+                    ]
+                },
+                {"messages": [{"role": "user", "content": "hi"}], "system": "Be kind."},
+            ],
+            "rate_limit_delay": 0,
+            "max_concurrent": 1,
+        }
+    )
+
+    import json
+
+    chats = [json.loads(body)["messages"] for body in asked]
+    assert [chat[0] for chat in chats] == [
+        {"role": "system", "content": system} for system in ("Be brief.", "Be long.", "Be kind.")
+    ]
+    assert {len(chat) for chat in chats} == {2}

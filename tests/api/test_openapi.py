@@ -1,0 +1,218 @@
+"""The OpenAPI document says everything, and what it says holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import jsonschema
+import pytest
+
+from app.api import build_api
+from app.api.json_stream import MAX_DEPTH
+from app.api.problems import KINDS
+from app.api.representation import RESULT_FIELDS, batch_document, batch_summary, result_document
+from app.api.schemas import examples
+from app.api.schemas.batches import Batch, BatchSummary
+from app.api.schemas.requests import BatchRequest
+from app.api.schemas.results import Result
+from app.domain.jobs import Batch as StoredBatch
+from app.domain.jobs import Counts, TaskResult, Usage
+from app.domain.lifecycle import JobState, TaskState
+from app.domain.limits import Limits
+from app.domain.outcomes import CallMetrics
+
+DOCUMENT = build_api().openapi()
+SCHEMAS = DOCUMENT["components"]["schemas"]
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+}
+FIELDS = {
+    f"{name}.{field}": schema
+    for name, model in SCHEMAS.items()
+    for field, schema in model.get("properties", {}).items()
+}
+
+
+def validator(schema: dict) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+def contents() -> Iterator[tuple[str, dict]]:
+    for name, operation in OPERATIONS.items():
+        if "requestBody" in operation:
+            for media_type, content in operation["requestBody"]["content"].items():
+                yield f"{name} {media_type}", content
+        for status, response in operation["responses"].items():
+            for media_type, content in response.get("content", {}).items():
+                yield f"{name} {status} {media_type}", content
+
+
+CONTENTS = dict(contents())
+
+
+def test_the_document_has_the_operations_of_the_contract() -> None:
+    assert set(OPERATIONS) == {
+        "POST /batches",
+        "GET /batches",
+        "GET /batches/{batch_id}",
+        "DELETE /batches/{batch_id}",
+        "POST /batches/{batch_id}/cancel",
+        "GET /batches/{batch_id}/results",
+        "GET /models",
+        "GET /health",
+        "GET /ready",
+    }
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_has_a_description_and_an_example_that_fits(field) -> None:
+    schema = FIELDS[field]
+
+    assert schema.get("description", "").endswith("."), "a sentence"
+    assert schema.get("examples"), "an example"
+    for example in schema["examples"]:
+        validator(schema).validate(example)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_describes_itself_its_parameters_and_its_errors(name) -> None:
+    operation = OPERATIONS[name]
+
+    assert operation["summary"]
+    assert operation["description"]
+    assert operation["tags"]
+    for parameter in operation.get("parameters", []):
+        assert parameter["description"], parameter["name"]
+        assert parameter["schema"].get("examples"), parameter["name"]
+        for example in parameter["schema"]["examples"]:
+            validator(parameter["schema"]).validate(example)
+    statuses = set(operation["responses"])
+    assert {"422", "500", "503"} <= statuses
+    if "{batch_id}" in name:
+        assert "404" in statuses
+    if name.startswith("POST /batches") and "requestBody" in operation:
+        assert {"400", "413", "415", "429"} <= statuses
+    for status, response in operation["responses"].items():
+        assert "X-Request-ID" in response["headers"]
+        if status >= "400":
+            assert set(response["content"]) == {"application/problem+json"}
+            assert response["content"]["application/problem+json"]["examples"]
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_every_body_has_worked_examples_that_fit_its_schema(name) -> None:
+    content = CONTENTS[name]
+
+    assert content["examples"]
+    for example in content["examples"].values():
+        validator(content["schema"]).validate(example["value"])
+
+
+def test_no_schema_of_fastapis_own_errors_is_left() -> None:
+    assert not {"HTTPValidationError", "ValidationError"} & set(SCHEMAS)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references = set(re.findall(r"#/components/schemas/(\w+)", str(DOCUMENT)))
+
+    assert references <= set(SCHEMAS)
+
+
+async def test_the_worked_request_is_accepted(service) -> None:
+    for example in CONTENTS["POST /batches application/json"]["examples"].values():
+        assert (await service.post(example["value"])).status_code == 202
+
+
+@pytest.mark.parametrize("field", BatchRequest.model_fields)
+async def test_the_example_of_each_field_of_a_request_is_accepted(service, field) -> None:
+    for example in SCHEMAS["BatchRequest"]["properties"][field]["examples"]:
+        response = await service.post({"prompts": ["a"], field: example})
+
+        assert response.status_code == 202, response.text
+
+
+def test_what_is_written_has_exactly_the_fields_that_are_documented() -> None:
+    batch = StoredBatch(
+        key=1,
+        id=examples.BATCH_ID,
+        state=JobState.RUNNING,
+        model="m",
+        limits=Limits(),
+        parameters={},
+        timeout_s=1.0,
+        max_attempts=1,
+        priority=0,
+        metadata={},
+        counts=Counts(total=1),
+        usage=Usage(),
+        created_at_ms=0,
+        started_at_ms=None,
+        finished_at_ms=None,
+        error=None,
+        read_at_ms=0,
+    )
+    result = TaskResult(
+        index=0,
+        custom_id=None,
+        prompt="p",
+        model="m",
+        status=TaskState.CANCELLED,
+        response=None,
+        error=None,
+        error_code=None,
+        attempts=0,
+        done_reason=None,
+        thinking=None,
+        host=None,
+        metrics=CallMetrics(),
+        started_at_ms=None,
+        finished_at_ms=1_795_415_400_007,
+    )
+
+    summary, whole, written = batch_summary(batch), batch_document(batch), result_document(result)
+
+    assert list(summary) == list(BatchSummary.model_fields) == list(examples.SUMMARY)
+    assert list(whole) == list(Batch.model_fields) == list(examples.BATCH)
+    assert tuple(written) == tuple(Result.model_fields) == tuple(examples.RESULT) == RESULT_FIELDS
+    assert written["finished_at"] == "2026-11-23T06:30:00.007Z"
+    validator(SCHEMAS["Batch"]).validate(whole)
+    validator(SCHEMAS["Result"]).validate(written)
+
+
+def test_progress_is_never_rounded_up_to_the_whole() -> None:
+    counts = Counts(total=1_000_000, succeeded=999_999, running=1)
+    batch = StoredBatch(
+        key=1,
+        id="batch_0",
+        state=JobState.RUNNING,
+        model="m",
+        limits=Limits(),
+        parameters={},
+        timeout_s=1.0,
+        max_attempts=1,
+        priority=0,
+        metadata={},
+        counts=counts,
+        usage=Usage(),
+        created_at_ms=0,
+        started_at_ms=0,
+        finished_at_ms=None,
+        error=None,
+        read_at_ms=1000,
+    )
+
+    assert batch_summary(batch)["progress"] == 0.9999
+
+
+def test_the_guide_to_errors_lists_every_problem_and_the_depth_that_it_names() -> None:
+    from pathlib import Path
+
+    guide = (Path(__file__).parents[2] / "docs" / "http-errors.md").read_text()
+
+    for kind in KINDS:
+        assert f"`{kind.type}`" in guide
+        assert f"| {kind.status} |" in guide
+    assert f"{MAX_DEPTH} levels" in guide
