@@ -1,0 +1,151 @@
+"""Showing how a batch goes: a live bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
+
+from app.cli.terminal import duration
+
+if TYPE_CHECKING:
+    from app.client import Batch
+
+_LINE_EVERY_S: Final = 5.0
+"""Seconds between two lines where there is no terminal."""
+
+
+class Display(Protocol):
+    """Something that shows a batch while it runs."""
+
+    @property
+    def every_s(self) -> float:
+        """How often it wants to see the batch, in seconds."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, batch: Batch) -> None:
+        """The batch as it stands."""
+        ...
+
+    def note(self, line: str) -> None:
+        """Something besides: a connection lost, a connection found again."""
+        ...
+
+
+def display_on(console: Console) -> Display:
+    """The display that suits the console."""
+    return Bar(console) if console.is_terminal else Lines(console, time.monotonic)
+
+
+class Bar:
+    """A progress bar; it redraws itself in place."""
+
+    every_s = 0.25
+
+    def __init__(self, console: Console) -> None:
+        # The numbers are what a narrow terminal keeps; the bar takes what is left.
+        self._progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
+            TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True)),
+            console=console,
+            expand=True,
+        )
+        self._task = self._progress.add_task("connecting", total=None, numbers="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, batch: Batch) -> None:
+        """The batch as it stands."""
+        self._progress.update(
+            self._task,
+            description=batch.status,
+            total=batch.counts.total,
+            completed=batch.counts.finished,
+            numbers=numbers(batch),
+        )
+
+    def note(self, line: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(line)
+
+
+class Lines:
+    """Plain lines for logs and pipes: when the status changes, and every few seconds of work."""
+
+    every_s = 1.0
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._console = console
+        self._clock = clock
+        self._shown: tuple[str, int] | None = None
+        self._shown_at = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def show(self, batch: Batch) -> None:
+        """The batch as it stands, if there is something new to say."""
+        now, state = self._clock(), (batch.status, batch.counts.finished)
+        is_new = self._shown is None or self._shown[0] != state[0]
+        if is_new or (state != self._shown and now - self._shown_at >= _LINE_EVERY_S):
+            self._console.print(f"{batch.status}: {numbers(batch)}")
+            self._shown, self._shown_at = state, now
+
+    def note(self, line: str) -> None:
+        """A line of its own."""
+        self._console.print(line)
+
+
+def numbers(batch: Batch) -> str:
+    """Done, failed, rate and remaining time on one line."""
+    counts = batch.counts
+    parts = [f"{counts.finished}/{counts.total}"]
+    parts += [
+        f"{count} {name}"
+        for name, count in (
+            ("failed", counts.failed),
+            ("cancelled", counts.cancelled),
+            ("expired", counts.expired),
+        )
+        if count
+    ]
+    if batch.queue_position is not None:
+        parts.append(f"place {batch.queue_position} in the queue")
+    if batch.prompts_per_s is not None:
+        parts.append(f"{batch.prompts_per_s:.3g}/s")
+    if batch.eta_s is not None and not batch.has_ended:
+        parts.append(f"{duration(batch.eta_s)} left")
+    return ", ".join(parts)

@@ -1,0 +1,163 @@
+"""Running the service under uvicorn: socket, signals, and what is said before and after."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+import typer
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.cli import exit_codes
+from app.cli.service_settings import checked_settings, without_password
+from app.cli.terminal import fail, say
+from app.cli.version import version
+from app.domain.errors import PromptmillError
+from app.main import create_app
+from app.observability.logs import configure_logging
+from app.settings import Settings
+
+_REQUESTS_MAY_END_S: Final = 3
+"""Seconds that open requests get after SIGTERM: enough for all but long polls and streams, which
+are cut off; their clients come back."""
+_BACKLOG: Final = 2048
+_WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+
+
+def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, checked there
+    """Serve until SIGTERM or Ctrl-C. `options` go before the environment where they are not None.
+
+    Raises:
+        typer.Exit: It could not start; stderr says why.
+    """
+    settings = checked_settings(**options)
+    configure_logging(level=settings.log_level, as_json=settings.log_json)
+    listener = _listen(settings.host, settings.port)
+    # The port is the kernel's choice with --port 0. Stdout, so that a program can wait for it.
+    url = url_of(settings.host, listener.getsockname()[1])
+    typer.echo(f"Promptmill {version()} listens on {url}")
+    _introduce(settings, url)
+    startup = Startup(create_app(settings))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            startup,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=_REQUESTS_MAY_END_S,
+        )
+    )
+    try:
+        with _signals_end_quietly():
+            server.run(sockets=[listener])
+    finally:
+        # Versions of uvicorn differ in whether they return or exit when the start has failed.
+        if startup.refusal is not None:
+            fail(f"cannot start: {startup.refusal}")
+    if not server.started:
+        raise typer.Exit(exit_codes.UNREACHABLE)
+
+
+class Startup:
+    """An application around the real one that notices why it could not start.
+
+    uvicorn would write a traceback into the log; what the service itself refuses is one sentence.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.refusal: PromptmillError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; look only at the start."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        failure: Message | None = None
+
+        async def hold_failure_back(message: Message) -> None:
+            nonlocal failure
+            if message["type"] == "lifespan.startup.failed":
+                failure = message
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, hold_failure_back)
+        except BaseException as error:
+            if failure is not None and isinstance(error, PromptmillError):
+                self.refusal = error
+                failure = {"type": failure["type"], "message": ""}
+            if failure is not None:
+                await send(failure)
+            raise
+
+
+def url_of(host: str, port: int) -> str:
+    """Where a browser on this machine finds the service."""
+    name = _WILDCARDS.get(host, host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        fail(
+            f"cannot listen on {host}, port {port}: {error.strerror}",
+            "--port names another port, 0 takes a free one.",
+        )
+        raise typer.Exit(exit_codes.REFUSED) from None
+
+
+def _introduce(settings: Settings, url: str) -> None:
+    say(f"  API reference  {url}/docs")
+    say(f"  database       {without_password(settings.database_url)}")
+    say(f"  Ollama         {settings.ollama_host}")
+    if not settings.embedded_worker:
+        say("  worker         none here: batches wait until another process works them off")
+    if not _is_loopback(settings.host):
+        say(f"  note           whoever reaches {settings.host} can use it; there are no accounts")
+    say("  Ctrl-C stops it; accepted work is kept and goes on at the next start.")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def _signals_end_quietly() -> Generator[None]:
+    """Make a stop by signal an ordinary end with status 0.
+
+    uvicorn stops gracefully, puts back the handlers that it found, and raises the signal again;
+    the usual ones would then report an interrupt or kill the process.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise SystemExit(exit_codes.SUCCESS)
+
+    found = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)

@@ -1,0 +1,70 @@
+"""Writing to the terminal: results go to stdout, everything said about them to stderr.
+
+A model's answer is foreign text: whatever reaches a terminal goes through `printable`, or an answer
+could move the cursor, rename the window or worse.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_PIPED_WIDTH: Final = 160
+"""Columns of a table that goes to a file or another program; rich would take 80."""
+
+
+def out(*, piped_width: int = _PIPED_WIDTH) -> Console:
+    """Stdout, for what was asked for; `piped_width` holds where there is no terminal."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = piped_width
+    return console
+
+
+def err() -> Console:
+    """Stderr, for progress, hints and errors."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def say(line: str, *, style: str | None = None) -> None:
+    """One line to stderr."""
+    err().print(Text(printable(line), style=style or ""))
+
+
+def fail(line: str, *details: str) -> None:
+    """An error to stderr: what happened, and below it what is known about it."""
+    console = err()
+    console.print(Text.assemble(("error: ", "bold red"), printable(line)))
+    for detail in details:
+        console.print(Text(f"  {printable(detail)}"))
+
+
+def printable(text: str) -> str:
+    """The text with control characters made visible; line ends and tabs stay."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
+
+
+def one_line(text: str | None, most: int) -> str:
+    """The text on one line of at most `most` characters."""
+    flat = " ".join(printable(text or "").split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:  # noqa: PLR2004 - below it, tenths matter
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004
+        return f"{whole} s"
+    minutes, rest_s = divmod(whole, 60)
+    if minutes < 60:  # noqa: PLR2004
+        return f"{minutes} min {rest_s:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"

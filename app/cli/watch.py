@@ -1,0 +1,85 @@
+"""`promptmill watch`: stay with a batch until it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli import exit_codes
+from app.cli.connection import DEFAULT_URL, BatchId, Url, connected
+from app.cli.progress import display_on, numbers
+from app.cli.terminal import duration, err, say
+
+if TYPE_CHECKING:
+    from app.client import Batch, PromptmillClient
+
+RECONNECT_S = 60.0
+
+
+def watch(
+    batch_id: BatchId,
+    reconnect_s: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="How long to go on trying while the service is away, say for a restart.",
+        ),
+    ] = RECONNECT_S,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show a batch's progress until it has ended; Ctrl-C leaves it running."""
+    with connected(url) as client, left_running(batch_id):
+        batch = follow(client, batch_id, reconnect_s=reconnect_s)
+    tell_ending(batch)
+    raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
+
+
+@contextmanager
+def left_running(batch_id: str) -> Generator[None]:
+    """Ctrl-C inside ends the command and not the batch, and says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Not watching any more; the batch goes on. `promptmill watch {batch_id}` comes back,")
+        say(f"`promptmill cancel {batch_id}` ends it.")
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
+
+
+def follow(client: PromptmillClient, batch_id: str, *, reconnect_s: float = RECONNECT_S) -> Batch:
+    """The batch when it has ended; meanwhile its progress goes to stderr."""
+    from app.client import Batch, Outage  # noqa: PLC0415 - loaded when a service is talked to
+
+    is_away = False
+    with display_on(err()) as display:
+        for sighting in client.watch(batch_id, every_s=display.every_s, reconnect_s=reconnect_s):
+            match sighting:
+                case Batch():
+                    if is_away:
+                        display.note("The service is back.")
+                    is_away = False
+                    display.show(sighting)
+                    if sighting.has_ended:
+                        return sighting
+                case Outage():
+                    if not is_away:
+                        display.note(f"Lost the service ({sighting.error}); trying again …")
+                    is_away = True
+    raise AssertionError("watching without a time limit ends with the batch")
+
+
+def tell_ending(batch: Batch) -> None:
+    """One line to stderr: how the batch ended."""
+    took_s = None
+    if batch.started_at is not None and batch.finished_at is not None:
+        took_s = (batch.finished_at - batch.started_at).total_seconds()
+    after = "" if took_s is None else f" after {duration(took_s)}"
+    style = "green" if batch.all_succeeded else "yellow"
+    say(f"{batch.id} {batch.status}{after}: {numbers(batch)}", style=style)
+    if batch.error:
+        say(f"  {batch.error}")
+    if batch.counts.failed:
+        say(f"  promptmill results {batch.id} --status failed   shows what went wrong")

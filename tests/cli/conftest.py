@@ -1,0 +1,63 @@
+"""The command line in this process, and services for it: a pretended one and a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import respx
+from typer.testing import CliRunner, Result
+
+from app.cli import cli
+from app.cli.child_processes import listening
+from app.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
+from tests.cli.pretended import URL, Invoke
+
+
+@pytest.fixture
+def invoke() -> Invoke:
+    """`invoke("list", "--json", stdin=...)` runs a command."""
+
+    def run(*arguments: object, stdin: str | bytes | None = None) -> Result:
+        result = CliRunner().invoke(cli, [str(one) for one in arguments], input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            # A user would have seen a traceback.
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def service() -> Iterator[respx.MockRouter]:
+    """What httpx would send to the default address goes to this router instead."""
+    with respx.mock(base_url=URL, assert_all_called=False) as router:
+        yield router
+
+
+@pytest.fixture(scope="session")
+def simulator_url() -> Iterator[str]:
+    """A pretend Ollama with one quick model."""
+    settings = SimulatorSettings(
+        models=(ModelSpec(name="tiny", speed=Speed(request_s=0.02)),), num_parallel=8
+    )
+    with running_in_thread(settings) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def service_url(simulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real service, in a process of its own, before the pretend Ollama."""
+    folder = tmp_path_factory.mktemp("service")
+    with listening(serve_arguments(folder, simulator_url), folder / "service.log") as url:
+        yield url
+
+
+def serve_arguments(folder: Path, ollama_host: str, port: int = 0) -> list[str]:
+    """`promptmill serve` on a database in that folder."""
+    return [
+        *("serve", "--port", str(port), "--worker", "--default-model", "tiny"),
+        *("--database-url", f"sqlite:///{folder / 'promptmill.db'}"),
+        *("--ollama-host", ollama_host),
+    ]

@@ -1,0 +1,150 @@
+"""`promptmill results`, against a pretended service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import respx
+
+from tests.cli.pretended import Invoke, result_document
+
+LINES = "".join(json.dumps(result_document(index)) + "\n" for index in range(3))
+CSV = "prompt,response\r\nquestion 0,answer 0\r\n"
+
+
+@pytest.fixture
+def downloads(service: respx.MockRouter) -> respx.MockRouter:
+    path = "/batches/batch_1/results"
+    service.get(path, headers={"accept": "application/x-ndjson"}).respond(200, text=LINES)
+    service.get(path, headers={"accept": "text/csv"}).respond(200, text=CSV)
+    return service
+
+
+def pages(service: respx.MockRouter, *documents: dict[str, object]) -> None:
+    service.get("/batches/batch_1/results").respond(
+        200, json={"data": list(documents), "next_cursor": None}
+    )
+
+
+def test_a_pipe_gets_all_results_as_jsonl(invoke: Invoke, downloads: respx.MockRouter) -> None:
+    result = invoke("results", "batch_1")
+
+    assert (result.exit_code, result.stdout) == (0, LINES)
+
+
+def test_csv_comes_as_the_service_writes_it(invoke: Invoke, downloads: respx.MockRouter) -> None:
+    assert invoke("results", "batch_1", "--format", "csv").stdout_bytes == CSV.encode()
+
+
+def test_a_status_is_asked_of_the_service(invoke: Invoke, downloads: respx.MockRouter) -> None:
+    invoke("results", "batch_1", "--status", "failed")
+
+    assert downloads.calls.last.request.url.params["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("out.jsonl", LINES), ("out.csv", CSV), ("out", LINES)]
+)
+def test_a_files_extension_says_the_format(
+    invoke: Invoke, downloads: respx.MockRouter, tmp_path: Path, name: str, content: str
+) -> None:
+    result = invoke("results", "batch_1", "--output", tmp_path / name)
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (tmp_path / name).read_bytes() == content.encode()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+class _Cut(httpx.SyncByteStream):
+    def __iter__(self) -> Iterator[bytes]:
+        yield b'{"half'
+        raise httpx.RemoteProtocolError("incomplete chunked read")
+
+
+def test_a_broken_download_leaves_the_file_as_it_was(
+    invoke: Invoke, service: respx.MockRouter, tmp_path: Path
+) -> None:
+    service.get("/batches/batch_1/results").mock(return_value=httpx.Response(200, stream=_Cut()))
+    path = tmp_path / "out.jsonl"
+    path.write_text("before")
+
+    result = invoke("results", "batch_1", "--output", path)
+
+    assert result.exit_code == 3
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_said(
+    invoke: Invoke, downloads: respx.MockRouter, tmp_path: Path
+) -> None:
+    result = invoke("results", "batch_1", "--output", tmp_path / "no" / "out.csv")
+
+    assert result.exit_code == 2
+    assert "cannot write" in result.stderr
+
+
+def test_a_table_shows_answers_and_errors(invoke: Invoke, service: respx.MockRouter) -> None:
+    pages(
+        service,
+        result_document(0, id="first"),
+        result_document(
+            1, success=False, status="failed", response=None, error="No.", error_code="timeout"
+        ),
+    )
+
+    result = invoke("results", "batch_1", "--format", "table")
+
+    assert result.exit_code == 0
+    for text in ("question 0", "answer 0", "first", "0.5 s", "timeout: No."):
+        assert text in result.stdout
+
+
+def test_a_table_is_short_and_says_so(invoke: Invoke, service: respx.MockRouter) -> None:
+    pages(service, *(result_document(index) for index in range(3)))
+
+    result = invoke("results", "batch_1", "--format", "table", "--limit", 2)
+
+    assert "question 1" in result.stdout
+    assert "question 2" not in result.stdout
+    assert "The first 2" in result.stderr
+
+
+def test_what_a_model_wrote_cannot_steer_the_terminal(
+    invoke: Invoke, service: respx.MockRouter
+) -> None:
+    pages(service, result_document(0, response="\x1b]0;owned\x07 [bold]x[/bold] \u202e\x9b2J"))
+
+    result = invoke("results", "batch_1", "--format", "table")
+
+    assert not set("\x1b\x07\x9b\u202e") & set(result.stdout)
+    assert "\\x1b]0;owned\\x07 [bold]x[/bold]" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [([], "No results yet."), (["--status", "failed"], "No failed results.")]
+)
+def test_no_results_are_said_in_words(
+    invoke: Invoke, service: respx.MockRouter, options: list[str], said: str
+) -> None:
+    pages(service)
+
+    result = invoke("results", "batch_1", "--format", "table", *options)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"{said}\n")
+
+
+@pytest.mark.parametrize("options", [["--format", "xml"], ["--status", "lost"], ["--limit", "0"]])
+def test_a_wrong_choice_is_wrong_usage(invoke: Invoke, options: list[str]) -> None:
+    assert invoke("results", "batch_1", *options).exit_code == 2
+
+
+def test_a_table_does_not_go_to_a_file(invoke: Invoke, tmp_path: Path) -> None:
+    result = invoke("results", "batch_1", "--format", "table", "--output", tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,86 @@
+"""Words and bars for people."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from app.cli.progress import Bar, Lines, display_on, numbers
+from app.cli.terminal import duration, one_line, printable
+from app.client import Batch
+from tests.cli.pretended import batch
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.84, "0.8 s"),
+        (42.4, "42 s"),
+        (59.7, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7800, "2 h 10 min"),
+    ],
+)
+def test_durations_are_written_for_people(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_line_ends_and_tabs_stay_and_other_control_characters_are_shown() -> None:
+    assert printable("a\tb\r\nc\x1b[2J\x7f") == "a\tb\nc\\x1b[2J\\x7f"
+
+
+def test_a_text_is_cut_to_one_line() -> None:
+    assert one_line("a\n\n b   c", 10) == "a b c"
+    assert one_line("abcdef", 4) == "abc…"
+    assert one_line(None, 4) == ""
+
+
+def record(status: str, **fields: object) -> Batch:
+    return Batch.model_validate(batch(status, total=40, **fields))  # pyright: ignore[reportArgumentType]
+
+
+def test_the_numbers_of_a_batch_say_what_went_wrong_and_what_is_left() -> None:
+    running = record("running", pending=20, running=5, succeeded=10, failed=5)
+    shown = running.model_copy(update={"prompts_per_s": 1.234, "eta_s": 25.0})
+    queued = record("queued").model_copy(update={"queue_position": 3})
+
+    assert numbers(shown) == "15/40, 5 failed, 1.23/s, 25 s left"
+    assert numbers(queued) == "0/40, place 3 in the queue"
+
+
+def test_a_log_gets_a_line_for_each_status_and_now_and_then_one_of_progress() -> None:
+    written = io.StringIO()
+    times = iter([0.0, 1.0, 6.0, 7.0])
+    display = Lines(Console(file=written, width=80), lambda: next(times))
+
+    with display:
+        for done, status in ((0, "running"), (1, "running"), (2, "running"), (40, "completed")):
+            display.show(record(status, pending=40 - done, succeeded=done))
+        display.note("The service is back.")
+
+    assert written.getvalue().splitlines() == [
+        "running: 0/40",
+        "running: 2/40",
+        "completed: 40/40",
+        "The service is back.",
+    ]
+
+
+@pytest.mark.parametrize("width", [200, 80, 40, 20])
+def test_a_bar_fits_the_terminal_however_narrow_it_is(width: int) -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=width, color_system=None)
+    display = display_on(console)
+    assert isinstance(display, Bar)
+
+    with display:
+        display.show(record("running", pending=30, succeeded=10))
+
+    assert "10/40" in written.getvalue()
+
+
+def test_without_a_terminal_there_is_no_bar() -> None:
+    assert isinstance(display_on(Console(file=io.StringIO())), Lines)
