@@ -51,6 +51,11 @@ class Transaction:
         self.connection = connection
         self._clock = clock
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is SQLite, for the few statements that the two spell differently."""
+        return self.connection.dialect.name == "sqlite"
+
     def execute(
         self,
         statement: sa.Executable,

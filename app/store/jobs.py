@@ -166,9 +166,16 @@ def page(
     if model is not None:
         statement = statement.where(job.c.model == model)
     for name, value in (metadata or {}).items():
-        statement = statement.where(job.c.metadata[name].as_string() == value)
+        statement = statement.where(_has_metadata(tx, name, value))
     now = tx.now_ms()
     return [_batch(row, now) for row in tx.execute(statement)]
+
+
+def _has_metadata(tx: Transaction, name: str, value: str) -> sa.ColumnElement[bool]:
+    # Listed, not addressed: a path into JSON cannot name a key with a quotation mark on SQLite.
+    list_members = sa.func.json_each if tx.is_sqlite else sa.func.json_each_text
+    member = list_members(job.c.metadata).table_valued("key", "value")
+    return sa.exists().where(member.c.key == name, member.c.value == value)
 
 
 def _batch(row: sa.Row[Any], now_ms: int) -> Batch:

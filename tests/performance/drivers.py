@@ -90,7 +90,7 @@ async def measure(database_url: str, kind: str, connections: int, number: int) -
             return await database.write(exchange, *args)
 
     else:
-        driver = kind.split()[0]
+        driver = kind.split(maxsplit=1)[0]
         engine = create_async_engine(
             make_url(database_url).set(drivername=f"postgresql+{driver}"), pool_size=connections + 1
         )

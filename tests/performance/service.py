@@ -32,7 +32,6 @@ import uvloop
 
 from app.main import create_app
 from app.manager import OllamaManager
-from app.manager import OllamaManager
 from app.ollama.transport import open_transport
 from app.settings import Settings
 from app.store import schema

@@ -22,7 +22,7 @@ UV = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
 
 def run(*command: str | Path, **options: object) -> None:
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, **options
+        [str(part) for part in command], check=False, capture_output=True, text=True, **options
     )
     assert done.returncode == 0, done.stderr
 

@@ -55,10 +55,10 @@ def large(database: Database) -> Database:
         )
         database.write_now(jobs.insert, draft, batch_id=f"batch_{number}")
     for statement in (
-        "UPDATE task SET state = 'running', lease_until_ms = id % 1000, host_key = id % 7,"
-        " lease_token = id % 9 WHERE id % 100 = 0",
-        "INSERT INTO result (id, status, model, attempts, finished_at_ms)"
-        " SELECT id, CASE WHEN id % 100 = 1 THEN 'failed' ELSE 'succeeded' END, 'm', 1, 1 FROM task",
+        """UPDATE task SET state = 'running', lease_until_ms = id % 1000, host_key = id % 7,
+        lease_token = id % 9 WHERE id % 100 = 0""",
+        """INSERT INTO result (id, status, model, attempts, finished_at_ms)
+        SELECT id, CASE WHEN id % 100 = 1 THEN 'failed' ELSE 'succeeded' END, 'm', 1, 1 FROM task""",
         "ANALYZE",
     ):
         database.write_now(_run, statement)
