@@ -428,6 +428,12 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
 
     Each takes effect only while its lease is still held; the others are dropped and counted.
     """
+    # All tasks before any counter: the order of locks at the top of this file.
+    returned = sum(
+        _put_back(tx, each, each.decision)
+        for each in completions
+        if isinstance(each.decision, TryAgain)
+    )
     final = [each for each in completions if isinstance(each.decision, Finish)]
     recorded = _finish(tx, final)
     finished = [each for each in final if each.lease.task_id in recorded]
@@ -435,11 +441,6 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     if finished:
         tx.execute(sa.insert(result), [_result_row(each) for each in finished])
         job_may_end = _count(tx, finished)
-    returned = sum(
-        _put_back(tx, each, each.decision)
-        for each in completions
-        if isinstance(each.decision, TryAgain)
-    )
     return Recorded(
         finished=len(finished),
         fenced=len(completions) - len(finished) - returned,

@@ -1,6 +1,12 @@
-"""Ending jobs: carrying out cancellations, and closing what has no prompt left."""
+"""Ending jobs: carrying out cancellations, and closing what has no prompt left.
+
+A job ends as a rule in the commit that records its last prompt (`dispatcher`). The closer ends the
+others: those that are cancelled, and those whose last prompt the rescuer gave up.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from app.observability.logs import get_logger
 from app.services.signals import Signals
@@ -29,8 +35,13 @@ class Closer:
                 while await self._database.write(queue.cancel_pending, job_key):
                     pass
         closed = await self._database.write(jobs.close_ended)
-        for batch_id in closed:
-            get_logger().info("A batch has ended.", action="batch_ended", batch_id=batch_id)
-        if closed:
-            self._signals.job_ended.send()
+        announce_ended(closed, self._signals)
         return self._every_s
+
+
+def announce_ended(batch_ids: Sequence[str], signals: Signals) -> None:
+    """Log that these batches have ended, and wake those who wait for one."""
+    for batch_id in batch_ids:
+        get_logger().info("A batch has ended.", action="batch_ended", batch_id=batch_id)
+    if batch_ids:
+        signals.job_ended.send()

@@ -1,20 +1,35 @@
-"""Recording what has finished and claiming what may start, in one transaction."""
+"""Recording what has finished, ending what is through and claiming what may start: one commit."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.ollama.hosts import Host
 from app.services.signals import Signals
-from app.store import queue
+from app.store import jobs, queue
 from app.store.database import Database, Transaction
 from app.store.queue import Claim, Completion, HostShare, Recorded
+from app.worker.closer import announce_ended
 from app.worker.executor import Executor
 from app.worker.recorder import Recorder
 
 _MOST_PER_FLUSH = 200
 _NOTHING_DUE = Claim(leases=(), next_due_in_ms=None)
 _NOTHING_RECORDED = Recorded(finished=0, fenced=0, job_may_end=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """What one transaction did."""
+
+    recorded: Recorded
+    ended: Sequence[str]
+    """Ids of the batches whose last prompt it recorded."""
+    claim: Claim
+    claimed_at: float
+    """Monotonic seconds at the moment that `claim.next_due_in_ms` counts from."""
 
 
 class Dispatcher:
@@ -60,20 +75,22 @@ class Dispatcher:
         if not finished and not wanted:
             return self._poll_s
         try:
-            recorded, claim = await self._database.write(self._exchange, finished, wanted)
+            done = await self._database.write(self._exchange, finished, wanted)
         except BaseException:
             self._recorder.put_back(finished)
             raise
         self._executor.recorded(len(finished))
-        self.fenced += recorded.fenced
-        if recorded.job_may_end:
-            self._signals.job_may_end.set()
-        for lease in claim.leases:
+        self.fenced += done.recorded.fenced
+        for lease in done.claim.leases:
             self._executor.start(lease)
+        announce_ended(done.ended, self._signals)
         if len(self._recorder):
             return 0.0
-        due_s = self._poll_s if claim.next_due_in_ms is None else claim.next_due_in_ms / 1000
-        return min(due_s, self._poll_s)
+        due_in_ms = done.claim.next_due_in_ms
+        if due_in_ms is None:
+            return self._poll_s
+        # The commit has taken some of that time already; a paced start must not come later by it.
+        return min(due_in_ms / 1000 - (time.monotonic() - done.claimed_at), self._poll_s)
 
     def _wanted(self, finished: int) -> int:
         if not self.claiming or not self._host.available:
@@ -82,11 +99,13 @@ class Dispatcher:
 
     def _exchange(
         self, tx: Transaction, finished: Sequence[Completion], wanted: int
-    ) -> tuple[Recorded, Claim]:
+    ) -> _Exchange:
         recorded = queue.complete(tx, finished) if finished else _NOTHING_RECORDED
-        if not wanted:
-            return recorded, _NOTHING_DUE
-        claim = queue.claim(
-            tx, wanted=wanted, owner=self._owner, lease_ms=self._lease_ms, share=self._share
-        )
-        return recorded, claim
+        # In the same commit: nobody then sees a batch that runs although nothing of it is left.
+        ended = jobs.close_ended(tx) if recorded.job_may_end else ()
+        claim = _NOTHING_DUE
+        if wanted:
+            claim = queue.claim(
+                tx, wanted=wanted, owner=self._owner, lease_ms=self._lease_ms, share=self._share
+            )
+        return _Exchange(recorded, ended, claim, claimed_at=time.monotonic())
