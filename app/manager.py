@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 import statistics
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -65,8 +66,11 @@ class OllamaManager:
             timeout: Seconds that one prompt may take, from sending to the end of its answer.
 
         Raises:
+            TypeError: `base_url` is no text, or `timeout` is no number.
             ValueError: `base_url` is no address, or `timeout` is not above zero.
         """
+        if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"base_url must be a text, not {type(base_url).__name__}")
         self.base_url = parse_ollama_host(base_url)
         self.timeout = _number("timeout", timeout)
         if not self.timeout:
@@ -180,6 +184,7 @@ class OllamaManager:
 
     def ensure_model_available(self, model: str) -> bool:
         """Whether the model is installed at the end; pulls it if it is not."""
+        _name("model", model)
         wanted = normalise_model(model)
         if any(normalise_model(name) == wanted for name in self.list_models()):
             return True
@@ -210,11 +215,11 @@ class OllamaManager:
         Raises:
             ValueError: The kind is not known; the message names those that are.
         """
-        try:
-            return RECOMMENDED_MODELS[task.strip().lower()]
-        except KeyError:
+        found = RECOMMENDED_MODELS.get(str(task).strip().lower())
+        if found is None:
             known = ", ".join(RECOMMENDED_MODELS)
-            raise ValueError(f"there is no recommendation for {task!r}; ask for {known}") from None
+            raise ValueError(f"there is no recommendation for {task!r}; ask for {known}")
+        return found
 
     def _client(self) -> OllamaClient:
         waits = Timeouts(
@@ -315,6 +320,8 @@ def _tokens_per_s(runs: Sequence[Succeeded]) -> float | None:
 def _texts(field: str, values: Iterable[str]) -> list[str]:
     if isinstance(values, (str, bytes)):
         raise TypeError(f"{field} must be a list of texts; for a single one write [{field[:-1]}]")
+    if not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{field} must be a list of texts, not {type(values).__name__}")
     texts = list(values)
     for index, text in enumerate(texts):
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -337,6 +344,6 @@ def _count(field: str, value: int) -> None:
 def _number(field: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"{field} must be a number of seconds, not {value!r}")
-    if not 0 <= value < math.inf:
+    if not 0 <= value <= sys.float_info.max:
         raise ValueError(f"{field} must be a number of seconds of at least 0, not {value}")
     return float(value)
