@@ -97,9 +97,7 @@ class Dispatcher:
             return 0
         return max(self._concurrency - self._executor.in_flight + finished, 0)
 
-    def _exchange(
-        self, tx: Transaction, finished: Sequence[Completion], wanted: int
-    ) -> _Exchange:
+    def _exchange(self, tx: Transaction, finished: Sequence[Completion], wanted: int) -> _Exchange:
         recorded = queue.complete(tx, finished) if finished else _NOTHING_RECORDED
         # In the same commit: nobody then sees a batch that runs although nothing of it is left.
         ended = jobs.close_ended(tx) if recorded.job_may_end else ()

@@ -58,12 +58,12 @@ def test_a_timeout_that_is_none_is_refused_at_once(timeout, error):
 def test_an_address_that_is_none_is_refused_at_once():
     with pytest.raises(ValueError, match="ftp://box"):
         OllamaManager("ftp://box")
-    with pytest.raises(TypeError, match="^base_url must be "):
+    with pytest.raises(TypeError, match=r"^base_url must be "):
         OllamaManager(5)
 
 
 def test_a_name_or_a_task_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="^model must be "):
+    with pytest.raises(ValueError, match=r"^model must be "):
         OllamaManager().ensure_model_available(None)
     with pytest.raises(ValueError, match="no recommendation for 5"):
         OllamaManager().recommend_model(5)
