@@ -38,7 +38,9 @@ Clock = Callable[[], int]
 
 _SQLITE_BUSY_MS = 10_000
 _POSTGRESQL_CONNECTIONS = 12
-_SERIALIZATION_STATES = frozenset({"40001", "40P01", "55P03"})
+_RACE_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
+"""PostgreSQL's codes of a race: serialisation, deadlock, a lock not had in time, and a unique key
+that another transaction has just inserted. Begun anew, the work finds what the other stored."""
 _MOST_TRIES = 6
 
 
@@ -235,7 +237,7 @@ def _postgresql_engine(url: URL) -> Engine:
 
 def _lost_a_race(error: DBAPIError) -> bool:
     """Whether the same transaction, begun anew, is likely to go through."""
-    if getattr(error.orig, "sqlstate", None) in _SERIALIZATION_STATES:
+    if getattr(error.orig, "sqlstate", None) in _RACE_STATES:
         return True
     return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 

@@ -158,7 +158,8 @@ def page(
     metadata: Mapping[str, str] | None = None,
 ) -> Sequence[Batch]:
     """Up to `limit` batches, newest first, made before the one of id `before`."""
-    statement = _BATCH.order_by(job.c.key.desc()).limit(limit)
+    # By what the cursor holds: two batches of one millisecond may have ids and keys in other orders.
+    statement = _BATCH.order_by(job.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(job.c.id < before)
     if state is not None:

@@ -155,9 +155,7 @@ def makespan(prompts: int = 500, delay_ms: int = 200, in_flight: int = 50) -> No
             taken: list[float] = []
             for _ in range(ROUNDS):
                 bare.append(bare_loop(host_url, prompts, in_flight))
-                taken.append(
-                    run_batch(url, prompts, max_concurrent=in_flight, rate_limit_delay=0)
-                )
+                taken.append(run_batch(url, prompts, max_concurrent=in_flight, rate_limit_delay=0))
     loop, service = statistics.median(bare), statistics.median(taken)
     print(f"makespan   service {service:.3f} s, bare loop {loop:.3f} s, ideal {ideal:.3f} s")
     print(f"           ratio to the ideal {service / ideal:.3f}   (wanted: at most 1.05)")

@@ -397,3 +397,16 @@ def test_a_queued_batch_knows_its_place(farm: Farm) -> None:
     urgent = farm.submit(1, priority=1)
     places = [farm.batch(one).queue_position for one in (urgent, first, second)]
     assert places == [1, 2, 3]
+
+
+def test_pages_of_batches_made_in_the_same_moment_miss_none(farm: Farm) -> None:
+    # Their ids are drawn, so they do not sort as they were stored.
+    draft = BatchDraft(prompts=[PromptDraft("a")], model="m")
+    ids = [f"batch_{letter}" for letter in "cabed"]
+    for batch_id in ids:
+        farm.database.write_now(jobs.insert, draft, batch_id=batch_id)
+    seen, before = [], None
+    while page := farm.database.read_now(jobs.page, limit=2, before=before):
+        seen += [batch.id for batch in page]
+        before = seen[-1]
+    assert seen == sorted(ids, reverse=True)

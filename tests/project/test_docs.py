@@ -1,0 +1,112 @@
+"""The pages for users keep up with the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from app.api import build_api
+from app.api.schemas.requests import BatchRequest
+from app.cli import cli, exit_codes
+from app.domain.lifecycle import JobState, TaskState
+from app.domain.outcomes import ErrorCode
+from app.simulator import PROFILES, FaultKind
+
+DOCS = Path(__file__).parents[2] / "docs"
+CLI_PAGE = (DOCS / "cli.md").read_text()
+API_PAGE = (DOCS / "http-api.md").read_text()
+SIMULATOR_PAGE = (DOCS / "simulator.md").read_text()
+
+
+def commands(command, name: str = "promptmill") -> Iterator[tuple[str, object]]:
+    """Every command that does something, with its full name; groups are walked through."""
+    for short, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, f"{name} {short}")
+    if not hasattr(command, "commands"):
+        yield name, command
+
+
+COMMANDS = dict(commands(typer.main.get_command(cli)))
+OPERATIONS = [
+    f"{method.upper()} {path}"
+    for path, operations in build_api().openapi()["paths"].items()
+    for method in operations
+]
+EXIT_CODES = [value for name, value in vars(exit_codes).items() if name.isupper()]
+
+
+def section(page: str, title: str) -> str:
+    """The text below a heading, up to the next one of any level."""
+    found = re.search(
+        rf"^#+ {re.escape(title)}$(.*?)(?=^#+ [^\n]*$|\Z)",
+        fences_out(page),
+        re.MULTILINE | re.DOTALL,
+    )
+    return found[1] if found else ""
+
+
+def fences_out(page: str) -> str:
+    """The page with comments of shell examples no longer looking like headings."""
+    return re.sub(
+        r"^```.*?^```$",
+        lambda block: block[0].replace("\n#", "\n #"),
+        page,
+        flags=re.MULTILINE | re.DOTALL,
+    )
+
+
+def rows(page: str) -> set[str]:
+    """What stands in backquotes in the first cell of each row of each table."""
+    cells = re.findall(r"^\|([^|]*)\|", page, re.MULTILINE)
+    return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_heading_and_names_all_its_options(name) -> None:
+    text = section(CLI_PAGE, name)
+    if name.startswith("promptmill db "):
+        text += section(CLI_PAGE, "promptmill db")
+    assert text, "no heading"
+    for parameter in COMMANDS[name].params:
+        for option in [*parameter.opts, *parameter.secondary_opts]:
+            # Every command that has it shares --url: it is explained once, at the top.
+            place = section(CLI_PAGE, "Command line") if option == "--url" else text
+            if option.startswith("--") and option != "--help":
+                assert re.search(rf"{option}(?![\w-])", place), option
+
+
+@pytest.mark.parametrize("code", EXIT_CODES)
+def test_every_exit_code_is_in_the_table_of_exit_codes(code) -> None:
+    assert f"\n| {code} |" in section(CLI_PAGE, "Exit codes")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_is_in_the_table_of_requests(operation) -> None:
+    assert operation in rows(section(API_PAGE, "Conventions"))
+
+
+@pytest.mark.parametrize("field", BatchRequest.model_fields)
+def test_every_field_of_a_request_has_a_row(field) -> None:
+    assert field in rows(section(API_PAGE, "POST /batches"))
+
+
+def test_exactly_the_states_that_exist_have_a_row_each() -> None:
+    of_batches, _, of_prompts = section(API_PAGE, "States and counts").partition("| prompt |")
+    assert rows(of_batches) == set(JobState)
+    assert rows(of_prompts) == set(TaskState)
+
+
+def test_exactly_the_error_codes_that_exist_have_a_row() -> None:
+    assert rows(section(API_PAGE, "A result")) == {"error_code", *ErrorCode}
+
+
+def test_exactly_the_kinds_of_faults_that_exist_have_a_row() -> None:
+    assert rows(section(SIMULATOR_PAGE, "Faults")) == set(FaultKind)
+
+
+def test_exactly_the_profiles_that_exist_have_a_row() -> None:
+    assert rows(section(SIMULATOR_PAGE, "Speed")) == set(PROFILES)
