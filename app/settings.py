@@ -117,6 +117,13 @@ class Settings(BaseSettings):
     max_prompts: int = Field(
         default=100_000, ge=1, le=10_000_000, description="Most prompts of one JSON batch"
     )
+    max_queued_prompts: int = Field(
+        default=10_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Most prompts without an outcome, over all batches; beyond it a batch is"
+        " refused with 429",
+    )
     max_prompt_bytes: int = Field(
         default=1 * _MIB, ge=1, le=1024 * _MIB, description="Most bytes of one prompt, as UTF-8"
     )

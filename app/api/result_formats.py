@@ -40,9 +40,9 @@ def _csv_rows(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def _cell(value: object) -> object:
-    # Missing is an empty cell; true and false as in JSON. Texts stay as they are.
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    # Missing is an empty cell; what is no text or number stands as JSON. Texts stay as they are.
+    if isinstance(value, bool | list):
+        return to_json(value).decode()
     return value
 
 

@@ -16,7 +16,7 @@ from app.cli.terminal import duration, one_line, out, say
 if TYPE_CHECKING:
     from app.client import Batch
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the service's own JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the API has it.")]
 
 
 def list_batches(

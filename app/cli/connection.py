@@ -26,6 +26,12 @@ Url = Annotated[
 ]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
+
+def command_for(words: str, url: str) -> str:
+    """A command to be typed next, with the address if it is not the usual one."""
+    return f"promptmill {words}" + ("" if url == DEFAULT_URL else f" --url {url}")
+
+
 BatchId = Annotated[
     str, typer.Argument(metavar="ID", help="The batch, as `submit` printed it.", show_default=False)
 ]

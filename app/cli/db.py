@@ -33,7 +33,7 @@ def upgrade(
     SchemaSteps(database_url).upgrade(revision)
 
 
-@db.command()
+@db.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision
 def downgrade(
     revision: Annotated[
         str, typer.Argument(help="Down to this revision: an id, -1, or base.", show_default=False)

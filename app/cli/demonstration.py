@@ -66,7 +66,7 @@ def demonstrate(*, prompts_file: Path | None, limit: int | None, keep: bool) -> 
         say(f"service   {url}")
         say(f"database  {database_url}")
         with connected(url) as client:
-            batch = _run(client, choice, prompts)
+            batch = _run(client, url, choice, prompts)
             first = client.results_page(batch.id, limit=_SHOWN_ANSWERS).data
         out().print(answers_table(first))
         if keep:
@@ -103,7 +103,9 @@ def _serve(choice: Choice, database_url: str) -> Sequence[str]:
     ]
 
 
-def _run(client: PromptmillClient, choice: Choice, prompts: Sequence[ReadPrompt]) -> Batch:
+def _run(
+    client: PromptmillClient, url: str, choice: Choice, prompts: Sequence[ReadPrompt]
+) -> Batch:
     fields: BatchFields = {
         "model": choice.model,
         "system": _SYSTEM,
@@ -117,7 +119,7 @@ def _run(client: PromptmillClient, choice: Choice, prompts: Sequence[ReadPrompt]
     batch = client.submit([one.prompt for one in prompts], **fields)
     say(f"POST /batches with {batch.counts.total} prompts: accepted as {batch.id}")
     ended = follow(client, batch.id)
-    tell_ending(ended)
+    tell_ending(ended, url)
     return ended
 
 

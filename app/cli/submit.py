@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from app.cli import exit_codes
-from app.cli.connection import DEFAULT_URL, Url, connected
+from app.cli.connection import DEFAULT_URL, Url, command_for, connected
 from app.cli.prompt_input import (
     InputFormat,
     ReadPrompt,
@@ -177,9 +177,9 @@ def submit(
         # Whoever reads the id from a pipe can use it while this command still waits.
         sys.stdout.flush()
         if wait or watch:
-            with left_running(batch.id):
+            with left_running(batch.id, url):
                 ended = follow(client, batch.id) if watch else client.wait(batch.id)
-            tell_ending(ended)
+            tell_ending(ended, url)
             raise typer.Exit(
                 exit_codes.SUCCESS if ended.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED
             )
@@ -187,13 +187,12 @@ def submit(
 
 
 def _hint(batch: Batch, url: str) -> None:
-    option = "" if url == DEFAULT_URL else f" --url {url}"
     count = batch.counts.total
     say(
         f"{count} prompt{'s' if count != 1 else ''} accepted, for {batch.model}. Next:", style="dim"
     )
-    say(f"  promptmill watch {batch.id}{option}", style="dim")
-    say(f"  promptmill results {batch.id}{option}", style="dim")
+    say(f"  {command_for(f'watch {batch.id}', url)}", style="dim")
+    say(f"  {command_for(f'results {batch.id}', url)}", style="dim")
 
 
 def _read(

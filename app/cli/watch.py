@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import exit_codes
-from app.cli.connection import DEFAULT_URL, BatchId, Url, connected
+from app.cli.connection import DEFAULT_URL, BatchId, Url, command_for, connected
 from app.cli.progress import display_on, numbers
 from app.cli.terminal import duration, err, say
 
@@ -32,20 +32,21 @@ def watch(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Show a batch's progress until it has ended; Ctrl-C leaves it running."""
-    with connected(url) as client, left_running(batch_id):
+    with connected(url) as client, left_running(batch_id, url):
         batch = follow(client, batch_id, reconnect_s=reconnect_s)
-    tell_ending(batch)
+    tell_ending(batch, url)
     raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
 
 
 @contextmanager
-def left_running(batch_id: str) -> Generator[None]:
+def left_running(batch_id: str, url: str) -> Generator[None]:
     """Ctrl-C inside ends the command and not the batch, and says so."""
     try:
         yield
     except KeyboardInterrupt:
-        say(f"Not watching any more; the batch goes on. `promptmill watch {batch_id}` comes back,")
-        say(f"`promptmill cancel {batch_id}` ends it.")
+        say("Not watching any more; the batch goes on.")
+        say(f"  {command_for(f'watch {batch_id}', url)}   comes back")
+        say(f"  {command_for(f'cancel {batch_id}', url)}   ends it")
         raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
@@ -71,7 +72,7 @@ def follow(client: PromptmillClient, batch_id: str, *, reconnect_s: float = RECO
     raise AssertionError("watching without a time limit ends with the batch")
 
 
-def tell_ending(batch: Batch) -> None:
+def tell_ending(batch: Batch, url: str) -> None:
     """One line to stderr: how the batch ended."""
     took_s = None
     if batch.started_at is not None and batch.finished_at is not None:
@@ -82,4 +83,5 @@ def tell_ending(batch: Batch) -> None:
     if batch.error:
         say(f"  {batch.error}")
     if batch.counts.failed:
-        say(f"  promptmill results {batch.id} --status failed   shows what went wrong")
+        command = command_for(f"results {batch.id} --status failed", url)
+        say(f"  {command}   shows what went wrong")

@@ -66,6 +66,8 @@ class Result(Record):
     attempts: int = 0
     done_reason: str | None = None
     thinking: str | None = None
+    tool_calls: tuple[Any, ...] | None = None
+    logprobs: tuple[Any, ...] | None = None
     host: str | None = None
     total_duration: int | None = None
     load_duration: int | None = None

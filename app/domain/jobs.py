@@ -140,6 +140,8 @@ class TaskResult:
     attempts: int
     done_reason: str | None
     thinking: str | None
+    tool_calls: Sequence[Any] | None = None
+    logprobs: Sequence[Any] | None = None
     host: str | None
     metrics: CallMetrics
     started_at_ms: int | None

@@ -6,8 +6,10 @@ failure of the wire into one of these; `app.domain.retry` decides what follows f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from typing import Any
 
 
 class ErrorCode(StrEnum):
@@ -34,7 +36,7 @@ class ErrorCode(StrEnum):
     EXPIRED = "expired"
     """The batch's time ran out before this prompt started."""
     LEASE_LOST = "lease_lost"
-    """Every attempt ended with its worker gone (killed or cut off) and attempts ran out."""
+    """Ten workers died or were cut off while they ran the prompt."""
 
 
 class Blame(Enum):
@@ -73,6 +75,10 @@ class Succeeded:
 
     response: str
     thinking: str | None = None
+    tool_calls: Sequence[Any] | None = None
+    """The tools that the model wants called, as Ollama sends them; None when there are none."""
+    logprobs: Sequence[Any] | None = None
+    """The log probabilities of the tokens, as Ollama sends them; None unless asked for."""
     done_reason: str | None = None
     metrics: CallMetrics = field(default_factory=CallMetrics)
 

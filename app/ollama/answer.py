@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from app.domain.outcomes import CallMetrics, Failed, Succeeded
 from app.ollama.errors import Break, failed_break
-from app.ollama.text import one_line, storable
+from app.ollama.text import one_line, storable, storable_json
 from app.ollama.words import server_words, spoken
 
 LINE_BOUND = 8 * 1024 * 1024
@@ -34,10 +34,12 @@ class Answer:
         "_final",
         "_held",
         "_held_size",
+        "_logprobs",
         "_size",
         "_text_field",
         "_texts",
         "_thoughts",
+        "_tool_calls",
         "began_at",
         "done_at",
         "failed",
@@ -48,6 +50,8 @@ class Answer:
         self._text_field = "content" if chat else "response"
         self._texts: list[str] = []
         self._thoughts: list[str] = []
+        self._tool_calls: list[Any] = []
+        self._logprobs: list[Any] = []
         self._held: list[bytes] = []
         self._held_size = 0
         self._size = 0
@@ -104,6 +108,8 @@ class Answer:
         return Succeeded(
             response=self.text(),
             thinking=storable("".join(self._thoughts)) if self._thoughts else None,
+            tool_calls=storable_json(self._tool_calls) if self._tool_calls else None,
+            logprobs=storable_json(self._logprobs) if self._logprobs else None,
             done_reason=one_line(reason, _REASON_BOUND) if isinstance(reason, str) else None,
             metrics=CallMetrics(
                 total_duration=_counter(final.get("total_duration")),
@@ -159,6 +165,11 @@ class Answer:
             self._texts.append("" + text)
         if thought:
             self._thoughts.append("" + thought)
+        # `get` and no loop over the names: most lines have neither.
+        if (calls := source.get("tool_calls")) is not None:
+            self._tool_calls.extend(calls)
+        if (logprobs := item.get("logprobs")) is not None:
+            self._logprobs.extend(logprobs)
         if item.get("done") is True:
             self._final = item
 

@@ -7,6 +7,8 @@ something was there that cannot be shown.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 _REPLACEMENT = "\ufffd"
 
 
@@ -26,6 +28,18 @@ def storable(text: str) -> str:
         # UTF-16 is the encoding in which a pair of surrogates is a character.
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def storable_json(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The same JSON with every text in it `storable`, names of members included."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [storable_json(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value).items()
+        return {storable(name): storable_json(item) for name, item in members}
+    return value
 
 
 def one_line(text: str, limit: int) -> str:

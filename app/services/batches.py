@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.domain.errors import Invalid
+from app.domain.errors import Invalid, LimitExceeded
 from app.domain.ids import RANDOM_BITS, sortable_id
 from app.domain.jobs import Batch, BatchDraft, IdempotencyKey, TaskResult
 from app.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
@@ -52,15 +52,20 @@ async def submit(
 
     Raises:
         Invalid: The idempotency key was used with another body.
+        LimitExceeded: The queue would have more prompts than the settings allow.
         Unavailable: The database cannot take it; nothing was stored.
     """
-    submission = await resources.database.write(_submit, draft, idempotency)
+    submission = await resources.database.write(
+        _submit, draft, idempotency, most_queued=resources.settings.max_queued_prompts
+    )
     if submission.created:
         resources.signals.work_available.set()
     return submission
 
 
-def _submit(tx: Transaction, draft: BatchDraft, idempotency: IdempotencyKey | None) -> Submission:
+def _submit(
+    tx: Transaction, draft: BatchDraft, idempotency: IdempotencyKey | None, *, most_queued: int
+) -> Submission:
     if idempotency is not None:
         known = jobs.find_by_idempotency_key(tx, idempotency.key)
         if known is not None:
@@ -71,6 +76,12 @@ def _submit(tx: Transaction, draft: BatchDraft, idempotency: IdempotencyKey | No
                     " request."
                 )
             return Submission(batch=jobs.get(tx, batch_id), created=False)
+    queued = jobs.prompts_without_outcome(tx)
+    if queued + len(draft.prompts) > most_queued:
+        raise LimitExceeded(
+            f"The queue is full: {queued} prompts have no outcome yet and"
+            f" {most_queued} may (PROMPTMILL_MAX_QUEUED_PROMPTS). Nothing was stored."
+        )
     # The id's time only makes ids sort; no decision is taken by it.
     batch_id = sortable_id(
         "batch", now_ms=time.time_ns() // 1_000_000, random=secrets.randbits(RANDOM_BITS)

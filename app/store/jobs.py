@@ -84,6 +84,18 @@ def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None
     return None if row is None else (row.id, row.body_hash)
 
 
+def prompts_without_outcome(tx: Transaction) -> int:
+    """Prompts of all batches that wait or run."""
+    left = job_stats.c.total - job_stats.c.succeeded - job_stats.c.failed - job_stats.c.cancelled
+    statement = (
+        sa.select(sa.func.coalesce(sa.func.sum(left), 0))
+        .select_from(job)
+        .join(job_stats, job_stats.c.job_key == job.c.key)
+        .where(_ALIVE)
+    )
+    return int(tx.execute(statement).scalar_one())
+
+
 def register_host(tx: Transaction, url: str) -> int:
     """The key of the host's row, which is made if it is new."""
     key = tx.execute(sa.select(host.c.key).where(host.c.url == url)).scalar()
@@ -158,7 +170,7 @@ def page(
     metadata: Mapping[str, str] | None = None,
 ) -> Sequence[Batch]:
     """Up to `limit` batches, newest first, made before the one of id `before`."""
-    # By what the cursor holds: two batches of one millisecond may have ids and keys in other orders.
+    # By what the cursor holds: the ids of batches of one millisecond do not sort like their keys.
     statement = _BATCH.order_by(job.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(job.c.id < before)

@@ -499,12 +499,15 @@ def _final_event(outcome: Outcome) -> TaskEvent:
 def _result_row(completion: Completion) -> dict[str, Any]:
     outcome, metrics = completion.outcome, completion.outcome.metrics
     failed = outcome if isinstance(outcome, Failed) else None
+    succeeded = outcome if isinstance(outcome, Succeeded) else None
     return {
         "id": completion.lease.task_id,
         "status": task_target(_final_event(outcome)),
         "model": completion.lease.call.model,
         "response": outcome.response,
-        "thinking": outcome.thinking if isinstance(outcome, Succeeded) else None,
+        "thinking": succeeded.thinking if succeeded else None,
+        "tool_calls": succeeded.tool_calls if succeeded else None,
+        "logprobs": succeeded.logprobs if succeeded else None,
         "error_code": failed.code if failed else None,
         "error": failed.message if failed else None,
         "attempts": completion.lease.attempt,

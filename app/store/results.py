@@ -75,6 +75,8 @@ def _task_result(row: sa.Row[Any]) -> TaskResult:
         attempts=row.attempts,
         done_reason=row.done_reason,
         thinking=row.thinking,
+        tool_calls=row.tool_calls,
+        logprobs=row.logprobs,
         host=row.host,
         metrics=CallMetrics(
             total_duration=row.total_duration,

@@ -45,6 +45,7 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 
     Raises:
         SchemaError: The database is of a newer version of Promptmill, or names an unknown one.
+        Unavailable: The database, or its file, cannot be used.
     """
     database = Database(database_url)
     try:
@@ -82,11 +83,19 @@ def check(database_url: str) -> SchemaState:
 
 
 def _prepare_file(database: Database) -> None:
-    Path(str(database.url.database)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = Path(str(database.url.database))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Unavailable(f"The folder {path.parent} cannot be made: {error.strerror}.") from error
     # WAL is a property of the file. It is set here, once and alone, because two processes that
     # both set it at their start can meet "database is locked" at once, busy timeout or not.
-    with contextlib.closing(sqlite3.connect(str(database.url.database), timeout=10)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+    try:
+        connection = sqlite3.connect(path, timeout=10)
+        with contextlib.closing(connection):
+            connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.DatabaseError as error:
+        raise Unavailable(f"The database file {path} cannot be used: {error}.") from error
 
 
 def _run(database: Database, work: Callable[[Config], None]) -> None:

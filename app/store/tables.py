@@ -216,6 +216,12 @@ class ResultRow(Row, table=True):
     model: str = Field(sa_type=Text)
     response: str | None = Field(default=None, sa_type=Text)
     thinking: str | None = Field(default=None, sa_type=Text)
+    tool_calls: list[Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    logprobs: list[Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
     error_code: ErrorCode | None = Field(default=None, sa_type=_text_enum(ErrorCode))
     error: str | None = Field(default=None, sa_type=Text)
     attempts: int

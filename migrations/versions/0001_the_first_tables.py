@@ -135,6 +135,8 @@ def upgrade() -> None:
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("response", sa.Text(), nullable=True),
         sa.Column("thinking", sa.Text(), nullable=True),
+        sa.Column("tool_calls", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("logprobs", sa.JSON(none_as_null=True), nullable=True),
         sa.Column(
             "error_code",
             sa.Enum(

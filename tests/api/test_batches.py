@@ -343,3 +343,24 @@ async def test_the_system_message_of_the_batch_begins_a_chat_that_has_none(open_
         {"role": "system", "content": system} for system in ("Be brief.", "Be long.", "Be kind.")
     ]
     assert {len(chat) for chat in chats} == {2}
+
+
+async def test_a_full_queue_refuses_a_batch_says_when_to_come_back_and_stores_nothing(
+    open_service,
+) -> None:
+    service = await open_service(max_queued_prompts=3)
+    first = await service.post({"prompts": ["a", "b"]}, Idempotency_Key="k")
+
+    full = await service.post({"prompts": ["c", "d"]})
+    again = await service.post({"prompts": ["a", "b"]}, Idempotency_Key="k")
+
+    assert full.status_code == 429
+    assert full.json()["type"] == "/problems/limit-exceeded"
+    assert "2 prompts have no outcome yet and 3 may" in full.json()["detail"]
+    assert int(full.headers["Retry-After"]) > 0
+    assert [batch["id"] for batch in await service.stored()] == [first.json()["id"]]
+    assert again.json()["id"] == first.json()["id"]
+
+    async with working(service.resources):
+        await service.client.get(f"/batches/{first.json()['id']}?wait_s=30")
+    assert (await service.post({"prompts": ["c", "d"]})).status_code == 202

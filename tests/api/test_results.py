@@ -6,6 +6,7 @@ import csv
 import io
 import json
 
+import httpx
 import pytest
 
 from app.api.representation import RESULT_FIELDS
@@ -46,6 +47,8 @@ async def test_a_result_has_the_fields_of_the_contract_in_their_order(batch) -> 
         "attempts": 1,
         "done_reason": "stop",
         "thinking": None,
+        "tool_calls": None,
+        "logprobs": None,
         "host": "http://127.0.0.1:11434",
         "total_duration": 5_000_000,
         "load_duration": None,
@@ -170,3 +173,27 @@ def test_the_accept_header_chooses_the_form(accept, form) -> None:
 def test_the_query_parameter_goes_before_the_accept_header() -> None:
     assert wanted_format("json", "text/csv") is None
     assert wanted_format("csv", "application/json") is CSV
+
+
+async def test_tool_calls_and_log_probabilities_are_kept_as_ollama_sent_them(open_service) -> None:
+    call = {"function": {"name": "weather", "arguments": {"city": "Oslo\x00"}}}
+    token = {"token": "a", "logprob": -0.5, "bytes": [97]}
+    lines = [
+        {"message": {"content": "", "tool_calls": [call]}, "done": False},
+        {"message": {"content": "a"}, "logprobs": [token], "done": False},
+        {"message": {"content": ""}, "done": True, "done_reason": "stop"},
+    ]
+
+    def ollama(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text="".join(f"{json.dumps(line)}\n" for line in lines))
+
+    service = await open_service(ollama)
+    batch = await service.finished({"prompts": [{"messages": [{"role": "user", "content": "x"}]}]})
+    (result,) = batch["results"]
+    table = await service.client.get(f"/batches/{batch['id']}/results?format=csv")
+
+    kept = {"function": {"name": "weather", "arguments": {"city": "Oslo\ufffd"}}}
+    assert (result["tool_calls"], result["logprobs"]) == ([kept], [token])
+    (row,) = csv.DictReader(io.StringIO(table.text))
+    assert json.loads(row["tool_calls"]) == [kept]
+    assert json.loads(row["logprobs"]) == [token]

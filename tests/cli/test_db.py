@@ -46,6 +46,25 @@ def test_downgrading_asks_first(invoke: Invoke, sqlite_url: str, answer: str) ->
     assert invoke("db", "check", "--database-url", sqlite_url).exit_code == 0
 
 
+def test_one_revision_back_can_be_named(invoke: Invoke, sqlite_url: str) -> None:
+    result = invoke("db", "downgrade", "-1", "--yes", "--database-url", sqlite_url)
+
+    assert (result.exit_code, "base: no tables" in result.stderr) == (0, True)
+
+
+def test_a_file_that_is_no_database_or_cannot_be_made_is_refused_in_words(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "text.db").write_text("This is a text and no database. " * 100)
+    no_folder = tmp_path / "text.db" / "promptmill.db"
+
+    for path in (tmp_path / "text.db", no_folder, tmp_path):
+        result = invoke("db", "upgrade", "--database-url", f"sqlite:///{path}")
+
+        assert result.exit_code == 3, result.stderr
+        assert "cannot be" in result.stderr
+
+
 @pytest.mark.parametrize("command", [["upgrade", "no-such"], ["downgrade", "no-such", "--yes"]])
 def test_an_unknown_revision_is_refused_in_words(
     invoke: Invoke, sqlite_url: str, command: list[str]

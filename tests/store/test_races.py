@@ -33,12 +33,12 @@ def until_somebody_waits_for_a_lock(database: Database) -> None:
         assert time.monotonic() < deadline, "nobody waits"
 
 
-def both(database: Database, work: Any, *arguments: Any) -> tuple[Any, Any]:
+def both(database: Database, work: Any, *arguments: Any, **options: Any) -> tuple[Any, Any]:
     """Do the work twice, the second time while the first is not yet committed."""
     begun = threading.Event()
 
     def first(tx: Transaction) -> Any:
-        done = work(tx, *arguments)
+        done = work(tx, *arguments, **options)
         begun.set()
         until_somebody_waits_for_a_lock(database)
         return done
@@ -46,7 +46,7 @@ def both(database: Database, work: Any, *arguments: Any) -> tuple[Any, Any]:
     with ThreadPoolExecutor(2) as threads:
         one = threads.submit(database.write_now, first)
         assert begun.wait(10)
-        other = threads.submit(database.write_now, work, *arguments)
+        other = threads.submit(database.write_now, work, *arguments, **options)
         return one.result(20), other.result(20)
 
 
@@ -54,7 +54,7 @@ def test_the_same_idempotency_key_sent_twice_at_once_makes_one_batch(shared: Dat
     draft = BatchDraft(prompts=[PromptDraft("a")], model="m")
     key = IdempotencyKey(key="k", body_hash="0" * 64)
 
-    one, other = both(shared, _submit, draft, key)
+    one, other = both(shared, _submit, draft, key, most_queued=10)
 
     assert isinstance(one, Submission)
     assert (one.created, other.created) == (True, False)

@@ -32,6 +32,8 @@ RESULT: Final[dict[str, Any]] = {
     "attempts": 1,
     "done_reason": "stop",
     "thinking": None,
+    "tool_calls": None,
+    "logprobs": None,
     "host": "http://127.0.0.1:11434",
     "total_duration": 512000000,
     "load_duration": 45000000,

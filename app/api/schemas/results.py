@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -46,6 +46,14 @@ class Result(ResponseModel):
     )
     thinking: str | None = Field(
         description="What the model thought first.", examples=["Rayleigh scattering."]
+    )
+    tool_calls: list[Any] | None = Field(
+        description="The tools that the model wants called, as Ollama sends them.",
+        examples=[[{"function": {"name": "weather", "arguments": {"city": "Oslo"}}}]],
+    )
+    logprobs: list[Any] | None = Field(
+        description="Log probabilities of the tokens, as Ollama sends them.",
+        examples=[[{"token": " blue", "logprob": -0.25}]],
     )
     host: str | None = Field(
         description="The Ollama server that was asked last.", examples=["http://127.0.0.1:11434"]
