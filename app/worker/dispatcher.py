@@ -82,7 +82,7 @@ class Dispatcher:
         self._executor.recorded(len(finished))
         self.fenced += done.recorded.fenced
         for lease in done.claim.leases:
-            self._executor.start(lease)
+            self._executor.start(lease, claimed_at=done.claimed_at)
         announce_ended(done.ended, self._signals)
         if len(self._recorder):
             return 0.0

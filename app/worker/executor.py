@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
@@ -28,10 +29,10 @@ class Abort(Enum):
 class _Running:
     lease: Lease
     call: asyncio.Task[Outcome]
-    claimed: float
-    """The loop's clock when the lease was taken up."""
+    claimed_at: float
+    """Monotonic seconds at the claim, which `lease.claimed_at_ms` tells by the database's clock."""
     started: float | None = None
-    """The loop's clock when the call was begun; None while it keeps its distance."""
+    """Monotonic seconds when the call was begun; None while it keeps its distance."""
     abort: Abort | None = None
 
 
@@ -74,13 +75,16 @@ class Executor:
         """The leases of all calls under way."""
         return [running.lease for running in self._running.values()]
 
-    def start(self, lease: Lease) -> None:
-        """Begin a call; its outcome will reach the recorder, whatever happens."""
+    def start(self, lease: Lease, *, claimed_at: float) -> None:
+        """Begin a call; its outcome will reach the recorder, whatever happens.
+
+        `claimed_at` is the moment of the claim in monotonic seconds.
+        """
         self.empty.clear()
         key = (lease.task_id, lease.token)
         loop = asyncio.get_running_loop()
         call = loop.create_task(self._run(key, lease), name=f"prompt-{lease.task_id}")
-        self._running[key] = _Running(lease, call, claimed=loop.time())
+        self._running[key] = _Running(lease, call, claimed_at)
         # A callback and not a `finally`: a task that is cancelled before its first step never runs.
         call.add_done_callback(lambda ended: self._ended(key, ended))
 
@@ -115,7 +119,7 @@ class Executor:
     async def _run(self, key: tuple[int, int], lease: Lease) -> Outcome:
         if lease.limits.rate_limit_delay_s > 0:
             await self._keep_distance(lease)
-        self._running[key].started = asyncio.get_running_loop().time()
+        self._running[key].started = time.monotonic()
         return await self._host.run(lease.call)
 
     def _ended(self, key: tuple[int, int], call: asyncio.Task[Outcome]) -> None:
@@ -174,13 +178,13 @@ class Executor:
             # Given back. With the lease lost that is a dropped completion, and counted as one.
             outcome, decision = _CANCELLED, TryAgain(wait_s=0.0, charged=False)
         # The lease's clock is the database's; this process's clock only adds what passed since.
-        now = asyncio.get_running_loop().time()
-        before_start_s = (running.started or now) - running.claimed
+        now = time.monotonic()
+        before_start_s = (running.started or now) - running.claimed_at
         return Completion(
             lease=lease,
             outcome=outcome,
             decision=decision,
             host_url=self._host.url,
             started_at_ms=lease.claimed_at_ms + round(before_start_s * 1000),
-            finished_at_ms=lease.claimed_at_ms + round((now - running.claimed) * 1000),
+            finished_at_ms=lease.claimed_at_ms + round((now - running.claimed_at) * 1000),
         )

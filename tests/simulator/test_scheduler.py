@@ -99,7 +99,8 @@ async def overlap(server, until_ended, **fields):
 
 
 async def test_steady_traffic_to_the_loaded_model_starves_the_other(simulated):
-    async with simulated(speed=Speed(request_s=0.004), max_loaded=1) as server:
+    # Long enough that a client held up for a moment leaves no gap between two requests.
+    async with simulated(speed=Speed(request_s=0.05), max_loaded=1) as server:
         await server.generate("", model="tiny")
         busy = asyncio.create_task(overlap(server, 40))
         await server.until(lambda tally: tally.outcomes["answered"] >= 3)
