@@ -59,7 +59,7 @@ async def test_it_says_where_it_listens_and_does_what_the_options_say(tmp_path):
         "--profile",
         "instant",
         "--latency",
-        "0.05",
+        "0.5",
         "--num-parallel",
         "3",
     ]
@@ -93,7 +93,7 @@ async def test_it_says_where_it_listens_and_does_what_the_options_say(tmp_path):
     assert said == f"Simulated Ollama, not a real model, on {url} (models: one, two)"
     assert names == ["two:latest", "one:latest"]
     assert refused.status_code == 503
-    assert all(0.05 < answer.json()["total_duration"] / 1e9 < 0.12 for answer in answers)
+    assert all(answer.json()["total_duration"] / 1e9 >= 0.5 for answer in answers)
     assert stats["models"]["one:latest"]["peak_in_slots"] == 3
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
     assert (events.count("arrived"), events.count("ended")) == (4, 4)
