@@ -27,6 +27,15 @@ async def test_every_prompt_gets_its_own_answer_in_order(serving: Any) -> None:
     assert all(one.attempts == 1 and one.metrics.latency_s is not None for one in results)
 
 
+async def test_a_batch_with_nothing_left_is_never_seen_to_run(serving: Any) -> None:
+    async with serving() as service:
+        for _ in range(5):
+            batch_id, seen = await service.submit(3), None
+            while seen is None or seen.finished_at_ms is None:
+                seen = await batches.get(service.resources, batch_id)
+                assert (seen.counts.finished == 3) is (seen.state is JobState.COMPLETED)
+
+
 async def test_no_more_run_at_once_than_the_batch_allows(serving: Any, ollama: Any) -> None:
     ollama.hold = asyncio.Event()
     async with serving() as service:
