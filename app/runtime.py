@@ -52,7 +52,7 @@ async def open_resources(
 
 
 def _tune_the_interpreter() -> None:
-    """Two settings of the process, both measured (docs/performance.md)."""
+    """Two settings of the process; what is known of their worth is in docs/performance.md."""
     # The database works in threads. With Python's own 5 ms between two of them, a busy event loop
     # keeps such a thread waiting that long after each of its statements.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
