@@ -154,8 +154,8 @@ async def test_bad_json_is_no_json(simulated):
 async def test_a_slow_start_delays_the_first_token_only(simulated, lines):
     async with simulated() as server:
         end = lines(await server.generate("x [[fault:slow_start s=0.08]]"))[-1]
-    assert 0.08 < end["prompt_eval_duration"] / 1e9 < 0.5
-    assert end["eval_duration"] / 1e9 < 0.079
+    assert 0.08 < end["prompt_eval_duration"] / 1e9 < 0.13
+    assert end["eval_duration"] / 1e9 < 0.03
 
 
 async def test_a_stall_holds_the_stream_and_then_goes_on(simulated):

@@ -42,7 +42,7 @@ async def test_sixty_four_slots_keep_their_time(simulated):
     held = sorted(call.ended - call.slot_at for call in calls)
     assert peak == len(held) == 64
     assert held[0] >= 0.999
-    assert held[32] < 1.5
+    assert held[32] < 1.1
 
 
 async def test_an_embedding_model_has_one_slot(simulated):
@@ -63,7 +63,7 @@ async def test_a_client_that_leaves_frees_its_slot_even_if_unstreamed(simulated)
         holder.cancel()
         await server.until(lambda tally: tally.outcomes["client_left"] == 1)
         second = list(server.simulator.calls)[1]
-        assert second.slot_at - left < 1
+        assert second.slot_at - left < 0.05
         waiting.cancel()
         await server.until(lambda tally: tally.in_flight == 0)
         assert server.simulator.calls.tally.models[TINY].in_slots == 0
@@ -98,11 +98,10 @@ async def test_a_stream_comes_at_the_speed_of_the_model_and_says_so(simulated, l
         took = time.monotonic() - began
         again = lines(await server.generate("[[tokens:51]] a b c d"))[-1]
     prompt_s = 0.02 + again["prompt_eval_count"] / 200
-    # Never faster than the model; the room above is for a machine that is held up.
-    assert prompt_s - 0.002 <= first_byte < prompt_s + 0.3
-    assert prompt_s + 0.098 <= took < prompt_s + 0.6
-    assert prompt_s - 0.002 <= again["prompt_eval_duration"] / 1e9 < prompt_s + 0.2
-    assert 0.098 <= again["eval_duration"] / 1e9 < 0.4
+    assert abs(first_byte - prompt_s) < 0.03
+    assert abs(took - prompt_s - 0.1) < 0.04
+    assert abs(again["prompt_eval_duration"] / 1e9 - prompt_s) < 0.02
+    assert abs(again["eval_duration"] / 1e9 - 0.1) < 0.03
     assert again["eval_count"] == 51
 
 
