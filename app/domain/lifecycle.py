@@ -3,9 +3,10 @@
 Rule 1: whatever changes a state names an event of this file, and the store writes
 `UPDATE ... WHERE state IN sources(event)`. Rule 2: what is not in the tables cannot happen.
 
-A job:    queued -> running -> completed | failed | cancelled
-                 `-> cancelling -> cancelled
-A task:   pending <-> running -> succeeded | failed | cancelled
+A job:    receiving -> queued -> running -> completed | failed | expired
+                       queued | running <-> paused;  all three -> cancelling -> cancelled | failed
+A task:   pending <-> running -> succeeded | failed | cancelled;  pending -> cancelled | expired
+Only `retry` leads out of an end again.
 """
 
 from __future__ import annotations
@@ -17,18 +18,24 @@ from typing import Final
 class JobState(StrEnum):
     """Where a batch is. The values are those of `status` in the HTTP contract."""
 
+    RECEIVING = "receiving"
+    """Its prompts are still being uploaded, line by line; no client sees it before the last."""
     QUEUED = "queued"
     """Accepted; no prompt has started yet."""
     RUNNING = "running"
     """At least one prompt has started."""
+    PAUSED = "paused"
+    """A client asked that nothing new be started; prompts that run may finish."""
     CANCELLING = "cancelling"
-    """Cancellation was asked for; running calls are being aborted."""
+    """It is to end early, by a client's wish or its own stop rule; what waits is being cancelled."""
     COMPLETED = "completed"
     """Every prompt has an outcome and at least one succeeded."""
     FAILED = "failed"
-    """Every prompt has an outcome and none succeeded."""
+    """Every prompt has an outcome and none succeeded, or its stop rule ended it."""
     CANCELLED = "cancelled"
     """Cancelled; what had finished before stays."""
+    EXPIRED = "expired"
+    """Its time ran out before every prompt had started; what had finished before stays."""
 
 
 class TaskState(StrEnum):
@@ -44,16 +51,26 @@ class TaskState(StrEnum):
     """It has an error, and no attempt is left or none would help."""
     CANCELLED = "cancelled"
     """Its batch was cancelled before it had an answer."""
+    EXPIRED = "expired"
+    """Its batch's time ran out before it was started."""
 
 
 class JobEvent(Enum):
     """What can happen to a job."""
 
+    RECEIVE = "the last line of its upload is stored"
     START = "its first prompt is claimed"
+    PAUSE = "a client asks that nothing new be started"
+    RESUME_UNSTARTED = "a client lets it go on; no prompt has started yet"
+    RESUME = "a client lets it go on"
     REQUEST_CANCEL = "a client asks to cancel it"
+    STOP = "more prompts failed than its stop rule allows"
     COMPLETE = "every prompt has an outcome, one at least a success"
     FAIL = "every prompt has an outcome, none a success"
     CANCEL = "cancellation was asked for and nothing runs any more"
+    FAIL_STOPPED = "its stop rule struck and nothing runs any more"
+    EXPIRE = "every prompt has an outcome, and for some it is that time ran out"
+    RETRY = "a client asks to run prompts again that had no success"
 
 
 class TaskEvent(Enum):
@@ -66,17 +83,32 @@ class TaskEvent(Enum):
     RELEASE = "its worker gives it back, uncharged"
     RESCUE = "its lease ran out; it goes back to the queue"
     CANCEL = "its batch is being cancelled"
+    EXPIRE = "its batch's time ran out"
+    RUN_AGAIN = "a client asks to run it again, although it has an outcome"
 
+
+_GOING = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
 JOB_TRANSITIONS: Final[dict[JobEvent, dict[JobState, JobState]]] = {
+    JobEvent.RECEIVE: {JobState.RECEIVING: JobState.QUEUED},
     JobEvent.START: {JobState.QUEUED: JobState.RUNNING},
-    JobEvent.REQUEST_CANCEL: {
-        JobState.QUEUED: JobState.CANCELLING,
-        JobState.RUNNING: JobState.CANCELLING,
-    },
-    JobEvent.COMPLETE: {JobState.RUNNING: JobState.COMPLETED},
-    JobEvent.FAIL: {JobState.RUNNING: JobState.FAILED},
+    JobEvent.PAUSE: {JobState.QUEUED: JobState.PAUSED, JobState.RUNNING: JobState.PAUSED},
+    JobEvent.RESUME_UNSTARTED: {JobState.PAUSED: JobState.QUEUED},
+    JobEvent.RESUME: {JobState.PAUSED: JobState.RUNNING},
+    JobEvent.REQUEST_CANCEL: dict.fromkeys(_GOING, JobState.CANCELLING),
+    JobEvent.STOP: dict.fromkeys(_GOING, JobState.CANCELLING),
+    # A job that is paused while its last prompts run ends when they do.
+    JobEvent.COMPLETE: dict.fromkeys(_GOING, JobState.COMPLETED),
+    JobEvent.FAIL: dict.fromkeys(_GOING, JobState.FAILED),
+    JobEvent.EXPIRE: dict.fromkeys(_GOING, JobState.EXPIRED),
     JobEvent.CANCEL: {JobState.CANCELLING: JobState.CANCELLED},
+    JobEvent.FAIL_STOPPED: {JobState.CANCELLING: JobState.FAILED},
+    JobEvent.RETRY: {
+        JobState.COMPLETED: JobState.RUNNING,
+        JobState.FAILED: JobState.RUNNING,
+        JobState.CANCELLED: JobState.RUNNING,
+        JobState.EXPIRED: JobState.RUNNING,
+    },
 }
 
 TASK_TRANSITIONS: Final[dict[TaskEvent, dict[TaskState, TaskState]]] = {
@@ -90,14 +122,20 @@ TASK_TRANSITIONS: Final[dict[TaskEvent, dict[TaskState, TaskState]]] = {
         TaskState.PENDING: TaskState.CANCELLED,
         TaskState.RUNNING: TaskState.CANCELLED,
     },
+    TaskEvent.EXPIRE: {TaskState.PENDING: TaskState.EXPIRED},
+    TaskEvent.RUN_AGAIN: {
+        TaskState.FAILED: TaskState.PENDING,
+        TaskState.CANCELLED: TaskState.PENDING,
+        TaskState.EXPIRED: TaskState.PENDING,
+    },
 }
 
-ACTIVE_JOB_STATES: Final = frozenset({JobState.QUEUED, JobState.RUNNING})
-"""Jobs whose prompts may be claimed."""
-TERMINAL_JOB_STATES: Final = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
-"""Jobs that never change again."""
+TERMINAL_JOB_STATES: Final = frozenset(
+    {JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
+)
+"""Jobs that change only by `retry`."""
 TERMINAL_TASK_STATES: Final = frozenset(
-    {TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED}
+    {TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED}
 )
 """Tasks that have an outcome, and with it a result."""
 

@@ -87,14 +87,20 @@ class JobRow(Row, table=True):
         Index(
             "ix_job_alive",
             "key",
-            sqlite_where=text("state IN ('queued', 'running', 'cancelling')"),
-            postgresql_where=text("state IN ('queued', 'running', 'cancelling')"),
+            sqlite_where=text("state IN ('queued', 'running', 'paused', 'cancelling')"),
+            postgresql_where=text("state IN ('queued', 'running', 'paused', 'cancelling')"),
         ),
         Index(
             "ix_job_deleted",
             "key",
             sqlite_where=text("deleted_at_ms IS NOT NULL"),
             postgresql_where=text("deleted_at_ms IS NOT NULL"),
+        ),
+        Index(
+            "ix_job_receiving",
+            "key",
+            sqlite_where=text("state = 'receiving'"),
+            postgresql_where=text("state = 'receiving'"),
         ),
         # Updated at every claim: room in the page keeps PostgreSQL's updates in place.
         {"postgresql_with": {"fillfactor": "50"}},
@@ -120,6 +126,19 @@ class JobRow(Row, table=True):
     finished_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     next_start_at_ms: int = Field(default=0, sa_type=BigInteger)
     last_claimed_at_ms: int = Field(default=0, sa_type=BigInteger)
+    expires_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    max_failures: str | None = Field(default=None, max_length=32)
+    """As the client wrote it: a count, or a share such as `20%`."""
+    most_failed: int | None = None
+    """What `max_failures` means in prompts of this job."""
+    stop_reason: str | None = Field(default=None, sa_type=Text)
+    """Why the stop rule ends it; None when a client cancels it."""
+    fail_on: list[str] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    """Defects of an answer that make it a failure; None: the default ones."""
+    received_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    """When the last piece of its upload was stored; None when it came in one piece."""
     deleted_at_ms: int | None = Field(default=None, sa_type=BigInteger)
 
 
@@ -134,8 +153,11 @@ class JobStatsRow(Row, table=True):
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
+    expired: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     prompt_tokens: int = Field(default=0, sa_type=BigInteger)
     completion_tokens: int = Field(default=0, sa_type=BigInteger)
+    last_event: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """Number of the last result that was stored, counted from 1 and never taken back by `retry`."""
 
 
 class PromptRow(Row, table=True):
@@ -209,6 +231,8 @@ class ResultRow(Row, table=True):
             sqlite_where=text("status <> 'succeeded'"),
             postgresql_where=text("status <> 'succeeded'"),
         ),
+        # For those who follow a job: what has been stored since, in the order of the commits.
+        Index("ix_result_event", "event_id", unique=True),
     )
 
     id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
@@ -237,6 +261,30 @@ class ResultRow(Row, table=True):
     ttft_s: float | None = None
     started_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     finished_at_ms: int = Field(sa_type=BigInteger)
+    defect: str | None = Field(default=None, max_length=32)
+    """What is wrong with the answer, whether that counts as failure or not."""
+    event_id: int | None = Field(default=None, sa_type=BigInteger)
+    """`job_key << 32 | number`; the number is drawn from `job_stats.last_event` under its lock."""
+
+
+class WorkerRow(Row, table=True):
+    """A worker that works or has worked: for people to look at; the leases do the safety."""
+
+    __tablename__ = "worker"  # pyright: ignore[reportAssignmentType]
+
+    id: str = Field(max_length=64, primary_key=True)
+    """The owner's name in its leases."""
+    host_name: str = Field(max_length=255)
+    pid: int
+    version: str = Field(max_length=64)
+    concurrency: int
+    started_at_ms: int = Field(sa_type=BigInteger)
+    seen_at_ms: int = Field(sa_type=BigInteger)
+    stopped_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    finished: int = Field(default=0, sa_type=BigInteger)
+    """Results stored."""
+    fenced: int = Field(default=0, sa_type=BigInteger)
+    """Outcomes dropped, because their leases had been lost."""
 
 
 class HostRow(Row, table=True):
@@ -254,4 +302,5 @@ job_stats = metadata.tables["job_stats"]
 prompt = metadata.tables["prompt"]
 task = metadata.tables["task"]
 result = metadata.tables["result"]
+worker = metadata.tables["worker"]
 host = metadata.tables["host"]
