@@ -6,6 +6,7 @@
     ├── Conflict         the job's state forbids it
     ├── LimitExceeded    a configured limit would be passed
     └── Unavailable      something the service needs is not there now
+        └── StorageFull  the database has no room for more
 
 Each becomes HTTP in one table, `app.api.problems`.
 """
@@ -49,3 +50,7 @@ class LimitExceeded(PromptmillError):  # noqa: N818
 
 class Unavailable(PromptmillError):  # noqa: N818
     """The database or the Ollama host is not there now; the same request may succeed later."""
+
+
+class StorageFull(Unavailable):
+    """The database can be read, but has no room to store anything; it may be given some."""

@@ -15,6 +15,22 @@ from app.domain.limits import Limits
 from app.domain.outcomes import CallMetrics, ErrorCode
 
 
+@dataclass(frozen=True, slots=True)
+class FailureLimit:
+    """How many prompts of a batch may fail: a count, or a share of all its prompts."""
+
+    text: str
+    """As it was sent: `25`, or `20%`."""
+
+    def prompts_of(self, total: int) -> int:
+        """The most failed prompts that a batch of `total` bears; a share is rounded down."""
+        if self.text.endswith("%"):
+            # In whole numbers of a ten-thousandth: 0.1 % of 1000 is 1, not 0.99999.
+            share = round(float(self.text[:-1]) * 100)
+            return total * share // 10_000
+        return int(self.text)
+
+
 class PromptDraft(NamedTuple):
     """One prompt of a batch as it was sent. A tuple, because there may be a million of them."""
 
@@ -39,6 +55,22 @@ class BatchDraft:
     max_attempts: int = 3
     priority: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    expires_in_s: float | None = None
+    """Seconds after which prompts that have not started expire; None: never."""
+    max_failures: FailureLimit | None = None
+    """More failed prompts than that end the batch; None: it runs to its last prompt."""
+    fail_on: tuple[ErrorCode, ...] | None = None
+    """Defects that make an answer a failure; None: the default ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchChanges:
+    """What a client wants changed of a batch; None leaves a thing as it is."""
+
+    max_concurrent: int | None = None
+    rate_limit_delay_s: float | None = None
+    priority: int | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +131,13 @@ class Batch:
     error: str | None
     read_at_ms: int
     """The database's clock when this was read."""
+    expires_at_ms: int | None = None
+    """When prompts that have not started expire; None: never."""
+    max_failures: FailureLimit | None = None
+    fail_on: tuple[ErrorCode, ...] | None = None
+    """Defects that make an answer a failure; None: the default ones."""
+    last_event: int = 0
+    """Number of the result that was stored last, counted from 1."""
     queue_position: int | None = None
     """Batches that go before this one while it is queued, counted from 1; else None."""
 
@@ -120,7 +159,7 @@ class Batch:
     def eta_s(self) -> float | None:
         """Seconds until the last outcome at the rate so far; None when unknown or at the end."""
         rate = self.prompts_per_s
-        if self.finished_at_ms is not None or not rate:
+        if self.state is JobState.PAUSED or self.finished_at_ms is not None or not rate:
             return None
         return (self.counts.total - self.counts.finished) / rate
 
@@ -146,3 +185,7 @@ class TaskResult:
     metrics: CallMetrics
     started_at_ms: int | None
     finished_at_ms: int
+    defect: ErrorCode | None = None
+    """What is wrong with the answer, whether that makes it a failure or not."""
+    event: int | None = None
+    """Its number in the order in which the batch's results were stored, counted from 1."""

@@ -27,7 +27,7 @@ class JobState(StrEnum):
     PAUSED = "paused"
     """A client asked that nothing new be started; prompts that run may finish."""
     CANCELLING = "cancelling"
-    """It is to end early, by a client's wish or its own stop rule; what waits is being cancelled."""
+    """It is to end early, by a client's wish or its stop rule; what waits is being cancelled."""
     COMPLETED = "completed"
     """Every prompt has an outcome and at least one succeeded."""
     FAILED = "failed"
@@ -35,7 +35,7 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     """Cancelled; what had finished before stays."""
     EXPIRED = "expired"
-    """Its time ran out before every prompt had started; what had finished before stays."""
+    """Its time ran out before every prompt had an answer; what had finished before stays."""
 
 
 class TaskState(StrEnum):
@@ -52,7 +52,7 @@ class TaskState(StrEnum):
     CANCELLED = "cancelled"
     """Its batch was cancelled before it had an answer."""
     EXPIRED = "expired"
-    """Its batch's time ran out before it was started."""
+    """Its batch's time ran out before it had an answer."""
 
 
 class JobEvent(Enum):
@@ -70,6 +70,7 @@ class JobEvent(Enum):
     CANCEL = "cancellation was asked for and nothing runs any more"
     FAIL_STOPPED = "its stop rule struck and nothing runs any more"
     EXPIRE = "every prompt has an outcome, and for some it is that time ran out"
+    RETRY_UNSTARTED = "a client asks to run prompts again, and none had started"
     RETRY = "a client asks to run prompts again that had no success"
 
 
@@ -88,6 +89,7 @@ class TaskEvent(Enum):
 
 
 _GOING = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
+_ENDED = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)
 
 JOB_TRANSITIONS: Final[dict[JobEvent, dict[JobState, JobState]]] = {
     JobEvent.RECEIVE: {JobState.RECEIVING: JobState.QUEUED},
@@ -103,12 +105,8 @@ JOB_TRANSITIONS: Final[dict[JobEvent, dict[JobState, JobState]]] = {
     JobEvent.EXPIRE: dict.fromkeys(_GOING, JobState.EXPIRED),
     JobEvent.CANCEL: {JobState.CANCELLING: JobState.CANCELLED},
     JobEvent.FAIL_STOPPED: {JobState.CANCELLING: JobState.FAILED},
-    JobEvent.RETRY: {
-        JobState.COMPLETED: JobState.RUNNING,
-        JobState.FAILED: JobState.RUNNING,
-        JobState.CANCELLED: JobState.RUNNING,
-        JobState.EXPIRED: JobState.RUNNING,
-    },
+    JobEvent.RETRY_UNSTARTED: dict.fromkeys(_ENDED, JobState.QUEUED),
+    JobEvent.RETRY: dict.fromkeys(_ENDED, JobState.RUNNING),
 }
 
 TASK_TRANSITIONS: Final[dict[TaskEvent, dict[TaskState, TaskState]]] = {
@@ -130,9 +128,7 @@ TASK_TRANSITIONS: Final[dict[TaskEvent, dict[TaskState, TaskState]]] = {
     },
 }
 
-TERMINAL_JOB_STATES: Final = frozenset(
-    {JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
-)
+TERMINAL_JOB_STATES: Final = frozenset(_ENDED)
 """Jobs that change only by `retry`."""
 TERMINAL_TASK_STATES: Final = frozenset(
     {TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED}
@@ -155,3 +151,8 @@ def task_target(event: TaskEvent) -> TaskState:
     """The one state that a task is in after the event."""
     (target,) = set(TASK_TRANSITIONS[event].values())
     return target
+
+
+def task_sources(event: TaskEvent) -> frozenset[TaskState]:
+    """The states that a task may be in for the event to happen."""
+    return frozenset(TASK_TRANSITIONS[event])

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, Final
 
 
 class ErrorCode(StrEnum):
-    """Why a prompt has no usable answer. Part of the HTTP contract: never rename a member."""
+    """Why a prompt has no usable answer. Part of the HTTP contract: never rename a member.
+
+    `TRUNCATED` to `SCHEMA_MISMATCH` are defects of an answer that did come; the batch chooses which
+    of them make it a failure.
+    """
 
     MODEL_NOT_FOUND = "model_not_found"
     """The host has no model of that name; pull it first."""
@@ -31,12 +35,31 @@ class ErrorCode(StrEnum):
     """The host or the model's process failed while it worked on the prompt."""
     INCOMPLETE = "incomplete"
     """The stream ended without `done: true`: the answer is cut and cannot be trusted."""
+    TRUNCATED = "truncated"
+    """The answer was cut at its limit of tokens (`done_reason` is `length`)."""
+    EMPTY = "empty"
+    """The answer has no text and calls no tool."""
+    INVALID_JSON = "invalid_json"
+    """The prompt has a `format`, and the answer is not JSON."""
+    SCHEMA_MISMATCH = "schema_mismatch"
+    """The prompt has a JSON Schema as `format`, and the answer is JSON that does not fit it."""
     CANCELLED = "cancelled"
     """The batch was cancelled before this prompt had an answer."""
     EXPIRED = "expired"
-    """The batch's time ran out before this prompt started."""
+    """The batch's time ran out before this prompt had an answer."""
     LEASE_LOST = "lease_lost"
     """Ten workers died or were cut off while they ran the prompt."""
+
+
+DEFECTS: Final = (
+    ErrorCode.TRUNCATED,
+    ErrorCode.EMPTY,
+    ErrorCode.INVALID_JSON,
+    ErrorCode.SCHEMA_MISMATCH,
+)
+"""What an answer with `done: true` may have wrong, in the order in which it is judged."""
+DEFAULT_FAIL_ON: Final = (ErrorCode.EMPTY, ErrorCode.INVALID_JSON, ErrorCode.SCHEMA_MISMATCH)
+"""Defects that make an answer a failure unless the batch chooses otherwise."""
 
 
 class Blame(Enum):
@@ -81,6 +104,8 @@ class Succeeded:
     """The log probabilities of the tokens, as Ollama sends them; None unless asked for."""
     done_reason: str | None = None
     metrics: CallMetrics = field(default_factory=CallMetrics)
+    defect: ErrorCode | None = None
+    """The first defect of the answer, one that the batch does not count as a failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +118,13 @@ class Failed:
     blame: Blame
     response: str | None = None
     """What had arrived before the failure; never to be taken for an answer."""
+    thinking: str | None = None
+    tool_calls: Sequence[Any] | None = None
+    logprobs: Sequence[Any] | None = None
     done_reason: str | None = None
     metrics: CallMetrics = field(default_factory=CallMetrics)
+    defect: ErrorCode | None = None
+    """The first defect of an answer that came whole: `truncated` where that made it no JSON."""
 
 
 Outcome = Succeeded | Failed

@@ -1,23 +1,33 @@
-"""Batches as a whole: stored, read, listed, ended, deleted. Their prompts' states are `queue`'s."""
+"""Batches as a whole: stored, read, listed, deleted.
+
+How they change is in `transitions`, how their prompts do in `queue` and `sweeps`.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.domain.errors import Conflict, NotFound
-from app.domain.jobs import Batch, BatchDraft, Counts, IdempotencyKey, Usage
+from app.domain.jobs import (
+    Batch,
+    BatchDraft,
+    Counts,
+    FailureLimit,
+    IdempotencyKey,
+    Usage,
+)
 from app.domain.lifecycle import (
     TERMINAL_JOB_STATES,
-    JobEvent,
     JobState,
-    job_sources,
-    job_target,
 )
 from app.domain.limits import Limits
+from app.domain.outcomes import ErrorCode
 from app.store import queue
+from app.store.counters import FINISHED
 from app.store.database import Transaction
 from app.store.tables import (
     host,
@@ -29,7 +39,9 @@ from app.store.tables import (
     task,
 )
 
-_ALIVE = sa.text("job.state IN ('queued', 'running', 'cancelling')")
+_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
+VISIBLE = sa.and_(job.c.deleted_at_ms.is_(None), job.c.state != sa.text("'receiving'"))
+"""What clients can see: not deleted, and uploaded to its last line."""
 _RUNNING = sa.text("task.state = 'running'")
 
 
@@ -40,12 +52,34 @@ def insert(
     tx: Transaction, draft: BatchDraft, *, batch_id: str, idempotency: IdempotencyKey | None = None
 ) -> None:
     """Store a batch with all its prompts, ready to be claimed when the transaction commits."""
+    job_key = insert_row(
+        tx,
+        draft,
+        batch_id=batch_id,
+        state=JobState.QUEUED,
+        total=len(draft.prompts),
+        idempotency=idempotency,
+    )
+    queue.enqueue(tx, job_key, draft.prompts)
+
+
+def insert_row(
+    tx: Transaction,
+    draft: BatchDraft,
+    *,
+    batch_id: str,
+    state: JobState,
+    total: int,
+    idempotency: IdempotencyKey | None = None,
+) -> int:
+    """Store a batch without its prompts; answer its key."""
+    now = tx.now_ms()
     job_key = tx.execute(
         sa.insert(job)
         .values(
             id=batch_id,
             kind="batch",
-            state=JobState.QUEUED,
+            state=state,
             model=draft.model,
             max_concurrent=draft.limits.max_concurrent,
             rate_limit_delay_s=draft.limits.rate_limit_delay_s,
@@ -56,24 +90,35 @@ def insert(
             metadata=dict(draft.metadata),
             idempotency_key=idempotency.key if idempotency else None,
             body_hash=idempotency.body_hash if idempotency else None,
-            created_at_ms=tx.now_ms(),
+            created_at_ms=now,
             next_start_at_ms=0,
             last_claimed_at_ms=0,
+            expires_at_ms=expiry(now, draft.expires_in_s),
+            max_failures=draft.max_failures.text if draft.max_failures else None,
+            most_failed=draft.max_failures.prompts_of(total) if draft.max_failures else None,
+            fail_on=None if draft.fail_on is None else [code.value for code in draft.fail_on],
         )
         .returning(job.c.key)
     ).scalar_one()
     tx.execute(
         sa.insert(job_stats).values(
             job_key=job_key,
-            total=len(draft.prompts),
+            total=total,
             succeeded=0,
             failed=0,
             cancelled=0,
+            expired=0,
             prompt_tokens=0,
             completion_tokens=0,
+            last_event=0,
         )
     )
-    queue.enqueue(tx, job_key, draft.prompts)
+    return int(job_key)
+
+
+def expiry(now_ms: int, expires_in_s: float | None) -> int | None:
+    """The moment that lies so far ahead, rounded up; None: never."""
+    return None if expires_in_s is None else now_ms + math.ceil(expires_in_s * 1000)
 
 
 def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None:
@@ -86,7 +131,7 @@ def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None
 
 def prompts_without_outcome(tx: Transaction) -> int:
     """Prompts of all batches that wait or run."""
-    left = job_stats.c.total - job_stats.c.succeeded - job_stats.c.failed - job_stats.c.cancelled
+    left = job_stats.c.total - FINISHED
     statement = (
         sa.select(sa.func.coalesce(sa.func.sum(left), 0))
         .select_from(job)
@@ -115,8 +160,10 @@ _BATCH = (
         job_stats.c.succeeded,
         job_stats.c.failed,
         job_stats.c.cancelled,
+        job_stats.c.expired,
         job_stats.c.prompt_tokens,
         job_stats.c.completion_tokens,
+        job_stats.c.last_event,
         sa.select(sa.func.count())
         .select_from(task)
         .where(task.c.job_key == job.c.key, _RUNNING)
@@ -128,7 +175,7 @@ _BATCH = (
                 sa.select(sa.func.count())
                 .select_from(_AHEAD)
                 .where(
-                    sa.text("ahead.state IN ('queued', 'running', 'cancelling')"),
+                    sa.text("ahead.state IN ('queued', 'running', 'paused', 'cancelling')"),
                     _AHEAD.c.state == sa.text("'queued'"),
                     sa.or_(
                         _AHEAD.c.priority > job.c.priority,
@@ -143,7 +190,7 @@ _BATCH = (
         ).label("queue_position"),
     )
     .join(job_stats, job_stats.c.job_key == job.c.key)
-    .where(job.c.deleted_at_ms.is_(None))
+    .where(VISIBLE)
 )
 _BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
 
@@ -156,7 +203,7 @@ def get(tx: Transaction, batch_id: str) -> Batch:
     """
     row = tx.execute(_BATCH_BY_ID, {"batch_id": batch_id}).first()
     if row is None:
-        raise _not_found(batch_id)
+        raise not_found(batch_id)
     return _batch(row, tx.now_ms())
 
 
@@ -192,7 +239,7 @@ def _has_metadata(tx: Transaction, name: str, value: str) -> sa.ColumnElement[bo
 
 
 def _batch(row: sa.Row[Any], now_ms: int) -> Batch:
-    finished = row.succeeded + row.failed + row.cancelled
+    finished = row.succeeded + row.failed + row.cancelled + row.expired
     return Batch(
         key=row.key,
         id=row.id,
@@ -211,6 +258,7 @@ def _batch(row: sa.Row[Any], now_ms: int) -> Batch:
             succeeded=row.succeeded,
             failed=row.failed,
             cancelled=row.cancelled,
+            expired=row.expired,
         ),
         usage=Usage(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens),
         created_at_ms=row.created_at_ms,
@@ -218,86 +266,29 @@ def _batch(row: sa.Row[Any], now_ms: int) -> Batch:
         finished_at_ms=row.finished_at_ms,
         error=row.error,
         read_at_ms=now_ms,
+        expires_at_ms=row.expires_at_ms,
+        max_failures=None if row.max_failures is None else FailureLimit(row.max_failures),
+        fail_on=None if row.fail_on is None else tuple(map(ErrorCode, row.fail_on)),
+        last_event=row.last_event,
         queue_position=row.queue_position,
     )
 
 
-def _not_found(batch_id: str) -> NotFound:
-    return NotFound(f"There is no batch {batch_id}.")
-
-
-# --- end -------------------------------------------------------------------------------------
-
-
-def request_cancel(tx: Transaction, batch_id: str) -> None:
-    """Ask that the batch be cancelled; asking again while it is under way changes nothing.
+def state_of(tx: Transaction, batch_id: str) -> JobState:
+    """Where the batch is.
 
     Raises:
         NotFound: There is none of that id.
-        Conflict: It has ended.
     """
-    changed = tx.execute(
-        sa.update(job)
-        .where(job.c.id == batch_id, job.c.deleted_at_ms.is_(None))
-        .where(job.c.state.in_(job_sources(JobEvent.REQUEST_CANCEL)))
-        .values(state=job_target(JobEvent.REQUEST_CANCEL))
-    ).rowcount
-    if changed:
-        return
-    state = _state_of(tx, batch_id)
-    if state in TERMINAL_JOB_STATES:
-        raise Conflict(f"The batch has already ended: it is {state.value}.")
-
-
-def _state_of(tx: Transaction, batch_id: str) -> JobState:
-    state = tx.execute(
-        sa.select(job.c.state).where(job.c.id == batch_id, job.c.deleted_at_ms.is_(None))
-    ).scalar()
+    state = tx.execute(sa.select(job.c.state).where(job.c.id == batch_id, VISIBLE)).scalar()
     if state is None:
-        raise _not_found(batch_id)
+        raise not_found(batch_id)
     return JobState(state)
 
 
-_ENDED = (
-    sa.select(job.c.key, job.c.id, job.c.state, job_stats.c.succeeded, job_stats.c.total)
-    .join(job_stats, job_stats.c.job_key == job.c.key)
-    .where(
-        _ALIVE,
-        job_stats.c.succeeded + job_stats.c.failed + job_stats.c.cancelled == job_stats.c.total,
-    )
-    .order_by(job.c.key)
-    .with_for_update(of=job, skip_locked=True, key_share=True)
-)
-
-
-def close_ended(tx: Transaction) -> Sequence[str]:
-    """End every job whose prompts all have an outcome; answer the ids of those ended now."""
-    closed: list[str] = []
-    for row in tx.execute(_ENDED).all():
-        event, error = _ending(tx, row)
-        changed = tx.execute(
-            sa.update(job)
-            .where(job.c.key == row.key, job.c.state.in_(job_sources(event)))
-            .values(state=job_target(event), finished_at_ms=tx.now_ms(), error=error)
-        ).rowcount
-        if changed:
-            closed.append(row.id)
-    return closed
-
-
-def _ending(tx: Transaction, row: sa.Row[Any]) -> tuple[JobEvent, str | None]:
-    if row.state is JobState.CANCELLING:
-        return JobEvent.CANCEL, None
-    if row.succeeded:
-        return JobEvent.COMPLETE, None
-    low, high = id_range(row.key)
-    first = tx.execute(
-        sa.select(result.c.error)
-        .where(result.c.id.between(low, high), sa.text("result.status <> 'succeeded'"))
-        .order_by(result.c.id)
-        .limit(1)
-    ).scalar()
-    return JobEvent.FAIL, f"None of the {row.total} prompts succeeded; the first error: {first}"
+def not_found(batch_id: str) -> NotFound:
+    """What is raised for an unknown id."""
+    return NotFound(f"There is no batch {batch_id}.")
 
 
 # --- delete ----------------------------------------------------------------------------------
@@ -310,7 +301,7 @@ def mark_deleted(tx: Transaction, batch_id: str) -> None:
         NotFound: There is none of that id.
         Conflict: It has not ended.
     """
-    state = _state_of(tx, batch_id)
+    state = state_of(tx, batch_id)
     if state not in TERMINAL_JOB_STATES:
         raise Conflict(f"The batch is {state.value}; cancel it first, or wait until it has ended.")
     tx.execute(

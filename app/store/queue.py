@@ -5,7 +5,8 @@
     renew            running     the lease is prolonged
     complete         running -> succeeded | failed | cancelled | pending     guarded by the lease
     rescue           running -> pending | failed     the lease ran out
-    cancel_pending   pending -> cancelled
+
+What happens to many prompts at once, with no lease, is in `sweeps`.
 
 The rule to know: whoever changes a running task proves that it holds its lease by the token that
 the claim drew. A token is drawn anew at every claim, so a worker that was paused beyond its lease
@@ -32,19 +33,27 @@ from app.domain.lifecycle import (
     JobEvent,
     TaskEvent,
     TaskState,
+    job_sources,
     job_target,
     task_target,
 )
 from app.domain.limits import Limits, next_start_at_ms, startable
-from app.domain.outcomes import CallMetrics, ErrorCode, Failed, Outcome, Succeeded
+from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Decision, Finish, TryAgain
+from app.store.counters import Counted, Tally, count
 from app.store.database import Transaction
+from app.store.prepared import (
+    Prepared,
+    id_pairs,
+    ids_in,
+    json_text,
+    json_value,
+    pairs_in,
+)
+from app.store.sweeps import FREED, store_results_without_call
 from app.store.tables import (
     host,
-    id_range,
     job,
-    job_key_of,
-    job_stats,
     prompt,
     prompt_id,
     result,
@@ -53,10 +62,14 @@ from app.store.tables import (
 
 MOST_LOSSES = 10
 """After that many leases lost to dead workers a prompt fails instead of going back."""
+NEVER_MS = 1 << 53
+"""A time so long that it means never."""
 _JOBS_PER_CLAIM = 16
 _PROMPTS_PER_INSERT = 5_000
 
-_ALIVE = sa.text("job.state IN ('queued', 'running', 'cancelling')")
+_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
+_GOING = sa.and_(_ALIVE, sa.text("job.state NOT IN ('paused', 'cancelling')"))
+_OTHER = job.alias("other")
 _PENDING = sa.text("task.state = 'pending'")
 _RUNNING = sa.text("task.state = 'running'")
 
@@ -73,16 +86,9 @@ class Lease:
     max_attempts: int
     limits: Limits
     call: Call
+    fail_on: tuple[ErrorCode, ...] | None = None
+    """Defects that make the answer a failure; None: the default ones."""
     claimed_at_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What a claim brought, and when it is worth claiming again."""
-
-    leases: Sequence[Lease]
-    next_due_in_ms: int | None
-    """Milliseconds until a prompt becomes claimable by the passing of time alone; None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +121,23 @@ class Recorded:
     """Results stored."""
     fenced: int
     """Outcomes dropped, because the lease was no longer theirs."""
-    job_may_end: bool
+    job_may_end: bool = False
     """Whether a job has no prompt left and waits to be closed."""
+    job_stopped: bool = False
+    """Whether a job's stop rule has struck, so that what waits of it is to be cancelled."""
 
 
 # --- enqueue ---------------------------------------------------------------------------------
 
 
-def enqueue(tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]) -> None:
-    """Store all prompts of a new job, and a pending task for each."""
+def enqueue(
+    tx: Transaction, job_key: int, prompts: Sequence[PromptDraft], *, first_index: int = 0
+) -> None:
+    """Store prompts of a new job, and a pending task for each.
+
+    They are numbered from `first_index`, so that a large job can be stored in several
+    transactions before it comes alive.
+    """
     for first in range(0, len(prompts), _PROMPTS_PER_INSERT):
         chunk = prompts[first : first + _PROMPTS_PER_INSERT]
         tx.execute(
@@ -135,11 +149,18 @@ def enqueue(tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]) -> No
                     "custom_id": draft.custom_id,
                     "overrides": draft.overrides,
                 }
-                for index, draft in enumerate(chunk, start=first)
+                for index, draft in enumerate(chunk, start=first_index + first)
             ],
         )
-    low, high = id_range(job_key)
-    tx.execute(_ADD_TASKS, {"job_key": job_key, "low": low, "high": high, "now": tx.now_ms()})
+    tx.execute(
+        _ADD_TASKS,
+        {
+            "job_key": job_key,
+            "low": prompt_id(job_key, first_index),
+            "high": prompt_id(job_key, first_index + len(prompts) - 1),
+            "now": tx.now_ms(),
+        },
+    )
 
 
 _ADD_TASKS = sa.insert(task).from_select(
@@ -159,30 +180,51 @@ _ADD_TASKS = sa.insert(task).from_select(
 # --- claim -----------------------------------------------------------------------------------
 
 
-def claim(tx: Transaction, *, wanted: int, owner: str, lease_ms: int, share: HostShare) -> Claim:
+def claim(
+    tx: Transaction,
+    *,
+    wanted: int,
+    owner: str,
+    lease_ms: int,
+    share: HostShare,
+    aging_ms: int = NEVER_MS,
+) -> Sequence[Lease]:
     """Take up to `wanted` prompts that may start at this very moment.
 
     The claim is the start permit: limits are counted under the job's lock, and the earliest moment
-    of the job's next start is written in the same transaction.
+    of the job's next start is written in the same transaction. Jobs take turns: the highest
+    priority first, among equals the one that waited longest. Each `aging_ms` that a job has waited
+    raises its priority by one, so that a low one is not starved by a stream of higher ones.
     """
     leases: list[Lease] = []
     looked_at: list[int] = []
     while len(leases) < wanted and len(looked_at) < _JOBS_PER_CLAIM:
-        row = _lock_claimable_job(tx, looked_at)
+        row = _lock_claimable_job(tx, looked_at, aging_ms)
         if row is None:
             break
         looked_at.append(row.key)
         leases += _claim_of_job(
             tx, row, wanted=wanted - len(leases), owner=owner, lease_ms=lease_ms, share=share
         )
-    due = None if len(leases) >= wanted else _next_due_in_ms(tx)
-    return Claim(leases=leases, next_due_in_ms=due)
+        if row.going <= len(looked_at):
+            break
+    return leases
 
 
 _RUNNING_OF_JOB = (
     sa.select(sa.func.count()).select_from(task).where(task.c.job_key == job.c.key, _RUNNING)
+).scalar_subquery()
+_GOING_JOBS = (
+    sa.select(sa.func.count())
+    .select_from(_OTHER)
+    .where(sa.text("other.state IN ('queued', 'running', 'paused', 'cancelling')"))
+    .where(sa.text("other.state NOT IN ('paused', 'cancelling')"))
+    .scalar_subquery()
 )
-_CLAIMABLE_JOB = (
+_WAITED_SINCE = sa.case(
+    (job.c.last_claimed_at_ms > 0, job.c.last_claimed_at_ms), else_=job.c.created_at_ms
+)
+_CLAIMABLE = (
     sa.select(
         job.c.key,
         job.c.model,
@@ -191,11 +233,14 @@ _CLAIMABLE_JOB = (
         job.c.max_attempts,
         job.c.max_concurrent,
         job.c.rate_limit_delay_s,
+        job.c.fail_on,
+        _RUNNING_OF_JOB.label("running"),
+        _GOING_JOBS.label("going"),
     )
     .where(
-        _ALIVE,
-        job.c.state != sa.text("'cancelling'"),
+        _GOING,
         job.c.next_start_at_ms <= sa.bindparam("now"),
+        sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
         sa.select(sa.literal(1))
         .where(
             task.c.job_key == job.c.key,
@@ -203,24 +248,34 @@ _CLAIMABLE_JOB = (
             task.c.available_at_ms <= sa.bindparam("now"),
         )
         .exists(),
-        _RUNNING_OF_JOB.scalar_subquery() < job.c.max_concurrent,
+        job.c.max_concurrent > _RUNNING_OF_JOB,
     )
-    .order_by(job.c.priority.desc(), job.c.last_claimed_at_ms, job.c.key)
+    .order_by(
+        (
+            job.c.priority
+            + (sa.bindparam("now", type_=sa.BigInteger) - _WAITED_SINCE)
+            // sa.bindparam("aging", type_=sa.BigInteger)
+        ).desc(),
+        job.c.last_claimed_at_ms,
+        job.c.key,
+    )
     .limit(1)
-    .with_for_update(skip_locked=True, key_share=True)
+    .with_for_update(of=job, skip_locked=True, key_share=True)
 )
-_OTHER_CLAIMABLE_JOB = _CLAIMABLE_JOB.where(job.c.key.not_in(sa.bindparam("seen", expanding=True)))
+_CLAIMABLE_JOB = Prepared(_CLAIMABLE)
+_OTHER_CLAIMABLE_JOB = Prepared(_CLAIMABLE.where(~ids_in(job.c.key, "seen")))
 
 
-def _lock_claimable_job(tx: Transaction, seen: Sequence[int]) -> sa.Row[Any] | None:
+def _lock_claimable_job(tx: Transaction, seen: Sequence[int], aging_ms: int) -> sa.Row[Any] | None:
+    now = {"now": tx.now_ms(), "aging": aging_ms}
     if not seen:
-        found = tx.execute(_CLAIMABLE_JOB, {"now": tx.now_ms()})
+        found = _CLAIMABLE_JOB.run(tx, now)
     else:
-        found = tx.execute(_OTHER_CLAIMABLE_JOB, {"now": tx.now_ms(), "seen": seen})
+        found = _OTHER_CLAIMABLE_JOB.run(tx, {**now, "seen": list(seen)})
     return found.first()
 
 
-_COUNT_RUNNING = (
+_COUNT_RUNNING = Prepared(
     sa.select(sa.func.count())
     .select_from(task)
     .where(task.c.job_key == sa.bindparam("job_key"), _RUNNING)
@@ -245,7 +300,7 @@ _DUE = (
     .with_for_update(skip_locked=True)
     .cte("due")
 )
-_TAKE = (
+_TAKE = Prepared(
     sa.update(task)
     .where(task.c.id.in_(sa.select(_DUE.c.id)), _PENDING)
     .values(
@@ -258,10 +313,10 @@ _TAKE = (
     )
     .returning(task.c.id, task.c.attempt)
 )
-_PROMPTS = sa.select(prompt.c.id, prompt.c.text, prompt.c.overrides).where(
-    prompt.c.id.in_(sa.bindparam("ids", expanding=True))
+_PROMPTS = Prepared(
+    sa.select(prompt.c.id, prompt.c.text, prompt.c.overrides).where(ids_in(prompt.c.id, "ids"))
 )
-_MARK_STARTED = (
+_MARK_STARTED = Prepared(
     sa.update(job)
     .where(job.c.key == sa.bindparam("job_key"))
     .values(
@@ -287,8 +342,11 @@ def _claim_of_job(
     if share.slots is not None:
         tx.execute(_LOCK_HOST, {"host_key": share.key})
         at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()
-    # Counted in a statement of its own, after the lock, so that it sees what others committed.
-    running = tx.execute(_COUNT_RUNNING, {"job_key": row.key}).scalar_one()
+    running = row.running
+    if not tx.is_sqlite:
+        # Counted again in a statement of its own, after the lock, so that it sees what others
+        # committed meanwhile. SQLite's writer has been alone since its transaction began.
+        running = _COUNT_RUNNING.run(tx, {"job_key": row.key}).scalar_one()
     most = startable(
         wanted=wanted, running=running, limits=limits, host_running=at_host, host_slots=share.slots
     )
@@ -297,8 +355,8 @@ def _claim_of_job(
     # Read after the locks: waiting for one must not shorten the distance to the next start.
     now = tx.now_ms()
     token = secrets.randbits(63)
-    taken = tx.execute(
-        _TAKE,
+    taken = _TAKE.run(
+        tx,
         {
             "claimed_job": row.key,
             "now": now,
@@ -311,8 +369,8 @@ def _claim_of_job(
     ).all()
     if not taken:
         return []
-    tx.execute(
-        _MARK_STARTED,
+    _MARK_STARTED.run(
+        tx,
         # A clock of whole milliseconds may be one behind, hence the 1.
         {
             "job_key": row.key,
@@ -321,7 +379,8 @@ def _claim_of_job(
         },
     )
     attempts: dict[int, int] = {one.id: one.attempt for one in taken}
-    prompts = tx.execute(_PROMPTS, {"ids": list(attempts)}).all()
+    prompts = _PROMPTS.run(tx, {"ids": list(attempts)}).all()
+    parameters, fail_on = json_value(row.parameters), json_value(row.fail_on)
     return [
         Lease(
             task_id=found.id,
@@ -330,19 +389,25 @@ def _claim_of_job(
             attempt=attempts[found.id],
             max_attempts=row.max_attempts,
             limits=limits,
-            call=_call(row, found.text, found.overrides),
+            call=_call(row, parameters, found.text, json_value(found.overrides)),
+            fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
             claimed_at_ms=now,
         )
         for found in sorted(prompts, key=lambda each: each.id)
     ]
 
 
-def _call(row: sa.Row[Any], text: str, overrides: Mapping[str, Any] | None) -> Call:
+def _call(
+    row: sa.Row[Any],
+    parameters: Mapping[str, Any],
+    text: str,
+    overrides: Mapping[str, Any] | None,
+) -> Call:
     if not overrides:
         return Call(
             model=row.model,
             prompt=text,
-            parameters=row.parameters,
+            parameters=parameters,
             timeout_s=row.timeout_s,
         )
     own = dict(overrides)
@@ -351,7 +416,7 @@ def _call(row: sa.Row[Any], text: str, overrides: Mapping[str, Any] | None) -> C
         model=model,
         prompt=None if messages is not None else text,
         messages=None if messages is None else tuple(messages),
-        parameters={**row.parameters, **own},
+        parameters={**parameters, **own},
         timeout_s=row.timeout_s,
     )
 
@@ -375,11 +440,12 @@ _NEXT_DUE = (
         ),
     )
     .select_from(job)
-    .where(_ALIVE, job.c.state != sa.text("'cancelling'"))
+    .where(_GOING)
 )
 
 
-def _next_due_in_ms(tx: Transaction) -> int | None:
+def next_due_in_ms(tx: Transaction) -> int | None:
+    """Milliseconds until a prompt becomes claimable by the passing of time alone; None: never."""
     now = tx.now_ms()
     moments = [at for at in tx.execute(_NEXT_DUE, {"now": now}).one() if at is not None]
     return max(min(moments) - now, 0) if moments else None
@@ -436,37 +502,30 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     )
     final = [each for each in completions if isinstance(each.decision, Finish)]
     recorded = _finish(tx, final)
-    finished = [each for each in final if each.lease.task_id in recorded]
-    job_may_end = False
-    if finished:
-        tx.execute(sa.insert(result), [_result_row(each) for each in finished])
-        job_may_end = _count(tx, finished)
+    finished = [each for each in final if (each.lease.task_id, each.lease.token) in recorded]
     return Recorded(
         finished=len(finished),
         fenced=len(completions) - len(finished) - returned,
-        job_may_end=job_may_end,
+        **(_store(tx, finished) if finished else {}),
     )
 
 
-_FREED: Mapping[str, Any] = {
-    "lease_token": None,
-    "lease_owner": None,
-    "lease_until_ms": None,
-    "host_key": None,
-}
+# The token stays with a finished task: it tells which of two leases of one task, both in the same
+# flush, was the one that counted.
+_FINISHED = {name: value for name, value in FREED.items() if name != "lease_token"}
 
 
-def _finish_statement(event: TaskEvent) -> sa.Update | sa.UpdateBase:
-    return (
+def _finish_statement(event: TaskEvent) -> Prepared:
+    return Prepared(
         sa.update(task)
         .where(
             # The ids alone find the rows by their key; the pairs are the fence.
-            task.c.id.in_(sa.bindparam("ids", expanding=True)),
-            sa.tuple_(task.c.id, task.c.lease_token).in_(sa.bindparam("held", expanding=True)),
+            ids_in(task.c.id, "ids"),
+            pairs_in(task.c.id, task.c.lease_token, "held"),
             _RUNNING,
         )
-        .values(state=sa.literal(task_target(event), task.c.state.type), **_FREED)
-        .returning(task.c.id)
+        .values(state=sa.literal(task_target(event), task.c.state.type), **_FINISHED)
+        .returning(task.c.id, task.c.lease_token)
     )
 
 
@@ -476,17 +535,18 @@ _FINISH = {
 }
 
 
-def _finish(tx: Transaction, completions: Sequence[Completion]) -> set[int]:
+def _finish(tx: Transaction, completions: Sequence[Completion]) -> set[tuple[int, int]]:
+    """End the tasks whose leases are still held; answer these leases, as (task, token)."""
     by_event: dict[TaskEvent, list[tuple[int, int]]] = {}
     for each in completions:
         by_event.setdefault(_final_event(each.outcome), []).append(
             (each.lease.task_id, each.lease.token)
         )
-    recorded: set[int] = set()
+    recorded: set[tuple[int, int]] = set()
     for event, held in by_event.items():
-        for part in _slices(held, 2_000):
-            ids = [task_id for task_id, _ in part]
-            recorded.update(tx.execute(_FINISH[event], {"ids": ids, "held": part}).scalars())
+        ids = [task_id for task_id, _ in held]
+        rows = _FINISH[event].run(tx, {"ids": ids, **id_pairs(tx, "held", held)})
+        recorded.update((row.id, row.lease_token) for row in rows)
     return recorded
 
 
@@ -496,18 +556,74 @@ def _final_event(outcome: Outcome) -> TaskEvent:
     return TaskEvent.CANCEL if outcome.code is ErrorCode.CANCELLED else TaskEvent.FAIL
 
 
-def _result_row(completion: Completion) -> dict[str, Any]:
+_INSERT_RESULTS = Prepared(sa.insert(result))
+
+
+def _store(tx: Transaction, finished: Sequence[Completion]) -> dict[str, bool]:
+    """Store results and count them; what that means for their jobs, as `Recorded` has it."""
+    by_job: dict[int, list[Completion]] = {}
+    for each in finished:
+        by_job.setdefault(each.lease.job_key, []).append(each)
+    rows: list[dict[str, Any]] = []
+    may_end = stopped = False
+    # In the order of keys, so that two flushes never wait for each other crosswise.
+    for job_key, own in sorted(by_job.items()):
+        tally = _tally(own)
+        counted = count(tx, job_key, tally)
+        rows += [_result_row(each, counted.first_event + n) for n, each in enumerate(own)]
+        may_end = may_end or counted.all_done
+        if tally.failed:
+            stopped = _stop_if_too_many_failed(tx, job_key, counted) or stopped
+    _INSERT_RESULTS.run(tx, rows)
+    return {"job_may_end": may_end, "job_stopped": stopped}
+
+
+def _tally(finished: Sequence[Completion]) -> Tally:
+    tally = Tally(events=len(finished))
+    for each in finished:
+        tally.add(task_target(_final_event(each.outcome)))
+        metrics = each.outcome.metrics
+        tally.prompt_tokens += metrics.prompt_eval_count or 0
+        tally.completion_tokens += metrics.eval_count or 0
+    return tally
+
+
+_STOP = (
+    sa.update(job)
+    .where(
+        job.c.key == sa.bindparam("stopped_job"),
+        job.c.most_failed < sa.bindparam("failed"),
+        job.c.state.in_(job_sources(JobEvent.STOP)),
+    )
+    .values(
+        state=sa.literal(job_target(JobEvent.STOP), job.c.state.type),
+        stop_reason=sa.bindparam("reason"),
+    )
+)
+
+
+def _stop_if_too_many_failed(tx: Transaction, job_key: int, counted: Counted) -> bool:
+    # In the transaction that counts, so that no claim after it starts another prompt. The job's
+    # row comes after the counters here; who holds it for a claim never waits for counters.
+    reason = (
+        f"{counted.failed} of {counted.total} prompts failed, more than `max_failures` allows;"
+        " what had not started was not run."
+    )
+    parameters = {"stopped_job": job_key, "failed": counted.failed, "reason": reason}
+    return tx.execute(_STOP, parameters).rowcount > 0
+
+
+def _result_row(completion: Completion, event: int) -> dict[str, Any]:
     outcome, metrics = completion.outcome, completion.outcome.metrics
     failed = outcome if isinstance(outcome, Failed) else None
-    succeeded = outcome if isinstance(outcome, Succeeded) else None
     return {
         "id": completion.lease.task_id,
         "status": task_target(_final_event(outcome)),
         "model": completion.lease.call.model,
         "response": outcome.response,
-        "thinking": succeeded.thinking if succeeded else None,
-        "tool_calls": succeeded.tool_calls if succeeded else None,
-        "logprobs": succeeded.logprobs if succeeded else None,
+        "thinking": outcome.thinking,
+        "tool_calls": json_text(outcome.tool_calls),
+        "logprobs": json_text(outcome.logprobs),
         "error_code": failed.code if failed else None,
         "error": failed.message if failed else None,
         "attempts": completion.lease.attempt,
@@ -523,47 +639,8 @@ def _result_row(completion: Completion) -> dict[str, Any]:
         "ttft_s": metrics.ttft_s,
         "started_at_ms": completion.started_at_ms,
         "finished_at_ms": completion.finished_at_ms,
-    }
-
-
-_ADD_TO_STATS = (
-    sa.update(job_stats)
-    .where(job_stats.c.job_key == sa.bindparam("counted_job"))
-    .values(
-        succeeded=job_stats.c.succeeded + sa.bindparam("more_succeeded"),
-        failed=job_stats.c.failed + sa.bindparam("more_failed"),
-        cancelled=job_stats.c.cancelled + sa.bindparam("more_cancelled"),
-        prompt_tokens=job_stats.c.prompt_tokens + sa.bindparam("more_prompt_tokens"),
-        completion_tokens=job_stats.c.completion_tokens + sa.bindparam("more_completion_tokens"),
-    )
-    .returning(
-        job_stats.c.succeeded + job_stats.c.failed + job_stats.c.cancelled >= job_stats.c.total
-    )
-)
-
-
-def _count(tx: Transaction, finished: Sequence[Completion]) -> bool:
-    """Add finished prompts to their jobs' counters; True when a job has no prompt left."""
-    sums: dict[int, dict[str, int]] = {}
-    for each in finished:
-        job_sums = sums.setdefault(each.lease.job_key, _no_counts(each.lease.job_key))
-        job_sums[f"more_{task_target(_final_event(each.outcome)).value}"] += 1
-        metrics: CallMetrics = each.outcome.metrics
-        job_sums["more_prompt_tokens"] += metrics.prompt_eval_count or 0
-        job_sums["more_completion_tokens"] += metrics.eval_count or 0
-    # In the order of keys, so that two flushes never wait for each other crosswise.
-    ended = [tx.execute(_ADD_TO_STATS, sums[job_key]).scalar_one() for job_key in sorted(sums)]
-    return any(ended)
-
-
-def _no_counts(job_key: int) -> dict[str, int]:
-    return {
-        "counted_job": job_key,
-        "more_succeeded": 0,
-        "more_failed": 0,
-        "more_cancelled": 0,
-        "more_prompt_tokens": 0,
-        "more_completion_tokens": 0,
+        "defect": outcome.defect,
+        "event_id": prompt_id(completion.lease.job_key, event),
     }
 
 
@@ -578,7 +655,7 @@ _PUT_BACK = (
         state=sa.literal(task_target(TaskEvent.RETRY), task.c.state.type),
         attempt=task.c.attempt - sa.bindparam("uncharged"),
         available_at_ms=sa.bindparam("available_at"),
-        **_FREED,
+        **FREED,
     )
 )
 
@@ -612,7 +689,7 @@ _RESCUE = (
         state=sa.literal(task_target(TaskEvent.RESCUE), task.c.state.type),
         attempt=task.c.attempt - 1,
         losses=task.c.losses + 1,
-        **_FREED,
+        **FREED,
     )
 )
 _GIVE_UP = (
@@ -621,7 +698,7 @@ _GIVE_UP = (
     .values(
         state=sa.literal(task_target(TaskEvent.FAIL), task.c.state.type),
         losses=task.c.losses + 1,
-        **_FREED,
+        **FREED,
     )
 )
 
@@ -640,7 +717,7 @@ def rescue(tx: Transaction, *, limit: int = 500, all_running: bool = False) -> i
         tx.execute(_RESCUE, {"ids": back})
     if given_up:
         tx.execute(_GIVE_UP, {"ids": [task_id for task_id, _ in given_up]})
-        _store_results_without_call(
+        store_results_without_call(
             tx,
             [task_id for task_id, _ in given_up],
             status=TaskState.FAILED,
@@ -648,74 +725,6 @@ def rescue(tx: Transaction, *, limit: int = 500, all_running: bool = False) -> i
             message=f"{MOST_LOSSES} workers died or were cut off while they ran this prompt.",
         )
     return len(lost)
-
-
-# --- cancel ----------------------------------------------------------------------------------
-
-_SOME_PENDING = (
-    sa.select(task.c.id)
-    .where(task.c.job_key == sa.bindparam("cancelled_job"), _PENDING)
-    .order_by(task.c.available_at_ms, task.c.id)
-    .limit(sa.bindparam("most"))
-    .with_for_update(skip_locked=True)
-    .cte("some_pending")
-)
-_CANCEL = (
-    sa.update(task)
-    .where(task.c.id.in_(sa.select(_SOME_PENDING.c.id)), _PENDING)
-    .values(state=sa.literal(task_target(TaskEvent.CANCEL), task.c.state.type), **_FREED)
-    .returning(task.c.id)
-)
-
-
-def cancelling_jobs(tx: Transaction) -> Sequence[int]:
-    """Keys of the jobs whose cancellation was asked for and is not through."""
-    statement = sa.select(job.c.key).where(_ALIVE, job.c.state == sa.text("'cancelling'"))
-    return tx.execute(statement).scalars().all()
-
-
-def cancel_pending(tx: Transaction, job_key: int, *, limit: int = 5_000) -> int:
-    """Cancel some of a cancelled job's waiting prompts; answer how many, 0 when none is left."""
-    found = tx.execute(_CANCEL, {"cancelled_job": job_key, "most": limit}).scalars().all()
-    _store_results_without_call(
-        tx,
-        found,
-        status=TaskState.CANCELLED,
-        code=ErrorCode.CANCELLED,
-        message="The batch was cancelled before this prompt had an answer.",
-    )
-    return len(found)
-
-
-def _store_results_without_call(
-    tx: Transaction, ids: Sequence[int], *, status: TaskState, code: ErrorCode, message: str
-) -> None:
-    """Results of prompts that end with no answer of Ollama, and their counts."""
-    for part in _slices(sorted(ids), 4_000):
-        own_model = prompt.c.overrides["model"].as_string()
-        ended = (
-            sa.select(
-                task.c.id,
-                sa.literal(status, result.c.status.type),
-                sa.func.coalesce(own_model, job.c.model),
-                sa.literal(code, result.c.error_code.type),
-                sa.literal(message),
-                task.c.attempt,
-                sa.literal(tx.now_ms(), sa.BigInteger),
-            )
-            .join(prompt, prompt.c.id == task.c.id)
-            .join(job, job.c.key == task.c.job_key)
-            .where(task.c.id.in_(part))
-        )
-        columns = ["id", "status", "model", "error_code", "error", "attempts", "finished_at_ms"]
-        tx.execute(sa.insert(result).from_select(columns, ended, include_defaults=False))
-    counts: dict[int, int] = {}
-    for task_id in ids:
-        counts[job_key_of(task_id)] = counts.get(job_key_of(task_id), 0) + 1
-    for job_key in sorted(counts):
-        sums = _no_counts(job_key)
-        sums[f"more_{status.value}"] = counts[job_key]
-        tx.execute(_ADD_TO_STATS, sums)
 
 
 def _slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from app.domain.errors import NotFound
 from app.domain.jobs import TaskResult
 from app.domain.lifecycle import TaskState
-from app.domain.outcomes import CallMetrics
+from app.domain.outcomes import CallMetrics, ErrorCode
 from app.store.database import Transaction
 from app.store.tables import id_range, index_of, job, prompt, prompt_id, result
 
@@ -33,7 +33,11 @@ def job_key(tx: Transaction, batch_id: str) -> int:
         NotFound: There is none of that id.
     """
     key = tx.execute(
-        sa.select(job.c.key).where(job.c.id == batch_id, job.c.deleted_at_ms.is_(None))
+        sa.select(job.c.key).where(
+            job.c.id == batch_id,
+            job.c.deleted_at_ms.is_(None),
+            job.c.state != sa.text("'receiving'"),
+        )
     ).scalar()
     if key is None:
         raise NotFound(f"There is no batch {batch_id}.")
@@ -60,6 +64,27 @@ def page(
         parameters["wanted_status"] = status
         statement = _PAGE_OF_STATUS if status is TaskState.SUCCEEDED else _PAGE_OF_NOT_SUCCEEDED
     return [_task_result(row) for row in tx.execute(statement, parameters)]
+
+
+_SINCE = (
+    sa.select(result, prompt.c.text, prompt.c.custom_id)
+    .join(prompt, prompt.c.id == result.c.id)
+    .where(result.c.event_id.between(sa.bindparam("low"), sa.bindparam("high")))
+    .order_by(result.c.event_id)
+    .limit(sa.bindparam("most"))
+)
+
+
+def since(tx: Transaction, key: int, event: int, *, limit: int) -> Sequence[TaskResult]:
+    """Up to `limit` results that were stored after the one of that number, in their order.
+
+    Nothing can be missed by going on from the last number seen: numbers become visible in order.
+    """
+    _, high = id_range(key)
+    low = prompt_id(key, event + 1)
+    return [
+        _task_result(row) for row in tx.execute(_SINCE, {"low": low, "high": high, "most": limit})
+    ]
 
 
 def _task_result(row: sa.Row[Any]) -> TaskResult:
@@ -90,4 +115,6 @@ def _task_result(row: sa.Row[Any]) -> TaskResult:
         ),
         started_at_ms=row.started_at_ms,
         finished_at_ms=row.finished_at_ms,
+        defect=None if row.defect is None else ErrorCode(row.defect),
+        event=None if row.event_id is None else index_of(row.event_id),
     )

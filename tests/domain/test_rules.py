@@ -16,6 +16,7 @@ from app.domain.lifecycle import (
     TERMINAL_TASK_STATES,
     JobEvent,
     TaskEvent,
+    TaskState,
     job_target,
     task_target,
 )
@@ -109,11 +110,16 @@ def test_ids_sort_by_their_time(times: list[int], randoms: list[int]) -> None:
         assert (first < second) == (times[0] < times[1])
 
 
-def test_no_event_leaves_a_terminal_state() -> None:
-    for moves in JOB_TRANSITIONS.values():
-        assert not TERMINAL_JOB_STATES & set(moves)
-    for moves in TASK_TRANSITIONS.values():
-        assert not TERMINAL_TASK_STATES & set(moves)
+def test_only_a_retry_leaves_a_terminal_state() -> None:
+    for event, moves in JOB_TRANSITIONS.items():
+        is_retry = event in {JobEvent.RETRY, JobEvent.RETRY_UNSTARTED}
+        assert bool(TERMINAL_JOB_STATES & set(moves)) == is_retry
+    for event, moves in TASK_TRANSITIONS.items():
+        assert bool(TERMINAL_TASK_STATES & set(moves)) == (event is TaskEvent.RUN_AGAIN)
+
+
+def test_a_prompt_that_succeeded_never_runs_again() -> None:
+    assert TaskState.SUCCEEDED not in TASK_TRANSITIONS[TaskEvent.RUN_AGAIN]
 
 
 def test_every_event_leads_to_one_state() -> None:

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.limits import Limits
-from app.store import jobs, queue, results
+from app.store import jobs, queue, results, sweeps
 from app.store.database import Database
+from app.store.prepared import Pairs, Prepared
 
-FEW = {"now": 2**50, "job_key": 1, "host_key": 1}
+FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1}
 TAKE = {
     "claimed_job": 1,
     "now": 2**50,
@@ -30,7 +31,7 @@ STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
     "take": (queue._TAKE, TAKE, "ix_task_pending"),
     "lost leases": (queue._LOST, {"before": 9, "most": 5}, "ix_task_lease"),
     "next due": (queue._NEXT_DUE, FEW, "ix_task_pending"),
-    "cancel": (queue._CANCEL, {"cancelled_job": 1, "most": 5}, "ix_task_pending"),
+    "cancel": (sweeps._CANCEL, {"swept_job": 1, "most": 5}, "ix_task_pending"),
     "failures": (
         results._PAGE_OF_NOT_SUCCEEDED,
         {"low": 2**32, "high": 2**33, "most": 5, "wanted_status": "failed"},
@@ -76,7 +77,11 @@ def test_completing_finds_its_rows_by_their_key(large: Database) -> None:
 
     held = [(2**32 + number, number) for number in range(50)]
     ids = [task_id for task_id, _ in held]
-    text = plan(large, queue._FINISH[TaskEvent.SUCCEED], {"ids": ids, "held": held})
+    text = plan(
+        large,
+        queue._FINISH[TaskEvent.SUCCEED],
+        {"ids": ids, "held": Pairs(held), "held_1": ids, "held_2": [token for _, token in held]},
+    )
     if large.is_sqlite:
         assert "SEARCH task USING INTEGER PRIMARY KEY" in text
     else:
@@ -93,7 +98,10 @@ def plan(database: Database, statement: sa.Executable, parameters: dict[str, Any
             sent.append((text, values))
 
         sa.event.listen(tx.connection, "before_cursor_execute", remember)
-        tx.execute(statement, parameters)
+        if isinstance(statement, Prepared):
+            statement.run(tx, parameters)
+        else:
+            tx.execute(statement, parameters)
         sa.event.remove(tx.connection, "before_cursor_execute", remember)
         text, values = sent[0]
         prefix = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "

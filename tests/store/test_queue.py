@@ -8,99 +8,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
+from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
-from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
-from app.domain.retry import Decision, Finish, TryAgain
-from app.store import jobs, queue, results
-from app.store.database import Database
-from app.store.queue import Claim, Completion, HostShare, Lease, Recorded
+from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
+from app.domain.retry import TryAgain
+from app.store import jobs, queue, transitions
+from app.store.queue import Recorded
 from app.store.tables import result
-
-LEASE_MS = 30_000
-UNPACED = Limits(max_concurrent=5, rate_limit_delay_s=0)
-
-
-class Farm:
-    """The queue as one or more workers use it, in calls that read like sentences."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.host_key = database.write_now(jobs.register_host, "http://ollama:11434")
-        self._batches = 0
-
-    def submit(self, prompts: int = 3, **fields: Any) -> str:
-        self._batches += 1
-        batch_id = f"batch_{self._batches:026d}"
-        drafts = [PromptDraft(f"Question {index}") for index in range(prompts)]
-        draft = BatchDraft(**{"prompts": drafts, "model": "qwen3:8b", "limits": UNPACED, **fields})
-        self.database.write_now(jobs.insert, draft, batch_id=batch_id)
-        return batch_id
-
-    def claim(self, wanted: int = 100, *, owner: str = "w1", slots: int | None = None) -> Claim:
-        share = HostShare(key=self.host_key, url="http://ollama:11434", slots=slots)
-        return self.database.write_now(
-            queue.claim, wanted=wanted, owner=owner, lease_ms=LEASE_MS, share=share
-        )
-
-    def leases(self, wanted: int = 100, **options: Any) -> list[Lease]:
-        return list(self.claim(wanted, **options).leases)
-
-    def complete(
-        self, *leases: Lease, outcome: Outcome | None = None, decision: Decision | None = None
-    ) -> Recorded:
-        return self.database.write_now(
-            queue.complete,
-            [
-                Completion(
-                    lease=lease,
-                    outcome=outcome or answer(lease),
-                    decision=decision or Finish(),
-                    host_url="http://ollama:11434",
-                    started_at_ms=lease.claimed_at_ms,
-                    finished_at_ms=lease.claimed_at_ms + 5,
-                )
-                for lease in leases
-            ],
-        )
-
-    def close(self) -> list[str]:
-        return list(self.database.write_now(jobs.close_ended))
-
-    def batch(self, batch_id: str) -> Batch:
-        return self.database.read_now(jobs.get, batch_id)
-
-    def results(self, batch_id: str, **options: Any) -> list[TaskResult]:
-        return self.database.read_now(
-            lambda tx: list(
-                results.page(tx, results.job_key(tx, batch_id), **{"limit": 1000, **options})
-            )
-        )
-
-    def states(self, batch_id: str) -> dict[str, int]:
-        counts = self.batch(batch_id).counts
-        assert counts.pending + counts.running + counts.finished == counts.total
-        named = {name: getattr(counts, name) for name in ("pending", "running", "succeeded")}
-        named |= {"failed": counts.failed, "cancelled": counts.cancelled}
-        return {name: number for name, number in named.items() if number}
-
-
-def answer(lease: Lease) -> Succeeded:
-    return Succeeded(
-        response=f"answer to {lease.call.prompt}",
-        done_reason="stop",
-        metrics=CallMetrics(prompt_eval_count=10, eval_count=20, eval_duration=5, latency_s=0.5),
-    )
-
-
-def failure(code: ErrorCode = ErrorCode.SERVER_ERROR) -> Failed:
-    return Failed(code=code, message="it broke", blame=Blame.ATTEMPT)
-
-
-@pytest.fixture
-def farm(database: Database) -> Farm:
-    return Farm(database)
+from tests.store.farm import LEASE_MS, UNPACED, Farm, failure
 
 
 def test_a_batch_goes_from_pending_to_results_in_prompt_order(farm: Farm) -> None:
@@ -143,9 +59,8 @@ def test_running_prompts_of_a_job_never_exceed_its_max_concurrent(farm: Farm) ->
 
 def test_a_delay_lets_one_prompt_start_and_the_next_after_it(farm: Farm, clock: Any) -> None:
     farm.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=0.1))
-    claim = farm.claim()
-    assert len(claim.leases) == 1
-    assert claim.next_due_in_ms == 101
+    assert len(farm.leases()) == 1
+    assert farm.next_due_in_ms() == 101
     clock.forward(0.1)
     assert farm.leases() == []
     clock.forward(0.001)
@@ -273,8 +188,7 @@ def test_a_retry_waits_in_the_database_and_holds_no_slot(farm: Farm, clock: Any)
     (other,) = farm.leases()
     assert other.task_id != failed.task_id
     farm.complete(other)
-    waiting = farm.claim()
-    assert (list(waiting.leases), waiting.next_due_in_ms) == ([], 2000)
+    assert (farm.leases(), farm.next_due_in_ms()) == ([], 2000)
     clock.forward(2)
     (again,) = farm.leases()
     assert (again.task_id, again.attempt) == (failed.task_id, 2)
@@ -300,11 +214,10 @@ def test_cancelling_ends_what_waits_and_keeps_what_finished(farm: Farm) -> None:
     batch_id = farm.submit(4, limits=Limits(max_concurrent=2, rate_limit_delay_s=0))
     done, running = farm.leases()
     farm.complete(done)
-    farm.database.write_now(jobs.request_cancel, batch_id)
+    farm.database.write_now(transitions.request_cancel, batch_id)
 
     assert farm.leases() == []
-    assert list(farm.database.read_now(queue.cancelling_jobs)) == [done.job_key]
-    assert farm.database.write_now(queue.cancel_pending, done.job_key) == 2
+    assert farm.sweep_cancelled() == 2
     assert farm.close() == []
     aborted = Failed(code=ErrorCode.CANCELLED, message="aborted", blame=Blame.PROMPT)
     farm.complete(running, outcome=aborted)
@@ -323,9 +236,8 @@ def test_a_cancelled_prompt_names_the_model_it_would_have_run_on(farm: Farm) -> 
         BatchDraft(prompts=drafts, model="qwen3:8b", limits=UNPACED),
         batch_id="batch_x",
     )
-    farm.database.write_now(jobs.request_cancel, "batch_x")
-    (key,) = farm.database.read_now(queue.cancelling_jobs)
-    farm.database.write_now(queue.cancel_pending, key)
+    farm.database.write_now(transitions.request_cancel, "batch_x")
+    farm.sweep_cancelled()
     assert [one.model for one in farm.results("batch_x")] == ["qwen3:8b", "llama3.2:3b"]
 
 
@@ -361,9 +273,8 @@ def test_results_of_one_status_come_in_pages(farm: Farm) -> None:
 
 def test_a_deleted_batch_is_gone_at_once_and_its_rows_soon(farm: Farm) -> None:
     batch_id, kept = farm.submit(7), farm.submit(2)
-    farm.database.write_now(jobs.request_cancel, batch_id)
-    for key in farm.database.read_now(queue.cancelling_jobs):
-        farm.database.write_now(queue.cancel_pending, key)
+    farm.database.write_now(transitions.request_cancel, batch_id)
+    farm.sweep_cancelled()
     farm.close()
     farm.database.write_now(jobs.mark_deleted, batch_id)
     listed = farm.database.read_now(jobs.page, limit=10)

@@ -1,0 +1,92 @@
+"""The counters of a job: one UPDATE per job and flush, in a row that claims do not lock.
+
+The rule to know: the row's lock also orders a job's results. Whoever stores some draws their
+numbers here, in the same transaction, so that numbers become visible in their order, and one who
+follows a job misses nothing by asking for what lies above the last number seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from app.domain.lifecycle import TaskState
+from app.store.database import Transaction
+from app.store.prepared import Prepared
+from app.store.tables import job_stats
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Outcomes of one job to be counted; negative ones take back what `retry` runs again."""
+
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    events: int = 0
+    """Results stored with it, which are numbered."""
+
+    def add(self, status: TaskState, number: int = 1) -> None:
+        """Count prompts of that outcome."""
+        match status:
+            case TaskState.SUCCEEDED:
+                self.succeeded += number
+            case TaskState.FAILED:
+                self.failed += number
+            case TaskState.CANCELLED:
+                self.cancelled += number
+            case TaskState.EXPIRED:
+                self.expired += number
+            case TaskState.PENDING | TaskState.RUNNING:
+                raise ValueError(f"{status.value} is not an outcome")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A job's counters after an update."""
+
+    first_event: int
+    """The number of the first of the results that were counted with it."""
+    failed: int
+    total: int
+    all_done: bool
+    """Whether every prompt has an outcome."""
+
+
+_OUTCOMES = ("succeeded", "failed", "cancelled", "expired")
+_ADDED = (*_OUTCOMES, "prompt_tokens", "completion_tokens")
+
+
+FINISHED = job_stats.c.succeeded + job_stats.c.failed + job_stats.c.cancelled + job_stats.c.expired
+"""Prompts of a job that have an outcome."""
+
+_COUNT = Prepared(
+    sa.update(job_stats)
+    .where(job_stats.c.job_key == sa.bindparam("counted_job"))
+    .values(
+        {name: job_stats.c[name] + sa.bindparam(f"more_{name}") for name in _ADDED}
+        | {"last_event": job_stats.c.last_event + sa.bindparam("events")}
+    )
+    .returning(
+        job_stats.c.last_event, job_stats.c.failed, job_stats.c.total, FINISHED.label("finished")
+    )
+)
+
+
+def count(tx: Transaction, job_key: int, tally: Tally) -> Counted:
+    """Add to a job's counters; several jobs are to be counted in the order of their keys."""
+    row = _COUNT.run(
+        tx,
+        {"counted_job": job_key, "events": tally.events}
+        | {f"more_{name}": getattr(tally, name) for name in _ADDED},
+    ).one()
+    return Counted(
+        first_event=row.last_event - tally.events + 1,
+        failed=row.failed,
+        total=row.total,
+        all_done=row.finished >= row.total,
+    )
