@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from app.domain import retry
-from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome
+from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Finish, TryAgain
 from app.observability.logs import get_logger
+from app.ollama import structured_output
 from app.ollama.hosts import Host
 from app.store.queue import Completion, Lease
 from app.worker.recorder import Recorder
@@ -36,6 +39,8 @@ class _Running:
     abort: Abort | None = None
 
 
+_JUDGES = 2
+
 _CANCELLED = Failed(
     code=ErrorCode.CANCELLED,
     message="The batch was cancelled while this prompt ran.",
@@ -56,6 +61,8 @@ class Executor:
         self._running: dict[tuple[int, int], _Running] = {}
         self._unrecorded = 0
         self._last_start: dict[int, float] = {}
+        # Few, and no one else's: a schema may keep a thread busy for seconds.
+        self._judges = ThreadPoolExecutor(_JUDGES, thread_name_prefix="judge")
         self._log = get_logger()
         self.empty = asyncio.Event()
         """Set while no prompt holds a slot."""
@@ -120,7 +127,15 @@ class Executor:
         if lease.limits.rate_limit_delay_s > 0:
             await self._keep_distance(lease)
         self._running[key].started = time.monotonic()
-        return await self._host.run(lease.call)
+        outcome = await self._host.run(lease.call)
+        return await self._judged(outcome, lease) if isinstance(outcome, Succeeded) else outcome
+
+    async def _judged(self, answer: Succeeded, lease: Lease) -> Outcome:
+        """The answer with its defects; the event loop stays free while a schema is checked."""
+        if structured_output.is_quick(answer, lease.call):
+            return structured_output.judge(answer, lease.call, fail_on=lease.fail_on)
+        judge = partial(structured_output.judge, answer, lease.call, fail_on=lease.fail_on)
+        return await asyncio.get_running_loop().run_in_executor(self._judges, judge)
 
     def _ended(self, key: tuple[int, int], call: asyncio.Task[Outcome]) -> None:
         running = self._running.pop(key)

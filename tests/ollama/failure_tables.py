@@ -5,8 +5,8 @@ python -m tests.ollama.failure_tables      prints what belongs between the page'
 
 from __future__ import annotations
 
-from app.domain.outcomes import Blame
-from app.ollama import errors
+from app.domain.outcomes import DEFAULT_FAIL_ON, DEFECTS, Blame
+from app.ollama import errors, structured_output
 from app.ollama.errors import AnswerRule, Timeout, Verdict
 
 FOLLOWS = {
@@ -83,10 +83,22 @@ def exceptions() -> str:
     return "\n".join(rows)
 
 
+def defects() -> str:
+    """What may be wrong with an answer that came whole."""
+    rows = ["| code | fails the prompt | a prompt that failed so |", "|---|---|---|"]
+    for code in DEFECTS:
+        fails = (
+            "unless `fail_on` leaves it out" if code in DEFAULT_FAIL_ON else "if `fail_on` names it"
+        )
+        rows.append(f"| `{code.value}` | {fails} | {FOLLOWS[structured_output.BLAMES[code]]} |")
+    return "\n".join(rows)
+
+
 TABLES = {
     "answers": answers,
     "breaks and timeouts": breaks_and_timeouts,
     "exceptions": exceptions,
+    "defects": defects,
 }
 
 if __name__ == "__main__":

@@ -83,11 +83,11 @@ class Service:
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
 
-    async def submit(self, prompts: int | list[str] = 3, **fields: Any) -> str:
+    async def submit(self, prompts: int | list[str] | list[PromptDraft] = 3, **fields: Any) -> str:
         texts = prompts if isinstance(prompts, list) else [f"Question {n}" for n in range(prompts)]
         draft = BatchDraft(
             **{
-                "prompts": [PromptDraft(text) for text in texts],
+                "prompts": [PromptDraft(one) if isinstance(one, str) else one for one in texts],
                 "model": "m",
                 "limits": Limits(max_concurrent=5, rate_limit_delay_s=0),
                 **fields,

@@ -1,0 +1,86 @@
+"""Regular expressions of strangers, matched in time that grows with the text and not faster.
+
+They are run by pydantic's engine (Rust's `regex`), which has no backtracking: no look-around and no
+back-references, and no expression that takes for ever. What it still costs is known beforehand, so
+that a caller can keep a budget.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+LONGEST = 1_000
+"""Most characters of an expression."""
+HEAVIEST = 10_000
+"""Most weight of an expression; a character costs about 10 nanoseconds for each."""
+
+_OF_A_CLASS = 40  # \w and its like have hundreds of ranges, and take 40 kB
+_OF_ALMOST_ANY = 3  # `.` and `[^x]` are ten ranges of bytes
+_REPEATED = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+_CLASS = re.compile(r"\\[wWdDsSpP]")
+_ATOM = re.compile(
+    r"\\[pPxu]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|\[(?:\\.|[^\]\\])*\]|[^\]\\])*\]|.", re.DOTALL
+)
+
+
+class Unusable(ValueError):  # noqa: N818 - named for what it is
+    """The expression cannot be used; the message says why."""
+
+
+class Pattern:
+    """An expression that is found anywhere in a text, as JSON Schema has it."""
+
+    __slots__ = ("_engine", "weight")
+
+    def __init__(self, expression: str) -> None:
+        """Compile it.
+
+        Raises:
+            Unusable: It is malformed, too large, or needs backtracking.
+        """
+        if len(expression) > LONGEST:
+            raise Unusable(f"has more than {LONGEST} characters")
+        self.weight = _weight(expression)
+        """How much it has to look for at each character, in plain characters."""
+        if self.weight > HEAVIEST:
+            raise Unusable("repeats too much")
+        try:
+            self._engine = SchemaValidator(core_schema.str_schema(pattern=expression))
+        except SchemaError as error:
+            # The last line is `error: ...`, or names the exception where there is but one line.
+            raise Unusable(str(error).rstrip().rpartition(": ")[2]) from None
+
+    def is_in(self, text: str) -> bool:
+        """Whether the expression matches somewhere in the text."""
+        return self._engine.isinstance_python(text)
+
+
+def _weight(expression: str) -> int:
+    """The size of the expression with its repetitions written out, more or less.
+
+    It bounds the engine's work; the engine itself says whether the expression is well formed.
+    """
+    sums, last, at = [0], 0, 0
+    while at < len(expression):
+        repeated = _REPEATED.match(expression, at)
+        if repeated is not None:
+            low, high = int(repeated[1]), int(repeated[2] or 0)
+            sums[-1] += last * (max(low, high, 1) - 1)
+            at = repeated.end()
+            continue
+        atom = _ATOM.match(expression, at)
+        text = atom[0] if atom else expression[at]
+        at += len(text)
+        if text == "(":
+            sums.append(0)
+            last = 0
+        elif text == ")" and len(sums) > 1:
+            last = sums.pop()
+            sums[-1] += last
+        elif text not in "*+?|":
+            last = _OF_ALMOST_ANY if text == "." or text.startswith("[^") else 1
+            last += _OF_A_CLASS * len(_CLASS.findall(text))
+            sums[-1] += last
+    return sum(sums)
