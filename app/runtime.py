@@ -13,10 +13,11 @@ import httpx
 from app.ollama.client import OllamaClient, Timeouts
 from app.ollama.hosts import Host
 from app.services.resources import Resources
-from app.services.signals import Signals
+from app.services.signals import News, Signals
 from app.settings import Settings
 from app.store import schema
 from app.store.database import Database
+from app.store.wakeups import exchanging_words
 
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -33,8 +34,10 @@ async def open_resources(
         Unavailable: The database cannot be reached.
     """
     _tune_the_interpreter()
-    await asyncio.to_thread(schema.upgrade, settings.database_url)
-    database = Database(settings.database_url)
+    pooling = settings.poll_only
+    await asyncio.to_thread(schema.upgrade, settings.database_url, transaction_pooling=pooling)
+    database = Database(settings.database_url, transaction_pooling=pooling)
+    signals = Signals()
     client = OllamaClient(
         settings.ollama_host,
         timeouts=Timeouts(
@@ -45,10 +48,36 @@ async def open_resources(
         transport=transport,
     )
     try:
-        yield Resources(settings=settings, database=database, host=Host(client), signals=Signals())
+        async with contextlib.AsyncExitStack() as stack:
+            if not (database.is_sqlite or settings.poll_only):
+                await stack.enter_async_context(_told_by_others(database, signals))
+            yield Resources(
+                settings=settings, database=database, host=Host(client), signals=signals
+            )
     finally:
         await client.aclose()
         await database.close()
+
+
+@contextlib.asynccontextmanager
+async def _told_by_others(database: Database, signals: Signals) -> AsyncGenerator[None, None]:
+    """While the block runs, this process and the others on its database hear each other's news.
+
+    That is PostgreSQL's doing; a SQLite file has nobody to tell.
+    """
+
+    def hear(word: str) -> None:
+        # A word of a newer version means nothing here.
+        if word in set(News):
+            signals.hear(News(word))
+
+    def missed() -> None:
+        for news in News:
+            signals.hear(news)
+
+    async with exchanging_words(database, hear=hear, missed=missed) as notifier:
+        signals.tell_others = notifier.tell
+        yield
 
 
 def _tune_the_interpreter() -> None:

@@ -82,6 +82,18 @@ class Settings(BaseSettings):
         le=60,
         description="Seconds after which an idle worker looks at the queue although nobody woke it",
     )
+    poll_only: bool = Field(
+        default=False,
+        description="For PostgreSQL behind PgBouncer in transaction mode: no LISTEN and NOTIFY, no"
+        " prepared statements; work is found by polling alone",
+    )
+    aging_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=86400,
+        description="Seconds of waiting that raise a batch's priority by one, so that low ones do"
+        " not starve; 0: never",
+    )
     drain_s: float = Field(
         default=10.0,
         ge=0,
@@ -129,6 +141,15 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(
         default=256 * _MIB, ge=1024, le=4096 * _MIB, description="Most bytes of a request's body"
+    )
+    max_upload_prompts: int = Field(
+        default=10_000_000, ge=1, le=1_000_000_000, description="Most prompts of one NDJSON batch"
+    )
+    max_upload_bytes: int = Field(
+        default=4096 * _MIB,
+        ge=1024,
+        le=1024 * 1024 * _MIB,
+        description="Most bytes of an NDJSON body, which is stored while it arrives",
     )
     log_level: str = Field(
         default="info",

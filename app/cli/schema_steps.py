@@ -22,25 +22,27 @@ class SchemaSteps:
     """
 
     def __init__(self, database_url: str | None) -> None:
-        self._url = checked_settings(database_url=database_url).database_url
+        settings = checked_settings(database_url=database_url)
+        self._url = settings.database_url
+        self._pooling = settings.poll_only
         self.shown_url = without_password(self._url)
 
     def upgrade(self, revision: str) -> None:
         """Apply what is missing up to `revision`."""
         with self._errors_told():
-            schema.upgrade(self._url, revision)
-            say(f"{self.shown_url} is at {schema.check(self._url).current}.")
+            schema.upgrade(self._url, revision, transaction_pooling=self._pooling)
+            say(f"{self.shown_url} is at {self._state().current}.")
 
     def downgrade(self, revision: str) -> None:
         """Take back what is beyond `revision`."""
         with self._errors_told():
-            schema.downgrade(self._url, revision)
-            say(f"{self.shown_url} is at {schema.check(self._url).current or 'base: no tables'}.")
+            schema.downgrade(self._url, revision, transaction_pooling=self._pooling)
+            say(f"{self.shown_url} is at {self._state().current or 'base: no tables'}.")
 
     def check(self) -> bool:
         """Whether the schema is that of this version."""
         with self._errors_told():
-            state = schema.check(self._url)
+            state = self._state()
         have = state.current or "no schema"
         if state.is_current:
             say(f"{self.shown_url} has {have}: up to date.")
@@ -48,6 +50,9 @@ class SchemaSteps:
             say(f"{self.shown_url} has {have}; this version wants {state.head}.")
             say("`promptmill db upgrade` brings it there.")
         return state.is_current
+
+    def _state(self) -> schema.SchemaState:
+        return schema.check(self._url, transaction_pooling=self._pooling)
 
     @contextlib.contextmanager
     def _errors_told(self) -> Generator[None]:

@@ -7,6 +7,7 @@ could move the cursor, rename the window or worse.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final
 
 from rich.console import Console
@@ -52,6 +53,11 @@ def one_line(text: str | None, most: int) -> str:
     """The text on one line of at most `most` characters."""
     flat = " ".join(printable(text or "").split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def local_time(moment: datetime) -> str:
+    """A moment by the clock on this machine's wall."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def duration(seconds: float | None) -> str:

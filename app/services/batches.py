@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.domain.errors import Invalid, LimitExceeded
-from app.domain.ids import RANDOM_BITS, sortable_id
 from app.domain.jobs import Batch, BatchDraft, IdempotencyKey, TaskResult
 from app.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
+from app.services import admission
 from app.services.resources import Resources
-from app.store import jobs, results
+from app.services.signals import News
+from app.store import jobs, results, transitions
 from app.store.database import Transaction
 
 _RESULTS_PER_CHUNK = 500
@@ -59,33 +58,18 @@ async def submit(
         _submit, draft, idempotency, most_queued=resources.settings.max_queued_prompts
     )
     if submission.created:
-        resources.signals.work_available.set()
+        resources.signals.spread(News.WORK)
     return submission
 
 
 def _submit(
     tx: Transaction, draft: BatchDraft, idempotency: IdempotencyKey | None, *, most_queued: int
 ) -> Submission:
-    if idempotency is not None:
-        known = jobs.find_by_idempotency_key(tx, idempotency.key)
-        if known is not None:
-            batch_id, body_hash = known
-            if body_hash != idempotency.body_hash:
-                raise Invalid(
-                    "This Idempotency-Key was used with another body; take a new key for a new"
-                    " request."
-                )
-            return Submission(batch=jobs.get(tx, batch_id), created=False)
-    queued = jobs.prompts_without_outcome(tx)
-    if queued + len(draft.prompts) > most_queued:
-        raise LimitExceeded(
-            f"The queue is full: {queued} prompts have no outcome yet and"
-            f" {most_queued} may (PROMPTMILL_MAX_QUEUED_PROMPTS). Nothing was stored."
-        )
-    # The id's time only makes ids sort; no decision is taken by it.
-    batch_id = sortable_id(
-        "batch", now_ms=time.time_ns() // 1_000_000, random=secrets.randbits(RANDOM_BITS)
-    )
+    known = admission.batch_of_key(tx, idempotency)
+    if known is not None:
+        return Submission(batch=known, created=False)
+    admission.require_room(tx, len(draft.prompts), most_queued=most_queued)
+    batch_id = admission.new_batch_id()
     jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency)
     return Submission(batch=jobs.get(tx, batch_id), created=True)
 
@@ -113,7 +97,7 @@ async def wait_until_ended(resources: Resources, batch_id: str, *, timeout_s: fl
         left = deadline - time.monotonic()
         if batch.state in TERMINAL_JOB_STATES or left <= 0:
             return batch
-        # The signal comes from this process's worker only; others' work shows in the database.
+        # The signal may not come, when another process did the work; the database shows it.
         await ended.wait(min(left, resources.settings.poll_s))
 
 
@@ -191,11 +175,11 @@ async def cancel(resources: Resources, batch_id: str) -> Batch:
     """
 
     def request(tx: Transaction) -> Batch:
-        jobs.request_cancel(tx, batch_id)
+        transitions.request_cancel(tx, batch_id)
         return jobs.get(tx, batch_id)
 
     batch = await resources.database.write(request)
-    resources.signals.job_may_end.set()
+    resources.signals.spread(News.ENDING)
     return batch
 
 

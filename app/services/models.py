@@ -55,3 +55,15 @@ async def list_models(resources: Resources) -> Sequence[ModelSummary]:
         )
         for model in sorted(installed, key=lambda model: model.name)
     ]
+
+
+async def installed_names(resources: Resources) -> Sequence[str]:
+    """The names of the installed models, as the host spells them.
+
+    Raises:
+        Unavailable: The Ollama host does not answer as Ollama does.
+    """
+    try:
+        return [model.name for model in await resources.host.client.list_models()]
+    except OllamaError as error:
+        raise Unavailable(error.failed.message) from error

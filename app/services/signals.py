@@ -1,4 +1,4 @@
-"""Wake-ups inside one process: work has come, a job is to end, a job has ended.
+"""Wake-ups: work has come, a job is to end, a job has ended; here and in the other processes.
 
 They only save waiting. Whoever listens also looks at the database from time to time, because
 another process may have done what nobody here was told.
@@ -7,6 +7,20 @@ another process may have done what nobody here was told.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+
+class News(StrEnum):
+    """What one process has to tell the others that share its database."""
+
+    WORK = "work"
+    """Prompts were stored or became free."""
+    ENDING = "ending"
+    """A job was cancelled, or its last prompt was given up."""
+    ENDED = "ended"
+    """A job has reached its end."""
 
 
 class Listener:
@@ -15,9 +29,11 @@ class Listener:
     def __init__(self, sent: asyncio.Future[None]) -> None:
         self._sent = sent
 
-    async def wait(self, timeout_s: float) -> bool:
-        """Wait until the broadcast is sent; False when it was not in time."""
-        done, _ = await asyncio.wait([self._sent], timeout=timeout_s)
+    async def wait(self, timeout_s: float, *others: asyncio.Future[Any]) -> bool:
+        """Wait until it is sent or one of `others` is done; False when neither was in time."""
+        done, _ = await asyncio.wait(
+            [self._sent, *others], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
         return bool(done)
 
 
@@ -52,3 +68,27 @@ class Signals:
         """A batch was deleted: for the purger."""
         self.job_ended = Broadcast()
         """A job has reached its end: for those who wait for one."""
+        self.job_changed = Broadcast()
+        """Something was claimed, recorded, or asked for by a client: for those who follow a job."""
+        self.tell_others: Callable[[News], None] = _nobody_else
+        """Tells the other processes; does not wait, and works in this one at most a wake-up."""
+
+    def spread(self, news: News) -> None:
+        """Wake those whom the news concerns, here and in the other processes."""
+        self.hear(news)
+        self.tell_others(news)
+
+    def hear(self, news: News) -> None:
+        """Wake those in this process whom the news concerns."""
+        if news is News.WORK:
+            self.work_available.set()
+        elif news is News.ENDING:
+            self.job_may_end.set()
+        else:
+            self.job_ended.send()
+        self.job_changed.send()
+
+
+def _nobody_else(news: News) -> None:
+    """This process is alone with its database, or the others find out by looking."""
+    del news

@@ -28,7 +28,7 @@ from sqlalchemy.engine import URL, Connection, CursorResult, Engine, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from app.domain.errors import Unavailable
+from app.domain.errors import StorageFull, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,10 +38,28 @@ Clock = Callable[[], int]
 
 _SQLITE_BUSY_MS = 10_000
 _POSTGRESQL_CONNECTIONS = 12
+_POSTGRESQL_LIMITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}
+_CONNECT_WITHIN_S = 5
+_KEEP_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""A server that vanished without a word is noticed after a minute, not after the system's hours."""
 _RACE_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
 """PostgreSQL's codes of a race: serialisation, deadlock, a lock not had in time, and a unique key
 that another transaction has just inserted. Begun anew, the work finds what the other stored."""
 _MOST_TRIES = 6
+_READ_ONLY = "25006"
+_FAULTS_OUTSIDE = frozenset({"53", "57", "58"})
+"""PostgreSQL's classes of codes for what no statement of ours can help: no memory or disk left, the
+operator shuts down or restarts, the system's own calls fail."""
+_POSTGRESQL_FULL = "53100"
+_SQLITE_FULL = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        # A quota, a limit of the file's size and a disk that is full only at the next flush.
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+    }
+)
 
 
 class Transaction:
@@ -85,9 +103,15 @@ def _system_clock_ms() -> int:
 
 
 class Database:
-    """The engines of one database and the threads that use them."""
+    """The engines of one database and the threads that use them.
 
-    def __init__(self, database_url: str, *, clock: Clock | None = None) -> None:
+    `transaction_pooling` is for PostgreSQL behind PgBouncer in that mode, where each transaction
+    may run in another session: then nothing is left in a session that the next would need.
+    """
+
+    def __init__(
+        self, database_url: str, *, clock: Clock | None = None, transaction_pooling: bool = False
+    ) -> None:
         self.url = _driver_url(database_url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock or (_system_clock_ms if self.is_sqlite else None)
@@ -97,7 +121,9 @@ class Database:
             self._read_engine = _sqlite_engine(self.url, connections=4, begin="BEGIN")
             writers, readers = 1, 4
         else:
-            self._write_engine = self._read_engine = _postgresql_engine(self.url)
+            self._write_engine = self._read_engine = _postgresql_engine(
+                self.url, transaction_pooling=transaction_pooling
+            )
             writers, readers = 8, 4
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="database-write")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="database-read")
@@ -138,6 +164,10 @@ class Database:
                 if attempt < _MOST_TRIES and _lost_a_race(error):
                     time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - not a secret
                     continue
+                if _sqlstate(error) == _READ_ONLY:
+                    # A session stays what it was when it was opened; new ones see the server as
+                    # it is by then.
+                    self._write_engine.dispose()
                 raise _unavailable(error) from error
         raise AssertionError  # the loop always returns or raises
 
@@ -150,6 +180,12 @@ class Database:
                 return work(Transaction(connection, self._clock), *args, **kwargs)
         except DBAPIError as error:
             raise _unavailable(error) from error
+
+    def session_arguments(self, *, application_name: str) -> dict[str, Any]:
+        """What psycopg takes to open a session of PostgreSQL beside those of the pool."""
+        _, arguments = self._write_engine.dialect.create_connect_args(self.url)
+        arguments["application_name"] = application_name
+        return {"connect_timeout": _CONNECT_WITHIN_S, **_KEEP_ALIVE, **arguments}
 
     def lock_for_one_worker(self) -> bool:
         """Take the right to be the only worker of a SQLite file, until `close` or the process ends.
@@ -220,34 +256,70 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
     return engine
 
 
-def _postgresql_engine(url: URL) -> Engine:
-    return sa.create_engine(
+def _postgresql_engine(url: URL, *, transaction_pooling: bool) -> Engine:
+    arguments: dict[str, Any] = {
+        "connect_timeout": _CONNECT_WITHIN_S,
+        "application_name": "promptmill",
+        **_KEEP_ALIVE,
+    }
+    if transaction_pooling:
+        # A statement prepared in one session is not known in the next.
+        arguments["prepare_threshold"] = None
+    else:
+        limits = {**_POSTGRESQL_LIMITS, "timezone": "UTC"}
+        arguments["options"] = " ".join(f"-c {name}={value}" for name, value in limits.items())
+    engine = sa.create_engine(
         url,
         pool_size=_POSTGRESQL_CONNECTIONS,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": 5,
-            "application_name": "promptmill",
-            "options": "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
-            " -c timezone=UTC",
-        },
+        # What the URL says itself goes before.
+        connect_args={name: arguments[name] for name in arguments.keys() - url.query.keys()},
     )
+    if transaction_pooling:
+        set_limits = ";".join(
+            f"SET LOCAL {name} = '{value}'" for name, value in _POSTGRESQL_LIMITS.items()
+        )
+
+        @event.listens_for(engine, "begin")
+        def on_begin(connection: Connection) -> None:
+            connection.exec_driver_sql(set_limits)
+
+        _ = on_begin  # as above
+    return engine
 
 
 def _lost_a_race(error: DBAPIError) -> bool:
     """Whether the same transaction, begun anew, is likely to go through."""
-    if getattr(error.orig, "sqlstate", None) in _RACE_STATES:
+    if _sqlstate(error) in _RACE_STATES:
         return True
     return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 
 
+def _sqlstate(error: DBAPIError) -> str:
+    """PostgreSQL's code of what went wrong; empty without one."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
 def _unavailable(error: DBAPIError) -> Exception:
     """What the caller is told: `Unavailable` for a fault outside, the error itself for a bug."""
-    outside = isinstance(error, OperationalError) or error.connection_invalidated
+    state = _sqlstate(error)
+    outside = (
+        isinstance(error, OperationalError)
+        or error.connection_invalidated
+        or state == _READ_ONLY
+        or state[:2] in _FAULTS_OUTSIDE
+    )
     if not outside:
         return error
-    reason = str(error.orig).strip().splitlines()
-    return Unavailable(
-        f"The database does not work now: {reason[0] if reason else 'no reason given'}"
-    )
+    reason = str(error.orig).strip().splitlines() or ["no reason given"]
+    if state == _POSTGRESQL_FULL or _sqlite_code(error) in _SQLITE_FULL:
+        return StorageFull(f"The database cannot store anything now: {reason[0]}")
+    hint = ""
+    if "unsupported startup parameter" in reason[0]:
+        hint = " (behind PgBouncer set PROMPTMILL_POLL_ONLY=true)"
+    return Unavailable(f"The database does not work now: {reason[0]}{hint}")
+
+
+def _sqlite_code(error: DBAPIError) -> int | None:
+    return getattr(error.orig, "sqlite_errorcode", None)

@@ -40,14 +40,18 @@ class SchemaState:
         return self.current == self.head
 
 
-def upgrade(database_url: str, revision: str = "head") -> None:
+def upgrade(
+    database_url: str, revision: str = "head", *, transaction_pooling: bool = False
+) -> None:
     """Create the database file if need be, and apply the migrations up to `revision`.
+
+    `transaction_pooling` is `Database`'s.
 
     Raises:
         SchemaError: The database is of a newer version of Promptmill, or names an unknown one.
         Unavailable: The database, or its file, cannot be used.
     """
-    database = Database(database_url)
+    database = Database(database_url, transaction_pooling=transaction_pooling)
     try:
         if database.is_sqlite:
             _prepare_file(database)
@@ -56,21 +60,21 @@ def upgrade(database_url: str, revision: str = "head") -> None:
         database.close_now()
 
 
-def downgrade(database_url: str, revision: str) -> None:
+def downgrade(database_url: str, revision: str, *, transaction_pooling: bool = False) -> None:
     """Take migrations back down to `revision` (`base`, `-1` or an id)."""
-    database = Database(database_url)
+    database = Database(database_url, transaction_pooling=transaction_pooling)
     try:
         _run(database, lambda config: command.downgrade(config, revision))
     finally:
         database.close_now()
 
 
-def check(database_url: str) -> SchemaState:
+def check(database_url: str, *, transaction_pooling: bool = False) -> SchemaState:
     """Compare the database with this version; writes nothing, creates no file."""
     head = ScriptDirectory(str(_migrations_folder())).get_current_head()
     if head is None:
         raise AssertionError("the package carries no migrations")
-    database = Database(database_url)
+    database = Database(database_url, transaction_pooling=transaction_pooling)
     try:
         if database.is_sqlite and not Path(str(database.url.database)).exists():
             return SchemaState(current=None, head=head)

@@ -1,7 +1,8 @@
-"""Ending jobs: carrying out cancellations, and closing what has no prompt left.
+"""Ending jobs: carrying out cancellations and expiry, and closing what has no prompt left.
 
 A job ends as a rule in the commit that records its last prompt (`dispatcher`). The closer ends the
-others: those that are cancelled, and those whose last prompt the rescuer gave up.
+others: those that are cancelled or whose time ran out, and those whose last prompt the rescuer
+gave up.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.observability.logs import get_logger
-from app.services.signals import Signals
-from app.store import jobs, queue
+from app.services.signals import News, Signals
+from app.store import sweeps, transitions
 from app.store.database import Database
 from app.worker.executor import Executor
 
@@ -28,13 +29,15 @@ class Closer:
 
     async def run_once(self) -> float:
         """One round; answers seconds until the next."""
-        cancelling = await self._database.read(queue.cancelling_jobs)
-        if cancelling:
-            self._executor.abort_jobs(set(cancelling))
-            for job_key in cancelling:
-                while await self._database.write(queue.cancel_pending, job_key):
-                    pass
-        closed = await self._database.write(jobs.close_ended)
+        for early in await self._database.read(transitions.ending_early):
+            if early.abort_running:
+                self._executor.abort_jobs({early.job_key})
+            while await self._database.write(sweeps.cancel_pending, early.job_key):
+                pass
+        for job_key in await self._database.read(transitions.out_of_time):
+            while await self._database.write(sweeps.expire_pending, job_key):
+                pass
+        closed = await self._database.write(transitions.close_ended)
         announce_ended(closed, self._signals)
         return self._every_s
 
@@ -44,4 +47,4 @@ def announce_ended(batch_ids: Sequence[str], signals: Signals) -> None:
     for batch_id in batch_ids:
         get_logger().info("A batch has ended.", action="batch_ended", batch_id=batch_id)
     if batch_ids:
-        signals.job_ended.send()
+        signals.spread(News.ENDED)

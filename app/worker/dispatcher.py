@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.ollama.hosts import Host
-from app.services.signals import Signals
-from app.store import jobs, queue
+from app.services.signals import News, Signals
+from app.store import queue, transitions
 from app.store.database import Database, Transaction
-from app.store.queue import Claim, Completion, HostShare, Recorded
+from app.store.queue import Completion, HostShare, Lease, Recorded
 from app.worker.closer import announce_ended
 from app.worker.executor import Executor
 from app.worker.recorder import Recorder
 
 _MOST_PER_FLUSH = 200
-_NOTHING_DUE = Claim(leases=(), next_due_in_ms=None)
-_NOTHING_RECORDED = Recorded(finished=0, fenced=0, job_may_end=False)
+_NOTHING_RECORDED = Recorded(finished=0, fenced=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class _Exchange:
     recorded: Recorded
     ended: Sequence[str]
     """Ids of the batches whose last prompt it recorded."""
-    claim: Claim
+    leases: Sequence[Lease]
     claimed_at: float
-    """Monotonic seconds at the moment that `claim.next_due_in_ms` counts from."""
+    """Monotonic seconds at the moment of the claim."""
 
 
 class Dispatcher:
@@ -48,6 +48,7 @@ class Dispatcher:
         concurrency: int,
         lease_s: float,
         poll_s: float,
+        aging_s: float,
     ) -> None:
         self._database = database
         self._signals = signals
@@ -59,8 +60,11 @@ class Dispatcher:
         self._concurrency = concurrency
         self._lease_ms = round(lease_s * 1000)
         self._poll_s = poll_s
+        self._aging_ms = round(aging_s * 1000) or queue.NEVER_MS
         self.claiming = True
         """Cleared at the start of a graceful stop: nothing new is begun, outcomes are recorded."""
+        self.finished = 0
+        """Results stored since the start."""
         self.fenced = 0
         """Outcomes dropped since the start, because their leases had been lost."""
 
@@ -73,24 +77,32 @@ class Dispatcher:
         finished = self._recorder.take(_MOST_PER_FLUSH)
         wanted = self._wanted(len(finished))
         if not finished and not wanted:
-            return self._poll_s
+            return self._pause_s()
         try:
             done = await self._database.write(self._exchange, finished, wanted)
         except BaseException:
             self._recorder.put_back(finished)
             raise
         self._executor.recorded(len(finished))
+        self.finished += done.recorded.finished
         self.fenced += done.recorded.fenced
-        for lease in done.claim.leases:
+        for lease in done.leases:
             self._executor.start(lease, claimed_at=done.claimed_at)
+        if finished or done.leases:
+            self._signals.job_changed.send()
         announce_ended(done.ended, self._signals)
+        if done.recorded.job_stopped:
+            self._signals.spread(News.ENDING)
         if len(self._recorder):
             return 0.0
-        due_in_ms = done.claim.next_due_in_ms
-        if due_in_ms is None:
-            return self._poll_s
-        # The commit has taken some of that time already; a paced start must not come later by it.
-        return min(due_in_ms / 1000 - (time.monotonic() - done.claimed_at), self._poll_s)
+        if len(done.leases) >= wanted:
+            return self._pause_s()
+        due_in_s = await self._database.read(_next_due_in_s)
+        return self._pause_s() if due_in_s is None else min(due_in_s(), self._pause_s())
+
+    def _pause_s(self) -> float:
+        """Jittered, so that many idle workers do not look all at once."""
+        return self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
     def _wanted(self, finished: int) -> int:
         if not self.claiming or not self._host.available:
@@ -100,10 +112,24 @@ class Dispatcher:
     def _exchange(self, tx: Transaction, finished: Sequence[Completion], wanted: int) -> _Exchange:
         recorded = queue.complete(tx, finished) if finished else _NOTHING_RECORDED
         # In the same commit: nobody then sees a batch that runs although nothing of it is left.
-        ended = jobs.close_ended(tx) if recorded.job_may_end else ()
-        claim = _NOTHING_DUE
+        ended = transitions.close_ended(tx) if recorded.job_may_end else ()
+        leases: Sequence[Lease] = ()
         if wanted:
-            claim = queue.claim(
-                tx, wanted=wanted, owner=self._owner, lease_ms=self._lease_ms, share=self._share
+            leases = queue.claim(
+                tx,
+                wanted=wanted,
+                owner=self._owner,
+                lease_ms=self._lease_ms,
+                share=self._share,
+                aging_ms=self._aging_ms,
             )
-        return _Exchange(recorded, ended, claim, claimed_at=time.monotonic())
+        return _Exchange(recorded, ended, leases, claimed_at=time.monotonic())
+
+
+def _next_due_in_s(tx: Transaction) -> Callable[[], float] | None:
+    """How long to wait, told when it is asked: a paced start must not come late by a read."""
+    due_in_ms = queue.next_due_in_ms(tx)
+    if due_in_ms is None:
+        return None
+    at = time.monotonic() + due_in_ms / 1000
+    return lambda: at - time.monotonic()

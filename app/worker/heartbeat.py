@@ -1,42 +1,62 @@
-"""Prolonging the leases of this worker's calls; aborting those whose leases were lost."""
+"""Prolonging the leases of this worker's calls, and showing that it lives.
+
+A call whose lease was lost is aborted.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from app.domain.workers import WorkerIdentity
 from app.observability.logs import get_logger
-from app.store import queue
-from app.store.database import Database
+from app.store import queue, workers
+from app.store.database import Database, Transaction
+from app.worker.dispatcher import Dispatcher
 from app.worker.executor import Executor
 
 
 class Heartbeat:
-    """One statement each `every_s` for all calls under way."""
+    """One transaction each `every_s`, whether calls are under way or not."""
 
     def __init__(
-        self, *, database: Database, executor: Executor, owner: str, lease_s: float, every_s: float
+        self,
+        *,
+        database: Database,
+        executor: Executor,
+        dispatcher: Dispatcher,
+        identity: WorkerIdentity,
+        lease_s: float,
+        every_s: float,
     ) -> None:
         self._database = database
         self._executor = executor
-        self._owner = owner
+        self._dispatcher = dispatcher
+        self._identity = identity
         self._lease_ms = round(lease_s * 1000)
         self._every_s = every_s
 
     async def run_once(self) -> float:
-        """Renew once; answers seconds until the next time."""
+        """Beat once; answers seconds until the next time."""
         before = {(lease.task_id, lease.token) for lease in self._executor.leases()}
-        if before:
-            held = await self._database.write(
-                queue.renew,
-                owner=self._owner,
-                task_ids=[task_id for task_id, _ in before],
-                lease_ms=self._lease_ms,
+        held = await self._database.write(self._beat, [task_id for task_id, _ in before])
+        lost = before - held
+        # What ended meanwhile is not lost, and is not under way any more either.
+        self._executor.abort_lost(lost)
+        if lost:
+            get_logger().warning(
+                "Leases were lost or are just being completed.",
+                action="leases_lost",
+                prompts=len(lost),
             )
-            lost = before - held
-            # What ended meanwhile is not lost, and is not under way any more either.
-            self._executor.abort_lost(lost)
-            if lost:
-                get_logger().warning(
-                    "Leases were lost or are just being completed.",
-                    action="leases_lost",
-                    prompts=len(lost),
-                )
         return self._every_s
+
+    def _beat(self, tx: Transaction, task_ids: Sequence[int]) -> set[tuple[int, int]]:
+        # The leases first: on them hangs the work, on the row only what people see.
+        held = queue.renew(tx, owner=self._identity.id, task_ids=task_ids, lease_ms=self._lease_ms)
+        workers.touch(
+            tx,
+            self._identity,
+            finished=self._dispatcher.finished,
+            fenced=self._dispatcher.fenced,
+        )
+        return held

@@ -12,11 +12,14 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncGenerator
+from importlib.metadata import version
 
 from app.domain.errors import Unavailable
+from app.domain.workers import WorkerIdentity
 from app.observability.logs import get_logger
 from app.services.resources import Resources
-from app.store import jobs
+from app.services.signals import News
+from app.store import jobs, workers
 from app.store.queue import HostShare
 from app.worker.backoff import full_jitter
 from app.worker.closer import Closer
@@ -33,29 +36,32 @@ _LAST_COMMIT_S = 5.0
 
 
 @contextlib.asynccontextmanager
-async def working(resources: Resources) -> AsyncGenerator[None, None]:
-    """Work off the queue while the block runs; then stop gracefully.
+async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
+    """Work off the queue while the block runs; then stop gracefully. Yields who works.
 
     Stopping means: nothing new is claimed, leases are kept, running calls may end until the
     configured deadline, and what still runs then is given back to the queue, uncharged.
 
     Raises:
-        Unavailable: Another worker works off the same SQLite file.
+        Unavailable: Another worker works off the same SQLite file, or the database is away.
     """
     if not resources.database.lock_for_one_worker():
         raise Unavailable(
             "Another Promptmill works off this SQLite file already; stop it, give this one another"
             " DATABASE_URL, or start it with --no-worker."
         )
-    worker = Worker(resources, owner=_owner_name(), share=await _share(resources))
+    identity = _identity(resources)
+    worker = Worker(resources, identity=identity, share=await _share(resources))
+    await worker.take_up()
     async with asyncio.TaskGroup() as roles:
-        running = await worker.start(roles)
+        running = worker.start(roles)
         try:
-            yield
+            yield identity
         finally:
             await worker.drain()
             for role in running:
                 role.cancel()
+    await worker.say_goodbye()
 
 
 async def _share(resources: Resources) -> HostShare:
@@ -64,19 +70,27 @@ async def _share(resources: Resources) -> HostShare:
     return HostShare(key=key, url=url, slots=resources.settings.ollama_slots)
 
 
-def _owner_name() -> str:
-    """Who holds a lease, for people to read; the lease's token is what counts."""
-    return f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
+def _identity(resources: Resources) -> WorkerIdentity:
+    host_name, pid = socket.gethostname(), os.getpid()
+    return WorkerIdentity(
+        # Names the holder of a lease for people to read; the lease's token is what counts.
+        id=f"{host_name[:32]}-{pid}-{secrets.token_hex(4)}",
+        host_name=host_name[:255],
+        pid=pid,
+        version=version("promptmill"),
+        concurrency=resources.settings.concurrency,
+    )
 
 
 class Worker:
     """The roles of one worker and what they share."""
 
-    def __init__(self, resources: Resources, *, owner: str, share: HostShare) -> None:
+    def __init__(self, resources: Resources, *, identity: WorkerIdentity, share: HostShare) -> None:
         settings, database, signals = resources.settings, resources.database, resources.signals
+        self._identity = identity
+        self._database = database
         self._signals = signals
         self._host = resources.host
-        self._is_sqlite = database.is_sqlite
         self._drain_s = settings.drain_s
         self.recorder = Recorder(signals.work_available)
         self.executor = Executor(
@@ -91,28 +105,34 @@ class Worker:
             executor=self.executor,
             recorder=self.recorder,
             share=share,
-            owner=owner,
+            owner=identity.id,
             concurrency=settings.concurrency,
             lease_s=settings.lease_s,
             poll_s=settings.poll_s,
+            aging_s=settings.aging_s,
         )
         self.heartbeat = Heartbeat(
             database=database,
             executor=self.executor,
-            owner=owner,
+            dispatcher=self.dispatcher,
+            identity=identity,
             lease_s=settings.lease_s,
             every_s=settings.heartbeat_s,
         )
-        self.rescuer = Rescuer(database=database, signals=signals, every_s=settings.lease_s / 3)
+        self.rescuer = Rescuer(database=database, signals=signals, lease_s=settings.lease_s)
         self.closer = Closer(
             database=database, signals=signals, executor=self.executor, every_s=settings.poll_s
         )
         self.purger = Purger(database)
 
-    async def start(self, roles: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        """Take up what a predecessor left, then start every role."""
-        if self._is_sqlite:
+    async def take_up(self) -> None:
+        """Enter the register of workers, and take what a predecessor left."""
+        await self._database.write(workers.register, self._identity)
+        if self._database.is_sqlite:
             await self.rescuer.take_everything_back()
+
+    def start(self, roles: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Start every role."""
         signals = self._signals
         return [
             roles.create_task(repeat(name, run_once, wake), name=name)
@@ -146,3 +166,16 @@ class Worker:
             if not await wait_for(self.executor.empty, _LAST_COMMIT_S):
                 # The leases run out by themselves, and the rescuer of the next worker takes over.
                 log.warning("The database did not take the last outcomes.", action="drain_failed")
+            self._signals.tell_others(News.WORK)
+
+    async def say_goodbye(self) -> None:
+        """Note that this worker has stopped; without it, it would be taken for lost."""
+        try:
+            await self._database.write(
+                workers.mark_stopped,
+                self._identity.id,
+                finished=self.dispatcher.finished,
+                fenced=self.dispatcher.fenced,
+            )
+        except Unavailable as error:
+            get_logger().warning(str(error), action="goodbye_failed")
