@@ -12,16 +12,30 @@ from fastapi import FastAPI
 from app.api.middleware import RequestContext
 from app.api.openapi import DESCRIPTION, install_openapi
 from app.api.problems import install_problem_handlers
-from app.api.routes import batches, documentation, health, models, results
+from app.api.routes import (
+    batches,
+    control,
+    documentation,
+    events,
+    health,
+    models,
+    results,
+    submission,
+    workers,
+)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 """What surrounds the application's life: it opens the resources and puts them on its state."""
 
 
 _ROUTERS: Final = (
+    submission.router,
     batches.router,
     results.router,
+    events.router,
+    control.router,
     models.router,
+    workers.router,
     health.router,
     documentation.router,
 )

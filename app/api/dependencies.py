@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, Final
 
 from fastapi import Depends, Path, Request
@@ -71,23 +71,39 @@ def only_query(
 
     async def check(request: Request) -> None:
         faults = Faults()
-        given = request.query_params.multi_items()
-        if len(given) > _MOST_PARAMETERS:
-            faults.add(("query",), f"has {len(given)} parameters; at most {_MOST_PARAMETERS}")
-            faults.raise_if_any()
-        seen: set[str] = set()
-        for name, value in given:
-            place = ("query", name)
-            if name in seen:
-                faults.add(place, "is given twice; give it once")
-            elif name not in known and not (prefix and name.startswith(prefix)):
-                faults.add(place, unknown_name(name, known, what="query parameter"))
-            elif fault := text_fault(value, _LONGEST_VALUE):
-                faults.add(place, fault)
-            seen.add(name)
+        check_query(request, known, faults, prefix=prefix)
         faults.raise_if_any()
 
     return check
+
+
+def check_query(
+    request: Request,
+    known: Collection[str],
+    faults: Faults,
+    *,
+    prefix: str | None = None,
+    longest: int = _LONGEST_VALUE,
+) -> None:
+    """Note query parameters that are not known, given twice, or longer than `longest` bytes.
+
+    Raises:
+        Invalid: There are far too many.
+    """
+    given = request.query_params.multi_items()
+    if len(given) > _MOST_PARAMETERS:
+        faults.add(("query",), f"has {len(given)} parameters; at most {_MOST_PARAMETERS}")
+        faults.raise_if_any()
+    seen: set[str] = set()
+    for name, value in given:
+        place = ("query", name)
+        if name in seen:
+            faults.add(place, "is given twice; give it once")
+        elif name not in known and not (prefix and name.startswith(prefix)):
+            faults.add(place, unknown_name(name, known, what="query parameter"))
+        elif fault := text_fault(value, longest):
+            faults.add(place, fault)
+        seen.add(name)
 
 
 def metadata_filter(request: Request) -> dict[str, str]:

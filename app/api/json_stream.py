@@ -50,9 +50,7 @@ class JsonStream:
         self.repeated_names: list[str] = []
         """Names given twice in one object, since whoever reads this list last emptied it."""
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
-        self._json = json.JSONDecoder(
-            object_pairs_hook=self._object_of, parse_constant=_refuse_constant
-        )
+        self._json = strict_decoder(self.repeated_names)
         self._text = ""
         self._at = 0
         self._ended = False
@@ -132,7 +130,7 @@ class JsonStream:
         except RecursionError:
             self._refuse_depth()
         except ValueError as error:
-            self._refuse(_reason(error), self._at)
+            self._refuse(reason_of(error), self._at)
         if first in "-0123456789" and not self._is_whole_number(end):
             return False, None
         self._at = end
@@ -169,17 +167,7 @@ class JsonStream:
                 raise TooLarge(f"has more than {MAX_MEMBERS} members")
             pairs.append((name, (yield from self.value())))
             first = False
-        return self._object_of(pairs)
-
-    def _object_of(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        members = dict(pairs)
-        if len(members) < len(pairs):
-            seen: set[str] = set()
-            for name, _ in pairs:
-                if name in seen:
-                    self.repeated_names.append(name)
-                seen.add(name)
-        return members
+        return _object_of(pairs, self.repeated_names)
 
     def _is_whole_number(self, end: int) -> bool:
         # "12" may be the beginning of "12.5e3"; only what follows tells.
@@ -217,16 +205,36 @@ class JsonStream:
         raise MalformedJson(f"The body is nested deeper than {MAX_DEPTH} levels.")
 
 
+def strict_decoder(repeated_names: list[str]) -> json.JSONDecoder:
+    """The standard decoder, without its own constants; names given twice go to the list."""
+    return json.JSONDecoder(
+        object_pairs_hook=lambda pairs: _object_of(pairs, repeated_names),
+        parse_constant=_refuse_constant,
+    )
+
+
+def reason_of(error: ValueError) -> str:
+    """Why `strict_decoder` refuses a value that is JSON by its grammar."""
+    if isinstance(error, _NoJsonConstantError):
+        return str(error)
+    # The interpreter refuses to turn thousands of digits into an integer.
+    return "A number has too many digits"
+
+
+def _object_of(pairs: list[tuple[str, Any]], repeated_names: list[str]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                repeated_names.append(name)
+            seen.add(name)
+    return members
+
+
 class _NoJsonConstantError(ValueError):
     """NaN or Infinity, which Python's decoder would take."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise _NoJsonConstantError(f"{name} is no JSON number; leave the field out or give a number")
-
-
-def _reason(error: ValueError) -> str:
-    if isinstance(error, _NoJsonConstantError):
-        return str(error)
-    # The interpreter refuses to turn thousands of digits into an integer.
-    return "A number has too many digits"

@@ -19,14 +19,17 @@ from app.api.problems import (
     INVALID_REQUEST,
     MEDIA_TYPE,
     NOT_FOUND,
+    STORAGE_FULL,
     UNAVAILABLE,
     Kind,
 )
 from app.api.schemas import examples
 from app.api.schemas.batches import Batch, BatchPage
+from app.api.schemas.control import BatchUpdate, RetryRequest
+from app.api.schemas.dry_run import DryRun
 from app.api.schemas.requests import BatchRequest
 from app.api.schemas.results import ResultPage
-from app.api.schemas.service import Health, ModelPage, Problem, Readiness
+from app.api.schemas.service import Health, ModelPage, Problem, Readiness, WorkerPage
 
 Responses = dict[int | str, dict[str, Any]]
 """What FastAPI takes as `responses=`."""
@@ -41,9 +44,20 @@ seconds (`_s`), and what is missing is null.
 """
 TAGS: Final = [
     {"name": "Batches", "description": "Submit prompts, follow them, read their results."},
-    {"name": "Service", "description": "Models, liveness and readiness."},
+    {"name": "Service", "description": "Models, workers, liveness and readiness."},
 ]
-_ANSWERS: Final = (Batch, BatchPage, ResultPage, ModelPage, Health, Readiness, Problem)
+_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest)
+_ANSWERS: Final = (
+    Batch,
+    BatchPage,
+    DryRun,
+    ResultPage,
+    ModelPage,
+    WorkerPage,
+    Health,
+    Readiness,
+    Problem,
+)
 _COMMON_HEADERS: Final = {
     "X-Request-ID": {
         "description": "The request's id: the one that was sent, or a new one.",
@@ -141,13 +155,25 @@ def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
         tags=TAGS,
     )
     _, models = models_json_schema(
-        [(BatchRequest, "validation"), *((model, "serialization") for model in _ANSWERS)],
+        [
+            *((model, "validation") for model in _REQUESTS),
+            *((model, "serialization") for model in _ANSWERS),
+        ],
         ref_template="#/components/schemas/{model}",
     )
     document["components"]["schemas"].update(models["$defs"])
     for router in routers:
         _restore_nulls(document, router)
+    _add_what_every_write_may_meet(document)
     return document
+
+
+def _add_what_every_write_may_meet(document: dict[str, Any]) -> None:
+    detail = "The database cannot store anything now: database or disk is full"
+    for path, operations in document["paths"].items():
+        told = problem(STORAGE_FULL, detail, path.replace("{batch_id}", examples.BATCH_ID))
+        for method in operations.keys() - {"get"}:
+            operations[method]["responses"][str(STORAGE_FULL.status)] = told[STORAGE_FULL.status]
 
 
 def _restore_nulls(document: dict[str, Any], router: APIRouter) -> None:

@@ -28,6 +28,7 @@ from app.domain.errors import (
     LimitExceeded,
     NotFound,
     PromptmillError,
+    StorageFull,
     Unavailable,
 )
 
@@ -76,22 +77,25 @@ CONFLICT: Final = Kind(
     slug="conflict",
     status=409,
     title="The batch's state forbids it",
-    meaning="A batch that has ended cannot be cancelled, and one that has not ended cannot be"
-    " deleted. Read the batch again and decide by its `status`.",
+    meaning="A batch that has ended cannot be cancelled, paused or resumed, one that has not ended"
+    " cannot be deleted, and one in which nothing failed, was cancelled or expired cannot be"
+    " retried. Read the batch again and decide by its `status`.",
 )
 BODY_TOO_LARGE: Final = Kind(
     slug="body-too-large",
     status=413,
     title="The body is too large",
-    meaning="The body has more bytes than the service accepts (`PROMPTMILL_MAX_BODY_BYTES`). Send"
-    " the prompts in several batches.",
+    meaning="The body has more bytes than the service accepts (`PROMPTMILL_MAX_BODY_BYTES` of JSON,"
+    " `PROMPTMILL_MAX_UPLOAD_BYTES` of NDJSON, 1 MiB to change or retry a batch). Send the prompts"
+    " as NDJSON, or in several batches.",
     headers={"Connection": "close"},
 )
 UNSUPPORTED_MEDIA_TYPE: Final = Kind(
     slug="unsupported-media-type",
     status=415,
     title="The body must be JSON",
-    meaning="The body must be sent as `Content-Type: application/json`, in UTF-8 and uncompressed.",
+    meaning="The body must be sent as `Content-Type: application/json`, or"
+    " `application/x-ndjson` for a batch with a prompt per line; in UTF-8 and uncompressed.",
 )
 INVALID_REQUEST: Final = Kind(
     slug="invalid-request",
@@ -125,6 +129,15 @@ UNAVAILABLE: Final = Kind(
     " same request may succeed later: wait as many seconds as the header `Retry-After` says.",
     headers={"Retry-After": "5"},
 )
+STORAGE_FULL: Final = Kind(
+    slug="storage-full",
+    status=507,
+    title="There is no room to store this",
+    meaning="The database can be read, but cannot store anything: its disk is full, or a quota or"
+    " a limit of file sizes is reached; `detail` has its own words. Nothing of the request was"
+    " stored, and what was accepted before is kept. Make room; the service goes on by itself.",
+    headers={"Retry-After": "10"},
+)
 OTHER: Final = Kind(
     slug="http-error",
     status=400,
@@ -143,6 +156,7 @@ KINDS: Final = (
     LIMIT_EXCEEDED,
     INTERNAL_ERROR,
     UNAVAILABLE,
+    STORAGE_FULL,
     OTHER,
 )
 KIND_OF_ERROR: Final[Mapping[type[Exception], Kind]] = {
@@ -151,6 +165,8 @@ KIND_OF_ERROR: Final[Mapping[type[Exception], Kind]] = {
     Conflict: CONFLICT,
     Invalid: INVALID_REQUEST,
     LimitExceeded: LIMIT_EXCEEDED,
+    # Before what it is a kind of: the first that fits is taken.
+    StorageFull: STORAGE_FULL,
     Unavailable: UNAVAILABLE,
 }
 _KIND_OF_STATUS: Final = {kind.status: kind for kind in reversed(KINDS)}

@@ -14,7 +14,9 @@ from typing import Any, Final
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.domain.jobs import Batch, TaskResult
+from app.domain.jobs import Batch, FailureLimit, TaskResult
+from app.domain.outcomes import DEFAULT_FAIL_ON
+from app.domain.workers import Worker, WorkerState
 from app.services.models import ModelSummary
 
 RESULT_FIELDS: Final = (
@@ -27,6 +29,7 @@ RESULT_FIELDS: Final = (
     "id",
     "status",
     "error_code",
+    "defect",
     "attempts",
     "done_reason",
     "thinking",
@@ -110,12 +113,23 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         "created_at": timestamp(batch.created_at_ms),
         "started_at": timestamp(batch.started_at_ms),
         "finished_at": timestamp(batch.finished_at_ms),
-        "expires_at": None,
+        "expires_at": timestamp(batch.expires_at_ms),
         "error": batch.error,
         "timeout_s": batch.timeout_s,
         "max_attempts": batch.max_attempts,
+        "max_failures": failure_limit(batch.max_failures),
+        "fail_on": [
+            code.value for code in (DEFAULT_FAIL_ON if batch.fail_on is None else batch.fail_on)
+        ],
         "parameters": batch.parameters,
     }
+
+
+def failure_limit(limit: FailureLimit | None) -> int | str | None:
+    """`max_failures` as it was sent: a number, or a share such as `20%`."""
+    if limit is None:
+        return None
+    return limit.text if limit.text.endswith("%") else int(limit.text)
 
 
 def result_document(result: TaskResult) -> dict[str, Any]:
@@ -131,6 +145,7 @@ def result_document(result: TaskResult) -> dict[str, Any]:
         "id": result.custom_id,
         "status": result.status.value,
         "error_code": result.error_code.value if result.error_code else None,
+        "defect": result.defect.value if result.defect else None,
         "attempts": result.attempts,
         "done_reason": result.done_reason,
         "thinking": result.thinking,
@@ -164,6 +179,26 @@ def model_document(model: ModelSummary) -> dict[str, Any]:
             "max_concurrent": model.recommended.max_concurrent,
             "rate_limit_delay": model.recommended.rate_limit_delay_s,
         },
+    }
+
+
+def worker_document(worker: Worker) -> dict[str, Any]:
+    """A worker."""
+    identity = worker.identity
+    return {
+        "id": identity.id,
+        "host_name": identity.host_name,
+        "pid": identity.pid,
+        "version": identity.version,
+        "concurrency": identity.concurrency,
+        "alive": worker.state is WorkerState.ALIVE,
+        "state": worker.state.value,
+        "in_flight": worker.in_flight,
+        "finished": worker.finished,
+        "fenced": worker.fenced,
+        "started_at": timestamp(worker.started_at_ms),
+        "seen_at": timestamp(worker.seen_at_ms),
+        "stopped_at": timestamp(worker.stopped_at_ms),
     }
 
 

@@ -1,30 +1,51 @@
-"""Receiving the body of `POST /batches` without stopping the event loop or keeping the body.
+"""Receiving a body of `POST /batches` without stopping the event loop or keeping the body.
 
-The body goes through the incremental reader as it arrives, in a thread, block by block; what stays
-in memory are the prompts. Bytes beyond the limit are never read.
+The body goes through an incremental reader as it arrives, in a thread, block by block. What stays
+in memory of the JSON form are the prompts (`receive_batch`); of the NDJSON form not even those
+(`NdjsonBody`). Bytes beyond the limit are never read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Final
+from enum import StrEnum
+from typing import Final, TypeVar
 
 from fastapi import Request
 
-from app.api.batch_reader import ReadingLimits, read_batch
+from app.api.batch_fields import read_fields
+from app.api.batch_query import canonical, fields_of_query
+from app.api.batch_reader import read_batch
+from app.api.installed_models import ModelCheck
 from app.api.json_stream import MalformedJson
-from app.api.problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refused
+from app.api.media_type import require_media_type
+from app.api.ndjson_reader import QUERY, LineFaults, NdjsonReader
+from app.api.problems import BODY_TOO_LARGE, Refused
+from app.api.prompt_reader import ReadingLimits
 from app.domain.errors import Invalid
-from app.domain.jobs import BatchDraft
+from app.domain.jobs import BatchDraft, PromptDraft
 from app.settings import Settings
+
+_Read = TypeVar("_Read")
 
 _BLOCK_BYTES: Final = 256 * 1024
 """A step's worth of body: a few milliseconds of decoding."""
 _INLINE_BYTES: Final = 16 * 1024
 """Bodies up to this size are read on the spot; the way to a thread would take longer."""
+_PIECE_PROMPTS: Final = 2_000
+_PIECE_BYTES: Final = 1024 * 1024
+
+
+class BodyForm(StrEnum):
+    """The forms that a batch may be sent in, by their media types."""
+
+    JSON = "application/json"
+    """One object with a list of prompts."""
+    NDJSON = "application/x-ndjson"
+    """A prompt on each line; the other fields are query parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +57,29 @@ class ReceivedBatch:
     """Of the body's bytes, hexadecimal: two requests with the same one asked for the same."""
 
 
-async def receive_batch(request: Request, settings: Settings) -> ReceivedBatch:
-    """Read and check the whole body.
+def body_form(request: Request) -> BodyForm:
+    """The form of the body, by its header.
 
     Raises:
-        Refused: It is too large or no JSON by its header.
+        Refused: It is neither, or not in UTF-8, or compressed.
+    """
+    wanted = "application/json, or application/x-ndjson for a prompt per line"
+    return BodyForm(require_media_type(request, set(BodyForm), wanted))
+
+
+async def receive_batch(
+    request: Request, settings: Settings, models: ModelCheck | None = None
+) -> ReceivedBatch:
+    """Read and check the whole of a JSON body.
+
+    `models` is given when every model that is named has to be installed.
+
+    Raises:
+        Refused: It is too large.
         MalformedJson: It is no JSON.
         Invalid: Everything else that is wrong with it, all at once.
     """
-    _require_json(request)
-    intake = _Intake(settings)
+    intake = _JsonIntake(settings, models)
     refusal: Exception | None = None
     async for block in _blocks(request, settings.max_body_bytes):
         # A refused body is read to its end all the same, or the client would still be sending
@@ -60,28 +94,78 @@ async def receive_batch(request: Request, settings: Settings) -> ReceivedBatch:
     return await intake.finish()
 
 
-class _Intake:
-    """The reader and the checksum, fed together."""
+class NdjsonBody:
+    """An NDJSON body on its way, with the batch that its query parameters describe."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, request: Request, settings: Settings, models: ModelCheck | None = None
+    ) -> None:
+        """Nothing of the body is read yet; `models` as in `receive_batch`.
+
+        Raises:
+            Invalid: There are far too many query parameters.
+        """
+        self._request = request
+        self._most_bytes = settings.max_upload_bytes
+        self._faults = LineFaults()
+        limits = _reading_limits(settings, settings.max_upload_prompts)
+        self.draft = read_fields(
+            fields_of_query(request, self._faults), limits, self._faults, place=QUERY
+        )
+        """The batch without its prompts; worthless until `pieces` has ended without an error."""
+        self._reader = NdjsonReader(limits, self.draft, self._faults, models)
+        self._hash = hashlib.sha256(canonical(request))
+
+    @property
+    def sha256(self) -> str:
+        """Of what has been read and of the parameters, hexadecimal."""
+        return self._hash.hexdigest()
+
+    @property
+    def prompts(self) -> int:
+        """How many have been read."""
+        return self._reader.count
+
+    async def pieces(self) -> AsyncIterator[list[PromptDraft]]:
+        """The prompts, some thousands at a time, for as long as nothing is wrong.
+
+        Raises:
+            Refused: The body is too large.
+            Invalid: Every line and parameter that is wrong, after the last line.
+        """
+        piece: list[PromptDraft] = []
+        size = received = 0
+        async for block in _blocks(self._request, self._most_bytes):
+            received += len(block)
+            piece += await _aside(received, self._feed, block)
+            size += len(block)
+            if self._faults:
+                piece.clear()  # Nothing will be stored; the rest is read for what is wrong in it.
+            elif len(piece) >= _PIECE_PROMPTS or size >= _PIECE_BYTES:
+                yield piece
+                piece, size = [], 0
+        piece += self._reader.end()
+        self._faults.raise_if_any()
+        yield piece
+
+    def _feed(self, block: bytes) -> list[PromptDraft]:
+        self._hash.update(block)
+        return self._reader.feed(block)
+
+
+class _JsonIntake:
+    """The reader of the JSON form and the checksum, fed together."""
+
+    def __init__(self, settings: Settings, models: ModelCheck | None) -> None:
         self._hash = hashlib.sha256()
         self._draft: BatchDraft | None = None
         self._received = 0
-        self._reader = read_batch(
-            ReadingLimits(
-                max_prompts=settings.max_prompts,
-                max_prompt_bytes=settings.max_prompt_bytes,
-                default_model=settings.default_model,
-            )
-        )
+        self._reader = read_batch(_reading_limits(settings, settings.max_prompts), models)
         next(self._reader)
 
     async def take(self, block: bytes) -> None:
         self._received += len(block)
-        if self._received <= _INLINE_BYTES:
-            self._feed(block)
-        else:
-            await asyncio.to_thread(self._feed, block)
+        await _aside(self._received, self._feed, block)
 
     async def finish(self) -> ReceivedBatch:
         await self.take(b"")
@@ -97,21 +181,19 @@ class _Intake:
             self._draft = end.value
 
 
-def _require_json(request: Request) -> None:
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
-    if media_type.strip().lower() != "application/json":
-        given = f"it is {media_type.strip()[:64]!a}" if media_type else "it is missing"
-        raise Refused(
-            UNSUPPORTED_MEDIA_TYPE, f"The header Content-Type must be application/json; {given}."
-        )
-    for parameter in filter(None, parameters.split(";")):
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset" and value.strip(' "').lower() not in {"utf-8", "utf8"}:
-            raise Refused(UNSUPPORTED_MEDIA_TYPE, "The body must be in UTF-8.")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Refused(
-            UNSUPPORTED_MEDIA_TYPE, "The body must be sent uncompressed, without Content-Encoding."
-        )
+async def _aside(received: int, read: Callable[[bytes], _Read], block: bytes) -> _Read:
+    """Read a block, in a thread unless the body is small so far."""
+    if received <= _INLINE_BYTES:
+        return read(block)
+    return await asyncio.to_thread(read, block)
+
+
+def _reading_limits(settings: Settings, max_prompts: int) -> ReadingLimits:
+    return ReadingLimits(
+        max_prompts=max_prompts,
+        max_prompt_bytes=settings.max_prompt_bytes,
+        default_model=settings.default_model,
+    )
 
 
 async def _blocks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:

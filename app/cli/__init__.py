@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from app.cli.batches import cancel, delete, list_batches, show
+from app.cli.control import pause, resume, retry, set_limits
 from app.cli.db import db
 from app.cli.demo import demo
 from app.cli.models import models
@@ -21,6 +22,8 @@ from app.cli.simulate import simulate
 from app.cli.submit import submit
 from app.cli.version import version
 from app.cli.watch import watch
+from app.cli.worker import worker
+from app.cli.workers import workers
 
 _SERVICE = "The service"
 _BATCHES = "Batches"
@@ -57,6 +60,8 @@ def promptmill(
 
 cli.command(rich_help_panel=_SERVICE)(demo)
 cli.command(rich_help_panel=_SERVICE, cls=ServeCommand)(serve)
+cli.command(rich_help_panel=_SERVICE, cls=ServeCommand)(worker)
+cli.command(rich_help_panel=_SERVICE)(workers)
 cli.command(rich_help_panel=_SERVICE)(simulate)
 cli.add_typer(db, rich_help_panel=_SERVICE)
 
@@ -65,6 +70,10 @@ cli.command(rich_help_panel=_BATCHES)(watch)
 cli.command(rich_help_panel=_BATCHES)(results)
 cli.command("list", rich_help_panel=_BATCHES)(list_batches)
 cli.command(rich_help_panel=_BATCHES)(show)
+cli.command(rich_help_panel=_BATCHES)(pause)
+cli.command(rich_help_panel=_BATCHES)(resume)
+cli.command(rich_help_panel=_BATCHES)(retry)
+cli.command("set", rich_help_panel=_BATCHES)(set_limits)
 cli.command(rich_help_panel=_BATCHES)(cancel)
 cli.command(rich_help_panel=_BATCHES)(delete)
 cli.command(rich_help_panel=_BATCHES)(models)

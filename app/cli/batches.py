@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,7 @@ from rich.text import Text
 
 from app.cli.connection import DEFAULT_URL, BatchId, Url, connected
 from app.cli.progress import numbers
-from app.cli.terminal import duration, one_line, out, say
+from app.cli.terminal import duration, local_time, one_line, out, say
 
 if TYPE_CHECKING:
     from app.client import Batch
@@ -23,7 +22,8 @@ def list_batches(
     status: Annotated[
         str | None,
         typer.Option(
-            help="Only these: queued, running, cancelling, completed, failed or cancelled."
+            help="Only these: queued, running, paused, cancelling, completed, failed, cancelled or"
+            " expired."
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
@@ -56,7 +56,7 @@ def list_batches(
             f"{batch.counts.finished}/{batch.counts.total}",
             str(batch.counts.failed or ""),
             Text(one_line(batch.model, 60)),
-            _local(batch.created_at),
+            local_time(batch.created_at),
         )
     out().print(table)
     if page.next_cursor is not None:
@@ -105,9 +105,10 @@ def _facts(batch: Batch) -> list[tuple[str, str]]:
             "tokens",
             f"{batch.usage.prompt_tokens} read, {batch.usage.completion_tokens} written",
         ),
-        ("created", _local(batch.created_at)),
-        ("started", batch.started_at and _local(batch.started_at)),
-        ("finished", batch.finished_at and _local(batch.finished_at)),
+        ("created", local_time(batch.created_at)),
+        ("started", batch.started_at and local_time(batch.started_at)),
+        ("finished", batch.finished_at and local_time(batch.finished_at)),
+        ("expires", batch.expires_at and local_time(batch.expires_at)),
         ("error", batch.error),
     ]
     return [(name, value) for name, value in facts if value]
@@ -121,8 +122,6 @@ def _limits(batch: Batch) -> str:
         parts.append(f"{batch.max_attempts} attempts")
     if batch.timeout_s is not None:
         parts.append(f"{duration(batch.timeout_s)} each")
+    if batch.max_failures is not None:
+        parts.append(f"at most {batch.max_failures} failed")
     return ", ".join(parts)
-
-
-def _local(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"

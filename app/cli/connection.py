@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ Url = Annotated[
         rich_help_panel="Service",
     ),
 ]
+_SENT_LINE = re.compile(r"^line \d+: ")
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -69,10 +71,7 @@ def connected(
             yield client
     except PromptmillProblem as problem:
         sentence = problem.detail or problem.title
-        details = [
-            ": ".join(filter(None, [place_of(error) or error.pointer, error.detail]))
-            for error in problem.errors
-        ]
+        details = [_told(error, place_of(error)) for error in problem.errors]
         if problem.status >= 500 and problem.request_id:  # noqa: PLR2004 - the server's own errors
             details.append(f"request id: {problem.request_id}")
         fail(f"the service answered {problem.status}: {sentence}", *details)
@@ -88,3 +87,10 @@ def connected(
     except PromptmillClientError as error:
         fail(f"{url} does not answer like Promptmill: {error}")
         raise typer.Exit(exit_codes.UNREACHABLE) from None
+
+
+def _told(error: FieldError, place: str | None) -> str:
+    if place is None:
+        return ": ".join(filter(None, [error.pointer, error.detail]))
+    # The service counts the lines that were sent, the place those of the user's own file.
+    return f"{place}: {_SENT_LINE.sub('', error.detail, count=1)}"

@@ -118,7 +118,7 @@ def _run(
         fields["think"] = False
     batch = client.submit([one.prompt for one in prompts], **fields)
     say(f"POST /batches with {batch.counts.total} prompts: accepted as {batch.id}")
-    ended = follow(client, batch.id)
+    ended = follow(client, batch.id, url)
     tell_ending(ended, url)
     return ended
 

@@ -10,13 +10,14 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any, Final, cast
 
 MOST_FAULTS_TOLD: Final = 20
+_NOTHING: Final = "there is no prompt in it"
 
 
 class InputFormat(StrEnum):
@@ -76,42 +77,54 @@ def read_prompts(
     Raises:
         UnreadableInput: Something in it is not as the format wants it, or there is no prompt.
     """
-    match input_format:
-        case InputFormat.TEXT:
-            prompts = _from_lines(content, lambda line: line)
-        case InputFormat.JSONL:
-            prompts = _from_lines(content, lambda line: _prompt_of_json(line, field))
-        case InputFormat.CSV:
-            prompts = _from_csv(content, column)
+    if input_format is not InputFormat.CSV:
+        # Not splitlines(): it also splits at characters that belong to a text, such as form feeds.
+        lines = content.split(b"\n")
+        return [
+            ReadPrompt(prompt, f"line {number}")
+            for number, prompt in read_prompt_lines(lines, input_format, field=field)
+        ]
+    prompts = _from_csv(content, column)
     if not prompts:
-        raise UnreadableInput(["there is no prompt in it"])
+        raise UnreadableInput([_NOTHING])
     return prompts
 
 
-def _from_lines(
-    content: bytes, prompt_of: Callable[[str], str | dict[str, Any]]
-) -> list[ReadPrompt]:
-    prompts: list[ReadPrompt] = []
+def read_prompt_lines(
+    lines: Iterable[bytes], input_format: InputFormat, *, field: str | None = None
+) -> Iterator[tuple[int, str | dict[str, Any]]]:
+    """The prompts of an input of text or JSONL with the numbers of their lines, while it is read.
+
+    Raises:
+        UnreadableInput: A line is not as the format wants it, or there is no prompt at all. After
+            the first such line no prompt comes any more, only others of its kind are looked for.
+    """
     faults: list[str] = []
-    for number, line in _lines(content):
+    is_empty = True
+    for number, line in _filled(lines):
         try:
-            prompts.append(ReadPrompt(prompt_of(line.decode()), f"line {number}"))
+            text = line.decode()
+            prompt = text if input_format is InputFormat.TEXT else _prompt_of_json(text, field)
         except UnicodeDecodeError as error:
             faults.append(f"line {number}: is not UTF-8 at byte {error.start + 1}")
         except ValueError as error:
             faults.append(f"line {number}: {error}")
+        else:
+            is_empty = False
+            if not faults:
+                yield number, prompt
         if len(faults) == MOST_FAULTS_TOLD:
             break
-    if faults:
-        raise UnreadableInput(faults)
-    return prompts
+    if faults or is_empty:
+        raise UnreadableInput(faults or [_NOTHING])
 
 
-def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    # Not splitlines(): it also splits at characters that belong to a text, such as form feeds.
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        stripped = line.removesuffix(b"\r")
+def _filled(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, numbered from 1, without their ends."""
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901 - the mark is no part of it
+        stripped = line.removesuffix(b"\n").removesuffix(b"\r")
         if stripped.strip():
             yield number, stripped
 

@@ -46,6 +46,8 @@ class ResultStatus(StrEnum):
     """It has an error."""
     CANCELLED = "cancelled"
     """Its batch was cancelled first."""
+    EXPIRED = "expired"
+    """Its batch's time ran out first."""
 
 
 _DOWNLOADS: Final[dict[OutputFormat, DownloadFormat]] = {

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli import exit_codes
 from app.cli.connection import DEFAULT_URL, Url, command_for, connected
-from app.cli.prompt_input import (
-    InputFormat,
-    ReadPrompt,
-    UnreadableInput,
-    format_of,
-    read_prompts,
-)
-from app.cli.terminal import fail, say
+from app.cli.pairs import json_or_text, pairs
+from app.cli.prompt_input import InputFormat
+from app.cli.prompt_source import open_source
+from app.cli.terminal import duration, say
 from app.cli.watch import follow, left_running, tell_ending
 
 if TYPE_CHECKING:
-    from app.client import Batch, BatchFields, FieldError
+    from app.client import Batch, BatchFields, DryRun, FieldError
 
 _INPUT = "Input"
 _LIMITS = "Limits"
 _MODEL = "Model"
-_STDIN = "-"
 
 
 def submit(
@@ -126,6 +119,23 @@ def submit(
         int | None,
         typer.Option(help="-100 to 100; higher goes first. Default: 0.", rich_help_panel=_LIMITS),
     ] = None,
+    expires_in_s: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="What has no answer by then ends as expired. Default: never.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    max_failures: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|SHARE",
+            help="Stop the batch when more prompts than that have failed, such as 25 or 20%."
+            " Default: never.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -140,6 +150,20 @@ def submit(
             help="Submitting again with the same key and prompts gives the same batch again.",
         ),
     ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Send the prompts line by line, for any number of them. If not given, files of"
+            " text or jsonl of 16 MiB and more are sent so.",
+            show_default=False,
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything, the models too, and submit nothing."),
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until the batch has ended, without a display.")
     ] = False,
@@ -149,41 +173,63 @@ def submit(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Submit a batch of prompts; its id, and nothing else, goes to stdout."""
-    read = _read(prompts or [], file, input_format, field=field, column=column)
+    if dry_run and (wait or watch):
+        raise typer.BadParameter("--dry-run submits nothing that could be waited for")
+    source = open_source(
+        prompts or [], file, input_format, field=field, column=column, stream=stream
+    )
     fields: dict[str, Any] = {
         "model": model,
         "system": system,
-        "options": _pairs("--option", option, _json_or_text) or None,
+        "options": pairs("--option", option, json_or_text) or None,
         "max_concurrent": max_concurrent,
         "rate_limit_delay": rate_limit_delay,
         "timeout_s": timeout_s,
         "max_attempts": max_attempts,
         "priority": priority,
-        "metadata": _pairs("--metadata", metadata, str) or None,
+        "expires_in_s": expires_in_s,
+        "max_failures": _count_or_share(max_failures),
+        "metadata": pairs("--metadata", metadata, str) or None,
     }
     given: BatchFields = {name: value for name, value in fields.items() if value is not None}  # pyright: ignore[reportAssignmentType] - the names are those above
 
     def place_of(error: FieldError) -> str | None:
         found = re.match(r"/prompts/(\d+)(/.*)?$", error.pointer)
-        if found is None or int(found[1]) >= len(read):
-            return None
-        return read[int(found[1])].place + (found[2] or "")
+        place = source.place_of(int(found[1])) if found else None
+        return f"{place}{found[2] or ''}" if found and place else None
 
+    # An iterator tells the client that it cannot send these prompts again.
+    sent = iter(source) if source.is_read_once else source
     with connected(url, place_of=place_of) as client:
-        batch = client.submit(
-            (one.prompt for one in read), idempotency_key=idempotency_key, **given
-        )
+        if dry_run:
+            _tell_dry_run(client.dry_run(sent, **given))
+            return
+        send = client.submit_stream if source.is_streamed else client.submit
+        batch = send(sent, idempotency_key=idempotency_key, **given)
         typer.echo(batch.id)
         # Whoever reads the id from a pipe can use it while this command still waits.
         sys.stdout.flush()
         if wait or watch:
             with left_running(batch.id, url):
-                ended = follow(client, batch.id) if watch else client.wait(batch.id)
+                ended = follow(client, batch.id, url) if watch else client.wait(batch.id)
             tell_ending(ended, url)
             raise typer.Exit(
                 exit_codes.SUCCESS if ended.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED
             )
     _hint(batch, url)
+
+
+def _count_or_share(text: str | None) -> int | str | None:
+    """What is no number is for the service to judge."""
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else text
+
+
+def _tell_dry_run(dry: DryRun) -> None:
+    count = dry.prompts
+    typer.echo(
+        f"{count} prompt{'s' if count != 1 else ''} would be accepted, for {', '.join(dry.models)};"
+        f" their starts take {duration(dry.at_least_s)} at least."
+    )
 
 
 def _hint(batch: Batch, url: str) -> None:
@@ -193,63 +239,3 @@ def _hint(batch: Batch, url: str) -> None:
     )
     say(f"  {command_for(f'watch {batch.id}', url)}", style="dim")
     say(f"  {command_for(f'results {batch.id}', url)}", style="dim")
-
-
-def _read(
-    prompts: list[str],
-    file: str | None,
-    input_format: InputFormat | None,
-    *,
-    field: str | None,
-    column: str | None,
-) -> list[ReadPrompt]:
-    if prompts and file is not None:
-        raise typer.BadParameter("give prompts either as arguments or with --file, not both")
-    if prompts:
-        return [ReadPrompt(text, f"prompt {number}") for number, text in enumerate(prompts, 1)]
-    if file is None and sys.stdin.isatty():
-        raise typer.BadParameter(
-            "no prompts: give them as arguments, with --file, or through a pipe"
-        )
-    name = file if file is not None else _STDIN
-    if input_format is None:
-        input_format = format_of(name, field=field, column=column)
-    if field is not None and input_format is not InputFormat.JSONL:
-        raise typer.BadParameter(f"--field is for jsonl, and this is read as {input_format}")
-    if column is not None and input_format is not InputFormat.CSV:
-        raise typer.BadParameter(f"--column is for csv, and this is read as {input_format}")
-    shown = "stdin" if name == _STDIN else name
-    try:
-        content = sys.stdin.buffer.read() if name == _STDIN else Path(name).read_bytes()
-    except OSError as error:
-        _refuse(f"cannot read {shown}: {error.strerror}")
-    try:
-        return read_prompts(content, input_format, field=field, column=column)
-    except UnreadableInput as error:
-        _refuse(f"cannot use {shown} as {input_format}", *error.faults)
-
-
-def _refuse(line: str, *details: str) -> NoReturn:
-    fail(line, *details)
-    raise typer.Exit(exit_codes.REFUSED)
-
-
-def _pairs(
-    name: str,
-    given: list[str] | None,
-    value_of: Any,  # noqa: ANN401
-) -> dict[str, Any]:
-    pairs: dict[str, Any] = {}
-    for pair in given or []:
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise typer.BadParameter(f"{name} takes NAME=VALUE, not {pair!r}")
-        pairs[key] = value_of(value)
-    return pairs
-
-
-def _json_or_text(value: str) -> Any:  # noqa: ANN401 - any JSON
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value

@@ -33,7 +33,7 @@ def watch(
 ) -> None:
     """Show a batch's progress until it has ended; Ctrl-C leaves it running."""
     with connected(url) as client, left_running(batch_id, url):
-        batch = follow(client, batch_id, reconnect_s=reconnect_s)
+        batch = follow(client, batch_id, url, reconnect_s=reconnect_s)
     tell_ending(batch, url)
     raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
 
@@ -50,11 +50,13 @@ def left_running(batch_id: str, url: str) -> Generator[None]:
         raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
-def follow(client: PromptmillClient, batch_id: str, *, reconnect_s: float = RECONNECT_S) -> Batch:
+def follow(
+    client: PromptmillClient, batch_id: str, url: str, *, reconnect_s: float = RECONNECT_S
+) -> Batch:
     """The batch when it has ended; meanwhile its progress goes to stderr."""
     from app.client import Batch, Outage  # noqa: PLC0415 - loaded when a service is talked to
 
-    is_away = False
+    is_away = is_paused = False
     with display_on(err()) as display:
         for sighting in client.watch(batch_id, every_s=display.every_s, reconnect_s=reconnect_s):
             match sighting:
@@ -63,6 +65,10 @@ def follow(client: PromptmillClient, batch_id: str, *, reconnect_s: float = RECO
                         display.note("The service is back.")
                     is_away = False
                     display.show(sighting)
+                    if sighting.status == "paused" and not is_paused:
+                        command = command_for(f"resume {batch_id}", url)
+                        display.note(f"The batch is paused; `{command}` lets it go on.")
+                    is_paused = sighting.status == "paused"
                     if sighting.has_ended:
                         return sighting
                 case Outage():
@@ -85,3 +91,5 @@ def tell_ending(batch: Batch, url: str) -> None:
     if batch.counts.failed:
         command = command_for(f"results {batch.id} --status failed", url)
         say(f"  {command}   shows what went wrong")
+    if not batch.all_succeeded:
+        say(f"  {command_for(f'retry {batch.id}', url)}   runs again what has no answer")

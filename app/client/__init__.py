@@ -13,12 +13,14 @@ from app.client.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
+from app.client.event_stream import BatchEvent, EndEvent, ProgressEvent, ResultEvent
 from app.client.judgement import Outage, Sighting
 from app.client.records import (
     ENDED_STATUSES,
     Batch,
     BatchPage,
     Counts,
+    DryRun,
     Health,
     Model,
     Readiness,
@@ -26,22 +28,29 @@ from app.client.records import (
     Result,
     ResultPage,
     Usage,
+    Worker,
 )
 from app.client.requests import BatchFields, DownloadFormat, Prompt
+from app.client.steering import BatchChanges
 from app.client.sync import PromptmillClient
 
 __all__ = [
     "ENDED_STATUSES",
     "AsyncPromptmillClient",
     "Batch",
+    "BatchChanges",
+    "BatchEvent",
     "BatchFields",
     "BatchPage",
     "Counts",
     "DownloadFormat",
+    "DryRun",
+    "EndEvent",
     "FieldError",
     "Health",
     "Model",
     "Outage",
+    "ProgressEvent",
     "Prompt",
     "PromptmillClient",
     "PromptmillClientError",
@@ -49,10 +58,12 @@ __all__ = [
     "Readiness",
     "RecommendedLimits",
     "Result",
+    "ResultEvent",
     "ResultPage",
     "ServiceUnreachable",
     "Sighting",
     "UnexpectedAnswer",
     "Usage",
     "WaitTimeout",
+    "Worker",
 ]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from app.client import requests
+from app.client import requests, steering, uploads
 from app.client.errors import PromptmillClientError, WaitTimeout
+from app.client.event_stream import BatchEvent, Following
 from app.client.httpx_mapping import (
     answer_of,
     arguments_of,
+    async_arguments_of,
     broken_off,
     checked_base_url,
     stream_error,
@@ -33,8 +36,19 @@ from app.client.judgement import (
     long_polls,
 )
 from app.client.ndjson import LineSplitter
-from app.client.records import Batch, BatchPage, Health, Model, Readiness, Result, ResultPage
+from app.client.records import (
+    Batch,
+    BatchPage,
+    DryRun,
+    Health,
+    Model,
+    Readiness,
+    Result,
+    ResultPage,
+    Worker,
+)
 from app.client.requests import Answer, BatchFields, DownloadFormat, Prompt, Request
+from app.client.steering import BatchChanges
 
 T = TypeVar("T")
 
@@ -100,6 +114,35 @@ class AsyncPromptmillClient:
         """
         key = idempotency_key or requests.new_idempotency_key()
         return await self._call(requests.submit_batch(prompts, fields, idempotency_key=key))
+
+    async def submit_stream(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        idempotency_key: str | None = None,
+        **fields: Unpack[BatchFields],
+    ) -> Batch:
+        """`submit` for any number of prompts: they are sent while `prompts` makes them.
+
+        Neither side holds them all in memory, and the batch appears when the last one is stored. A
+        list is sent again after a lost answer, an iterator (which is used up) is not.
+
+        Raises:
+            TypeError: `prompts` is a single text.
+            ValueError: Something in it cannot be said in JSON.
+        """
+        key = idempotency_key or requests.new_idempotency_key()
+        return await self._call(uploads.submit_stream(prompts, fields, idempotency_key=key))
+
+    async def dry_run(self, prompts: Iterable[Prompt], **fields: Unpack[BatchFields]) -> DryRun:
+        """What a batch of these would be; everything is checked, the models too, nothing stored.
+
+        Raises:
+            PromptmillProblem: It would be refused; `errors` names every prompt that is wrong.
+            TypeError: `prompts` is a single text.
+            ValueError: Something in it cannot be said in JSON.
+        """
+        return await self._call(uploads.dry_run(prompts, fields))
 
     async def get(self, batch_id: str, *, limit: int = 0, wait_s: float = 0.0) -> Batch:
         """The batch as it stands, with its first `limit` results.
@@ -211,6 +254,34 @@ class AsyncPromptmillClient:
         except httpx.RequestError as error:
             raise stream_error(error) from error
 
+    async def events(
+        self,
+        batch_id: str,
+        *,
+        results: bool = False,
+        last_event_id: str | None = None,
+        reconnect_s: float = 60.0,
+    ) -> AsyncIterator[BatchEvent]:
+        """What becomes of the batch, as it happens, until it has ended.
+
+        With `results` each result comes once, in the order in which they were stored: all of them,
+        or those after the event of id `last_event_id`. A connection that breaks is made again and
+        goes on where it was, unless that fails for `reconnect_s`.
+        """
+        following = Following(batch_id, results=results, last_event_id=last_event_id)
+        patience = Patience(reconnect_s)
+        while not following.is_over:
+            try:
+                async with contextlib.aclosing(self._events_of_one_answer(following)) as events:
+                    async for event in events:
+                        patience.answered()
+                        yield event
+            except PromptmillClientError as error:
+                pause_s = patience.pause_s(error, time.monotonic())
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
+
     async def list_batches(
         self,
         *,
@@ -231,6 +302,37 @@ class AsyncPromptmillClient:
         """Ask for the batch to end: running calls are aborted, finished results stay."""
         return await self._call(requests.cancel_batch(batch_id))
 
+    async def pause(self, batch_id: str) -> Batch:
+        """Start nothing more of the batch; prompts that run may finish."""
+        return await self._call(steering.pause_batch(batch_id))
+
+    async def resume(self, batch_id: str) -> Batch:
+        """Let a paused batch go on."""
+        return await self._call(steering.resume_batch(batch_id))
+
+    async def retry(
+        self,
+        batch_id: str,
+        *,
+        indexes: Iterable[int] | None = None,
+        expires_in_s: float | None = None,
+    ) -> Batch:
+        """Run again what failed, was cancelled or expired: all of it, or the prompts of `indexes`.
+
+        A deadline that has passed no longer holds; `expires_in_s` sets a new one.
+        """
+        return await self._call(
+            steering.retry_batch(batch_id, indexes=indexes, expires_in_s=expires_in_s)
+        )
+
+    async def update(self, batch_id: str, **changes: Unpack[BatchChanges]) -> Batch:
+        """Change limits, priority or metadata; the next start of a prompt goes by them.
+
+        Raises:
+            ValueError: There is nothing to change.
+        """
+        return await self._call(steering.update_batch(batch_id, changes))
+
     async def delete(self, batch_id: str) -> None:
         """Remove an ended batch with its prompts and results."""
         await self._call(requests.delete_batch(batch_id))
@@ -239,6 +341,10 @@ class AsyncPromptmillClient:
         """The models that the service can run."""
         return await self._call(requests.list_models())
 
+    async def workers(self) -> tuple[Worker, ...]:
+        """The processes that work off the queue, those that have not stopped first."""
+        return await self._call(requests.list_workers())
+
     async def health(self) -> Health:
         """Whether the process answers."""
         return await self._call(requests.health())
@@ -246,6 +352,23 @@ class AsyncPromptmillClient:
     async def ready(self) -> Readiness:
         """Whether the service can work now."""
         return await self._call(requests.ready())
+
+    async def _events_of_one_answer(self, following: Following) -> AsyncGenerator[BatchEvent, None]:
+        request = following.request()
+        try:
+            async with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
+                if response.status_code not in request.expected:
+                    await response.aread()
+                    raise error_of(answer_of(response))
+                following.begin(response.status_code, response.headers)
+                async for piece in response.aiter_bytes():
+                    for event in following.feed(piece):
+                        yield event
+                    if following.is_over:
+                        return
+        except httpx.RequestError as error:
+            raise stream_error(error) from error
+        following.finish()
 
     async def _call(self, request: Request[T]) -> T:
         for attempt in itertools.count(1):
@@ -259,7 +382,8 @@ class AsyncPromptmillClient:
 
     async def _send(self, request: Request[T]) -> Answer | BrokenOff:
         try:
-            return answer_of(await self._http.request(**arguments_of(request, self._timeout_s)))
+            arguments = async_arguments_of(request, self._timeout_s)
+            return answer_of(await self._http.request(**arguments))
         except httpx.DecodingError as error:
             raise stream_error(error) from error
         except httpx.RequestError as error:

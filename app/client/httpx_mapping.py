@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 import httpx
@@ -53,6 +54,19 @@ def arguments_of(request: Request[Any], timeout_s: float) -> dict[str, Any]:
             timeout_s + request.held_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)
         ),
     }
+
+
+def async_arguments_of(request: Request[Any], timeout_s: float) -> dict[str, Any]:
+    """What `httpx.AsyncClient.build_request` takes: it wants blocks to come asynchronously."""
+    arguments = arguments_of(request, timeout_s)
+    if request.content is not None and not isinstance(request.content, bytes):
+        arguments["content"] = _asynchronous(request.content)
+    return arguments
+
+
+async def _asynchronous(blocks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
 
 
 def answer_of(response: httpx.Response) -> Answer:

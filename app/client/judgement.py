@@ -1,8 +1,8 @@
 """What follows from an answer, or from none: a value, an error, or another try. Pure decisions.
 
 The one rule to know: a request is sent again only where that cannot do the work twice, because it
-never left this machine, the service said that it did nothing (429, 503), or the request is
-repeatable by its nature.
+never left this machine, the service said that it did nothing (429, 503, 507), or the request
+is repeatable by its nature.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST_RETRY_AFTER_S: Final = 30.0
 LONG_POLL_S: Final = 30.0
 """How long the service is asked to hold an answer back while nobody wants to see progress."""
 
-_DID_NOTHING: Final = frozenset({429, 503})
+_DID_NOTHING: Final = frozenset({429, 503, 507})
 _GATEWAY: Final = frozenset({502, 503, 504})
 
 
@@ -65,7 +65,7 @@ def judge(
     if isinstance(outcome, Answer) and outcome.status in request.expected:
         return Done(request.read(outcome))
     pause_s = _pause_before_another(request, outcome, attempt)
-    if pause_s is not None and attempt < attempts:
+    if pause_s is not None and attempt < attempts and not request.sendable_once:
         return Again(pause_s)
     if isinstance(outcome, BrokenOff):
         raise ServiceUnreachable(outcome.reason)

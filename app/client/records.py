@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 ENDED_STATUSES: Final = frozenset({"completed", "failed", "cancelled", "expired"})
-"""Values of a batch's `status` after which nothing happens any more."""
+"""Values of a batch's `status` after which nothing happens any more, unless it is retried."""
 
 
 class Record(BaseModel):
@@ -63,6 +63,8 @@ class Result(Record):
     """`succeeded`, `failed`, `cancelled` or `expired`."""
     error: str | None = None
     error_code: str | None = None
+    defect: str | None = None
+    """What is wrong with an answer that came whole, whether it counts as a failure or not."""
     attempts: int = 0
     done_reason: str | None = None
     thinking: str | None = None
@@ -106,9 +108,14 @@ class Batch(Record):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     expires_at: datetime | None = None
+    """When prompts that have no answer yet expire; None: never."""
     error: str | None = None
     timeout_s: float | None = None
     max_attempts: int | None = None
+    max_failures: int | str | None = None
+    """More failed prompts than that end the batch: a count, or a share such as `20%`."""
+    fail_on: tuple[str, ...] | None = None
+    """Defects that make an answer a failure."""
     parameters: dict[str, Any] = {}
     """Fields of Ollama's request that hold for every prompt."""
     results: tuple[Result, ...] = ()
@@ -125,6 +132,26 @@ class Batch(Record):
     def all_succeeded(self) -> bool:
         """Whether the batch has ended and every prompt has an answer."""
         return self.has_ended and self.counts.succeeded == self.counts.total
+
+
+class DryRun(Record):
+    """What a batch would be; the service would accept it now."""
+
+    prompts: int
+    models: tuple[str, ...]
+    """The installed models that its prompts use."""
+    model: str
+    max_concurrent: int
+    rate_limit_delay: float
+    at_least_s: float
+    """Seconds that its starts alone take."""
+    timeout_s: float | None = None
+    max_attempts: int | None = None
+    priority: int = 0
+    metadata: dict[str, str] = {}
+    parameters: dict[str, Any] = {}
+    queued_prompts: int = 0
+    """Prompts of other batches that have no outcome yet."""
 
 
 class BatchPage(Record):
@@ -161,6 +188,30 @@ class Model(Record):
     loaded_on: tuple[str, ...] = ()
     """Hosts that have it in memory."""
     recommended: RecommendedLimits | None = None
+
+
+class Worker(Record):
+    """A process that works off the queue, or has."""
+
+    id: str
+    """Its name, also in the log."""
+    host_name: str
+    pid: int
+    version: str
+    concurrency: int
+    """Most calls that it has in flight."""
+    alive: bool
+    state: str
+    """`alive`, `stopped` (by itself) or `lost` (silent for longer than the lease)."""
+    in_flight: int
+    """Prompts that it runs now."""
+    finished: int
+    """Results that it has stored."""
+    fenced: int
+    """Outcomes that it had to drop, because the prompts were no longer its own."""
+    started_at: datetime
+    seen_at: datetime
+    stopped_at: datetime | None = None
 
 
 class Health(Record):

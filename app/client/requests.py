@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
@@ -25,6 +25,7 @@ from app.client.records import (
     Record,
     Result,
     ResultPage,
+    Worker,
 )
 
 T = TypeVar("T")
@@ -38,6 +39,9 @@ MEDIA_TYPES: Final[dict[DownloadFormat, str]] = {
     "ndjson": "application/x-ndjson",
     "csv": "text/csv",
 }
+
+HEARTBEAT_S: Final = 15.0
+"""The longest that a stream of events is silent."""
 
 
 class BatchFields(TypedDict, total=False):
@@ -53,8 +57,15 @@ class BatchFields(TypedDict, total=False):
     """Seconds that one attempt may take."""
     max_attempts: int
     """Attempts per prompt, the first included, 1 to 20."""
+    fail_on: Sequence[str]
+    """Defects that make an answer a failure: `truncated`, `empty`, `invalid_json`,
+    `schema_mismatch`; all but the first if left out."""
     priority: int
     """-100 to 100; higher goes first."""
+    expires_in_s: float | None
+    """Seconds after which prompts that have no answer yet end as `expired`."""
+    max_failures: int | str | None
+    """More failed prompts than that end the batch: a count, or a share such as `"20%"`."""
     metadata: Mapping[str, str]
     """Up to 16 pairs of your own."""
     system: str
@@ -95,10 +106,13 @@ class Request(Generic[T]):
     """Makes the result of an answer whose status is in `expected`."""
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    content: bytes | None = None
+    content: bytes | Iterable[bytes] | None = None
+    """Blocks are made while they are sent."""
     expected: frozenset[int] = frozenset({200})
     repeatable: bool = True
     """Whether sending it a second time, not knowing what became of the first, does no harm."""
+    sendable_once: bool = False
+    """Whether the first sending uses the content up, so that there can be no second."""
     held_s: float = 0.0
     """Seconds that the service may hold the answer back."""
 
@@ -121,10 +135,10 @@ def submit_batch(
     return Request(
         method="POST",
         path="/batches",
-        content=_json_bytes({"prompts": items, **fields}),
+        content=json_bytes({"prompts": items, **fields}),
         headers={"content-type": "application/json", "idempotency-key": idempotency_key},
         expected=frozenset({200, 202}),
-        read=_reader(Batch),
+        read=reader_of(Batch),
     )
 
 
@@ -146,7 +160,7 @@ def get_batch(batch_id: str, *, limit: int = 0, wait_s: float = 0.0) -> Request[
         path=f"/batches/{_part(batch_id)}",
         query=tuple(query),
         held_s=wait_s,
-        read=_reader(Batch),
+        read=reader_of(Batch),
     )
 
 
@@ -159,7 +173,7 @@ def results_page(
         path=f"/batches/{_part(batch_id)}/results",
         query=_query(limit=str(limit), cursor=cursor, status=status),
         headers={"accept": "application/json"},
-        read=_reader(ResultPage),
+        read=reader_of(ResultPage),
     )
 
 
@@ -179,6 +193,22 @@ def download_results(
     )
 
 
+def batch_events(
+    batch_id: str, *, results: bool = False, last_event_id: str | None = None
+) -> Request[bytes]:
+    """GET /batches/{id}/events; 204 says that nothing happens any more after that event."""
+    resume = {} if last_event_id is None else {"last-event-id": last_event_id}
+    return Request(
+        method="GET",
+        path=f"/batches/{_part(batch_id)}/events",
+        query=_query(results="true" if results else None),
+        headers={"accept": "text/event-stream", **resume},
+        expected=frozenset({200, 204}),
+        held_s=HEARTBEAT_S,
+        read=lambda answer: answer.content,
+    )
+
+
 def list_batches(
     *,
     limit: int = 100,
@@ -193,7 +223,7 @@ def list_batches(
         method="GET",
         path="/batches",
         query=_query(limit=str(limit), cursor=cursor, status=status, model=model) + pairs,
-        read=_reader(BatchPage),
+        read=reader_of(BatchPage),
     )
 
 
@@ -204,7 +234,7 @@ def cancel_batch(batch_id: str) -> Request[Batch]:
         path=f"/batches/{_part(batch_id)}/cancel",
         expected=frozenset({200, 202}),
         repeatable=False,
-        read=_reader(Batch),
+        read=reader_of(Batch),
     )
 
 
@@ -225,13 +255,23 @@ def list_models() -> Request[tuple[Model, ...]]:
     class Listing(Record):
         data: tuple[Model, ...]
 
-    read = _reader(Listing)
+    read = reader_of(Listing)
     return Request(method="GET", path="/models", read=lambda answer: read(answer).data)
+
+
+def list_workers() -> Request[tuple[Worker, ...]]:
+    """GET /workers."""
+
+    class Listing(Record):
+        data: tuple[Worker, ...]
+
+    read = reader_of(Listing)
+    return Request(method="GET", path="/workers", read=lambda answer: read(answer).data)
 
 
 def health() -> Request[Health]:
     """GET /health."""
-    return Request(method="GET", path="/health", read=_reader(Health))
+    return Request(method="GET", path="/health", read=reader_of(Health))
 
 
 def ready() -> Request[Readiness]:
@@ -250,16 +290,18 @@ def read_result_line(line: bytes) -> Result:
     try:
         return Result.model_validate_json(line)
     except ValidationError as error:
-        raise UnexpectedAnswer(f"A line of the results cannot be read: {_first(error)}") from None
+        raise UnexpectedAnswer(f"A line of the results cannot be read: {first_of(error)}") from None
 
 
-def _reader(record: type[R]) -> Callable[[Answer], R]:
+def reader_of(record: type[R]) -> Callable[[Answer], R]:
+    """What reads such a record out of an answer."""
+
     def read(answer: Answer) -> R:
         try:
             return record.model_validate_json(answer.content)
         except ValidationError as error:
             raise UnexpectedAnswer(
-                f"The answer is not what a Promptmill service says: {_first(error)}"
+                f"The answer is not what a Promptmill service says: {first_of(error)}"
             ) from None
 
     return read
@@ -273,18 +315,24 @@ def _read_readiness(answer: Answer) -> Readiness:
         detail = _JSON_OBJECT.validate_json(answer.content)
     except ValidationError as error:
         raise UnexpectedAnswer(
-            f"The answer is not what a Promptmill service says: {_first(error)}"
+            f"The answer is not what a Promptmill service says: {first_of(error)}"
         ) from None
     return Readiness(is_ready=answer.status == 200, detail=detail)  # noqa: PLR2004 - HTTP's OK
 
 
-def _first(error: ValidationError) -> str:
+def first_of(error: ValidationError) -> str:
+    """The first thing that is wrong with what was received."""
     details = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in details["loc"])
     return f"{place}: {details['msg']}" if place else details["msg"]
 
 
-def _json_bytes(value: object) -> bytes:
+def json_bytes(value: object) -> bytes:
+    """A value as JSON.
+
+    Raises:
+        ValueError: There is something in it that JSON cannot say.
+    """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # UnicodeEncodeError is a ValueError: half of a surrogate pair is no text in any encoding.
     return text.encode()

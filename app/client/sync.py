@@ -10,8 +10,9 @@ from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from app.client import requests
+from app.client import requests, steering, uploads
 from app.client.errors import PromptmillClientError, WaitTimeout
+from app.client.event_stream import BatchEvent, Following
 from app.client.httpx_mapping import (
     answer_of,
     arguments_of,
@@ -32,8 +33,19 @@ from app.client.judgement import (
     long_polls,
 )
 from app.client.ndjson import LineSplitter
-from app.client.records import Batch, BatchPage, Health, Model, Readiness, Result, ResultPage
+from app.client.records import (
+    Batch,
+    BatchPage,
+    DryRun,
+    Health,
+    Model,
+    Readiness,
+    Result,
+    ResultPage,
+    Worker,
+)
 from app.client.requests import Answer, BatchFields, DownloadFormat, Prompt, Request
+from app.client.steering import BatchChanges
 
 T = TypeVar("T")
 
@@ -107,6 +119,35 @@ class PromptmillClient:
         """
         key = idempotency_key or requests.new_idempotency_key()
         return self._call(requests.submit_batch(prompts, fields, idempotency_key=key))
+
+    def submit_stream(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        idempotency_key: str | None = None,
+        **fields: Unpack[BatchFields],
+    ) -> Batch:
+        """`submit` for any number of prompts: they are sent while `prompts` makes them.
+
+        Neither side holds them all in memory, and the batch appears when the last one is stored. A
+        list is sent again after a lost answer, an iterator (which is used up) is not.
+
+        Raises:
+            TypeError: `prompts` is a single text.
+            ValueError: Something in it cannot be said in JSON.
+        """
+        key = idempotency_key or requests.new_idempotency_key()
+        return self._call(uploads.submit_stream(prompts, fields, idempotency_key=key))
+
+    def dry_run(self, prompts: Iterable[Prompt], **fields: Unpack[BatchFields]) -> DryRun:
+        """What a batch of these would be; everything is checked, the models too, nothing stored.
+
+        Raises:
+            PromptmillProblem: It would be refused; `errors` names every prompt that is wrong.
+            TypeError: `prompts` is a single text.
+            ValueError: Something in it cannot be said in JSON.
+        """
+        return self._call(uploads.dry_run(prompts, fields))
 
     def get(self, batch_id: str, *, limit: int = 0, wait_s: float = 0.0) -> Batch:
         """The batch as it stands, with its first `limit` results.
@@ -212,6 +253,33 @@ class PromptmillClient:
         except httpx.RequestError as error:
             raise stream_error(error) from error
 
+    def events(
+        self,
+        batch_id: str,
+        *,
+        results: bool = False,
+        last_event_id: str | None = None,
+        reconnect_s: float = 60.0,
+    ) -> Iterator[BatchEvent]:
+        """What becomes of the batch, as it happens, until it has ended.
+
+        With `results` each result comes once, in the order in which they were stored: all of them,
+        or those after the event of id `last_event_id`. A connection that breaks is made again and
+        goes on where it was, unless that fails for `reconnect_s`.
+        """
+        following = Following(batch_id, results=results, last_event_id=last_event_id)
+        patience = Patience(reconnect_s)
+        while not following.is_over:
+            try:
+                for event in self._events_of_one_answer(following):
+                    patience.answered()
+                    yield event
+            except PromptmillClientError as error:
+                pause_s = patience.pause_s(error, time.monotonic())
+                if pause_s is None:
+                    raise
+                time.sleep(pause_s)
+
     def list_batches(
         self,
         *,
@@ -232,6 +300,37 @@ class PromptmillClient:
         """Ask for the batch to end: running calls are aborted, finished results stay."""
         return self._call(requests.cancel_batch(batch_id))
 
+    def pause(self, batch_id: str) -> Batch:
+        """Start nothing more of the batch; prompts that run may finish."""
+        return self._call(steering.pause_batch(batch_id))
+
+    def resume(self, batch_id: str) -> Batch:
+        """Let a paused batch go on."""
+        return self._call(steering.resume_batch(batch_id))
+
+    def retry(
+        self,
+        batch_id: str,
+        *,
+        indexes: Iterable[int] | None = None,
+        expires_in_s: float | None = None,
+    ) -> Batch:
+        """Run again what failed, was cancelled or expired: all of it, or the prompts of `indexes`.
+
+        A deadline that has passed no longer holds; `expires_in_s` sets a new one.
+        """
+        return self._call(
+            steering.retry_batch(batch_id, indexes=indexes, expires_in_s=expires_in_s)
+        )
+
+    def update(self, batch_id: str, **changes: Unpack[BatchChanges]) -> Batch:
+        """Change limits, priority or metadata; the next start of a prompt goes by them.
+
+        Raises:
+            ValueError: There is nothing to change.
+        """
+        return self._call(steering.update_batch(batch_id, changes))
+
     def delete(self, batch_id: str) -> None:
         """Remove an ended batch with its prompts and results."""
         self._call(requests.delete_batch(batch_id))
@@ -240,6 +339,10 @@ class PromptmillClient:
         """The models that the service can run."""
         return self._call(requests.list_models())
 
+    def workers(self) -> tuple[Worker, ...]:
+        """The processes that work off the queue, those that have not stopped first."""
+        return self._call(requests.list_workers())
+
     def health(self) -> Health:
         """Whether the process answers."""
         return self._call(requests.health())
@@ -247,6 +350,22 @@ class PromptmillClient:
     def ready(self) -> Readiness:
         """Whether the service can work now."""
         return self._call(requests.ready())
+
+    def _events_of_one_answer(self, following: Following) -> Iterator[BatchEvent]:
+        request = following.request()
+        try:
+            with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
+                if response.status_code not in request.expected:
+                    response.read()
+                    raise error_of(answer_of(response))
+                following.begin(response.status_code, response.headers)
+                for piece in response.iter_bytes():
+                    yield from following.feed(piece)
+                    if following.is_over:
+                        return
+        except httpx.RequestError as error:
+            raise stream_error(error) from error
+        following.finish()
 
     def _call(self, request: Request[T]) -> T:
         for attempt in itertools.count(1):

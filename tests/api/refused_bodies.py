@@ -46,12 +46,9 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
             ("/prompts", "is required"),
         ],
     ),
-    "fields of later versions": (
-        _with(webhook_url="http://x", expires_in_s=5, max_failures="20%"),
-        [
-            (f"/{name}", "unknown field; leave it out")
-            for name in ("webhook_url", "expires_in_s", "max_failures")
-        ],
+    "a field of later versions": (
+        _with(webhook_url="http://x"),
+        [("/webhook_url", "unknown field; leave it out")],
     ),
     "stream, prompt and context": (
         _with(stream=True, prompt="a", context=[1]),
@@ -197,6 +194,56 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
             ("/top_logprobs", "must be at most 20"),
         ],
     ),
+    "formats that are no sound schema": (
+        {
+            "prompts": [
+                "a",
+                {"prompt": "b", "format": {"type": "objekt"}},
+                {"messages": _CHAT, "format": {"$ref": "#/$defs/none"}},
+                {"prompt": "c", "format": {"pattern": "{braces"}},
+            ],
+            "format": {"properties": {"a": {"$ref": "https://example.com/a.json"}}},
+        },
+        [
+            (
+                "/format",
+                (
+                    "has the `$ref` `https://example.com/a.json`; only references within the schema,"
+                    " which begin with `#`, are followed"
+                ),
+            ),
+            (
+                "/prompts/1/format",
+                (
+                    'is no valid JSON Schema: `$.type` is "objekt", which breaks "enum": ["array",'
+                    '"boolean","integer","null","number","object","string"]'
+                ),
+            ),
+            ("/prompts/2/format", "has the `$ref` `#/$defs/none`, which leads nowhere"),
+            (
+                "/prompts/3/format",
+                (
+                    "has the regular expression `{braces`, which cannot be used: repetition operator"
+                    " missing expression"
+                ),
+            ),
+        ],
+    ),
+    "failures that are none": (
+        _with(fail_on=["empty", "timeout"]),
+        [
+            (
+                "/fail_on/1",
+                "must be 'truncated', 'empty', 'invalid_json' or 'schema_mismatch'",
+            )
+        ],
+    ),
+    "a failure twice": (
+        _with(fail_on=["empty", "truncated", "empty"]),
+        [("/fail_on", "has `empty` twice")],
+    ),
+    "failures no list": (_with(fail_on="empty"), [("/fail_on", "must be a list")]),
+    "failures null": (_with(fail_on=None), [("/fail_on", "must be a list")]),
     "a keep_alive without unit": (
         _with(keep_alive="5"),
         [

@@ -51,6 +51,8 @@ async def test_a_batch_is_accepted_with_its_defaults_and_where_to_find_it(servic
         ("error", None),
         ("timeout_s", 300.0),
         ("max_attempts", 3),
+        ("max_failures", None),
+        ("fail_on", ["empty", "invalid_json", "schema_mismatch"]),
         ("parameters", {}),
         ("results", []),
         ("next_cursor", None),
@@ -65,6 +67,7 @@ async def test_what_was_sent_is_given_back(service) -> None:
         "priority": -100,
         "timeout_s": 1,
         "max_attempts": 20,
+        "fail_on": ["truncated", "empty"],
         "metadata": {"project": "gsm8k", "ключ": "значение 😀"},
     }
     parameters = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -13,12 +14,12 @@ from app.api.json_stream import MAX_DEPTH
 from app.api.problems import KINDS
 from app.api.representation import RESULT_FIELDS, batch_document, batch_summary, result_document
 from app.api.schemas import examples
-from app.api.schemas.batches import Batch, BatchSummary
+from app.api.schemas.batches import Batch, BatchStatus, BatchSummary
 from app.api.schemas.requests import BatchRequest
-from app.api.schemas.results import Result
+from app.api.schemas.results import Outcome, Result
 from app.domain.jobs import Batch as StoredBatch
 from app.domain.jobs import Counts, TaskResult, Usage
-from app.domain.lifecycle import JobState, TaskState
+from app.domain.lifecycle import TERMINAL_TASK_STATES, JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import CallMetrics
 
@@ -58,10 +59,16 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "POST /batches",
         "GET /batches",
         "GET /batches/{batch_id}",
+        "PATCH /batches/{batch_id}",
         "DELETE /batches/{batch_id}",
+        "POST /batches/{batch_id}/pause",
+        "POST /batches/{batch_id}/resume",
+        "POST /batches/{batch_id}/retry",
         "POST /batches/{batch_id}/cancel",
         "GET /batches/{batch_id}/results",
+        "GET /batches/{batch_id}/events",
         "GET /models",
+        "GET /workers",
         "GET /health",
         "GET /ready",
     }
@@ -86,15 +93,21 @@ def test_every_operation_describes_itself_its_parameters_and_its_errors(name) ->
     assert operation["tags"]
     for parameter in operation.get("parameters", []):
         assert parameter["description"], parameter["name"]
-        assert parameter["schema"].get("examples"), parameter["name"]
-        for example in parameter["schema"]["examples"]:
-            validator(parameter["schema"]).validate(example)
+        # What is JSON text in a query is described as a body is.
+        content = parameter.get("content", {}).get("application/json", parameter)
+        assert content["schema"].get("examples"), parameter["name"]
+        for example in content["schema"]["examples"]:
+            validator(content["schema"]).validate(example)
     statuses = set(operation["responses"])
     assert {"422", "500", "503"} <= statuses
     if "{batch_id}" in name:
         assert "404" in statuses
-    if name.startswith("POST /batches") and "requestBody" in operation:
-        assert {"400", "413", "415", "429"} <= statuses
+    if "requestBody" in operation:
+        assert {"400", "413", "415"} <= statuses
+    if name == "POST /batches":
+        assert "429" in statuses
+    if name.startswith("POST /batches/{batch_id}/"):
+        assert "409" in statuses
     for status, response in operation["responses"].items():
         assert "X-Request-ID" in response["headers"]
         if status >= "400":
@@ -119,6 +132,47 @@ def test_every_reference_leads_somewhere() -> None:
     references = set(re.findall(r"#/components/schemas/(\w+)", str(DOCUMENT)))
 
     assert references <= set(SCHEMAS)
+
+
+def test_a_state_of_the_inside_is_nowhere_in_the_document() -> None:
+    visible = set(JobState) - {JobState.RECEIVING}
+
+    assert set(get_args(BatchStatus)) == visible
+    assert set(SCHEMAS["BatchSummary"]["properties"]["status"]["enum"]) == visible
+    assert set(get_args(Outcome)) == TERMINAL_TASK_STATES
+    assert "receiving" not in str(DOCUMENT)
+
+
+async def test_the_worked_changes_and_retries_are_accepted(service) -> None:
+    path = f"/batches/{(await service.post({'prompts': ['a'] * 6})).json()['id']}"
+    changes = CONTENTS["PATCH /batches/{batch_id} application/json"]["examples"].values()
+    retries = CONTENTS["POST /batches/{batch_id}/retry application/json"]["examples"].values()
+    for example in changes:
+        assert (await service.client.patch(path, json=example["value"])).status_code == 200
+    for field, schema in SCHEMAS["BatchUpdate"]["properties"].items():
+        for value in schema["examples"]:
+            assert (await service.client.patch(path, json={field: value})).status_code == 200
+    for body in [
+        *(example["value"] for example in retries),
+        *(
+            {field: value}
+            for field, schema in SCHEMAS["RetryRequest"]["properties"].items()
+            for value in schema["examples"]
+        ),
+    ]:
+        response = await service.client.post(f"{path}/retry", json=body)
+        # Nothing has failed here: the body is understood, and only the batch says no.
+        assert response.status_code == 409 or "has not failed" in response.text
+
+
+def test_a_field_that_may_be_left_out_of_a_change_is_never_null() -> None:
+    for name in ("BatchUpdate", "RetryRequest"):
+        for field, schema in SCHEMAS[name]["properties"].items():
+            assert not validator(schema).is_valid(None), field
+            assert "default" not in schema, field
+        assert "required" not in SCHEMAS[name]
+    assert not validator(SCHEMAS["BatchUpdate"]).is_valid({})
+    assert not validator(SCHEMAS["RetryRequest"]).is_valid({"indexes": [1, 1]})
 
 
 async def test_the_worked_request_is_accepted(service) -> None:

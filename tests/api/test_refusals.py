@@ -43,7 +43,7 @@ async def test_a_body_that_is_no_json_is_refused_with_the_reason_and_not_stored(
     "content_type",
     [
         "text/plain",
-        "application/x-ndjson",
+        "application/x-ndjson; charset=latin-1",
         "application/x-www-form-urlencoded",
         "application/json; charset=latin-1",
         "",
@@ -242,7 +242,7 @@ async def test_a_wrong_query_parameter_is_named(service, path, pointer, detail) 
     assert detail is None or error["detail"] == detail
 
 
-@pytest.mark.parametrize("query", ["dry_run=true", "model=x"])
+@pytest.mark.parametrize("query", ["dry_run=yes", "model=x"])
 async def test_a_query_parameter_of_a_submission_is_refused_and_nothing_is_stored(
     service, query
 ) -> None:

@@ -44,6 +44,7 @@ async def test_a_result_has_the_fields_of_the_contract_in_their_order(batch) -> 
         "id": None,
         "status": "succeeded",
         "error_code": None,
+        "defect": None,
         "attempts": 1,
         "done_reason": "stop",
         "thinking": None,

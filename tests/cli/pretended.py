@@ -17,7 +17,7 @@ def batch(status: str = "queued", *, total: int = 2, **counts: int) -> dict[str,
     filled = {"pending": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0, **counts}
     if not counts:
         filled["pending"] = total
-    ended = status in {"completed", "failed", "cancelled"}
+    ended = status in {"completed", "failed", "cancelled", "expired"}
     return {
         "id": "batch_1",
         "object": "batch",

@@ -96,6 +96,33 @@ async def test_a_refusal_is_raised_with_its_fields(client_of: Clients) -> None:
     assert [error.pointer for error in caught.value.errors] == ["/max_concurrent"]
 
 
+async def test_workers_are_told_with_their_state_and_their_times(client_of: Clients) -> None:
+    worker = {
+        "id": "box-1-ab",
+        "host_name": "box",
+        "pid": 1,
+        "version": "0.1.0",
+        "concurrency": 8,
+        "alive": False,
+        "state": "lost",
+        "in_flight": 2,
+        "finished": 3,
+        "fenced": 1,
+        "started_at": "2026-11-23T06:00:00.000Z",
+        "seen_at": "2026-11-23T06:30:00.000Z",
+        "stopped_at": None,
+    }
+
+    def service(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/workers"
+        return httpx.Response(200, json={"data": [worker], "next_cursor": None})
+
+    (told,) = await client_of(service).workers()
+
+    assert (told.id, told.alive, told.state, told.in_flight) == ("box-1-ab", False, "lost", 2)
+    assert (told.seen_at - told.started_at).total_seconds() == 1800
+
+
 async def test_a_service_that_is_not_there_is_unreachable(client_of: Clients) -> None:
     def service(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)

@@ -1,78 +1,31 @@
-"""`/batches`: submit, read, list, cancel, delete."""
+"""`/batches`: read, list, cancel, delete. Submitting has a file of its own, `submission`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from app.api.dependencies import (
-    IDEMPOTENCY_HEADER,
     METADATA_PREFIX,
     BatchId,
-    IdempotencyHeader,
     MetadataFilter,
     ResourcesOf,
     only_query,
 )
 from app.api.openapi import always, problem, success, unknown_batch
 from app.api.pagination import batch_cursor, before_batch, result_cursor
-from app.api.problems import (
-    BODY_TOO_LARGE,
-    CONFLICT,
-    LIMIT_EXCEEDED,
-    MALFORMED_JSON,
-    UNSUPPORTED_MEDIA_TYPE,
-)
+from app.api.problems import CONFLICT
 from app.api.representation import JsonResponse, batch_document, batch_summary
-from app.api.request_body import receive_batch
 from app.api.schemas import examples
 from app.api.schemas.batches import Batch, BatchListQuery, BatchPage, BatchQuery
-from app.domain.jobs import IdempotencyKey
+from app.domain.lifecycle import JobState
 from app.services import batches
 
 router = APIRouter(prefix="/batches", tags=["Batches"])
 
 _ONE: Final = f"/batches/{examples.BATCH_ID}"
-_LOCATION: Final = {
-    "description": "Where the batch is.",
-    "schema": {"type": "string", "examples": [_ONE]},
-}
-_REPLAYED: Final = {
-    "description": "`true` when this key and body had been sent before: it is the same batch.",
-    "schema": {"type": "string", "examples": ["true"]},
-}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "description": "The prompts, and what holds for all of them.",
-        "content": {
-            "application/json": {
-                "schema": {"$ref": "#/components/schemas/BatchRequest"},
-                "examples": {
-                    "batch": {"summary": "Three prompts", "value": examples.REQUEST},
-                    "shortest": {"summary": "One prompt", "value": {"prompts": ["Hello!"]}},
-                },
-            }
-        },
-    },
-    "parameters": [
-        {
-            "name": IDEMPOTENCY_HEADER,
-            "in": "header",
-            "required": False,
-            "description": "A key of your own, 1 to 255 visible ASCII characters. The same key and"
-            " body give the same batch again; the same key with another body is refused.",
-            "schema": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": 255,
-                "examples": ["3f1c2a9e-5b7d-4c2e-9a55-0d6f2b1e7c48"],
-            },
-        }
-    ],
-}
 _METADATA: Final[dict[str, Any]] = {
     "parameters": [
         {
@@ -85,46 +38,6 @@ _METADATA: Final[dict[str, Any]] = {
         }
     ]
 }
-
-
-@router.post(
-    "",
-    status_code=202,
-    response_model=None,
-    summary="Submit a batch",
-    openapi_extra=_BODY,
-    dependencies=[Depends(only_query())],
-    responses={
-        **always("/batches", "/prompts/1", "must not be empty"),
-        **success(
-            202,
-            "The batch is stored and will be worked off",
-            Batch,
-            examples.ACCEPTED,
-            {"Location": _LOCATION, "Idempotent-Replayed": _REPLAYED},
-        ),
-        **problem(MALFORMED_JSON, "Expecting ',' delimiter at line 3 column 14.", "/batches"),
-        **problem(BODY_TOO_LARGE, "The body may have 268435456 bytes at most.", "/batches"),
-        **problem(
-            UNSUPPORTED_MEDIA_TYPE, "The header Content-Type must be application/json.", "/batches"
-        ),
-        **problem(LIMIT_EXCEEDED, "The queue is full.", "/batches"),
-    },
-)
-async def submit_batch(
-    request: Request, resources: ResourcesOf, key: IdempotencyHeader
-) -> Response:
-    """Store a batch of prompts. When the answer arrives, it is on disk and will be worked off.
-
-    The batch is accepted whole or not at all. A name given twice in one object is refused.
-    """
-    received = await receive_batch(request, resources.settings)
-    idempotency = IdempotencyKey(key=key, body_hash=received.sha256) if key else None
-    submission = await batches.submit(resources, received.draft, idempotency=idempotency)
-    headers = {"Location": f"/batches/{submission.batch.id}"}
-    if not submission.created:
-        headers["Idempotent-Replayed"] = "true"
-    return JsonResponse(batch_document(submission.batch), status_code=202, headers=headers)
 
 
 @router.get(
@@ -168,7 +81,7 @@ async def list_batches(
         resources,
         limit=query.limit,
         cursor=before_batch(query.cursor),
-        status=query.status,
+        status=JobState(query.status) if query.status else None,
         model=query.model,
         metadata=metadata,
     )

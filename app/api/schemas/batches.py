@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from app.api.schemas import examples
+from app.api.schemas.requests import Defect
 from app.api.schemas.results import Result, Time
 from app.api.schemas.strict import ResponseModel
-from app.domain.lifecycle import JobState
 
 Count = Annotated[int, Field(ge=0)]
+BatchStatus = Literal[
+    "queued", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired"
+]
+"""The states of `app.domain.lifecycle.JobState` that a client sees; a test holds them together."""
 
 
 class Counts(ResponseModel):
@@ -23,7 +27,7 @@ class Counts(ResponseModel):
     succeeded: Count = Field(description="Answered.", examples=[1])
     failed: Count = Field(description="Ended with an error.", examples=[1])
     cancelled: Count = Field(description="Cancelled with the batch.", examples=[0])
-    expired: Count = Field(description="Not started in time.", examples=[0])
+    expired: Count = Field(description="Not answered in time.", examples=[0])
 
 
 class Usage(ResponseModel):
@@ -38,9 +42,11 @@ class BatchSummary(ResponseModel):
 
     id: str = Field(description="The batch's id.", examples=[examples.BATCH_ID])
     object: Literal["batch"] = Field(description="Always `batch`.", examples=["batch"])
-    status: JobState = Field(
-        description="`queued`, `running`, `cancelling`, or for good: `completed` (every prompt has"
-        " an outcome and one at least succeeded), `failed` (none succeeded), `cancelled`.",
+    status: BatchStatus = Field(
+        description="`queued`, `running`, `paused` (nothing more is started), `cancelling` (it is"
+        " being ended), or until a retry: `completed` (every prompt has an outcome and one at least"
+        " succeeded), `failed` (none succeeded, or more failed than `max_failures` allows),"
+        " `cancelled`, `expired` (its time ran out first).",
         examples=["running"],
     )
     model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
@@ -77,13 +83,22 @@ class BatchSummary(ResponseModel):
         description="When it ended.", examples=["2026-11-23T06:30:09.456Z"]
     )
     expires_at: Time | None = Field(
-        description="When prompts that have not started expire; null: never.", examples=[None]
+        description="When prompts that have no answer yet expire; null: never.",
+        examples=["2026-11-24T06:30:00.123Z", None],
     )
     error: str | None = Field(
-        description="Why the whole batch failed.", examples=["No prompt succeeded."]
+        description="Why the whole batch failed or expired.", examples=["No prompt succeeded."]
     )
     timeout_s: float = Field(description="Seconds that one attempt may take.", examples=[300.0])
     max_attempts: int = Field(description="Attempts for each prompt.", examples=[3])
+    max_failures: int | str | None = Field(
+        description="How many prompts may fail, or what share of all, as sent; null: any number.",
+        examples=["20%", 25, None],
+    )
+    fail_on: list[Defect] = Field(
+        description="The defects that make an answer a failure.",
+        examples=[examples.SUMMARY["fail_on"]],
+    )
     parameters: dict[str, Any] = Field(
         description="The fields for Ollama that hold for every prompt, as sent.",
         examples=[{"options": {"num_predict": 128}}],
@@ -142,7 +157,7 @@ class BatchListQuery(BaseModel):
         description="`next_cursor` of the page before.",
         examples=["YmVmb3JlOmJhdGNoXzAxa2FzcWc4djNtMmM2aHEwbjV0N3g5emVk"],
     )
-    status: JobState | None = Field(
+    status: BatchStatus | None = Field(
         default=None, description="Only batches in this state.", examples=["running"]
     )
     model: str | None = Field(

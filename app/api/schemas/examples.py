@@ -29,6 +29,7 @@ RESULT: Final[dict[str, Any]] = {
     "id": None,
     "status": "succeeded",
     "error_code": None,
+    "defect": None,
     "attempts": 1,
     "done_reason": "stop",
     "thinking": None,
@@ -91,6 +92,8 @@ SUMMARY: Final[dict[str, Any]] = {
     "error": None,
     "timeout_s": 300.0,
     "max_attempts": 3,
+    "max_failures": "50%",
+    "fail_on": ["empty", "invalid_json", "schema_mismatch"],
     "parameters": {"options": {"num_predict": 128}},
 }
 BATCH: Final[dict[str, Any]] = {
@@ -138,4 +141,20 @@ MODEL: Final[dict[str, Any]] = {
     "recommended": {"max_concurrent": 5, "rate_limit_delay": 0.1},
 }
 MODEL_PAGE: Final[dict[str, Any]] = {"data": [MODEL], "next_cursor": None}
+WORKER: Final[dict[str, Any]] = {
+    "id": "gpu-box-4711-9f86d081",
+    "host_name": "gpu-box",
+    "pid": 4711,
+    "version": "0.1.0",
+    "concurrency": 256,
+    "alive": True,
+    "state": "alive",
+    "in_flight": 5,
+    "finished": 1319,
+    "fenced": 0,
+    "started_at": "2026-11-23T06:00:00.000Z",
+    "seen_at": "2026-11-23T06:30:00.123Z",
+    "stopped_at": None,
+}
+WORKER_PAGE: Final[dict[str, Any]] = {"data": [WORKER], "next_cursor": None}
 REQUEST_ID: Final = "9f86d081884c7d659a2feaa0c55ad015"

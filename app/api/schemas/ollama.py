@@ -13,6 +13,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas.strict import RequestModel
+from app.ollama.json_schema import schema_fault
 
 Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 
@@ -39,9 +40,14 @@ def _check_think(value: object) -> object:
 
 
 def _check_format(value: object) -> object:
-    if value is None or isinstance(value, dict) or (isinstance(value, str) and value in _FORMATS):
-        return cast("object", value)
-    raise PydanticCustomError("format", 'must be "json" or a JSON Schema object')
+    if value is None or (isinstance(value, str) and value in _FORMATS):
+        return value
+    if not isinstance(value, dict):
+        raise PydanticCustomError("format", 'must be "json" or a JSON Schema object')
+    schema = cast("dict[str, Any]", value)
+    if fault := schema_fault(schema):
+        raise PydanticCustomError("format", "{fault}", {"fault": fault})
+    return schema
 
 
 def _check_image(value: object) -> object:
@@ -166,7 +172,9 @@ class GenerationFields(RequestModel):
     )
     format: Format = Field(
         default=None,
-        description='"json", or a JSON Schema that the answer has to fit.',
+        description='"json", or a JSON Schema that the answer has to fit: draft 4, 6, 7, 2019-09 or'
+        " 2020-12 (without `$schema`), with references only into itself. The answer is checked, see"
+        " `fail_on`.",
         examples=[{"type": "object", "properties": {"age": {"type": "integer"}}}],
     )
     options: OllamaOptions | None = Field(

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from app.api.schemas.ollama import GenerationFields, Message, ModelName
-from app.domain.limits import MAX_CONCURRENT_BOUND, RATE_LIMIT_DELAY_BOUND_S
+from app.api.schemas.steering import (
+    ExpiresIn,
+    MaxConcurrent,
+    MaxFailures,
+    Metadata,
+    Priority,
+    RateLimitDelay,
+)
+from app.domain.outcomes import DEFAULT_FAIL_ON
 
 GENERATION_FIELDS: Final = tuple(GenerationFields.model_fields)
 """Names of the fields that go to Ollama as they are."""
@@ -15,6 +24,21 @@ NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
 """Fields of `/api/generate` that `/api/chat` has no place for."""
 
 _LONGEST_TIMEOUT_S = 86_400.0
+
+Defect = Literal["truncated", "empty", "invalid_json", "schema_mismatch"]
+"""The names of `app.domain.outcomes.DEFECTS`; a test holds the two together."""
+
+
+def _check_each_once(defects: list[Defect]) -> list[Defect]:
+    for place, name in enumerate(defects):
+        if name in defects[:place]:
+            raise PydanticCustomError("repeated", "has `{name}` twice", {"name": name})
+    return defects
+
+
+FailOn = Annotated[
+    list[Defect], AfterValidator(_check_each_once), Field(json_schema_extra={"uniqueItems": True})
+]
 
 
 class PromptObject(GenerationFields):
@@ -58,17 +82,13 @@ class BatchFields(GenerationFields):
         " (`PROMPTMILL_DEFAULT_MODEL`, at first `qwen3:8b`).",
         examples=["qwen3:8b"],
     )
-    max_concurrent: int = Field(
+    max_concurrent: MaxConcurrent = Field(
         default=5,
-        ge=1,
-        le=MAX_CONCURRENT_BOUND,
         description="Most prompts of this batch running at one moment, over all workers.",
         examples=[5],
     )
-    rate_limit_delay: float = Field(
+    rate_limit_delay: RateLimitDelay = Field(
         default=0.1,
-        ge=0,
-        le=RATE_LIMIT_DELAY_BOUND_S,
         description="Seconds between two request starts of this batch at least, over all workers.",
         examples=[0.1],
     )
@@ -86,18 +106,32 @@ class BatchFields(GenerationFields):
         description="Attempts for each prompt, the first included.",
         examples=[3],
     )
-    priority: int = Field(
-        default=0,
-        ge=-100,
-        le=100,
-        description="Batches with a higher number go first.",
-        examples=[0],
+    fail_on: FailOn = Field(
+        default=[code.value for code in DEFAULT_FAIL_ON],
+        description="Which defects of an answer make it a failure. `truncated`: cut at its limit of"
+        " tokens. `empty`: no text and no call of a tool. `invalid_json`: there is a `format` and"
+        " the answer is not JSON. `schema_mismatch`: `format` is a schema that it does not fit. An"
+        " empty list takes every answer; a result names its `defect` either way.",
+        examples=[["truncated", "empty"], []],
     )
-    metadata: dict[
-        Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]
-    ] = Field(
+    priority: Priority = Field(
+        default=0, description="Batches with a higher number go first.", examples=[0]
+    )
+    expires_in_s: ExpiresIn | None = Field(
+        default=None,
+        description="Seconds from now after which prompts that have no answer yet end as `expired`;"
+        " what runs then may finish. null: never.",
+        examples=[86400.0, None],
+    )
+    max_failures: MaxFailures = Field(
+        default=None,
+        description="How many prompts may fail: a number, or a share of all prompts with at most"
+        " two decimals. When more have failed, the rest is not run and the batch ends as `failed`."
+        " null: it runs to its last prompt.",
+        examples=[25, "20%", None],
+    )
+    metadata: Metadata = Field(
         default_factory=dict[str, str],
-        max_length=16,
         description="Up to 16 pairs of your own, names up to 64 and values up to 512 characters;"
         " given back as sent, and `?metadata.name=value` filters the list of batches.",
         examples=[{"project": "gsm8k", "run": "3"}],

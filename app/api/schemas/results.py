@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from app.api.schemas import examples
+from app.api.schemas.requests import Defect
 from app.api.schemas.strict import ResponseModel
 from app.domain.outcomes import ErrorCode
 
 Nanoseconds = Annotated[int, Field(ge=0)]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-Outcome = Literal["succeeded", "failed", "cancelled"]
+Outcome = Literal["succeeded", "failed", "cancelled", "expired"]
 
 
 class Result(ResponseModel):
@@ -39,6 +40,11 @@ class Result(ResponseModel):
         + ", ".join(f"`{code.value}`" for code in ErrorCode)
         + ".",
         examples=["model_not_found"],
+    )
+    defect: Defect | None = Field(
+        description="The first thing that is wrong with an answer that came whole, whether the"
+        " batch's `fail_on` makes it a failure or not.",
+        examples=["truncated"],
     )
     attempts: int = Field(ge=0, description="Attempts made, the last included.", examples=[1])
     done_reason: str | None = Field(

@@ -46,6 +46,53 @@ class ModelPage(ResponseModel):
     next_cursor: None = Field(description="Always null: there is one page.", examples=[None])
 
 
+class Worker(ResponseModel):
+    """A process that works off the queue, or has."""
+
+    id: str = Field(description="Its name, also in the log.", examples=[examples.WORKER["id"]])
+    host_name: str = Field(description="The machine that it runs on.", examples=["gpu-box"])
+    pid: int = Field(description="Its process id there.", examples=[4711])
+    version: str = Field(description="Its version of Promptmill.", examples=["0.1.0"])
+    concurrency: int = Field(ge=1, description="Most calls that it has in flight.", examples=[256])
+    alive: bool = Field(
+        description="Whether it has not stopped and was seen within the lease.", examples=[True]
+    )
+    state: Literal["alive", "stopped", "lost"] = Field(
+        description="`stopped`: by itself; `lost`: silent for longer than the lease, so its prompts"
+        " went back to the queue.",
+        examples=["alive"],
+    )
+    in_flight: int = Field(ge=0, description="Prompts that it runs now.", examples=[5])
+    finished: int = Field(
+        ge=0,
+        description="Results that it has stored since its start, as of its last heartbeat.",
+        examples=[1319],
+    )
+    fenced: int = Field(
+        ge=0,
+        description="Outcomes that it had to drop, because the prompts were no longer its own when"
+        " they came: it had been paused or cut off.",
+        examples=[0],
+    )
+    started_at: str = Field(
+        description="When it started.", examples=[examples.WORKER["started_at"]]
+    )
+    seen_at: str = Field(description="Its last heartbeat.", examples=[examples.WORKER["seen_at"]])
+    stopped_at: str | None = Field(
+        description="When it stopped by itself.", examples=[examples.WORKER["seen_at"], None]
+    )
+
+
+class WorkerPage(ResponseModel):
+    """The workers of the last day."""
+
+    data: list[Worker] = Field(
+        description="The workers; those that have not stopped first, at most 1000.",
+        examples=[[examples.WORKER]],
+    )
+    next_cursor: None = Field(description="Always null: there is one page.", examples=[None])
+
+
 class Health(ResponseModel):
     """The process is alive."""
 

@@ -1,0 +1,72 @@
+"""`?dry_run=true`: everything that a submission checks, and the models too; nothing is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from app.api.installed_models import ModelCheck
+from app.api.representation import failure_limit
+from app.api.request_body import BodyForm, NdjsonBody, receive_batch
+from app.domain.errors import Unavailable
+from app.domain.jobs import BatchDraft
+from app.domain.outcomes import DEFAULT_FAIL_ON
+from app.services import admission, models
+from app.services.resources import Resources
+
+
+async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dict[str, Any]:
+    """What the batch would be.
+
+    Raises:
+        Refused, MalformedJson, Invalid: As on submitting; a model that is not installed as well.
+        LimitExceeded: The queue has no room for it now.
+        Unavailable: The Ollama host does not answer, so nobody knows which models it has.
+    """
+    try:
+        check = ModelCheck(await models.installed_names(resources))
+    except Unavailable:
+        # What is wrong with the request itself is worth more to its sender, and is told first.
+        await _read(request, resources, form, None)
+        raise
+    draft, prompts = await _read(request, resources, form, check)
+    queued = await admission.room_for(resources, prompts)
+    return _document(draft, prompts, check.used, queued)
+
+
+async def _read(
+    request: Request, resources: Resources, form: BodyForm, check: ModelCheck | None
+) -> tuple[BatchDraft, int]:
+    if form is BodyForm.JSON:
+        draft = (await receive_batch(request, resources.settings, check)).draft
+        return draft, len(draft.prompts)
+    body = NdjsonBody(request, resources.settings, check)
+    async for _ in body.pieces():
+        pass
+    return body.draft, body.prompts
+
+
+def _document(draft: BatchDraft, prompts: int, used: list[str], queued: int) -> dict[str, Any]:
+    delay_s = draft.limits.rate_limit_delay_s
+    return {
+        "object": "batch.dry_run",
+        "valid": True,
+        "prompts": prompts,
+        "models": used,
+        "model": draft.model,
+        "max_concurrent": draft.limits.max_concurrent,
+        "rate_limit_delay": delay_s,
+        "at_least_s": round((prompts - 1) * delay_s, 3),
+        "timeout_s": draft.timeout_s,
+        "max_attempts": draft.max_attempts,
+        "priority": draft.priority,
+        "expires_in_s": draft.expires_in_s,
+        "max_failures": failure_limit(draft.max_failures),
+        "fail_on": [
+            code.value for code in (DEFAULT_FAIL_ON if draft.fail_on is None else draft.fail_on)
+        ],
+        "metadata": draft.metadata,
+        "parameters": draft.parameters,
+        "queued_prompts": queued,
+    }

@@ -1,0 +1,56 @@
+"""Whether the models that a batch names are installed, asked prompt by prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from app.api.faults import Faults
+from app.api.text_rules import Path
+from app.domain.jobs import PromptDraft
+from app.ollama.names import normalise_model
+
+_MOST_NAMED = 10
+
+
+class ModelCheck:
+    """Compares the names in a batch with those of the installed models."""
+
+    def __init__(self, installed: Collection[str]) -> None:
+        """`installed` are names as the host spells them."""
+        self._name_of = {normalise_model(name): name for name in installed}
+        self._used: set[str] = set()
+        self._default_is_used = False
+
+    @property
+    def used(self) -> list[str]:
+        """The installed models that the batch uses, by name."""
+        return sorted(self._used)
+
+    def see_prompt(self, draft: PromptDraft, path: Path, faults: Faults) -> None:
+        """Note the model of a prompt; without one of its own it takes the batch's."""
+        own = draft.overrides.get("model") if draft.overrides else None
+        if own is None:
+            self._default_is_used = True
+        else:
+            self._see(own, (*path, "model"), faults)
+
+    def see_batch(self, model: str, path: Path, faults: Faults) -> None:
+        """Note the batch's own model, after all prompts; it matters if one of them takes it."""
+        if self._default_is_used:
+            self._see(model, path, faults)
+
+    def _see(self, model: str, path: Path, faults: Faults) -> None:
+        found = self._name_of.get(normalise_model(model))
+        if found is None:
+            faults.add(path, self._fix(model))
+        else:
+            self._used.add(found)
+
+    def _fix(self, model: str) -> str:
+        names = sorted(self._name_of.values())
+        there = ", ".join(f"`{name}`" for name in names[:_MOST_NAMED]) or "none"
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        return (
+            f"`{model}` is not installed on the host; run `ollama pull {model}` there, or name one"
+            f" that is: {there}{more}"
+        )

@@ -1,0 +1,34 @@
+"""Options that take `NAME=VALUE` and can be given again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+
+
+def pairs(
+    option: str, given: Sequence[str] | None, value_of: Callable[[str], Any]
+) -> dict[str, Any]:
+    """The pairs by their names; empty if the option was not given.
+
+    Raises:
+        typer.BadParameter: One of them is no pair.
+    """
+    found: dict[str, Any] = {}
+    for pair in given or ():
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"{option} takes NAME=VALUE, not {pair!r}")
+        found[name] = value_of(value)
+    return found
+
+
+def json_or_text(value: str) -> Any:  # noqa: ANN401 - any JSON
+    """The JSON that the value is, or else the value as it stands."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
