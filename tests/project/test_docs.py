@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from app.api import build_api
+from app.api.schemas.control import BatchUpdate, RetryRequest
 from app.api.schemas.requests import BatchRequest
 from app.cli import cli, exit_codes
 from app.domain.lifecycle import JobState, TaskState
@@ -89,6 +90,16 @@ def test_every_operation_is_in_the_table_of_requests(operation) -> None:
     assert operation in rows(section(API_PAGE, "Conventions"))
 
 
+@pytest.mark.parametrize("field", BatchUpdate.model_fields)
+def test_every_field_that_can_be_changed_is_named(field) -> None:
+    assert f"`{field}`" in section(API_PAGE, "PATCH /batches/{batch_id}")
+
+
+@pytest.mark.parametrize("field", RetryRequest.model_fields)
+def test_every_field_of_a_retry_has_a_row(field) -> None:
+    assert field in rows(section(API_PAGE, "POST /batches/{batch_id}/retry"))
+
+
 @pytest.mark.parametrize("field", BatchRequest.model_fields)
 def test_every_field_of_a_request_has_a_row(field) -> None:
     assert field in rows(section(API_PAGE, "POST /batches"))
@@ -96,7 +107,7 @@ def test_every_field_of_a_request_has_a_row(field) -> None:
 
 def test_exactly_the_states_that_exist_have_a_row_each() -> None:
     of_batches, _, of_prompts = section(API_PAGE, "States and counts").partition("| prompt |")
-    assert rows(of_batches) == set(JobState)
+    assert rows(of_batches) == set(JobState) - {JobState.RECEIVING}
     assert rows(of_prompts) == set(TaskState)
 
 

@@ -40,9 +40,12 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_the_compose_file_has_the_services_and_profiles_that_the_page_names() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     services = compose["services"]
-    assert set(services) == {"promptmill", "ollama", "simulator", "postgres"}
+    assert set(services) == {"promptmill", "worker", "ollama", "simulator", "postgres"}
     assert services["simulator"]["profiles"] == ["simulator"]
-    assert services["postgres"]["profiles"] == ["postgres"]
+    assert services["postgres"]["profiles"] == ["postgres", "workers"]
+    assert services["worker"]["profiles"] == ["workers"]
+    assert services["worker"]["command"] == ["worker"]
+    assert "postgres" in services["worker"]["depends_on"]
     assert services["promptmill"]["ports"] == ["127.0.0.1:8000:8000"]
     named = {
         volume.partition(":")[0] for one in services.values() for volume in one.get("volumes", [])
