@@ -136,6 +136,15 @@ def submit(
             rich_help_panel=_LIMITS,
         ),
     ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEFECT",
+            help="A defect that fails a prompt: truncated, empty, invalid_json or schema_mismatch."
+            " Repeat it for several. Default: all but truncated.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -189,6 +198,7 @@ def submit(
         "priority": priority,
         "expires_in_s": expires_in_s,
         "max_failures": _count_or_share(max_failures),
+        "fail_on": fail_on or None,
         "metadata": pairs("--metadata", metadata, str) or None,
     }
     given: BatchFields = {name: value for name, value in fields.items() if value is not None}  # pyright: ignore[reportAssignmentType] - the names are those above

@@ -154,6 +154,16 @@ def test_a_submission_may_have_a_deadline_and_a_limit_of_failures(
     assert body_of(route) == {"prompts": ["a"], "expires_in_s": 3600.0, "max_failures": sent}
 
 
+def test_a_submission_may_say_which_defects_fail_a_prompt(
+    invoke: Invoke, service: respx.MockRouter
+) -> None:
+    route = service.post("/batches").respond(202, json=batch())
+
+    invoke("submit", "a", "--fail-on", "truncated", "--fail-on", "empty")
+
+    assert body_of(route) == {"prompts": ["a"], "fail_on": ["truncated", "empty"]}
+
+
 def test_a_batch_is_shown_with_its_deadline_and_its_limit_of_failures(
     invoke: Invoke, service: respx.MockRouter
 ) -> None:
