@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from app.domain.errors import Conflict, FieldProblem, Invalid
+from app.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from app.domain.jobs import Batch, BatchChanges
+from app.domain.lifecycle import JobState
 from app.services import admission
 from app.services.resources import Resources
 from app.services.signals import News
@@ -81,16 +82,16 @@ async def retry(
     if indexes is not None:
         await database.write(_retry_chosen, batch_id, indexes, expires_in_s, most_queued)
     else:
-        job_key, swept = await database.write(_begin_retry, batch_id, expires_in_s, most_queued)
+        swept = await database.write(_begin_retry, batch_id, expires_in_s, most_queued)
         while swept.last_index is not None:
-            swept = await database.write(sweeps.run_again, job_key, after_index=swept.last_index)
+            swept = await database.write(_retry_more, batch_id, swept.last_index)
     resources.signals.spread(News.WORK)
     return await database.read(jobs.get, batch_id)
 
 
 def _begin_retry(
     tx: Transaction, batch_id: str, expires_in_s: float | None, most_queued: int
-) -> tuple[int, sweeps.Swept]:
+) -> sweeps.Swept:
     counts = jobs.get(tx, batch_id).counts
     again = counts.failed + counts.cancelled + counts.expired
     admission.require_room(tx, again, most_queued=most_queued)
@@ -98,7 +99,19 @@ def _begin_retry(
     swept = sweeps.run_again(tx, job_key)
     if not swept.prompts:
         raise Conflict("The batch has no prompt that failed, was cancelled or expired.")
-    return job_key, swept
+    return swept
+
+
+def _retry_more(
+    tx: Transaction, batch_id: str, after_index: int, *, piece: int = sweeps.PIECE
+) -> sweeps.Swept:
+    # Since the piece before, the batch may have ended, or a client may have cancelled it.
+    gone = frozenset({JobState.CANCELLING, JobState.CANCELLED})
+    try:
+        job_key = transitions.reopen(tx, batch_id, expires_in_s=None, unless=gone)
+    except (Conflict, NotFound):
+        return sweeps.Swept(prompts=0, last_index=None)
+    return sweeps.run_again(tx, job_key, after_index=after_index, limit=piece)
 
 
 def _retry_chosen(

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from app.domain.lifecycle import TaskState
+from app.domain.lifecycle import JobEvent, TaskState, job_sources, job_target
 from app.store.database import Transaction
 from app.store.prepared import Prepared
-from app.store.tables import job_stats
+from app.store.tables import job, job_stats
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +55,8 @@ class Counted:
     total: int
     all_done: bool
     """Whether every prompt has an outcome."""
+    stopped: bool
+    """Whether the job's stop rule has struck just now."""
 
 
 _OUTCOMES = ("succeeded", "failed", "cancelled", "expired")
@@ -78,15 +80,45 @@ _COUNT = Prepared(
 
 
 def count(tx: Transaction, job_key: int, tally: Tally) -> Counted:
-    """Add to a job's counters; several jobs are to be counted in the order of their keys."""
+    """Add to a job's counters; several jobs are to be counted in the order of their keys.
+
+    More failures may be more than the job bears: then it is stopped here, in the transaction that
+    counts them, so that no claim after it starts another prompt.
+    """
     row = _COUNT.run(
         tx,
         {"counted_job": job_key, "events": tally.events}
         | {f"more_{name}": getattr(tally, name) for name in _ADDED},
     ).one()
+    stopped = tally.failed > 0 and _stop_if_too_many_failed(tx, job_key, row.failed, row.total)
     return Counted(
+        stopped=stopped,
         first_event=row.last_event - tally.events + 1,
         failed=row.failed,
         total=row.total,
         all_done=row.finished >= row.total,
     )
+
+
+# The job's row is locked after the counters here. Who holds it for a claim never waits for these.
+_STOP = (
+    sa.update(job)
+    .where(
+        job.c.key == sa.bindparam("stopped_job"),
+        job.c.most_failed < sa.bindparam("failed"),
+        job.c.state.in_(job_sources(JobEvent.STOP)),
+    )
+    .values(
+        state=sa.literal(job_target(JobEvent.STOP), job.c.state.type),
+        stop_reason=sa.bindparam("reason"),
+    )
+)
+
+
+def _stop_if_too_many_failed(tx: Transaction, job_key: int, failed: int, total: int) -> bool:
+    reason = (
+        f"{failed} of {total} prompts failed, more than `max_failures` allows; what had not started"
+        " was not run."
+    )
+    parameters = {"stopped_job": job_key, "failed": failed, "reason": reason}
+    return tx.execute(_STOP, parameters).rowcount > 0

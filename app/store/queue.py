@@ -21,6 +21,7 @@ plan misses the partial indexes.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,14 +34,13 @@ from app.domain.lifecycle import (
     JobEvent,
     TaskEvent,
     TaskState,
-    job_sources,
     job_target,
     task_target,
 )
 from app.domain.limits import Limits, next_start_at_ms, startable
 from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Decision, Finish, TryAgain
-from app.store.counters import Counted, Tally, count
+from app.store.counters import Tally, count
 from app.store.database import Transaction
 from app.store.prepared import (
     Prepared,
@@ -89,6 +89,9 @@ class Lease:
     fail_on: tuple[ErrorCode, ...] | None = None
     """Defects that make the answer a failure; None: the default ones."""
     claimed_at_ms: int
+    """The moment of the claim by the database's clock."""
+    claimed_at: float
+    """The same moment by this process's monotonic clock, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,10 +263,11 @@ _CLAIMABLE = (
         job.c.key,
     )
     .limit(1)
-    .with_for_update(of=job, skip_locked=True, key_share=True)
 )
-_CLAIMABLE_JOB = Prepared(_CLAIMABLE)
-_OTHER_CLAIMABLE_JOB = Prepared(_CLAIMABLE.where(~ids_in(job.c.key, "seen")))
+_LOCKED = _CLAIMABLE.with_for_update(of=job, skip_locked=True, key_share=True)
+_CLAIMABLE_JOB = Prepared(_LOCKED)
+_OTHER_CLAIMABLE_JOB = Prepared(_LOCKED.where(~ids_in(job.c.key, "seen")))
+_SOME_CLAIMABLE_JOB = Prepared(_CLAIMABLE)
 
 
 def _lock_claimable_job(tx: Transaction, seen: Sequence[int], aging_ms: int) -> sa.Row[Any] | None:
@@ -353,7 +357,7 @@ def _claim_of_job(
     if most == 0:
         return []
     # Read after the locks: waiting for one must not shorten the distance to the next start.
-    now = tx.now_ms()
+    now, claimed_at = tx.now_ms(), time.monotonic()
     token = secrets.randbits(63)
     taken = _TAKE.run(
         tx,
@@ -392,6 +396,7 @@ def _claim_of_job(
             call=_call(row, parameters, found.text, json_value(found.overrides)),
             fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
             claimed_at_ms=now,
+            claimed_at=claimed_at,
         )
         for found in sorted(prompts, key=lambda each: each.id)
     ]
@@ -442,6 +447,22 @@ _NEXT_DUE = (
     .select_from(job)
     .where(_GOING)
 )
+
+
+def was_passed_over(tx: Transaction, share: HostShare) -> bool:
+    """Whether a claim that came back short left something that may start now.
+
+    On PostgreSQL a claim passes over a job that another worker is claiming from at that moment;
+    it is free again a few milliseconds later. SQLite has one writer and nothing to pass over.
+    """
+    if tx.is_sqlite:
+        return False
+    if share.slots is not None:
+        at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()
+        if at_host >= share.slots:
+            return False
+    now = {"now": tx.now_ms(), "aging": NEVER_MS}
+    return _SOME_CLAIMABLE_JOB.run(tx, now).first() is not None
 
 
 def next_due_in_ms(tx: Transaction) -> int | None:
@@ -572,8 +593,7 @@ def _store(tx: Transaction, finished: Sequence[Completion]) -> dict[str, bool]:
         counted = count(tx, job_key, tally)
         rows += [_result_row(each, counted.first_event + n) for n, each in enumerate(own)]
         may_end = may_end or counted.all_done
-        if tally.failed:
-            stopped = _stop_if_too_many_failed(tx, job_key, counted) or stopped
+        stopped = stopped or counted.stopped
     _INSERT_RESULTS.run(tx, rows)
     return {"job_may_end": may_end, "job_stopped": stopped}
 
@@ -586,31 +606,6 @@ def _tally(finished: Sequence[Completion]) -> Tally:
         tally.prompt_tokens += metrics.prompt_eval_count or 0
         tally.completion_tokens += metrics.eval_count or 0
     return tally
-
-
-_STOP = (
-    sa.update(job)
-    .where(
-        job.c.key == sa.bindparam("stopped_job"),
-        job.c.most_failed < sa.bindparam("failed"),
-        job.c.state.in_(job_sources(JobEvent.STOP)),
-    )
-    .values(
-        state=sa.literal(job_target(JobEvent.STOP), job.c.state.type),
-        stop_reason=sa.bindparam("reason"),
-    )
-)
-
-
-def _stop_if_too_many_failed(tx: Transaction, job_key: int, counted: Counted) -> bool:
-    # In the transaction that counts, so that no claim after it starts another prompt. The job's
-    # row comes after the counters here; who holds it for a claim never waits for counters.
-    reason = (
-        f"{counted.failed} of {counted.total} prompts failed, more than `max_failures` allows;"
-        " what had not started was not run."
-    )
-    parameters = {"stopped_job": job_key, "failed": counted.failed, "reason": reason}
-    return tx.execute(_STOP, parameters).rowcount > 0
 
 
 def _result_row(completion: Completion, event: int) -> dict[str, Any]:

@@ -135,14 +135,20 @@ def update(tx: Transaction, batch_id: str, changes: BatchChanges) -> None:
         raise jobs.not_found(batch_id)
 
 
-def reopen(tx: Transaction, batch_id: str, *, expires_in_s: float | None) -> int:
+def reopen(
+    tx: Transaction,
+    batch_id: str,
+    *,
+    expires_in_s: float | None,
+    unless: frozenset[JobState] = frozenset({JobState.CANCELLING}),
+) -> int:
     """Make a batch ready for prompts that are to run again; answer its key.
 
     One that has ended goes on. A deadline that has passed is dropped, unless there is a new one.
 
     Raises:
         NotFound: There is none of that id.
-        Conflict: It is being cancelled.
+        Conflict: Its state is one of `unless`.
     """
     # The counters before the job, as whoever counts a failure and then stops the job does it.
     tx.execute(
@@ -158,7 +164,7 @@ def reopen(tx: Transaction, batch_id: str, *, expires_in_s: float | None) -> int
     ).first()
     if row is None:
         raise jobs.not_found(batch_id)
-    if row.state is JobState.CANCELLING:
+    if row.state in unless:
         raise Conflict("The batch is being ended; try again when it has ended.")
     now = tx.now_ms()
     values: dict[str, Any] = {}

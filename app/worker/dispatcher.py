@@ -14,9 +14,14 @@ from app.store.database import Database, Transaction
 from app.store.queue import Completion, HostShare, Lease, Recorded
 from app.worker.closer import announce_ended
 from app.worker.executor import Executor
+from app.worker.loops import wait_for
 from app.worker.recorder import Recorder
 
 _MOST_PER_FLUSH = 200
+_TRY_AGAIN_S = (0.002, 0.010)
+"""Least and most seconds until a job is claimed from that another worker was just claiming from."""
+_SETTLE_S = 0.002
+"""A busy worker has new outcomes within this time, and need not ask when the next start is due."""
 _NOTHING_RECORDED = Recorded(finished=0, fenced=0)
 
 
@@ -28,8 +33,6 @@ class _Exchange:
     ended: Sequence[str]
     """Ids of the batches whose last prompt it recorded."""
     leases: Sequence[Lease]
-    claimed_at: float
-    """Monotonic seconds at the moment of the claim."""
 
 
 class Dispatcher:
@@ -87,7 +90,7 @@ class Dispatcher:
         self.finished += done.recorded.finished
         self.fenced += done.recorded.fenced
         for lease in done.leases:
-            self._executor.start(lease, claimed_at=done.claimed_at)
+            self._executor.start(lease)
         if finished or done.leases:
             self._signals.job_changed.send()
         announce_ended(done.ended, self._signals)
@@ -97,7 +100,9 @@ class Dispatcher:
             return 0.0
         if len(done.leases) >= wanted:
             return self._pause_s()
-        due_in_s = await self._database.read(_next_due_in_s)
+        if await wait_for(self._signals.work_available, _SETTLE_S):
+            return 0.0
+        due_in_s = await self._database.read(_next_due_in_s, self._share)
         return self._pause_s() if due_in_s is None else min(due_in_s(), self._pause_s())
 
     def _pause_s(self) -> float:
@@ -123,11 +128,13 @@ class Dispatcher:
                 share=self._share,
                 aging_ms=self._aging_ms,
             )
-        return _Exchange(recorded, ended, leases, claimed_at=time.monotonic())
+        return _Exchange(recorded, ended, leases)
 
 
-def _next_due_in_s(tx: Transaction) -> Callable[[], float] | None:
+def _next_due_in_s(tx: Transaction, share: HostShare) -> Callable[[], float] | None:
     """How long to wait, told when it is asked: a paced start must not come late by a read."""
+    if queue.was_passed_over(tx, share):
+        return lambda: random.uniform(*_TRY_AGAIN_S)  # noqa: S311 - not a secret
     due_in_ms = queue.next_due_in_ms(tx)
     if due_in_ms is None:
         return None

@@ -32,8 +32,6 @@ class Abort(Enum):
 class _Running:
     lease: Lease
     call: asyncio.Task[Outcome]
-    claimed_at: float
-    """Monotonic seconds at the claim, which `lease.claimed_at_ms` tells by the database's clock."""
     started: float | None = None
     """Monotonic seconds when the call was begun; None while it keeps its distance."""
     abort: Abort | None = None
@@ -82,16 +80,13 @@ class Executor:
         """The leases of all calls under way."""
         return [running.lease for running in self._running.values()]
 
-    def start(self, lease: Lease, *, claimed_at: float) -> None:
-        """Begin a call; its outcome will reach the recorder, whatever happens.
-
-        `claimed_at` is the moment of the claim in monotonic seconds.
-        """
+    def start(self, lease: Lease) -> None:
+        """Begin a call; its outcome will reach the recorder, whatever happens."""
         self.empty.clear()
         key = (lease.task_id, lease.token)
         loop = asyncio.get_running_loop()
         call = loop.create_task(self._run(key, lease), name=f"prompt-{lease.task_id}")
-        self._running[key] = _Running(lease, call, claimed_at)
+        self._running[key] = _Running(lease, call)
         # A callback and not a `finally`: a task that is cancelled before its first step never runs.
         call.add_done_callback(lambda ended: self._ended(key, ended))
 
@@ -194,12 +189,12 @@ class Executor:
             outcome, decision = _CANCELLED, TryAgain(wait_s=0.0, charged=False)
         # The lease's clock is the database's; this process's clock only adds what passed since.
         now = time.monotonic()
-        before_start_s = (running.started or now) - running.claimed_at
+        before_start_s = (running.started or now) - lease.claimed_at
         return Completion(
             lease=lease,
             outcome=outcome,
             decision=decision,
             host_url=self._host.url,
             started_at_ms=lease.claimed_at_ms + round(before_start_s * 1000),
-            finished_at_ms=lease.claimed_at_ms + round((now - running.claimed_at) * 1000),
+            finished_at_ms=lease.claimed_at_ms + round((now - lease.claimed_at) * 1000),
         )

@@ -519,7 +519,7 @@ async def test_what_expires_is_listed_as_expired_batch_and_prompts(service) -> N
     results = await service.client.get(f"/batches/{batch_id}/results?status=expired")
 
     assert (batch["status"], batch["counts"]["expired"]) == ("expired", 3)
-    assert "time ran out" in batch["error"]
+    assert "Time ran out" in batch["error"]
     assert [one["id"] for one in listed] == [batch_id]
     assert [
         (one["status"], one["error_code"], one["success"]) for one in results.json()["data"]

@@ -11,6 +11,7 @@ from app.domain.jobs import BatchChanges, FailureLimit
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import Blame, ErrorCode, Failed
+from app.services import control
 from app.store import jobs, queue, results, sweeps, transitions
 from app.store.tables import job
 from tests.store.farm import UNPACED, Farm, failure
@@ -199,6 +200,40 @@ def test_a_retry_goes_on_in_pieces(farm: Farm) -> None:
     assert farm.batch(batch_id).state is JobState.QUEUED
 
 
+def begun_retry_of_four(farm: Farm) -> tuple[str, int]:
+    """A batch of which half is queued again, and the index where the retry goes on."""
+    batch_id = farm.submit(4)
+    farm.complete(*farm.leases(), outcome=failure())
+    farm.close()
+    key = farm.database.write_now(transitions.reopen, batch_id, expires_in_s=None)
+    swept = farm.database.write_now(sweeps.run_again, key, limit=2)
+    assert swept == sweeps.Swept(prompts=2, last_index=1)
+    return batch_id, 1
+
+
+def test_a_batch_that_ends_between_two_pieces_of_a_retry_goes_on(farm: Farm) -> None:
+    batch_id, last_index = begun_retry_of_four(farm)
+    farm.complete(*farm.leases(), outcome=REFUSED)
+    farm.complete(*farm.leases())
+    assert farm.close() == [batch_id]
+    swept = farm.database.write_now(control._retry_more, batch_id, last_index, piece=2)
+    assert swept.prompts == 2
+    assert farm.batch(batch_id).state is JobState.RUNNING
+    assert len(farm.leases()) == 2
+
+
+def test_a_cancellation_between_two_pieces_stops_the_retry(farm: Farm) -> None:
+    batch_id, last_index = begun_retry_of_four(farm)
+    cancel(farm, batch_id)
+    for _ in range(2):  # while it is being cancelled, and when it has been
+        swept = farm.database.write_now(control._retry_more, batch_id, last_index, piece=2)
+        assert swept == sweeps.Swept(prompts=0, last_index=None)
+        farm.sweep_cancelled()
+        farm.close()
+    assert farm.batch(batch_id).state is JobState.CANCELLED
+    assert farm.states(batch_id) == {"cancelled": 2, "failed": 2}
+
+
 def test_what_fails_in_a_running_batch_can_be_retried_at_once(farm: Farm) -> None:
     batch_id = farm.submit(3)
     first, second, _third = farm.leases()
@@ -308,6 +343,14 @@ def test_a_cancellation_goes_over_the_stop_rule(farm: Farm) -> None:
     farm.complete(running)
     farm.close()
     assert farm.batch(batch_id).state is JobState.CANCELLED
+
+
+def test_a_prompt_that_workers_died_on_counts_for_the_stop_rule(farm: Farm) -> None:
+    batch_id = farm.submit(2, max_failures=FailureLimit("0"))
+    for _ in range(queue.MOST_LOSSES):
+        assert len(farm.leases(1)) == 1
+        farm.database.write_now(queue.rescue, all_running=True)
+    assert farm.batch(batch_id).state is JobState.CANCELLING
 
 
 def test_a_stopped_batch_goes_on_after_a_retry(farm: Farm) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from app.domain.limits import Limits
 from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
 from app.domain.retry import TryAgain
 from app.store import jobs, queue, transitions
-from app.store.queue import Recorded
+from app.store.database import Database
+from app.store.queue import HostShare, Recorded
 from app.store.tables import result
 from tests.store.farm import LEASE_MS, UNPACED, Farm, failure
 
@@ -321,3 +323,27 @@ def test_pages_of_batches_made_in_the_same_moment_miss_none(farm: Farm) -> None:
         seen += [batch.id for batch in page]
         before = seen[-1]
     assert seen == sorted(ids, reverse=True)
+
+
+def test_a_claim_that_passed_over_a_job_in_another_workers_hands_is_worth_repeating_at_once(
+    farm: Farm, database_url: str, clock: Any
+) -> None:
+    farm.submit(3)
+    share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
+    full = replace(share, slots=1)
+    other = Database(database_url, clock=clock)
+
+    def while_one_claims(tx: Any) -> None:
+        assert len(queue.claim(tx, wanted=1, owner="w1", lease_ms=LEASE_MS, share=share)) == 1
+        if not other.is_sqlite:
+            passed_over = other.write_now(
+                queue.claim, wanted=1, owner="w2", lease_ms=LEASE_MS, share=share
+            )
+            assert list(passed_over) == []
+            assert other.read_now(queue.was_passed_over, share)
+
+    farm.database.write_now(while_one_claims)
+    assert not other.read_now(queue.was_passed_over, full)
+    assert len(farm.leases()) == 2
+    assert not other.read_now(queue.was_passed_over, share)
+    other.close_now()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from app.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
+from app.domain.limits import Limits
 from app.services.batches import Submission, _submit
-from app.store import jobs
+from app.store import jobs, queue
 from app.store.database import Database, Transaction
+from app.store.queue import HostShare, Lease
+from tests.conftest import FakeClock
 
 pytestmark = pytest.mark.postgresql
 
@@ -65,3 +68,116 @@ def test_the_same_idempotency_key_sent_twice_at_once_makes_one_batch(shared: Dat
 def test_two_workers_that_start_at_once_on_a_new_host_make_one_row_of_it(shared: Database) -> None:
     one, other = both(shared, jobs.register_host, "http://gpu:11434")
     assert one == other
+
+
+# --- claims ------------------------------------------------------------------------------------
+
+HOST = "http://gpu:11434"
+
+
+class Claimer:
+    """A worker that claims by hand."""
+
+    def __init__(self, database: Database, *, slots: int | None = None) -> None:
+        self.database = database
+        key = database.write_now(jobs.register_host, HOST)
+        self.share = HostShare(key=key, url=HOST, slots=slots)
+
+    def submit(self, prompts: int, *, limits: Limits, number: int = 1) -> None:
+        texts = [PromptDraft(f"{number}.{index}") for index in range(prompts)]
+        draft = BatchDraft(prompts=texts, model="m", limits=limits)
+        self.database.write_now(jobs.insert, draft, batch_id=f"batch_{number:04}")
+
+    def claim(self, tx: Transaction, wanted: int, *, owner: str = "w") -> Sequence[Lease]:
+        return queue.claim(tx, wanted=wanted, owner=owner, lease_ms=60_000, share=self.share)
+
+
+JOINS_THAT_READ_BOTH_SIDES_ONCE = (
+    "enable_hashjoin",
+    "enable_mergejoin",
+    "enable_material",
+    "enable_hashagg",
+    "enable_sort",
+)
+
+
+def test_a_claim_takes_no_more_than_it_may_whatever_the_plan(shared: Database) -> None:
+    claimer = Claimer(shared)
+    claimer.submit(20, limits=Limits(max_concurrent=3, rate_limit_delay_s=0))
+
+    def claim(tx: Transaction) -> Sequence[Lease]:
+        # As statistics may tell the planner to: then an inner side is read again for each row.
+        for name in JOINS_THAT_READ_BOTH_SIDES_ONCE:
+            tx.execute(sa.text(f"SET LOCAL {name} = off"))
+        return claimer.claim(tx, 3)
+
+    leases = shared.write_now(claim)
+
+    assert len(leases) == 3
+    running = sa.text("SELECT count(*) FROM task WHERE state = 'running'")
+    assert shared.read_now(lambda tx: tx.execute(running).scalar_one()) == 3
+
+
+HELD_UP = (
+    "CREATE ROLE held_up",
+    "GRANT ALL ON ALL TABLES IN SCHEMA public TO held_up",
+    "ALTER TABLE task ENABLE ROW LEVEL SECURITY",
+    """CREATE FUNCTION wait_for_leave() RETURNS bool LANGUAGE sql VOLATILE
+       AS 'SELECT pg_advisory_xact_lock_shared(1) IS NOT NULL'""",
+    "CREATE POLICY held_up ON task USING (wait_for_leave())",
+)
+
+
+@pytest.fixture
+def same_moment(postgresql_url: str, clock: FakeClock) -> Iterator[Database]:
+    """Where everything happens in the same millisecond, as it may."""
+    opened = Database(postgresql_url, clock=clock)
+    yield opened
+    opened.close_now()
+
+
+@pytest.fixture
+def held_up(shared: Database) -> Iterator[str]:
+    """A role whose statements, once begun, wait at the first task that they look at."""
+
+    def run(tx: Transaction, statements: Sequence[str]) -> None:
+        for statement in statements:
+            tx.execute(sa.text(statement))
+
+    shared.write_now(run, HELD_UP)
+    yield "held_up"
+    shared.write_now(run, ("DROP OWNED BY held_up", "DROP ROLE held_up"))
+
+
+def test_a_claim_counts_what_others_committed_while_it_looked_for_a_job(
+    same_moment: Database, held_up: str
+) -> None:
+    claimer = Claimer(same_moment)
+    claimer.submit(5, limits=Limits(max_concurrent=2, rate_limit_delay_s=0))
+
+    def look_slowly(tx: Transaction) -> Sequence[Lease]:
+        tx.execute(sa.text(f"SET LOCAL ROLE {held_up}"))
+        return claimer.claim(tx, 2)
+
+    def claim_meanwhile(tx: Transaction) -> tuple[Sequence[Lease], Future[Sequence[Lease]]]:
+        tx.execute(sa.text("SELECT pg_advisory_xact_lock(1)"))
+        slow = threads.submit(same_moment.write_now, look_slowly)
+        until_somebody_waits_for_a_lock(same_moment)
+        return claimer.claim(tx, 1), slow
+
+    with ThreadPoolExecutor(1) as threads:
+        first, slow = same_moment.write_now(claim_meanwhile)
+        second = slow.result(20)
+
+    assert (len(first), len(second)) == (1, 1)
+
+
+def test_claims_of_two_jobs_at_once_never_exceed_the_slots_of_their_host(shared: Database) -> None:
+    claimer = Claimer(shared, slots=3)
+    for number in (1, 2):
+        claimer.submit(5, limits=Limits(max_concurrent=5, rate_limit_delay_s=0), number=number)
+
+    one, other = both(shared, claimer.claim, 2)
+
+    assert (len(one), len(other)) == (2, 1)
+    assert {lease.job_key for lease in one} != {lease.job_key for lease in other}

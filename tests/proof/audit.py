@@ -1,0 +1,111 @@
+"""What the database granted, written down by the database itself while a run goes on.
+
+Triggers, put in by the harness and not by the service, note every change of a task's state and
+every start that a job was permitted, with the database's own clock. They are part of the
+transaction that they watch: what is rolled back was never granted. So limits are judged by the
+grants, whatever a frozen worker may still be doing at the host.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.store.database import Database, Transaction
+
+_NOTE = (
+    "at_ms BIGINT, task_id BIGINT, job_key BIGINT, host_key BIGINT, before TEXT, after TEXT,"
+    " token BIGINT"
+)
+_SQLITE_NOW = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+_ON_SQLITE = (
+    f"CREATE TABLE audit (seq INTEGER PRIMARY KEY, {_NOTE})",
+    "CREATE TABLE permit (seq INTEGER PRIMARY KEY, job_key BIGINT, at_ms BIGINT)",
+    f"""CREATE TRIGGER note_task AFTER UPDATE OF state ON task WHEN OLD.state <> NEW.state BEGIN
+        INSERT INTO audit (at_ms, task_id, job_key, host_key, before, after, token)
+        VALUES ({_SQLITE_NOW}, NEW.id, NEW.job_key, coalesce(NEW.host_key, OLD.host_key),
+                OLD.state, NEW.state, coalesce(NEW.lease_token, OLD.lease_token)); END""",
+    """CREATE TRIGGER note_start AFTER UPDATE OF last_claimed_at_ms ON job
+        WHEN OLD.last_claimed_at_ms <> NEW.last_claimed_at_ms OR NEW.rate_limit_delay_s > 0 BEGIN
+        INSERT INTO permit (job_key, at_ms) VALUES (NEW.key, NEW.last_claimed_at_ms); END""",
+)
+_ON_POSTGRESQL = (
+    f"CREATE TABLE audit (seq BIGSERIAL PRIMARY KEY, {_NOTE})",
+    "CREATE TABLE permit (seq BIGSERIAL PRIMARY KEY, job_key BIGINT, at_ms BIGINT)",
+    """CREATE FUNCTION note_task() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO audit (at_ms, task_id, job_key, host_key, before, after, token)
+        VALUES ((extract(epoch FROM clock_timestamp()) * 1000)::bigint, NEW.id, NEW.job_key,
+                coalesce(NEW.host_key, OLD.host_key), OLD.state, NEW.state,
+                coalesce(NEW.lease_token, OLD.lease_token));
+        RETURN NULL; END $$""",
+    """CREATE FUNCTION note_start() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO permit (job_key, at_ms) VALUES (NEW.key, NEW.last_claimed_at_ms);
+        RETURN NULL; END $$""",
+    """CREATE TRIGGER note_task AFTER UPDATE ON task FOR EACH ROW
+        WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION note_task()""",
+    """CREATE TRIGGER note_start AFTER UPDATE OF last_claimed_at_ms ON job FOR EACH ROW
+        EXECUTE FUNCTION note_start()""",
+)
+
+
+def begin_audit(tx: Transaction) -> None:
+    """Note from now on what is granted."""
+    for statement in _ON_SQLITE if tx.is_sqlite else _ON_POSTGRESQL:
+        tx.connection.exec_driver_sql(statement)
+
+
+@dataclass
+class Audit:
+    """What was noted, and what follows from it."""
+
+    claims: int = 0
+    put_back: int = 0
+    """Tasks that went back to the queue: retried, released or rescued."""
+    finished: Counter[int] = field(default_factory=Counter)
+    """How often each task reached an end."""
+    double_leases: int = 0
+    """Claims of a task that was running already."""
+    most_of_job: dict[int, int] = field(default_factory=dict)
+    most_of_host: int = 0
+    shortest_gap_ms: dict[int, int] = field(default_factory=dict)
+    """Between two permits of the same job."""
+
+
+def read_audit(database: Database) -> Audit:
+    """Replay the notes in their order."""
+    notes = database.read_now(_rows, "SELECT * FROM audit ORDER BY seq")
+    permits = database.read_now(_rows, "SELECT * FROM permit ORDER BY seq")
+    audit = Audit()
+    running: dict[int, Any] = {}
+    of_job: Counter[int] = Counter()
+    for note in notes:
+        if note.after == "running":
+            audit.claims += 1
+            audit.double_leases += note.task_id in running
+            running[note.task_id] = note
+            of_job[note.job_key] += 1
+            most = audit.most_of_job.get(note.job_key, 0)
+            audit.most_of_job[note.job_key] = max(most, of_job[note.job_key])
+            audit.most_of_host = max(audit.most_of_host, len(running))
+            continue
+        if running.pop(note.task_id, None) is not None:
+            of_job[note.job_key] -= 1
+        if note.after == "pending":
+            audit.put_back += 1
+        else:
+            audit.finished[note.task_id] += 1
+    moments: defaultdict[int, list[int]] = defaultdict(list)
+    for permit in permits:
+        moments[permit.job_key].append(permit.at_ms)
+    for job_key, at_ms in moments.items():
+        gaps = [later - earlier for earlier, later in pairwise(at_ms)]
+        audit.shortest_gap_ms[job_key] = min(gaps, default=0)
+    return audit
+
+
+def _rows(tx: Transaction, sql: str) -> list[Any]:
+    return list(tx.execute(sa.text(sql)))

@@ -1,0 +1,151 @@
+"""Faults, put into a copy of the tree one at a time: the suite notices each.
+
+    python -m tests.proof mutants
+
+Each mutant is run against the smallest part of the suite that must fail; the same part must pass
+on the unchanged copy. A mutant that survives, or one whose place in the code is not found any more,
+fails the proof.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.proof.processes import ROOT, scratch
+
+COPIED = ("app", "migrations", "tests", "docs", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Change:
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault, and the tests of which at least one must notice it."""
+
+    name: str
+    changes: tuple[Change, ...]
+    tests: tuple[str, ...]
+
+
+QUEUE = "app/store/queue.py"
+RACES = "tests/store/test_races.py"
+FIRST_TABLES = "migrations/versions/0001_the_first_tables.py"
+
+MUTANTS = (
+    Mutant(
+        "no lease token where a completion is recorded",
+        (
+            Change(
+                QUEUE,
+                '            pairs_in(task.c.id, task.c.lease_token, "held"),\n',
+                "",
+            ),
+        ),
+        ("tests/store/test_queue.py::test_a_late_completion_is_fenced_off",),
+    ),
+    Mutant(
+        "no lease token where a prompt is put back",
+        (
+            Change(
+                QUEUE,
+                '        task.c.lease_token == sa.bindparam("token"),\n',
+                '        sa.bindparam("token", type_=sa.BigInteger) > -1,\n',
+            ),
+        ),
+        ("tests/store/test_late_completions.py",),
+    ),
+    Mutant(
+        "LIMIT in a sub-select instead of a CTE",
+        (Change(QUEUE, '    .cte("due")', '    .subquery("due")'),),
+        ("tests/store/test_races.py::test_a_claim_takes_no_more_than_it_may_whatever_the_plan",),
+    ),
+    Mutant(
+        "the job's running prompts counted before its lock is held",
+        (Change(QUEUE, "    if not tx.is_sqlite:\n", "    if False:\n"),),
+        (f"{RACES}::test_a_claim_counts_what_others_committed_while_it_looked_for_a_job",),
+    ),
+    Mutant(
+        "the host's running prompts counted before its lock is held",
+        (
+            Change(
+                QUEUE,
+                '        tx.execute(_LOCK_HOST, {"host_key": share.key})\n'
+                '        at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()\n',
+                '        at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()\n'
+                '        tx.execute(_LOCK_HOST, {"host_key": share.key})\n',
+            ),
+        ),
+        (f"{RACES}::test_claims_of_two_jobs_at_once_never_exceed_the_slots_of_their_host",),
+    ),
+    Mutant(
+        "no primary key on results",
+        (
+            Change(
+                FIRST_TABLES, '        sa.PrimaryKeyConstraint("id", name=op.f("pk_result")),\n', ""
+            ),
+        ),
+        ("tests/store/test_queue.py::test_the_database_itself_refuses_a_second_result",),
+    ),
+)
+
+
+def main() -> None:
+    """Every mutant dies; raises at the first that does not."""
+    with scratch("mutants") as folder:
+        print("The suite against the code as it is, and with a fault put in:")
+        for number, mutant in enumerate(MUTANTS):
+            tree = folder / f"tree-{number}"
+            _copy(tree)
+            began = time.monotonic()
+            sound = _run(tree, mutant.tests)
+            assert sound.returncode == 0, f"fails without a fault:\n{sound.stdout}"
+            for change in mutant.changes:
+                _apply(tree, change)
+            ill = _run(tree, mutant.tests)
+            # 1: tests were run and some failed. Anything else is no judgement.
+            assert ill.returncode in {0, 1}, f"did not run:\n{ill.stdout}"
+            assert ill.returncode == 1, f"the mutant survives: {mutant.name}"
+            failed = [line for line in ill.stdout.splitlines() if line.startswith("FAILED")]
+            print(f"  dead  {mutant.name}  ({time.monotonic() - began:.0f} s)")
+            for line in failed:
+                print(f"        {line.removeprefix('FAILED ').partition(' - ')[0]}")
+            shutil.rmtree(tree)
+
+
+def _copy(tree: Path) -> None:
+    unneeded = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=unneeded)
+        else:
+            shutil.copy(ROOT / name, tree / name)
+
+
+def _apply(tree: Path, change: Change) -> None:
+    path = tree / change.file
+    text = path.read_text()
+    assert text.count(change.old) == 1, f"{change.file} has no longer, once:\n{change.old}"
+    path.write_text(text.replace(change.old, change.new))
+
+
+def _run(tree: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    # From within the copy, so that its `app` is imported and not an installed one.
+    options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tree.parent / 'pytest'}"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
