@@ -1,8 +1,8 @@
 """What a prompt costs as the queue grows, and what more workers bring: figures, not a test.
 
-    python -m tests.performance.scaling [depth] [workers]
+    python -m tests.performance.scaling [exchange] [depth] [workers]
 
-Without a name it measures both. As in `tests.performance.service` the host is a process of its own,
+Without a name it measures everything. As in `tests.performance.service` the host is a process of its own,
 the service and its workers are the real commands, and nothing here fails on a slow machine.
 PostgreSQL is started for the measurement and shares the machine with everything else.
 """
@@ -15,13 +15,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
+import sqlalchemy as sa
 
+from app.domain.jobs import BatchDraft, PromptDraft
+from app.domain.lifecycle import JobState
+from app.domain.limits import Limits
+from app.domain.outcomes import Succeeded
+from app.domain.retry import Finish
+from app.store import jobs, queue, results, schema
+from app.store.database import Database, Transaction
+from app.store.queue import Completion, HostShare, Lease
+from app.store.tables import job
 from tests.performance import zero_latency_host
-from tests.performance.service import run_batch, serving
+from tests.performance.service import QUESTION, run_batch, serving
 
 SIZES = (1_000, 10_000, 100_000)
 DRAINED = 800
@@ -126,6 +136,79 @@ def depth(rounds: int = 3) -> None:
             print(f"depth      {kind:10} {shown}; spread {spread:.0%}   (wanted: within 10 %)")
 
 
+def exchange(rounds: int = 5) -> None:
+    """What the store alone takes of a prompt, in groups of 10, by the length of the queue.
+
+    No service and no host: one thread records ten results and claims the next ten, again and again.
+    """
+    for kind in ("SQLite", "PostgreSQL"):
+        with tempfile.TemporaryDirectory() as name, a_database(kind) as variables:
+            url = variables.get("DATABASE_URL", f"sqlite:///{name}/promptmill.db")
+            schema.upgrade(url)
+            database = Database(url)
+            share = database.write_now(_share)
+            wall: dict[int, list[float]] = {size: [] for size in SIZES}
+            cpu: dict[int, list[float]] = {size: [] for size in SIZES}
+            for _ in range(rounds):
+                for size in SIZES:
+                    job_key = _queue_up(database, size)
+                    began, cpu_began = time.perf_counter(), time.thread_time()
+                    _exchange(database, share, DRAINED)
+                    wall[size].append((time.perf_counter() - began) / DRAINED)
+                    cpu[size].append((time.thread_time() - cpu_began) / DRAINED)
+                    database.write_now(_give_up, job_key)
+            database.close_now()
+            best = {size: min(found) for size, found in wall.items()}
+            spread = max(best.values()) / min(best.values()) - 1
+            shown = ", ".join(f"{size:,} queued {one * 1e6:.0f} us" for size, one in best.items())
+            least = min(one for found in cpu.values() for one in found)
+            print(
+                f"exchange   {kind:10} a prompt: {shown}; spread {spread:.0%}"
+                f"   (wanted: within 10 %); processor time {least * 1e6:.0f} us"
+            )
+
+
+def _share(tx: Transaction) -> HostShare:
+    return HostShare(key=jobs.register_host(tx, "http://none"), url="http://none", slots=None)
+
+
+def _queue_up(database: Database, size: int) -> int:
+    draft = BatchDraft(
+        prompts=[PromptDraft(f"{n}: {QUESTION}") for n in range(size)],
+        model="tiny",
+        limits=Limits(max_concurrent=256, rate_limit_delay_s=0),
+    )
+    batch_id = f"batch_{time.time_ns()}"
+    database.write_now(jobs.insert, draft, batch_id=batch_id)
+    return database.read_now(results.job_key, batch_id)
+
+
+def _give_up(tx: Transaction, job_key: int) -> None:
+    tx.execute(sa.update(job).where(job.c.key == job_key).values(state=JobState.CANCELLED))
+
+
+def _exchange(database: Database, share: HostShare, prompts: int, group: int = 10) -> None:
+    def once(tx: Transaction, leases: Sequence[Lease]) -> Sequence[Lease]:
+        queue.complete(tx, [_answered(lease) for lease in leases])
+        return queue.claim(tx, wanted=group, owner="measured", lease_ms=60_000, share=share)
+
+    leases: Sequence[Lease] = ()
+    for _ in range(prompts // group + 1):
+        leases = database.write_now(once, leases)
+
+
+def _answered(lease: Lease) -> Completion:
+    outcome = Succeeded(response="Because air scatters blue light more than red. " * 4)
+    return Completion(
+        lease=lease,
+        outcome=outcome,
+        decision=Finish(),
+        host_url="http://none",
+        started_at_ms=lease.claimed_at_ms,
+        finished_at_ms=lease.claimed_at_ms + 1,
+    )
+
+
 def more_workers() -> None:
     """PostgreSQL, workers of 50 in flight each."""
     for delay_ms, counts, prompts in ((200, (1, 4), 2_000), (0, (1, 2, 4), 3_000)):
@@ -155,7 +238,7 @@ def more_workers() -> None:
         )
 
 
-MEASUREMENTS = {"depth": depth, "workers": more_workers}
+MEASUREMENTS = {"exchange": exchange, "depth": depth, "workers": more_workers}
 
 
 def main() -> None:
