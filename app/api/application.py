@@ -57,6 +57,6 @@ def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     install_openapi(app, _ROUTERS)
-    install_problem_handlers(app)
+    install_problem_handlers(app, _ROUTERS)
     app.add_middleware(RequestContext)
     return app

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from app.api.faults import Faults
@@ -211,13 +212,21 @@ def problem_response(
     )
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Answer every error with a problem; the unexpected ones are caught by the middleware."""
+def install_problem_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Answer every error with a problem; the unexpected ones are caught by the middleware.
+
+    `routers` are the application's, which tell what methods a path has.
+    """
+    routes = [route for router in routers for route in router.routes]
+
+    def tell_http_error(request: Request, error: Exception) -> Response:
+        return _tell_http_error(request, error, routes)
+
     for error in (PromptmillError, MalformedJson):
         app.add_exception_handler(error, _tell_error)
     app.add_exception_handler(Refused, _tell_refusal)
     app.add_exception_handler(RequestValidationError, _tell_parameters)
-    app.add_exception_handler(HTTPException, _tell_http_error)
+    app.add_exception_handler(HTTPException, tell_http_error)
 
 
 def _tell_error(request: Request, error: Exception) -> Response:
@@ -243,13 +252,23 @@ def _tell_parameters(request: Request, error: Exception) -> Response:
     return problem_response(request.scope, INVALID_REQUEST, "The request is not valid.")
 
 
-def _tell_http_error(request: Request, error: Exception) -> Response:
+def _tell_http_error(request: Request, error: Exception, routes: Sequence[BaseRoute]) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     kind = _KIND_OF_STATUS.get(error.status_code, OTHER)
     detail = {
         404: "The service has no such path.",
         405: f"{request.method} is not possible here.",
     }.get(error.status_code, str(error.detail))
-    return problem_response(
-        request.scope, kind, detail, status=error.status_code, headers=error.headers
-    )
+    headers = dict(error.headers or {})
+    if kind is METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods_of(request.scope, routes)))
+    return problem_response(request.scope, kind, detail, status=error.status_code, headers=headers)
+
+
+def _methods_of(scope: Scope, routes: Sequence[BaseRoute]) -> set[str]:
+    # The framework names those of the first route it finds, and a path may have several.
+    methods: set[str] = set()
+    for route in routes:
+        if route.matches(scope)[0] is not Match.NONE:
+            methods |= set(getattr(route, "methods", None) or ())
+    return methods

@@ -79,12 +79,22 @@ async def test_a_path_that_there_is_not_is_a_problem(service, method, path) -> N
     assert (problem["type"], problem["instance"]) == ("/problems/not-found", path)
 
 
-async def test_a_method_that_there_is_not_is_a_problem_that_names_those_there_are(service) -> None:
-    response = await service.client.put("/batches/batch_0", json={})
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/batches", {"GET", "POST"}),
+        ("/batches/batch_0", {"GET", "PATCH", "DELETE"}),
+        ("/batches/batch_0/retry", {"POST"}),
+    ],
+)
+async def test_a_method_that_there_is_not_is_a_problem_that_names_those_there_are(
+    service, path: str, methods: set[str]
+) -> None:
+    response = await service.client.put(path, json={})
 
     assert response.status_code == 405
     assert response.headers["content-type"] == "application/problem+json"
-    assert set(response.headers["allow"].split(", ")) <= {"GET", "PATCH", "DELETE"}
+    assert set(response.headers["allow"].split(", ")) == methods
     assert response.json()["type"] == "/problems/method-not-allowed"
 
 
