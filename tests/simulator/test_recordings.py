@@ -82,6 +82,9 @@ def shape(value, key=""):
     if isinstance(value, dict):
         return [(key, shape(item, key)) for key, item in value.items()]
     if isinstance(value, list):
+        if key == "models" and all("expires_at" in item for item in value):
+            # Ollama sorts them by whole seconds: whether two are in the same one is chance.
+            value = sorted(value, key=lambda item: item["name"])
         return ["…"] if key in {"context", "bytes"} else [shape(item) for item in value]
     if key in {
         "error",
