@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ from app.api import build_api
 from app.api.schemas.control import BatchUpdate, RetryRequest
 from app.api.schemas.requests import BatchRequest
 from app.cli import cli, exit_codes
+from app.domain.comparison import Verdict
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.outcomes import ErrorCode
+from app.domain.statistics import Distribution, Method
 from app.simulator import PROFILES, FaultKind
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLI_PAGE = (DOCS / "cli.md").read_text()
 API_PAGE = (DOCS / "http-api.md").read_text()
 SIMULATOR_PAGE = (DOCS / "simulator.md").read_text()
+STATISTICS_PAGE = (DOCS / "benchmark-statistics.md").read_text()
 
 
 def commands(command, name: str = "promptmill") -> Iterator[tuple[str, object]]:
@@ -121,3 +125,17 @@ def test_exactly_the_kinds_of_faults_that_exist_have_a_row() -> None:
 
 def test_exactly_the_profiles_that_exist_have_a_row() -> None:
     assert rows(section(SIMULATOR_PAGE, "Speed")) == set(PROFILES)
+
+
+def test_exactly_the_fields_of_a_distribution_have_a_row() -> None:
+    named = {field.name for field in fields(Distribution)}
+    assert rows(section(STATISTICS_PAGE, "Distributions")) == named
+
+
+def test_exactly_the_verdicts_that_exist_have_a_row() -> None:
+    assert rows(section(STATISTICS_PAGE, "Comparison")) == set(Verdict)
+
+
+@pytest.mark.parametrize("method", Method)
+def test_every_method_of_an_interval_is_explained(method) -> None:
+    assert f"`{method}`" in STATISTICS_PAGE

@@ -1,6 +1,6 @@
 """All proofs, by one command; docs/proof.md tells what each proves and what it printed.
 
-python -m tests.proof [quick|machine|kills|mutants|disk|soak|million|all]
+python -m tests.proof [quick|machine|kills|mutants|disk|soak|million|coverage|all]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from tests.proof import kills, machine, million, mutants, soak
+from tests.proof import coverage, kills, machine, million, mutants, soak
 from tests.proof.processes import ROOT
 
 DISK = ("tests/process/test_full_disk.py",)
@@ -33,9 +33,12 @@ def run_tests(tests: tuple[str, ...]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("part", nargs="?", default="quick")
-    parser.add_argument("--seed", type=int, default=1, help="of the schedule of kills")
+    parser.add_argument("--seed", type=int, default=1, help="of the schedule of kills, of coverage")
     parser.add_argument(
-        "--scale", type=float, default=1.0, help="prompts under kills, runs of the machine"
+        "--scale",
+        type=float,
+        default=1.0,
+        help="prompts under kills, runs of the machine, repetitions of coverage",
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="of the soak")
     parser.add_argument("--prompts", type=int, default=1_000_000, help="of the large batch")
@@ -49,6 +52,7 @@ def main() -> None:
         "disk": partial(run_tests, DISK),
         "soak": partial(soak.main, minutes=given.minutes),
         "million": partial(million.main, prompts=given.prompts, work_s=given.work_s),
+        "coverage": partial(coverage.main, seed=given.seed, scale=given.scale),
     }
     if given.part not in {*parts, "all"}:
         parser.error(f"no part {given.part!r}: choose from {', '.join(parts)}, all")
