@@ -25,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 from app.domain.calls import Call
 from app.domain.host_address import parse_ollama_host
 from app.domain.outcomes import CallMetrics, Failed, Outcome
+from app.domain.timeline import Timeline
 from app.ollama import wire
 from app.ollama.answer import Answer
 from app.ollama.deadlines import Deadlines
@@ -38,9 +39,12 @@ from app.ollama.errors import (
     failed_pull,
     failed_request,
     failed_timeout,
+    failed_unload,
 )
 from app.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
+from app.ollama.names import normalise_model
 from app.ollama.request import encode, post
+from app.ollama.timed_answer import TimedAnswer
 from app.ollama.transport import open_transport
 
 _OK = 200
@@ -51,6 +55,9 @@ _ASK_S = 30.0
 """For a request that Ollama answers without work."""
 _PULL_SILENCE_S = 900.0
 """Between two lines of a pull: Ollama says nothing while it hashes tens of gigabytes."""
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.5
+"""Between two looks at the models in memory, while one is waited for to go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,8 @@ class Timeouts:
     """From sending to the first byte; Ollama sends none while a request waits or a model loads."""
     between_chunks_s: float = 120.0
     """Between two pieces of an answer."""
+    unload_s: float = 10.0
+    """For a model to leave the memory, from the server's promise to let it go."""
 
 
 class OllamaClient:
@@ -97,8 +106,8 @@ class OllamaClient:
         # timed by the transport but by `Deadlines`, which can tell the first byte from the rest.
         self._extensions = {"timeout": {"pool": self.timeouts.connect_s}}
 
-    async def run(self, call: Call) -> Outcome:
-        """Send one prompt and read its answer to the end.
+    async def run(self, call: Call, *, timeline: Timeline | None = None) -> Outcome:
+        """Send one prompt and read its answer to the end; fill in the timeline if there is one.
 
         Never raises, except `CancelledError`: then the connection is closed before this returns,
         and Ollama gives the slot to the next within milliseconds. The text is as Ollama sent it,
@@ -111,7 +120,11 @@ class OllamaClient:
             return failed_request(error)
         request = post(self._chat_url if chat else self._generate_url, body, self._extensions)
         sent_at = self._clock()
-        answer = Answer(chat=chat)
+        if timeline is None:
+            answer = Answer(chat=chat)
+        else:
+            timeline.sent_at = sent_at
+            answer = TimedAnswer(timeline, chat=chat)
         deadlines = Deadlines(
             first_byte_s=self.timeouts.first_byte_s,
             between_chunks_s=self.timeouts.between_chunks_s,
@@ -183,6 +196,25 @@ class OllamaClient:
         """
         return (await self._ask(wire.Shown, "POST", "/api/show", {"model": model})).info()
 
+    async def unload(self, model: str) -> None:
+        """Have the server let a model go from its memory, and wait until it is gone.
+
+        A model that is not loaded is gone at once. One that is busy stays until its last request
+        has ended.
+
+        Raises:
+            OllamaError: There is no such model (`MODEL_NOT_FOUND`), no answer, or the model is
+                still there after `Timeouts.unload_s` (`TIMEOUT`).
+        """
+        body = {"model": model, "prompt": "", "keep_alive": 0, "stream": False}
+        await self._ask(wire.Unloaded, "POST", "/api/generate", body)
+        try:
+            async with asyncio.timeout(self.timeouts.unload_s):
+                await self._gone(normalise_model(model))
+        except TimeoutError as error:
+            seconds = self.timeouts.unload_s
+            raise OllamaError(failed_unload(self.base_url, model, seconds)) from error
+
     async def pull(self, model: str) -> AsyncGenerator[PullProgress, None]:
         """Fetch a model to the server; yields each line that it reports, the last is `success`.
 
@@ -216,6 +248,13 @@ class OllamaClient:
     async def aclose(self) -> None:
         """Close every connection; the client cannot be used afterwards."""
         await self._transport.aclose()
+
+    async def _gone(self, name: str) -> None:
+        """Return when the server lists the model no more; it tells of no such event by itself."""
+        pause_s = _FIRST_PAUSE_S
+        while name in {normalise_model(model.name) for model in await self.list_running()}:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _read(self, response: httpx.Response, answer: Answer, deadlines: Deadlines) -> None:
         # The stream itself and not `aiter_bytes`, which decodes and counts what needs neither.

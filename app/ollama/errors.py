@@ -360,6 +360,16 @@ def failed_pull(words: str) -> Failed:
     )
 
 
+def failed_unload(base_url: str, model: str, seconds: float) -> Failed:
+    """A model that is still in the server's memory so many seconds after it promised to go."""
+    return Failed(
+        code=_LATE.code,
+        blame=_LATE.blame,
+        message=f"Timeout: {base_url} still holds {one_line(model, WORDS_BOUND)} in memory "
+        f"{seconds:g} s after it was told to unload it.",
+    )
+
+
 _UNKNOWN_TO_REGISTRY = re.compile(r"file does not exist|not found")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from app.domain.calls import Call
 from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome
+from app.domain.timeline import Timeline
 from app.ollama.client import OllamaClient
 from app.ollama.errors import OllamaError
 
@@ -88,10 +89,10 @@ class Host:
         """Whether work may go to the host now."""
         return self.health.available
 
-    async def run(self, call: Call) -> Outcome:
+    async def run(self, call: Call, *, timeline: Timeline | None = None) -> Outcome:
         """Send a prompt; a failure that is the host's puts it aside."""
         returns = self.health.returns
-        outcome = await self.client.run(call)
+        outcome = await self.client.run(call, timeline=timeline)
         self.health = after_call(self.health, outcome, returns_at_start=returns, now=self._clock())
         return outcome
 

@@ -8,7 +8,7 @@ answer have no model here: `app.ollama.answer` reads them as dicts, for speed.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -90,6 +90,12 @@ class Processes(_Body):
     """`/api/ps`."""
 
     models: tuple[_Process, ...] | None
+
+
+class Unloaded(_Body):
+    """`/api/generate` without a prompt and with `keep_alive` 0."""
+
+    done_reason: Literal["unload"]
 
 
 class Shown(_Body):
