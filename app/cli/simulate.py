@@ -73,6 +73,14 @@ def simulate(
     log: Annotated[
         Path | None, typer.Option(help="Append each call to this file as lines of JSON.")
     ] = None,
+    *,
+    no_prefix_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-prefix-cache",
+            help="Read each prompt whole, also what it shares with the one before in its slot.",
+        ),
+    ] = False,
 ) -> None:
     """Pretend to be an Ollama server, to try the service without one.
 
@@ -85,6 +93,7 @@ def simulate(
         settings = SimulatorSettings(
             models=_models(models, _speed_of(profile), load_time, latency, prefill, decode),
             pullable=() if models else PULLABLE_MODELS,
+            prefix_cache=not no_prefix_cache,
             num_parallel=num_parallel,
             max_queue=max_queue,
             max_loaded=max_loaded,

@@ -64,6 +64,8 @@ def compose(
 ) -> Answer:
     """The answer of at most `limit` tokens, spoilt by the fault if that is its way."""
     voice = Voice(model, prompt, wanted.options.seed)
+    if fault is not None and fault.kind is FaultKind.ONE_TOKEN:
+        return Answer([voice.mark], STOP, 1)
     thinking = voice.thinking(settings.thinking_tokens) if wanted.think else []
     kind = fault.kind if fault is not None else None
     if len(thinking) >= limit:

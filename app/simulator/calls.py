@@ -28,6 +28,8 @@ _SHOWN_FIELDS = (
     "prompt_hash",
     "stream",
     "num_ctx",
+    "prompt_tokens",
+    "cached_tokens",
     "keep_alive_s",
     "status",
     "outcome",
@@ -43,6 +45,7 @@ class Call:
 
     __slots__ = (
         "arrived",
+        "cached_tokens",
         "counted",
         "ended",
         "fault",
@@ -55,6 +58,7 @@ class Call:
         "path",
         "prompt",
         "prompt_hash",
+        "prompt_tokens",
         "slot_at",
         "status",
         "stream",
@@ -71,6 +75,10 @@ class Call:
         self.prompt_hash: str | None = None
         self.stream: bool | None = None
         self.num_ctx: int | None = None
+        self.prompt_tokens: int | None = None
+        """Tokens of the prompt in the window; None until its evaluation begins."""
+        self.cached_tokens: int | None = None
+        """How many of them are not evaluated; None as well where that takes no time anyway."""
         self.keep_alive_s: float | None = None
         self.fault: str | None = None
         self.slot_at: float | None = None

@@ -107,6 +107,7 @@ async def embed_fields(
         options.runner,
         keep_alive_s=keep_alive_s,
         failure=LOAD_OOM if fault is not None and fault.kind is FaultKind.OOM else None,
+        anew=fault is not None and fault.kind is FaultKind.RELOAD,
     )
     load_ns = max(1, time.perf_counter_ns() - started_ns)
     try:
@@ -159,7 +160,7 @@ async def _work(
 ) -> None:
     """Hold a slot for as long as the texts take."""
     try:
-        await runner.take_slot()
+        slot = await runner.take_slot()
     except RunnerDiedError:
         raise Refusal(500, RUNNER_GONE) from None
     server.log.take_slot(exchange.call)
@@ -173,7 +174,7 @@ async def _work(
     except RunnerDiedError:
         raise Refusal(500, RUNNER_LOST) from None
     finally:
-        runner.leave_slot()
+        runner.leave_slot(slot)
         server.log.leave_slot(exchange.call)
 
 

@@ -41,11 +41,14 @@ class FaultKind(StrEnum):
     LENGTH = "length"  #: the answer is cut to its half, `done_reason` is `length`
     EMPTY = "empty"  #: no text, `done_reason` is `stop`
     EMPTY_LENGTH = "empty_length"  #: no text, `done_reason` is `length`
+    ONE_TOKEN = "one_token"  # noqa: S105  #: one token and no more, `done_reason` is `stop`
     BAD_JSON = "bad_json"  #: the answer is not JSON although a format was asked for
     SLOW_START = "slow_start"  #: the first token comes `s` seconds (5) late
     STALL = "stall"  #: nothing for `s` seconds (for ever) after `after` tokens (3)
     CRASH = "crash"  #: the model's process dies after `after` tokens (3)
     CRASH_ALL = "crash_all"  #: as crash, and every other loaded model dies too
+    RELOAD = "reload"  #: the model is unloaded before this request and loaded anew for it
+    CACHE_HIT = "cache_hit"  #: the prompt's beginning was cached: only its last token is evaluated
     PULL_ERROR = "pull_error"  #: a pull fails after "pulling manifest" (by rule only)
 
 

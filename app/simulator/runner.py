@@ -1,7 +1,8 @@
 """One loaded model: its slots, what it is doing, and its death.
 
-The slots are given out in the order in which they were asked for. Everything that takes time inside
-a runner sleeps through `pause`, so that the death of the runner ends it at once.
+The slots are given out in the order in which they were asked for; where several are free, the one
+whose cache serves the prompt best is taken. Everything that takes time inside a runner sleeps
+through `pause`, so that the death of the runner ends it at once.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from app.simulator.options import RunnerOptions
+from app.simulator.prefix import Slot
 from app.simulator.refusals import RunnerDiedError
 from app.simulator.settings import ModelSpec
 
-_TOLERANCE_S = 0.0003
+TOLERANCE_S = 0.0003
 """Seconds by which a pause may be too short; a timer is not finer than a millisecond."""
 
 
@@ -35,8 +38,8 @@ class Runner:
         self.options = options
         self.slots = slots
         """How many requests it answers at a time."""
-        self.busy = 0
-        """Slots taken."""
+        self._free = [Slot() for _ in range(slots)]
+        """The free slots, the one that was left longest ago first."""
         self.keep_alive_s = keep_alive_s
         """Seconds that it stays after its last request; infinite is for ever, 0 is not at all.
         Also the mark of a runner that has to go."""
@@ -48,35 +51,45 @@ class Runner:
         self.expires_at: float | None = None
         """When it goes if nobody comes (seconds since 1970)."""
         self.timer: asyncio.TimerHandle | None = None
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[asyncio.Future[Slot]] = deque()
         self._pauses: set[asyncio.Future[None]] = set()
 
-    async def take_slot(self) -> None:
-        """Wait for a slot, without limit and in order of arrival."""
+    @property
+    def busy(self) -> int:
+        """Slots taken."""
+        return self.slots - len(self._free)
+
+    async def take_slot(self, tokens: Sequence[str] = ()) -> Slot:
+        """Wait for a slot, without limit and in order of arrival.
+
+        Of several free ones it is the one that holds most of the prompt's first tokens, and among
+        equals the one that was left longest ago.
+        """
         if self.dead:
             raise RunnerDiedError
-        if self.busy < self.slots and not self._queue:
-            self.busy += 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._free:
+            best = max(self._free, key=lambda slot: slot.shared(tokens))
+            self._free.remove(best)
+            return best
+        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.leave_slot()
+                self.leave_slot(turn.result())
             elif turn in self._queue:
                 self._queue.remove(turn)
             raise
 
-    def leave_slot(self) -> None:
+    def leave_slot(self, slot: Slot) -> None:
         """Give the slot to the next in the queue, or back."""
         while self._queue:
             turn = self._queue.popleft()
             if not turn.done():
-                turn.set_result(None)
+                turn.set_result(slot)
                 return
-        self.busy -= 1
+        self._free.append(slot)
 
     async def pause(self, seconds: float | None) -> None:
         """Let time pass (None is for ever); raises RunnerDiedError if the runner dies meanwhile."""
@@ -88,7 +101,12 @@ class Runner:
         # The clock of the event loop lags behind while many requests are handled in one turn, and
         # a timer set by it then fires too early; the rest is slept again.
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > _TOLERANCE_S:
+        if 0 < seconds <= TOLERANCE_S:
+            # Too short for a timer, but the others must have their turn.
+            await asyncio.sleep(0)
+            if self.dead:
+                raise RunnerDiedError
+        while (left := deadline - time.monotonic()) > TOLERANCE_S:
             await self._nap(left)
 
     async def _nap(self, seconds: float | None) -> None:

@@ -31,7 +31,7 @@ LOAD_BROKEN = "llama runner process has terminated: exit status 2"
 class _Wanted:
     """A request in the load queue."""
 
-    __slots__ = ("failure", "gone", "keep_alive_s", "key", "options", "result", "spec")
+    __slots__ = ("failure", "gone", "keep_alive_s", "key", "options", "result", "spec", "stale")
 
     def __init__(
         self,
@@ -40,12 +40,15 @@ class _Wanted:
         options: RunnerOptions,
         keep_alive_s: float | None,
         failure: str | None,
+        stale: Runner | None,
     ) -> None:
         self.spec = spec
         self.key = key
         self.options = options
         self.keep_alive_s = keep_alive_s
         self.failure = failure
+        self.stale = stale
+        """The loaded model that it does not want, whatever its options."""
         self.gone = asyncio.Event()
         self.result: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
 
@@ -71,20 +74,23 @@ class Scheduler:
         *,
         keep_alive_s: float | None,
         failure: str | None = None,
+        anew: bool = False,
     ) -> Runner:
         """The loaded model, counted as used until `release`.
 
         Waits for a load if it must. Refused with 503 if the load queue is full, with 500 if the
-        load fails; `failure` is a text with which it has to fail.
+        load fails; `failure` is a text with which it has to fail. With `anew` a model that is
+        loaded already is reloaded, as if its runner options differed.
         """
-        while (runner := self._fitting(key, options)) is not None:
+        stale = self.loaded.get(key) if anew else None
+        while (runner := self._fitting(key, options)) is not None and runner is not stale:
             if failure is not None:
                 raise Refusal(500, failure)
             if runner.loading is None:
                 return self._use(runner, keep_alive_s)
             # Its load is waited for outside the queue; if it fails, the queue is next.
             await asyncio.shield(runner.loading)
-        return await self._stand_in_line(_Wanted(spec, key, options, keep_alive_s, failure))
+        return await self._stand_in_line(_Wanted(spec, key, options, keep_alive_s, failure, stale))
 
     def release(self, runner: Runner) -> None:
         """A request is done with the model; the last one starts the time to its unloading."""
@@ -171,7 +177,7 @@ class Scheduler:
         """Get the model for one request: reload, evict and load as needed."""
         while not wanted.gone.is_set():
             runner = self.loaded.get(wanted.key)
-            if runner is not None and runner.options == wanted.options:
+            if runner is not None and _suits(runner, wanted):
                 self._hand_over(runner, wanted)
                 return
             if self._has_room_for(wanted):
@@ -255,3 +261,8 @@ class Scheduler:
             del self.loaded[runner.key]
             self._log.count_unload(runner.key)
         self._unloaded.set()
+
+
+def _suits(runner: Runner, wanted: _Wanted) -> bool:
+    """Whether the request can have this loaded model."""
+    return runner.options == wanted.options and runner is not wanted.stale

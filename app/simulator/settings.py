@@ -35,7 +35,7 @@ class Speed:
     """So many slots may decode at full speed; with more, all get slower. 0 means any number."""
 
     def first_token_s(self, prompt_tokens: int) -> float:
-        """Seconds from taking the slot to the first token."""
+        """Seconds from taking the slot to the first token; cached tokens are not to be counted."""
         return self.request_s + prompt_tokens / self.prefill_tokens_per_s
 
     def decode_rate(self, busy_slots: int) -> float:
@@ -103,6 +103,8 @@ class SimulatorSettings:
     """Least and most tokens of an answer that `num_predict` does not cut."""
     thinking_tokens: tuple[int, int] = (8, 24)
     """Least and most tokens that a thinking model thinks first."""
+    prefix_cache: bool = True
+    """Whether a slot evaluates only what a prompt does not share with the one before in it."""
     faults: tuple[FaultRule, ...] = ()
     """What goes wrong, and how often (`app.simulator.faults`)."""
     seed: int = 0

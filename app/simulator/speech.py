@@ -6,14 +6,17 @@ so delays do not add up; tokens that are due together share one write.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.simulator.answers import Answer, Wanted, compose, context_numbers, logprob_items
+from app.simulator.calls import Call
 from app.simulator.catalog import StoredModel
 from app.simulator.faults import MID_STREAM, Fault, FaultKind
 from app.simulator.gojson import encode, quote, timestamp
+from app.simulator.prefix import TEMPLATE_TOKENS, Slot, prompt_tokens_of
 from app.simulator.refusals import (
     LOAD_OOM,
     RUNNER_GONE,
@@ -23,17 +26,15 @@ from app.simulator.refusals import (
     Refusal,
     RunnerDiedError,
 )
-from app.simulator.runner import Runner
+from app.simulator.runner import TOLERANCE_S, Runner
 from app.simulator.state import ServerState
 from app.simulator.styles import Ending, Style
+from app.simulator.text import words_of
 from app.simulator.vocabulary import QUOTED
 from app.simulator.wire import Exchange
 
 _OPEN_ENDED = 10
 """An answer without a limit ends after so many times `num_ctx`."""
-
-_EXTRA_TOKENS = 2
-"""What the template and the beginning of the text add to a prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ async def answer_text_request(
         options.runner,
         keep_alive_s=request.keep_alive_s,
         failure=LOAD_OOM if fault is not None and fault.kind is FaultKind.OOM else None,
+        anew=fault is not None and fault.kind is FaultKind.RELOAD,
     )
     load_ns = max(1, time.perf_counter_ns() - request.started_ns)
     try:
@@ -84,21 +86,22 @@ async def answer_text_request(
                 200, request.style.whole_type, request.style.without_text(timestamp(), "load")
             )
             return
-        prompt_tokens = _check_with_runner(request)
+        prompt = _Prompt(server, request, _check_with_runner(request))
         try:
-            await runner.take_slot()
+            slot = await runner.take_slot(prompt.tokens)
         except RunnerDiedError:
             raise Refusal(500, RUNNER_GONE, late=True) from None
         server.log.take_slot(call)
         try:
             if fault is not None and fault.kind is FaultKind.STOPPED:
                 raise Refusal(500, RUNNER_STOPPED, late=True)
-            speech = _Speech(server, exchange, request, runner, fault, prompt_tokens, load_ns)
+            prompt.find_in(slot, fault, call)
+            speech = _Speech(server, exchange, request, runner, fault, prompt, load_ns)
             await (speech.stream() if request.stream else speech.whole())
         except RunnerDiedError:
             await _lose(exchange, request)
         finally:
-            runner.leave_slot()
+            runner.leave_slot(slot)
             server.log.leave_slot(call)
     finally:
         server.scheduler.release(runner)
@@ -126,6 +129,42 @@ async def _lose(exchange: Exchange, request: TextRequest) -> None:
     await exchange.finish(request.style.error_line(RUNNER_LOST))
 
 
+class _Prompt:
+    """The prompt of a request on its way through the prefix cache."""
+
+    def __init__(self, server: ServerState, request: TextRequest, count: int) -> None:
+        self.count = count
+        """Tokens in the window, as `prompt_eval_count` says."""
+        self.evaluated = count
+        """Tokens whose evaluation takes time."""
+        self.tokens: list[str] = []
+        """The tokens themselves; none where the cache is off or would spare no time."""
+        self._slot: Slot | None = None
+        self._window = request.wanted.options.runner.num_ctx
+        self._timed = not math.isinf(request.model.spec.speed.prefill_tokens_per_s)
+        if server.settings.prefix_cache and self._timed:
+            self.tokens = prompt_tokens_of(request.prompt, request.prompt_tokens, self._window)
+
+    def find_in(self, slot: Slot, fault: Fault | None, call: Call) -> None:
+        """Look up how much of it the slot has cached; the slot forgets the rest of what it had."""
+        cached = slot.shared(self.tokens)
+        if self.tokens:
+            self._slot = slot
+            slot.held = self.tokens[:cached]
+        if fault is not None and fault.kind is FaultKind.CACHE_HIT:
+            cached = self.count
+        self.evaluated = self.count - min(cached, self.count - 1)
+        call.prompt_tokens = self.count
+        if self._timed:
+            call.cached_tokens = self.count - self.evaluated
+
+    def hold(self, answer: Sequence[str] = ()) -> None:
+        """The slot has evaluated the prompt, and has said this answer to it."""
+        if self._slot is not None:
+            said = words_of("".join(answer)) if answer else []
+            self._slot.held = [*self.tokens, *said][: self._window]
+
+
 class _Speech:
     """One answer while it is being said."""
 
@@ -136,7 +175,7 @@ class _Speech:
         request: TextRequest,
         runner: Runner,
         fault: Fault | None,
-        prompt_tokens: int,
+        prompt: _Prompt,
         load_ns: int,
     ) -> None:
         self._server = server
@@ -144,7 +183,7 @@ class _Speech:
         self._request = request
         self._runner = runner
         self._style = request.style
-        self._prompt_tokens = prompt_tokens
+        self._prompt = prompt
         self._load_ns = load_ns
         self._fault = fault if fault is not None and fault.kind in MID_STREAM else None
         self._without_done = fault is not None and fault.kind in {
@@ -155,7 +194,7 @@ class _Speech:
         window = options.runner.num_ctx
         limit = options.num_predict if options.num_predict > 0 else _OPEN_ENDED * window
         if not request.shift:
-            limit = min(limit, window - prompt_tokens + 1)
+            limit = min(limit, window - prompt.count + 1)
         self._answer: Answer = compose(
             request.model.key,
             request.prompt,
@@ -165,7 +204,7 @@ class _Speech:
             fault=fault,
         )
         speed = request.model.spec.speed
-        self._first_s = speed.first_token_s(prompt_tokens)
+        self._first_s = speed.first_token_s(prompt.evaluated)
         if fault is not None and fault.kind is FaultKind.SLOW_START:
             self._first_s += fault.seconds or 0.0
         self._rate = speed.decode_rate(runner.busy)
@@ -178,6 +217,7 @@ class _Speech:
         if self._first_s > 0:
             await self._runner.pause(self._first_s)
         self._first_ns = time.perf_counter_ns()
+        self._prompt.hold()
         answer = self._answer
         tokens = self._spoken_tokens()
         tail = await self._say_in_time(tokens)
@@ -188,8 +228,9 @@ class _Speech:
                 await self._begin()
                 await exchange.write(tail)
             await self._strike(self._fault)
-            tail = await self._say_in_time(self._all_tokens()[len(tokens) :])
+            tail = await self._say_in_time(self._all_tokens(), said=len(tokens))
             self._last_ns = time.perf_counter_ns()
+        self._prompt.hold(self._all_tokens())
         await self._begin()
         if self._without_done:
             exchange.call.outcome = "no_done"
@@ -207,6 +248,7 @@ class _Speech:
             await self._strike(self._fault)
             await self._runner.pause((len(self._all_tokens()) - count) / self._rate)
         self._last_ns = time.perf_counter_ns()
+        self._prompt.hold(self._all_tokens())
         self._first_ns = min(self._last_ns, self._slot_ns + int(self._first_s * 1e9))
         text = quote("".join(answer.tokens))
         thinking = quote("".join(answer.thinking)) if answer.thinking else ""
@@ -232,15 +274,19 @@ class _Speech:
         tokens = self._all_tokens()
         return tokens if self._fault is None else tokens[: self._fault.after]
 
-    async def _say_in_time(self, tokens: list[str]) -> str:
-        """Write the tokens, each when it is due; the lines of the last ones are returned."""
-        if self._rate == float("inf"):
-            return self._lines(tokens, 0)
-        count, said, start = len(tokens), 0, time.monotonic()
+    async def _say_in_time(self, tokens: list[str], *, said: int = 0) -> str:
+        """Write the tokens after the first `said`, each when it is due, the next one now.
+
+        The lines of the last ones are returned.
+        """
+        if math.isinf(self._rate):
+            return self._lines(tokens[said:], said)
+        count, start = len(tokens), time.monotonic() - said / self._rate
         interval = self._server.settings.write_interval_s
         while True:
             now = time.monotonic() - start
-            due = min(count, 1 + int(now * self._rate))
+            # What a pause would end too early for is said now.
+            due = min(count, 1 + int((now + TOLERANCE_S) * self._rate))
             lines = self._lines(tokens[said:due], said)
             said = due
             if said >= count:
@@ -294,12 +340,12 @@ class _Speech:
         answer = self._answer
         # The first token belongs to the prompt's time, so one token alone has no duration.
         spoke = max(1, self._last_ns - self._first_ns) if answer.eval_tokens > 1 else 0
-        numbers = self._prompt_tokens + answer.eval_tokens - 1
+        numbers = self._prompt.count + answer.eval_tokens - 1
         return Ending(
             done_reason=answer.done_reason,
             total_ns=time.perf_counter_ns() - self._request.started_ns,
             load_ns=self._load_ns,
-            prompt_tokens=self._prompt_tokens,
+            prompt_tokens=self._prompt.count,
             prompt_ns=max(1, self._first_ns - self._slot_ns),
             eval_tokens=answer.eval_tokens,
             eval_ns=spoke,
@@ -310,4 +356,4 @@ class _Speech:
 
 def prompt_size(tokens: int, *, raw: bool = False) -> int:
     """Tokens of a rendered prompt whose texts have `tokens`."""
-    return tokens + (1 if raw else _EXTRA_TOKENS)
+    return tokens + (1 if raw else TEMPLATE_TOKENS)

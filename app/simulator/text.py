@@ -104,7 +104,12 @@ def chat_prompt(contents: Iterable[str]) -> str:
 
 def count_tokens(text: str) -> int:
     """Tokens of a text, near those of the recorded models: words and punctuation marks."""
-    return len(_COUNTED.findall(text))
+    return len(words_of(text))
+
+
+def words_of(text: str) -> list[str]:
+    """The words and punctuation marks of a text, which count as its tokens."""
+    return _COUNTED.findall(text)
 
 
 def pieces_of(text: str) -> list[str]:

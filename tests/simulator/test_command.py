@@ -60,8 +60,11 @@ async def test_it_says_where_it_listens_and_does_what_the_options_say(tmp_path):
         "instant",
         "--latency",
         "0.5",
+        "--prefill",
+        "100000",
         "--num-parallel",
         "3",
+        "--no-prefix-cache",
     ]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -85,6 +88,7 @@ async def test_it_says_where_it_listens_and_does_what_the_options_say(tmp_path):
             answers = await asyncio.gather(
                 *[client.post("/api/generate", json=body) for _ in range(3)]
             )
+            await client.post("/api/generate", json=body)
             # The line of the end may be written just after the answer was read.
             stats = (await client.get("/simulator/stats")).json()
     finally:
@@ -96,5 +100,6 @@ async def test_it_says_where_it_listens_and_does_what_the_options_say(tmp_path):
     assert all(answer.json()["total_duration"] / 1e9 >= 0.5 for answer in answers)
     assert stats["models"]["one:latest"]["peak_in_slots"] == 3
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
-    assert (events.count("arrived"), events.count("ended")) == (4, 4)
+    assert (events.count("arrived"), events.count("ended")) == (5, 5)
+    assert json.loads(log.read_text().splitlines()[-1])["cached_tokens"] == 0
     assert complaints == b""

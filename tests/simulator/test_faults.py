@@ -10,7 +10,15 @@ import time
 import httpx
 import pytest
 
-from app.simulator import Fault, FaultKind, FaultRule, FaultSyntaxError, Speed, answer_text
+from app.simulator import (
+    Fault,
+    FaultKind,
+    FaultRule,
+    FaultSyntaxError,
+    ModelSpec,
+    Speed,
+    answer_text,
+)
 
 TINY = "tiny:latest"
 RUNNER_LOST = "an error was encountered while running the model: unexpected EOF"
@@ -142,6 +150,82 @@ async def test_a_cut_length_an_empty_text_and_both(simulated):
         assert await ask("length") == (True, "length")
         assert await ask("empty") == (False, "stop")
         assert await ask("empty_length") == (False, "length")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_of_one_token_has_no_time_for_it(simulated, lines, stream):
+    async with simulated(speed=Speed(decode_tokens_per_s=1000)) as server:
+        end = lines(await server.generate("x [[fault:one_token]]", stream=stream))[-1]
+    assert (end["done_reason"], end["eval_count"]) == ("stop", 1)
+    assert "eval_duration" not in end
+    assert "prompt_eval_duration" in end
+
+
+async def test_a_thinking_model_thinks_nothing_before_one_token(simulated, lines):
+    thinker = ModelSpec(name="thinker", capabilities=("completion", "thinking"), speed=Speed())
+    async with simulated(models=(thinker,)) as server:
+        first, end = lines(await server.generate("x [[fault:one_token]]", model="thinker"))
+    assert ("thinking" in first, len(first["response"])) == (False, 8)
+    assert end["eval_count"] == 1
+
+
+async def test_a_reload_in_the_middle_shows_as_a_real_load(simulated, lines):
+    async with simulated(speed=Speed(load_s=0.05)) as server:
+        prompts = ("a", "b", "c [[fault:reload]]", "d")
+        ends = [lines(await server.generate(prompt))[-1] for prompt in prompts]
+        model = server.simulator.calls.tally.models[TINY]
+        assert (model.loads, model.unloads) == (2, 1)
+    assert [end["load_duration"] / 1e9 > 0.049 for end in ends] == [True, False, True, False]
+
+
+async def test_a_reload_waits_until_the_model_is_idle(simulated):
+    async with simulated(speed=Speed(request_s=0.05), num_parallel=2) as server:
+        before = server.start("a")
+        await server.until(lambda tally: tally.models[TINY].in_slots == 1)
+        answer = await server.generate("b [[fault:reload]]")
+        assert answer.status_code == 200
+        await before
+        first, second = server.simulator.calls
+    assert second.slot_at >= first.ended
+
+
+async def test_a_reload_of_a_model_that_is_not_loaded_is_its_load(simulated):
+    async with simulated() as server:
+        assert (await server.generate("[[fault:reload]]")).status_code == 200
+        assert server.simulator.calls.tally.models[TINY].loads == 1
+
+
+async def test_an_embedding_model_can_be_reloaded_too(simulated):
+    async with simulated() as server:
+        for text in ("a", "b [[fault:reload]]"):
+            await server.client.post("/api/embed", json={"model": "tiny", "input": text})
+        assert server.simulator.calls.tally.models[TINY].loads == 2
+
+
+@pytest.mark.parametrize("prefix_cache", [True, False])
+async def test_a_cache_hit_spares_all_but_the_last_token_of_the_prompt(
+    simulated, lines, prefix_cache
+):
+    speed = Speed(prefill_tokens_per_s=100)
+    prompt = "a b c d e f g h"
+    async with simulated(speed=speed, prefix_cache=prefix_cache) as server:
+        end = lines(await server.generate(f"{prompt} [[fault:cache_hit]]"))[-1]
+        call = next(iter(server.simulator.calls))
+    assert end["prompt_eval_count"] == call.prompt_tokens == 17
+    assert call.cached_tokens == 16
+    assert 0.009 < end["prompt_eval_duration"] / 1e9 < 0.03
+
+
+async def test_a_stall_leaves_thinking_and_answer_apart(simulated, lines):
+    thinker = ModelSpec(
+        name="thinker",
+        capabilities=("completion", "thinking"),
+        speed=Speed(decode_tokens_per_s=5000),
+    )
+    async with simulated(models=(thinker,)) as server:
+        prompt = "x [[fault:stall after=2 s=0]]"
+        pieces = lines(await server.generate(prompt, model="thinker"))
+    assert "".join(piece["response"] for piece in pieces) == answer_text("thinker", prompt)
 
 
 async def test_bad_json_is_no_json(simulated):

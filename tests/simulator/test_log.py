@@ -31,6 +31,8 @@ async def test_a_call_is_logged_with_its_times_and_its_end(simulated):
         "prompt_hash": prompt_hash("tiny:latest", "hello"),
         "stream": True,
         "num_ctx": 2048,
+        "prompt_tokens": 3,
+        "cached_tokens": None,
         "keep_alive_s": 60.0,
         "status": 200,
         "outcome": "answered",

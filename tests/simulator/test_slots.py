@@ -87,7 +87,7 @@ async def test_a_client_that_leaves_while_it_waits_takes_no_slot(simulated):
 
 async def test_a_stream_comes_at_the_speed_of_the_model_and_says_so(simulated, lines):
     speed = Speed(request_s=0.02, prefill_tokens_per_s=200, decode_tokens_per_s=500)
-    async with simulated(speed=speed) as server:
+    async with simulated(speed=speed, prefix_cache=False) as server:
         first_byte = None
         began = time.monotonic()
         async with server.client.stream(
