@@ -142,6 +142,12 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=256 * _MIB, ge=1024, le=4096 * _MIB, description="Most bytes of a request's body"
     )
+    max_benchmark_runs: int = Field(
+        default=20_000,
+        ge=1,
+        le=1_000_000,
+        description="Most runs of one benchmark: its models times its prompts, levels and runs",
+    )
     max_upload_prompts: int = Field(
         default=10_000_000, ge=1, le=1_000_000_000, description="Most prompts of one NDJSON batch"
     )

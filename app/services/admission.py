@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import Final
 
 from app.domain.errors import Invalid, LimitExceeded
 from app.domain.ids import RANDOM_BITS, sortable_id
@@ -11,6 +12,10 @@ from app.domain.jobs import Batch, IdempotencyKey
 from app.services.resources import Resources
 from app.store import jobs
 from app.store.database import Transaction
+
+KEY_USED: Final = (
+    "This Idempotency-Key was used with another body; take a new key for a new request."
+)
 
 
 def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch | None:
@@ -24,9 +29,7 @@ def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch |
         return None
     batch_id, body_hash = known
     if body_hash != idempotency.body_hash:
-        raise Invalid(
-            "This Idempotency-Key was used with another body; take a new key for a new request."
-        )
+        raise Invalid(KEY_USED)
     return jobs.get(tx, batch_id)
 
 
@@ -57,7 +60,16 @@ async def room_for(resources: Resources, prompts: int) -> int:
 
 def new_batch_id() -> str:
     """An id for a batch that is accepted now."""
+    return _new_id("batch")
+
+
+def new_benchmark_id() -> str:
+    """An id for a benchmark that is accepted now."""
+    return _new_id("bench")
+
+
+def _new_id(prefix: str) -> str:
     # The id's time only makes ids sort; no decision is taken by it.
     return sortable_id(
-        "batch", now_ms=time.time_ns() // 1_000_000, random=secrets.randbits(RANDOM_BITS)
+        prefix, now_ms=time.time_ns() // 1_000_000, random=secrets.randbits(RANDOM_BITS)
     )

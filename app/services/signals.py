@@ -21,6 +21,8 @@ class News(StrEnum):
     """A job was cancelled, or its last prompt was given up."""
     ENDED = "ended"
     """A job has reached its end."""
+    BENCHMARK = "benchmark"
+    """A benchmark was stored, or is to be cancelled."""
 
 
 class Listener:
@@ -65,7 +67,9 @@ class Signals:
         self.job_may_end = asyncio.Event()
         """A job was cancelled or its last prompt finished: for the closer."""
         self.purge_requested = asyncio.Event()
-        """A batch was deleted: for the purger."""
+        """A batch or a benchmark was deleted: for the purger."""
+        self.benchmark_waiting = asyncio.Event()
+        """A benchmark was stored, or is to be cancelled: for the benchmarker."""
         self.job_ended = Broadcast()
         """A job has reached its end: for those who wait for one."""
         self.job_changed = Broadcast()
@@ -84,6 +88,8 @@ class Signals:
             self.work_available.set()
         elif news is News.ENDING:
             self.job_may_end.set()
+        elif news is News.BENCHMARK:
+            self.benchmark_waiting.set()
         else:
             self.job_ended.send()
         self.job_changed.send()

@@ -226,15 +226,18 @@ def page(
     if model is not None:
         statement = statement.where(job.c.model == model)
     for name, value in (metadata or {}).items():
-        statement = statement.where(_has_metadata(tx, name, value))
+        statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
     now = tx.now_ms()
     return [_batch(row, now) for row in tx.execute(statement)]
 
 
-def _has_metadata(tx: Transaction, name: str, value: str) -> sa.ColumnElement[bool]:
+def has_metadata(
+    tx: Transaction, column: sa.ColumnElement[Any], name: str, value: str
+) -> sa.ColumnElement[bool]:
+    """Whether the JSON object in the column has the pair."""
     # Listed, not addressed: a path into JSON cannot name a key with a quotation mark on SQLite.
     list_members = sa.func.json_each if tx.is_sqlite else sa.func.json_each_text
-    member = list_members(job.c.metadata).table_valued("key", "value")
+    member = list_members(column).table_valued("key", "value")
     return sa.exists().where(member.c.key == name, member.c.value == value)
 
 

@@ -72,6 +72,12 @@ _GOING = sa.and_(_ALIVE, sa.text("job.state NOT IN ('paused', 'cancelling')"))
 _OTHER = job.alias("other")
 _PENDING = sa.text("task.state = 'pending'")
 _RUNNING = sa.text("task.state = 'running'")
+_HOST_IS_FREE = ~(
+    sa.select(sa.literal(1))
+    .where(host.c.key == sa.bindparam("at_host"), host.c.held_by.is_not(None))
+    .exists()
+)
+"""A benchmark that has the host to itself lets no prompt start there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +208,7 @@ def claim(
     leases: list[Lease] = []
     looked_at: list[int] = []
     while len(leases) < wanted and len(looked_at) < _JOBS_PER_CLAIM:
-        row = _lock_claimable_job(tx, looked_at, aging_ms)
+        row = _lock_claimable_job(tx, looked_at, aging_ms, share)
         if row is None:
             break
         looked_at.append(row.key)
@@ -252,6 +258,7 @@ _CLAIMABLE = (
         )
         .exists(),
         job.c.max_concurrent > _RUNNING_OF_JOB,
+        _HOST_IS_FREE,
     )
     .order_by(
         (
@@ -270,8 +277,10 @@ _OTHER_CLAIMABLE_JOB = Prepared(_LOCKED.where(~ids_in(job.c.key, "seen")))
 _SOME_CLAIMABLE_JOB = Prepared(_CLAIMABLE)
 
 
-def _lock_claimable_job(tx: Transaction, seen: Sequence[int], aging_ms: int) -> sa.Row[Any] | None:
-    now = {"now": tx.now_ms(), "aging": aging_ms}
+def _lock_claimable_job(
+    tx: Transaction, seen: Sequence[int], aging_ms: int, share: HostShare
+) -> sa.Row[Any] | None:
+    now = {"now": tx.now_ms(), "aging": aging_ms, "at_host": share.key}
     if not seen:
         found = _CLAIMABLE_JOB.run(tx, now)
     else:
@@ -298,6 +307,8 @@ _DUE = (
         task.c.job_key == sa.bindparam("claimed_job"),
         _PENDING,
         task.c.available_at_ms <= sa.bindparam("now"),
+        # Again, now that the job is locked: see `benchmark_runs.wait_for_claims`.
+        _HOST_IS_FREE,
     )
     .order_by(task.c.available_at_ms, task.c.id)
     .limit(sa.bindparam("most"))
@@ -461,7 +472,7 @@ def was_passed_over(tx: Transaction, share: HostShare) -> bool:
         at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()
         if at_host >= share.slots:
             return False
-    now = {"now": tx.now_ms(), "aging": NEVER_MS}
+    now = {"now": tx.now_ms(), "aging": NEVER_MS, "at_host": share.key}
     return _SOME_CLAIMABLE_JOB.run(tx, now).first() is not None
 
 

@@ -1,4 +1,6 @@
-"""The tables, as SQLModel sees them. Private to the store: rows never leave it.
+"""The tables of batches, as SQLModel sees them. Private to the store: rows never leave it.
+
+Those of benchmarks are in `benchmark_tables`.
 
 One number carries the identity of a prompt through all tables: `id = job_key << 32 | index`. It
 makes every per-prompt table a plain integer key (on SQLite the row's own place), keeps the prompts
@@ -61,7 +63,7 @@ def _values(kind: type[StrEnum]) -> list[str]:
     return [member.value for member in kind]
 
 
-def _text_enum(kind: type[StrEnum]) -> Enum:
+def text_enum(kind: type[StrEnum]) -> Enum:
     """A text column that takes only an enum's values; not PostgreSQL's own ENUM type."""
     return Enum(
         kind,
@@ -109,7 +111,7 @@ class JobRow(Row, table=True):
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
     id: str = Field(max_length=64, unique=True)
     kind: str = Field(max_length=16)
-    state: JobState = Field(sa_type=_text_enum(JobState))
+    state: JobState = Field(sa_type=text_enum(JobState))
     model: str = Field(sa_type=Text)
     max_concurrent: int
     rate_limit_delay_s: float
@@ -209,7 +211,7 @@ class TaskRow(Row, table=True):
 
     id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     job_key: int = Field(sa_type=BigInteger)
-    state: TaskState = Field(sa_type=_text_enum(TaskState))
+    state: TaskState = Field(sa_type=text_enum(TaskState))
     attempt: int = 0
     losses: int = 0
     available_at_ms: int = Field(sa_type=BigInteger)
@@ -236,7 +238,7 @@ class ResultRow(Row, table=True):
     )
 
     id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
-    status: TaskState = Field(sa_type=_text_enum(TaskState))
+    status: TaskState = Field(sa_type=text_enum(TaskState))
     model: str = Field(sa_type=Text)
     response: str | None = Field(default=None, sa_type=Text)
     thinking: str | None = Field(default=None, sa_type=Text)
@@ -246,7 +248,7 @@ class ResultRow(Row, table=True):
     logprobs: list[Any] | None = Field(
         default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
     )
-    error_code: ErrorCode | None = Field(default=None, sa_type=_text_enum(ErrorCode))
+    error_code: ErrorCode | None = Field(default=None, sa_type=text_enum(ErrorCode))
     error: str | None = Field(default=None, sa_type=Text)
     attempts: int
     done_reason: str | None = Field(default=None, max_length=32)
@@ -294,6 +296,8 @@ class HostRow(Row, table=True):
 
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
     url: str = Field(max_length=500, unique=True)
+    held_by: int | None = Field(default=None, sa_type=BigInteger)
+    """Key of the benchmark that has it to itself: no batch's prompt starts there meanwhile."""
 
 
 # The same tables for SQLAlchemy Core, which every statement of the store is written in.

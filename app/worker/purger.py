@@ -1,9 +1,9 @@
-"""Removing the rows of deleted batches and of abandoned uploads, a few thousand at a time."""
+"""Removing the rows of deleted batches and benchmarks and of abandoned uploads, in pieces."""
 
 from __future__ import annotations
 
 from app.observability.logs import get_logger
-from app.store import jobs, uploads
+from app.store import benchmarks, jobs, uploads
 from app.store.database import Database
 
 _EVERY_S = 60.0
@@ -28,4 +28,6 @@ class Purger:
             get_logger().info(
                 "Uploads that never ended are dropped.", action="uploads_dropped", uploads=abandoned
             )
-        return 0.0 if await self._database.write(jobs.purge_some) else _EVERY_S
+        removed = await self._database.write(jobs.purge_some)
+        removed += await self._database.write(benchmarks.purge_some)
+        return 0.0 if removed else _EVERY_S

@@ -19,9 +19,10 @@ from app.domain.workers import WorkerIdentity
 from app.observability.logs import get_logger
 from app.services.resources import Resources
 from app.services.signals import News
-from app.store import jobs, workers
+from app.store import benchmark_runs, jobs, workers
 from app.store.queue import HostShare
 from app.worker.backoff import full_jitter
+from app.worker.benchmarker import Benchmarker
 from app.worker.closer import Closer
 from app.worker.dispatcher import Dispatcher
 from app.worker.executor import Executor
@@ -123,6 +124,16 @@ class Worker:
         self.closer = Closer(
             database=database, signals=signals, executor=self.executor, every_s=settings.poll_s
         )
+        self.benchmarker = Benchmarker(
+            database=database,
+            signals=signals,
+            host=resources.host,
+            host_key=share.key,
+            owner=identity.id,
+            lease_s=settings.lease_s,
+            heartbeat_s=settings.heartbeat_s,
+            poll_s=settings.poll_s,
+        )
         self.purger = Purger(database)
 
     async def take_up(self) -> None:
@@ -130,6 +141,7 @@ class Worker:
         await self._database.write(workers.register, self._identity)
         if self._database.is_sqlite:
             await self.rescuer.take_everything_back()
+            await self._database.write(benchmark_runs.take_all_back)
 
     def start(self, roles: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start every role."""
@@ -141,6 +153,7 @@ class Worker:
                 ("heartbeat", self.heartbeat.run_once, asyncio.Event()),
                 ("rescuer", self.rescuer.run_once, asyncio.Event()),
                 ("closer", self.closer.run_once, signals.job_may_end),
+                ("benchmarker", self.benchmarker.run_once, signals.benchmark_waiting),
                 ("purger", self.purger.run_once, signals.purge_requested),
                 ("prober", self._probe_host, asyncio.Event()),
             )
@@ -160,6 +173,7 @@ class Worker:
         self._signals.work_available.set()
         log = get_logger()
         log.info("Stopping.", action="drain", running=self.executor.running)
+        await self.benchmarker.stop()
         if not await wait_for(self.executor.empty, self._drain_s):
             log.info("Giving back.", action="release", running=self.executor.running)
             self.executor.abort_all()

@@ -14,7 +14,7 @@ from app.store import jobs, queue, results, sweeps
 from app.store.database import Database
 from app.store.prepared import Pairs, Prepared
 
-FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1}
+FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1, "at_host": 1}
 TAKE = {
     "claimed_job": 1,
     "now": 2**50,

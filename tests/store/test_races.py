@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from app.domain.benchmarks.records import BenchmarkDraft
 from app.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
 from app.domain.limits import Limits
 from app.services.batches import Submission, _submit
-from app.store import jobs, queue
+from app.store import benchmark_runs, benchmarks, jobs, queue
 from app.store.database import Database, Transaction
 from app.store.queue import HostShare, Lease
 from tests.conftest import FakeClock
@@ -181,3 +182,64 @@ def test_claims_of_two_jobs_at_once_never_exceed_the_slots_of_their_host(shared:
 
     assert (len(one), len(other)) == (2, 1)
     assert {lease.job_key for lease in one} != {lease.job_key for lease in other}
+
+
+# --- a benchmark takes the host ----------------------------------------------------------------
+
+
+def test_a_benchmark_waits_for_the_claim_that_was_under_way_when_it_took_the_host(
+    shared: Database,
+) -> None:
+    worker = Claimer(shared)
+    worker.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=0))
+    draft = BenchmarkDraft(models=("m",))
+    shared.write_now(benchmarks.insert, draft, benchmark_id="bench_0001")
+    claimed, taken = threading.Event(), threading.Event()
+
+    def claim_slowly(tx: Transaction) -> Sequence[Lease]:
+        leases = queue.claim(tx, wanted=3, owner="w", lease_ms=30_000, share=worker.share)
+        claimed.set()
+        assert taken.wait(10)
+        until_somebody_waits_for_a_lock(shared)
+        return leases
+
+    with ThreadPoolExecutor(2) as threads:
+        claiming = threads.submit(shared.write_now, claim_slowly)
+        assert claimed.wait(10)
+        lease = shared.write_now(
+            benchmark_runs.take_up, owner="b", lease_ms=30_000, host_key=worker.share.key
+        )
+        assert lease is not None
+        taken.set()
+        shared.write_now(benchmark_runs.wait_for_claims)
+        running = shared.read_now(benchmark_runs.running_at, worker.share.key)
+        assert len(claiming.result(20)) == 3
+
+    assert running == 3, "what was claimed meanwhile is seen and waited for"
+
+
+def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_after(
+    shared: Database,
+) -> None:
+    worker = Claimer(shared)
+    worker.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=0))
+    draft = BenchmarkDraft(models=("m",))
+    shared.write_now(benchmarks.insert, draft, benchmark_id="bench_0001")
+
+    def claim_while_the_host_is_taken(tx: Transaction) -> Sequence[Lease]:
+        row = queue._lock_claimable_job(tx, [], queue.NEVER_MS, worker.share)
+        assert row is not None
+        with ThreadPoolExecutor(1) as threads:
+            taking = threads.submit(
+                shared.write_now,
+                benchmark_runs.take_up,
+                owner="b",
+                lease_ms=30_000,
+                host_key=worker.share.key,
+            )
+            assert taking.result(20) is not None
+        return queue._claim_of_job(
+            tx, row, wanted=3, owner="w", lease_ms=30_000, share=worker.share
+        )
+
+    assert shared.write_now(claim_while_the_host_is_taken) == []

@@ -10,8 +10,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from app.store import schema
+from app.store.benchmark_tables import metadata
 from app.store.database import Database
-from app.store.tables import metadata
 
 
 def test_the_migrations_give_exactly_the_tables_of_the_code(database_url: str) -> None:
