@@ -24,6 +24,7 @@ from app.domain.statistics import (
     drift,
     mean_interval,
     median_interval_rank,
+    rank_correlation_p_value,
 )
 
 SECONDS = st.floats(1e-3, 1e4)
@@ -175,6 +176,17 @@ def test_the_slope_of_drift_is_that_of_scipy() -> None:
     values = [1 + 0.05 * i + 0.01 * (-1) ** i for i in range(12)]
     slope = stats.theilslopes(values, range(12)).slope
     assert drift(values) == pytest.approx(slope * 11 / np.median(values))
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+def test_the_rank_correlation_is_that_of_scipy_with_ties_and_without(digits) -> None:
+    rng = np.random.default_rng(7)
+    for n in (8, 20, 60):
+        values = np.round(rng.normal(1, 0.1, n) + 0.01 * np.arange(n), digits).tolist()
+        slopes = [values[j] - values[i] for i in range(n) for j in range(i + 1, n)]
+        told = stats.kendalltau(range(n), values, method="asymptotic").pvalue
+        assert rank_correlation_p_value(values, slopes) == pytest.approx(told)
+    assert rank_correlation_p_value([1.0] * 8, [0.0] * 28) == 1.0
 
 
 def test_a_few_outliers_are_no_drift_and_do_not_hide_one() -> None:

@@ -1,6 +1,6 @@
 """All proofs, by one command; docs/proof.md tells what each proves and what it printed.
 
-python -m tests.proof [quick|machine|kills|mutants|disk|soak|million|coverage|all]
+python -m tests.proof [quick|machine|kills|mutants|disk|soak|million|coverage|truth|all]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from tests.proof import coverage, kills, machine, million, mutants, soak
+from tests.proof import coverage, kills, machine, million, mutants, soak, truth
 from tests.proof.processes import ROOT
 
 DISK = ("tests/process/test_full_disk.py",)
@@ -53,6 +53,7 @@ def main() -> None:
         "soak": partial(soak.main, minutes=given.minutes),
         "million": partial(million.main, prompts=given.prompts, work_s=given.work_s),
         "coverage": partial(coverage.main, seed=given.seed, scale=given.scale),
+        "truth": truth.main,
     }
     if given.part not in {*parts, "all"}:
         parser.error(f"no part {given.part!r}: choose from {', '.join(parts)}, all")
