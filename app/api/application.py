@@ -14,6 +14,8 @@ from app.api.openapi import DESCRIPTION, install_openapi
 from app.api.problems import install_problem_handlers
 from app.api.routes import (
     batches,
+    benchmark_findings,
+    benchmarks,
     control,
     documentation,
     events,
@@ -34,6 +36,8 @@ _ROUTERS: Final = (
     results.router,
     events.router,
     control.router,
+    benchmarks.router,
+    benchmark_findings.router,
     models.router,
     workers.router,
     health.router,

@@ -19,6 +19,7 @@ METADATA_PREFIX: Final = "metadata."
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 
 _BATCH_ID = re.compile(r"batch_[0-9a-z]{1,64}")
+_BENCHMARK_ID = re.compile(r"bench_[0-9a-z]{1,64}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _MOST_PARAMETERS = 50
 _LONGEST_VALUE = 2048
@@ -45,6 +46,20 @@ def _batch_id(
     if not _BATCH_ID.fullmatch(batch_id):
         raise NotFound("There is no batch of this id.")
     return batch_id
+
+
+def _benchmark_id(
+    benchmark_id: Annotated[
+        str,
+        Path(
+            description="The benchmark's `id`.",
+            examples=["bench_01kaf0z6b7c8d9e0f1g2h3j4k5"],
+        ),
+    ],
+) -> str:
+    if not _BENCHMARK_ID.fullmatch(benchmark_id):
+        raise NotFound("There is no benchmark of this id.")
+    return benchmark_id
 
 
 def idempotency_key_of(request: Request) -> str | None:
@@ -129,5 +144,6 @@ def metadata_filter(request: Request) -> dict[str, str]:
 
 ResourcesOf = Annotated[Resources, Depends(resources_of)]
 BatchId = Annotated[str, Depends(_batch_id)]
+BenchmarkId = Annotated[str, Depends(_benchmark_id)]
 IdempotencyHeader = Annotated[str | None, Depends(idempotency_key_of)]
 MetadataFilter = Annotated[dict[str, str], Depends(metadata_filter)]

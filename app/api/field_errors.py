@@ -41,8 +41,12 @@ _SENTENCES: Final[dict[str, str]] = {
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
 }
+_MODEL_NAME: Final = (
+    "must be a model name such as `qwen3:8b`: letters, digits and `_ . : / @ -`, no spaces"
+)
 _OF_PATTERNS: Final[dict[str, str]] = {
-    "model": "must be a model name such as `qwen3:8b`: letters, digits and `_ . : / @ -`, no spaces"
+    "model": _MODEL_NAME,
+    "models": _MODEL_NAME,
 }
 _HINTS: Final[dict[str, str]] = {
     "stream": "has no meaning for a batch; leave it out (results can be read while it runs)",
@@ -81,7 +85,7 @@ def _sentence(details: ErrorDetails, model: type[BaseModel], place: Path) -> str
     if details["type"] == "extra_forbidden":
         return unknown_name(str(place[-1]), _model_at(model, place[:-1]).model_fields)
     if details["type"] == "string_pattern_mismatch":
-        return _OF_PATTERNS[str(place[-1])]
+        return _OF_PATTERNS[[part for part in place if isinstance(part, str)][-1]]
     return sentence_of(details)
 
 

@@ -25,6 +25,10 @@ from app.api.problems import (
 )
 from app.api.schemas import examples
 from app.api.schemas.batches import Batch, BatchPage
+from app.api.schemas.benchmark_answers import Benchmark, BenchmarkPage
+from app.api.schemas.benchmark_examples import BENCHMARK_ID
+from app.api.schemas.benchmark_findings import Comparison, RunPage
+from app.api.schemas.benchmarks import BenchmarkRequest
 from app.api.schemas.control import BatchUpdate, RetryRequest
 from app.api.schemas.dry_run import DryRun
 from app.api.schemas.requests import BatchRequest
@@ -36,7 +40,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 DESCRIPTION: Final = """\
 The batch service for Ollama. Post thousands of prompts in one request; they are stored before the
-answer, worked off within your limits, and survive restarts.
+answer, worked off within your limits, and survive restarts. Benchmarks have the host to themselves.
 
 Errors are `application/problem+json` (RFC 9457), with every entry that is wrong. Unknown fields and
 query parameters are refused, so that a typo never passes silently. Times are UTC, durations are
@@ -44,10 +48,15 @@ seconds (`_s`), and what is missing is null.
 """
 TAGS: Final = [
     {"name": "Batches", "description": "Submit prompts, follow them, read their results."},
+    {"name": "Benchmarks", "description": "Measure models, read every run, compare, report."},
     {"name": "Service", "description": "Models, workers, liveness and readiness."},
 ]
-_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest)
+_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest, BenchmarkRequest)
 _ANSWERS: Final = (
+    Benchmark,
+    BenchmarkPage,
+    Comparison,
+    RunPage,
     Batch,
     BatchPage,
     DryRun,
@@ -114,6 +123,11 @@ def unknown_batch(instance: str) -> Responses:
     return problem(NOT_FOUND, f"There is no batch {examples.BATCH_ID}.", instance)
 
 
+def unknown_benchmark(instance: str) -> Responses:
+    """The problem of a benchmark's id that there is not."""
+    return problem(NOT_FOUND, f"There is no benchmark {BENCHMARK_ID}.", instance)
+
+
 def success(
     status: int,
     description: str,
@@ -171,7 +185,9 @@ def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
 def _add_what_every_write_may_meet(document: dict[str, Any]) -> None:
     detail = "The database cannot store anything now: database or disk is full"
     for path, operations in document["paths"].items():
-        told = problem(STORAGE_FULL, detail, path.replace("{batch_id}", examples.BATCH_ID))
+        instance = path.replace("{batch_id}", examples.BATCH_ID)
+        instance = instance.replace("{benchmark_id}", BENCHMARK_ID)
+        told = problem(STORAGE_FULL, detail, instance)
         for method in operations.keys() - {"get"}:
             operations[method]["responses"][str(STORAGE_FULL.status)] = told[STORAGE_FULL.status]
 

@@ -14,6 +14,7 @@ from app.api.faults import Faults
 
 _INDEX = re.compile(r"after:(\d{1,9})")
 _BATCH = re.compile(r"before:(batch_[0-9a-z]{1,64})")
+_BENCHMARK = re.compile(r"before:(bench_[0-9a-z]{1,64})")
 LONGEST_CURSOR: Final = 200
 
 
@@ -43,6 +44,20 @@ def before_batch(cursor: str | None) -> str | None:
         Invalid: It is no cursor of batches.
     """
     return None if cursor is None else _decode(cursor, _BATCH)
+
+
+def benchmark_cursor(next_cursor: str | None) -> str | None:
+    """The cursor of the benchmarks before that one; None stays None."""
+    return batch_cursor(next_cursor)
+
+
+def before_benchmark(cursor: str | None) -> str | None:
+    """The id of the benchmark before which the page begins.
+
+    Raises:
+        Invalid: It is no cursor of benchmarks.
+    """
+    return None if cursor is None else _decode(cursor, _BENCHMARK)
 
 
 def _encode(text: str) -> str:

@@ -77,17 +77,18 @@ METHOD_NOT_ALLOWED: Final = Kind(
 CONFLICT: Final = Kind(
     slug="conflict",
     status=409,
-    title="The batch's state forbids it",
-    meaning="A batch that has ended cannot be cancelled, paused or resumed, one that has not ended"
-    " cannot be deleted, and one in which nothing failed, was cancelled or expired cannot be"
-    " retried. Read the batch again and decide by its `status`.",
+    title="The state of the job forbids it",
+    meaning="A batch or benchmark that has ended cannot be cancelled, paused or resumed, one that"
+    " has not ended cannot be deleted, a batch in which nothing failed, was cancelled or expired"
+    " cannot be retried, and benchmarks are compared when they have ended. Read it again and decide"
+    " by its `status`.",
 )
 BODY_TOO_LARGE: Final = Kind(
     slug="body-too-large",
     status=413,
     title="The body is too large",
     meaning="The body has more bytes than the service accepts (`PROMPTMILL_MAX_BODY_BYTES` of JSON,"
-    " `PROMPTMILL_MAX_UPLOAD_BYTES` of NDJSON, 1 MiB to change or retry a batch). Send the prompts"
+    " `PROMPTMILL_MAX_UPLOAD_BYTES` of NDJSON, 1 MiB of the other requests). Send the prompts"
     " as NDJSON, or in several batches.",
     headers={"Connection": "close"},
 )

@@ -26,6 +26,8 @@ def answer_as_ollama(request: httpx.Request) -> httpx.Response:
     if path == "/api/ps":
         return httpx.Response(200, json={"models": [_model("qwen3:8b", "8.2B")]})
     asked = json.loads(request.content)
+    if path == "/api/show":
+        return httpx.Response(200, json={"capabilities": ["completion"], "model_info": {}})
     if asked["model"] == "missing":
         return httpx.Response(404, json={"error": "model 'missing' not found"})
     text = asked["prompt"] if "prompt" in asked else asked["messages"][-1]["content"]

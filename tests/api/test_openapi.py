@@ -67,6 +67,14 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "POST /batches/{batch_id}/cancel",
         "GET /batches/{batch_id}/results",
         "GET /batches/{batch_id}/events",
+        "POST /benchmarks",
+        "GET /benchmarks",
+        "GET /benchmarks/{benchmark_id}",
+        "DELETE /benchmarks/{benchmark_id}",
+        "POST /benchmarks/{benchmark_id}/cancel",
+        "GET /benchmarks/{benchmark_id}/runs",
+        "GET /benchmarks/{benchmark_id}/compare",
+        "GET /benchmarks/{benchmark_id}/report",
         "GET /models",
         "GET /workers",
         "GET /health",
@@ -100,13 +108,13 @@ def test_every_operation_describes_itself_its_parameters_and_its_errors(name) ->
             validator(content["schema"]).validate(example)
     statuses = set(operation["responses"])
     assert {"422", "500", "503"} <= statuses
-    if "{batch_id}" in name:
+    if "_id}" in name:
         assert "404" in statuses
     if "requestBody" in operation:
         assert {"400", "413", "415"} <= statuses
     if name == "POST /batches":
         assert "429" in statuses
-    if name.startswith("POST /batches/{batch_id}/"):
+    if name.startswith("POST ") and "_id}/" in name:
         assert "409" in statuses
     for status, response in operation["responses"].items():
         assert "X-Request-ID" in response["headers"]

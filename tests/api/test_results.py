@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.api.representation import RESULT_FIELDS
-from app.api.result_formats import CSV, NDJSON, wanted_format
+from app.api.result_formats import RESULTS, wanted_format
 
 AWKWARD = 'say "hi", then\r\nbreak the line; =1+1 ✓'
 
@@ -154,13 +154,13 @@ async def test_more_results_than_a_chunk_are_all_streamed(service) -> None:
         ("*/*", None),
         ("application/json", None),
         ("text/html", None),
-        ("text/csv", CSV),
-        ("TEXT/CSV ; q=0.5", CSV),
-        ("application/x-ndjson", NDJSON),
-        ("application/jsonl", NDJSON),
+        ("text/csv", RESULTS.csv),
+        ("TEXT/CSV ; q=0.5", RESULTS.csv),
+        ("application/x-ndjson", RESULTS.ndjson),
+        ("application/jsonl", RESULTS.ndjson),
         ("text/html,application/xml;q=0.9,*/*;q=0.8", None),
-        ("text/csv;q=0.5, application/x-ndjson", NDJSON),
-        ("application/json;q=0.1, text/csv;q=0.2", CSV),
+        ("text/csv;q=0.5, application/x-ndjson", RESULTS.ndjson),
+        ("application/json;q=0.1, text/csv;q=0.2", RESULTS.csv),
         ("text/csv;q=0", None),
         ("text/csv;q=nonsense", None),
         ("text/csv;q=nan", None),
@@ -168,12 +168,12 @@ async def test_more_results_than_a_chunk_are_all_streamed(service) -> None:
     ],
 )
 def test_the_accept_header_chooses_the_form(accept, form) -> None:
-    assert wanted_format(None, accept) is form
+    assert wanted_format(None, accept, RESULTS) is form
 
 
 def test_the_query_parameter_goes_before_the_accept_header() -> None:
-    assert wanted_format("json", "text/csv") is None
-    assert wanted_format("csv", "application/json") is CSV
+    assert wanted_format("json", "text/csv", RESULTS) is None
+    assert wanted_format("csv", "application/json", RESULTS) is RESULTS.csv
 
 
 async def test_tool_calls_and_log_probabilities_are_kept_as_ollama_sent_them(open_service) -> None:

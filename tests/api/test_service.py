@@ -17,7 +17,6 @@ LATER = [
     ("GET", "/"),
     ("GET", "/metrics"),
     ("GET", "/hosts"),
-    ("POST", "/benchmarks"),
     ("GET", "/v1/models"),
     ("GET", "/batches/batch_0/events"),
     ("GET", "/batches/"),

@@ -13,9 +13,10 @@ from app.api.faults import Faults
 from app.api.openapi import always, success, unknown_batch
 from app.api.pagination import after_index, result_cursor
 from app.api.representation import RESULT_FIELDS, JsonResponse, result_document
-from app.api.result_formats import StreamFormat, wanted_format, written
+from app.api.result_formats import RESULTS, StreamFormat, wanted_format, written
 from app.api.schemas import examples
 from app.api.schemas.results import ResultPage, ResultQuery
+from app.domain.jobs import TaskResult
 from app.domain.lifecycle import TaskState
 from app.services import batches
 from app.services.resources import Resources
@@ -76,7 +77,7 @@ async def read_results(
     As JSON a page of them; as NDJSON or CSV all that have finished, as a stream.
     """
     status = TaskState(query.status) if query.status else None
-    form = wanted_format(query.format, request.headers.get("accept", ""))
+    form = wanted_format(query.format, request.headers.get("accept", ""), RESULTS)
     if form is not None:
         _refuse_paging(query)
         return await _stream(resources, batch_id, form, status)
@@ -93,7 +94,7 @@ async def read_results(
 
 
 async def _stream(
-    resources: Resources, batch_id: str, form: StreamFormat, status: TaskState | None
+    resources: Resources, batch_id: str, form: StreamFormat[TaskResult], status: TaskState | None
 ) -> Response:
     chunks = await batches.stream_results(resources, batch_id, status=status)
     name = f"{batch_id}.{form.extension}"
