@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from app.cli.batches import cancel, delete, list_batches, show
+from app.cli.bench import bench
 from app.cli.control import pause, resume, retry, set_limits
 from app.cli.db import db
 from app.cli.demo import demo
@@ -27,6 +28,7 @@ from app.cli.workers import workers
 
 _SERVICE = "The service"
 _BATCHES = "Batches"
+_BENCHMARKS = "Benchmarks"
 
 cli = typer.Typer(
     name="promptmill",
@@ -77,6 +79,8 @@ cli.command("set", rich_help_panel=_BATCHES)(set_limits)
 cli.command(rich_help_panel=_BATCHES)(cancel)
 cli.command(rich_help_panel=_BATCHES)(delete)
 cli.command(rich_help_panel=_BATCHES)(models)
+
+cli.command(rich_help_panel=_BENCHMARKS)(bench)
 
 
 def main() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 SUCCESS: Final = 0
-"""It was done; of a batch: every prompt has an answer."""
+"""It was done; of a batch or benchmark: every prompt or run has an answer."""
 NOT_ALL_SUCCEEDED: Final = 1
-"""The batch ended, but some prompts have no answer; of `db check`: the schema is not current."""
+"""The batch or benchmark ended, but some prompts or runs have no answer; of `db check`: the schema
+is not current."""
 REFUSED: Final = 2
 """Wrong usage, a wrong setting, an input that cannot be read, or the service refused."""
 UNREACHABLE: Final = 3
 """The service (or its database) cannot be reached, or answers in a way that makes no sense."""
+SLOWER: Final = 4
+"""Of `bench --fail-if-slower`: every run has an answer, and a latency has grown too much."""
 INTERRUPTED: Final = 130
 """Ctrl-C, as shells have it: 128 and SIGINT."""

@@ -1,11 +1,12 @@
-"""Showing how a batch goes: a live bar on a terminal, a line now and then elsewhere."""
+"""Showing how something goes: a live bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -20,16 +21,16 @@ _LINE_EVERY_S: Final = 5.0
 """Seconds between two lines where there is no terminal."""
 
 
-class Display(Protocol):
-    """Something that shows a batch while it runs."""
+class Display(ABC):
+    """Something that shows what is under way."""
 
-    @property
-    def every_s(self) -> float:
-        """How often it wants to see the batch, in seconds."""
-        ...
+    every_s: ClassVar[float]
+    """How often it wants to see that, in seconds."""
 
+    @abstractmethod
     def __enter__(self) -> Self: ...
 
+    @abstractmethod
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -38,12 +39,16 @@ class Display(Protocol):
     ) -> None: ...
 
     def show(self, batch: Batch) -> None:
-        """The batch as it stands."""
-        ...
+        """A batch as it stands."""
+        self.draw(batch.status, batch.counts.finished, batch.counts.total, numbers(batch))
 
+    @abstractmethod
+    def draw(self, status: str, done: int, total: int, numbers: str) -> None:
+        """Whatever it is: its status, how much of it is done, and that in words."""
+
+    @abstractmethod
     def note(self, line: str) -> None:
         """Something besides: a connection lost, a connection found again."""
-        ...
 
 
 def display_on(console: Console) -> Display:
@@ -51,7 +56,7 @@ def display_on(console: Console) -> Display:
     return Bar(console) if console.is_terminal else Lines(console, time.monotonic)
 
 
-class Bar:
+class Bar(Display):
     """A progress bar; it redraws itself in place."""
 
     every_s = 0.25
@@ -79,14 +84,10 @@ class Bar:
     ) -> None:
         self._progress.stop()
 
-    def show(self, batch: Batch) -> None:
-        """The batch as it stands."""
+    def draw(self, status: str, done: int, total: int, numbers: str) -> None:
+        """The state of things, in the bar's place."""
         self._progress.update(
-            self._task,
-            description=batch.status,
-            total=batch.counts.total,
-            completed=batch.counts.finished,
-            numbers=numbers(batch),
+            self._task, description=status, total=total, completed=done, numbers=numbers
         )
 
     def note(self, line: str) -> None:
@@ -94,7 +95,7 @@ class Bar:
         self._progress.console.print(line)
 
 
-class Lines:
+class Lines(Display):
     """Plain lines for logs and pipes: when the status changes, and every few seconds of work."""
 
     every_s = 1.0
@@ -116,12 +117,13 @@ class Lines:
     ) -> None:
         return None
 
-    def show(self, batch: Batch) -> None:
-        """The batch as it stands, if there is something new to say."""
-        now, state = self._clock(), (batch.status, batch.counts.finished)
+    def draw(self, status: str, done: int, total: int, numbers: str) -> None:
+        """The state of things, if there is something new to say."""
+        del total
+        now, state = self._clock(), (status, done)
         is_new = self._shown is None or self._shown[0] != state[0]
         if is_new or (state != self._shown and now - self._shown_at >= _LINE_EVERY_S):
-            self._console.print(f"{batch.status}: {numbers(batch)}")
+            self._console.print(f"{status}: {numbers}")
             self._shown, self._shown_at = state, now
 
     def note(self, line: str) -> None:

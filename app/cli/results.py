@@ -97,7 +97,7 @@ def results(
         if output is None:
             _copy(pieces, sys.stdout.buffer)
             return
-        with _complete_file(output) as file:
+        with complete_file(output) as file:
             _copy(pieces, file)
         say(f"Written to {output}.")
 
@@ -155,7 +155,12 @@ def _copy(pieces: Iterable[bytes], target: IO[bytes]) -> None:
 
 
 @contextmanager
-def _complete_file(path: Path) -> Generator[IO[bytes]]:
+def complete_file(path: Path) -> Generator[IO[bytes]]:
+    """A file to write, which appears at its place when all of it is there.
+
+    Raises:
+        typer.Exit: It cannot be written.
+    """
     # A connection that breaks must not leave half a file that looks like a whole one.
     partial = path.with_name(f"{path.name}.part")
     try:

@@ -1,10 +1,33 @@
-"""The client library of Promptmill: submit batches, watch them, read their results.
+"""The client library of Promptmill: batches and benchmarks, submitted, watched and read.
 
 `PromptmillClient` for ordinary code, `AsyncPromptmillClient` for asyncio. It needs httpx and
 pydantic and nothing else of this distribution.
 """
 
 from app.client.aio import AsyncPromptmillClient
+from app.client.benchmark_records import (
+    Benchmark,
+    BenchmarkComparison,
+    BenchmarkCounts,
+    BenchmarkEnvironment,
+    BenchmarkLevel,
+    BenchmarkPage,
+    BenchmarkResult,
+    BenchmarkRun,
+    ChunkIntervals,
+    ColdLoad,
+    ComparedMeasure,
+    Difference,
+    Distribution,
+    Interval,
+    LatencyParts,
+    ModelEnvironment,
+    NotComparable,
+    RunPage,
+)
+from app.client.benchmark_requests import BenchmarkFields, ReportFormat
+from app.client.benchmarks_aio import AsyncBenchmarks
+from app.client.benchmarks_sync import Benchmarks
 from app.client.errors import (
     FieldError,
     PromptmillClientError,
@@ -36,19 +59,39 @@ from app.client.sync import PromptmillClient
 
 __all__ = [
     "ENDED_STATUSES",
+    "AsyncBenchmarks",
     "AsyncPromptmillClient",
     "Batch",
     "BatchChanges",
     "BatchEvent",
     "BatchFields",
     "BatchPage",
+    "Benchmark",
+    "BenchmarkComparison",
+    "BenchmarkCounts",
+    "BenchmarkEnvironment",
+    "BenchmarkFields",
+    "BenchmarkLevel",
+    "BenchmarkPage",
+    "BenchmarkResult",
+    "BenchmarkRun",
+    "Benchmarks",
+    "ChunkIntervals",
+    "ColdLoad",
+    "ComparedMeasure",
     "Counts",
+    "Difference",
+    "Distribution",
     "DownloadFormat",
     "DryRun",
     "EndEvent",
     "FieldError",
     "Health",
+    "Interval",
+    "LatencyParts",
     "Model",
+    "ModelEnvironment",
+    "NotComparable",
     "Outage",
     "ProgressEvent",
     "Prompt",
@@ -57,9 +100,11 @@ __all__ = [
     "PromptmillProblem",
     "Readiness",
     "RecommendedLimits",
+    "ReportFormat",
     "Result",
     "ResultEvent",
     "ResultPage",
+    "RunPage",
     "ServiceUnreachable",
     "Sighting",
     "UnexpectedAnswer",

@@ -13,7 +13,8 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from app.client import requests, steering, uploads
-from app.client.errors import PromptmillClientError, WaitTimeout
+from app.client.benchmarks_aio import AsyncBenchmarks
+from app.client.errors import PromptmillClientError
 from app.client.event_stream import BatchEvent, Following
 from app.client.httpx_mapping import (
     answer_of,
@@ -28,12 +29,10 @@ from app.client.judgement import (
     LONG_POLL_S,
     Again,
     BrokenOff,
-    Outage,
     Patience,
     Sighting,
     error_of,
     judge,
-    long_polls,
 )
 from app.client.ndjson import LineSplitter
 from app.client.records import (
@@ -49,6 +48,7 @@ from app.client.records import (
 )
 from app.client.requests import Answer, BatchFields, DownloadFormat, Prompt, Request
 from app.client.steering import BatchChanges
+from app.client.watching import ended_async, watched_async
 
 T = TypeVar("T")
 
@@ -81,6 +81,7 @@ class AsyncPromptmillClient:
             transport=transport,
             trust_env=trusts_environment(url),
         )
+        self.benchmarks = AsyncBenchmarks(self._call, self._stream)
 
     async def __aenter__(self) -> Self:
         return self
@@ -151,7 +152,7 @@ class AsyncPromptmillClient:
         """
         return await self._call(requests.get_batch(batch_id, limit=limit, wait_s=wait_s))
 
-    async def watch(
+    def watch(
         self,
         batch_id: str,
         *,
@@ -164,21 +165,12 @@ class AsyncPromptmillClient:
         While the service is away (a restart), an `Outage` comes instead and it is tried again, for
         at most `reconnect_s`; then its error is raised.
         """
-        patience = Patience(reconnect_s)
-        for wait_s in long_polls(every_s, timeout_s, time.monotonic):
-            try:
-                batch = await self.get(batch_id, wait_s=wait_s)
-            except PromptmillClientError as error:
-                pause_s = patience.pause_s(error, time.monotonic())
-                if pause_s is None:
-                    raise
-                yield Outage(error)
-                await asyncio.sleep(pause_s)
-                continue
-            patience.answered()
-            yield batch
-            if batch.has_ended:
-                return
+        return watched_async(
+            lambda wait_s: self.get(batch_id, wait_s=wait_s),
+            every_s=every_s,
+            timeout_s=timeout_s,
+            reconnect_s=reconnect_s,
+        )
 
     async def wait(
         self, batch_id: str, *, timeout_s: float | None = None, reconnect_s: float = 60.0
@@ -188,12 +180,10 @@ class AsyncPromptmillClient:
         Raises:
             WaitTimeout: It had not ended after `timeout_s`.
         """
-        async for sighting in self.watch(
+        sightings = self.watch(
             batch_id, every_s=LONG_POLL_S, timeout_s=timeout_s, reconnect_s=reconnect_s
-        ):
-            if isinstance(sighting, Batch) and sighting.has_ended:
-                return sighting
-        raise WaitTimeout(f"{batch_id} had not ended after {timeout_s:g} s")
+        )
+        return await ended_async(sightings, batch_id, timeout_s)
 
     async def results_page(
         self,
@@ -232,7 +222,7 @@ class AsyncPromptmillClient:
         for line in splitter.end():
             yield requests.read_result_line(line)
 
-    async def download_results(
+    def download_results(
         self,
         batch_id: str,
         *,
@@ -243,16 +233,7 @@ class AsyncPromptmillClient:
 
         Whoever writes them to a file has a whole file only if the iteration came to its end.
         """
-        request = requests.download_results(batch_id, format=format, status=status)
-        try:
-            async with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    await response.aread()
-                    raise error_of(answer_of(response))
-                async for piece in response.aiter_bytes():
-                    yield piece
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
+        return self._stream(requests.download_results(batch_id, format=format, status=status))
 
     async def events(
         self,
@@ -369,6 +350,17 @@ class AsyncPromptmillClient:
         except httpx.RequestError as error:
             raise stream_error(error) from error
         following.finish()
+
+    async def _stream(self, request: Request[bytes]) -> AsyncIterator[bytes]:
+        try:
+            async with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
+                if response.status_code not in request.expected:
+                    await response.aread()
+                    raise error_of(answer_of(response))
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except httpx.RequestError as error:
+            raise stream_error(error) from error
 
     async def _call(self, request: Request[T]) -> T:
         for attempt in itertools.count(1):

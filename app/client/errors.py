@@ -4,7 +4,7 @@ PromptmillClientError
 ├── PromptmillProblem     the service answered that it will not or cannot do it
 ├── ServiceUnreachable    no connection could be made, or it broke before the whole answer
 ├── UnexpectedAnswer      something answered, but not in the way of this service
-└── WaitTimeout           the batch had not ended in the time that was given
+└── WaitTimeout           the batch or benchmark had not ended in the time that was given
 """
 
 from __future__ import annotations
@@ -64,4 +64,4 @@ class UnexpectedAnswer(PromptmillClientError):  # noqa: N818 - named for what ar
 
 
 class WaitTimeout(PromptmillClientError):  # noqa: N818 - the usual word
-    """The batch had not ended in the time that was given; it goes on."""
+    """The batch or benchmark had not ended in the time that was given; it goes on."""

@@ -171,7 +171,7 @@ def results_page(
     return Request(
         method="GET",
         path=f"/batches/{_part(batch_id)}/results",
-        query=_query(limit=str(limit), cursor=cursor, status=status),
+        query=query_of(limit=str(limit), cursor=cursor, status=status),
         headers={"accept": "application/json"},
         read=reader_of(ResultPage),
     )
@@ -187,7 +187,7 @@ def download_results(
     return Request(
         method="GET",
         path=f"/batches/{_part(batch_id)}/results",
-        query=_query(status=status),
+        query=query_of(status=status),
         headers={"accept": MEDIA_TYPES[format]},
         read=lambda answer: answer.content,
     )
@@ -201,7 +201,7 @@ def batch_events(
     return Request(
         method="GET",
         path=f"/batches/{_part(batch_id)}/events",
-        query=_query(results="true" if results else None),
+        query=query_of(results="true" if results else None),
         headers={"accept": "text/event-stream", **resume},
         expected=frozenset({200, 204}),
         held_s=HEARTBEAT_S,
@@ -222,7 +222,7 @@ def list_batches(
     return Request(
         method="GET",
         path="/batches",
-        query=_query(limit=str(limit), cursor=cursor, status=status, model=model) + pairs,
+        query=query_of(limit=str(limit), cursor=cursor, status=status, model=model) + pairs,
         read=reader_of(BatchPage),
     )
 
@@ -281,18 +281,6 @@ def ready() -> Request[Readiness]:
     )
 
 
-def read_result_line(line: bytes) -> Result:
-    """One line of a downloaded NDJSON stream.
-
-    Raises:
-        UnexpectedAnswer: It is no result.
-    """
-    try:
-        return Result.model_validate_json(line)
-    except ValidationError as error:
-        raise UnexpectedAnswer(f"A line of the results cannot be read: {first_of(error)}") from None
-
-
 def reader_of(record: type[R]) -> Callable[[Answer], R]:
     """What reads such a record out of an answer."""
 
@@ -306,6 +294,26 @@ def reader_of(record: type[R]) -> Callable[[Answer], R]:
 
     return read
 
+
+def line_reader_of(record: type[R], what: str) -> Callable[[bytes], R]:
+    """What reads such a record out of a line of a downloaded NDJSON stream of `what`.
+
+    It raises `UnexpectedAnswer` for a line that is none.
+    """
+
+    def read(line: bytes) -> R:
+        try:
+            return record.model_validate_json(line)
+        except ValidationError as error:
+            raise UnexpectedAnswer(
+                f"A line of the {what} cannot be read: {first_of(error)}"
+            ) from None
+
+    return read
+
+
+read_result_line = line_reader_of(Result, "results")
+"""One line of a downloaded NDJSON stream of results."""
 
 _JSON_OBJECT: Final = TypeAdapter(dict[str, Any])
 
@@ -342,5 +350,6 @@ def _part(text: str) -> str:
     return quote(text, safe="")
 
 
-def _query(**fields: str | None) -> tuple[tuple[str, str], ...]:
+def query_of(**fields: str | None) -> tuple[tuple[str, str], ...]:
+    """The pairs of a query, those that have a value."""
     return tuple((name, value) for name, value in fields.items() if value is not None)

@@ -11,7 +11,8 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from app.client import requests, steering, uploads
-from app.client.errors import PromptmillClientError, WaitTimeout
+from app.client.benchmarks_sync import Benchmarks
+from app.client.errors import PromptmillClientError
 from app.client.event_stream import BatchEvent, Following
 from app.client.httpx_mapping import (
     answer_of,
@@ -25,12 +26,10 @@ from app.client.judgement import (
     LONG_POLL_S,
     Again,
     BrokenOff,
-    Outage,
     Patience,
     Sighting,
     error_of,
     judge,
-    long_polls,
 )
 from app.client.ndjson import LineSplitter
 from app.client.records import (
@@ -46,6 +45,7 @@ from app.client.records import (
 )
 from app.client.requests import Answer, BatchFields, DownloadFormat, Prompt, Request
 from app.client.steering import BatchChanges
+from app.client.watching import ended, watched
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class PromptmillClient:
     `base_url` is where the service listens (`http://127.0.0.1:8000`). `timeout_s` bounds each
     silence of the service, `attempts` how often a request is sent that can be repeated without
     harm. `headers` go with every request, for a proxy that wants some. `transport` is httpx's, for
-    tests.
+    tests. What benchmarks need is under `benchmarks`.
 
     Every method raises `ServiceUnreachable` when there is no answer, `PromptmillProblem` when the
     service refuses, and `UnexpectedAnswer` when something else answers at that address.
@@ -86,6 +86,7 @@ class PromptmillClient:
             transport=transport,
             trust_env=trusts_environment(url),
         )
+        self.benchmarks = Benchmarks(self._call, self._stream)
 
     def __enter__(self) -> Self:
         return self
@@ -169,21 +170,12 @@ class PromptmillClient:
         While the service is away (a restart), an `Outage` comes instead and it is tried again, for
         at most `reconnect_s`; then its error is raised.
         """
-        patience = Patience(reconnect_s)
-        for wait_s in long_polls(every_s, timeout_s, time.monotonic):
-            try:
-                batch = self.get(batch_id, wait_s=wait_s)
-            except PromptmillClientError as error:
-                pause_s = patience.pause_s(error, time.monotonic())
-                if pause_s is None:
-                    raise
-                yield Outage(error)
-                time.sleep(pause_s)
-                continue
-            patience.answered()
-            yield batch
-            if batch.has_ended:
-                return
+        yield from watched(
+            lambda wait_s: self.get(batch_id, wait_s=wait_s),
+            every_s=every_s,
+            timeout_s=timeout_s,
+            reconnect_s=reconnect_s,
+        )
 
     def wait(
         self, batch_id: str, *, timeout_s: float | None = None, reconnect_s: float = 60.0
@@ -193,12 +185,10 @@ class PromptmillClient:
         Raises:
             WaitTimeout: It had not ended after `timeout_s`.
         """
-        for sighting in self.watch(
+        sightings = self.watch(
             batch_id, every_s=LONG_POLL_S, timeout_s=timeout_s, reconnect_s=reconnect_s
-        ):
-            if isinstance(sighting, Batch) and sighting.has_ended:
-                return sighting
-        raise WaitTimeout(f"{batch_id} had not ended after {timeout_s:g} s")
+        )
+        return ended(sightings, batch_id, timeout_s)
 
     def results_page(
         self,
@@ -243,15 +233,7 @@ class PromptmillClient:
 
         Whoever writes them to a file has a whole file only if the iteration came to its end.
         """
-        request = requests.download_results(batch_id, format=format, status=status)
-        try:
-            with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    response.read()
-                    raise error_of(answer_of(response))
-                yield from response.iter_bytes()
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
+        yield from self._stream(requests.download_results(batch_id, format=format, status=status))
 
     def events(
         self,
@@ -366,6 +348,16 @@ class PromptmillClient:
         except httpx.RequestError as error:
             raise stream_error(error) from error
         following.finish()
+
+    def _stream(self, request: Request[bytes]) -> Iterator[bytes]:
+        try:
+            with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
+                if response.status_code not in request.expected:
+                    response.read()
+                    raise error_of(answer_of(response))
+                yield from response.iter_bytes()
+        except httpx.RequestError as error:
+            raise stream_error(error) from error
 
     def _call(self, request: Request[T]) -> T:
         for attempt in itertools.count(1):

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import AsyncPromptmillClient, PromptmillClient
+from app.client import AsyncPromptmillClient, Benchmarks, PromptmillClient
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -17,11 +17,13 @@ Handler = Callable[[httpx.Request], httpx.Response]
 class Blocking:
     """The synchronous client, with results that can be awaited and iterated asynchronously."""
 
-    def __init__(self, client: PromptmillClient) -> None:
+    def __init__(self, client: PromptmillClient | Benchmarks) -> None:
         self._client = client
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
+        if isinstance(method, Benchmarks):
+            return Blocking(method)
 
         def call(*args: Any, **fields: Any) -> Any:
             if inspect.isgeneratorfunction(method):
