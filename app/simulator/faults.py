@@ -29,9 +29,11 @@ class FaultKind(StrEnum):
     UPSTREAM = "502"  #: 502 with JSON, as when the cloud cannot be reached
     BAD_GATEWAY = "bad_gateway"  #: 502 with a page of HTML, as from a reverse proxy
     FORBIDDEN = "403"  #: 403 with plain text, as from a proxy
+    PAGE = "page"  #: 200 with a page of HTML, as from a proxy that wants a sign-in
     MISSING = "404"  #: 404, the model is not found
     TOO_LONG = "400"  #: 400, the input is too long
     OOM = "oom"  #: 500, out of memory while the model loads
+    NOT_JSON = "not_json"  #: a line that is no JSON after `after` tokens (3), then the rest
     ERROR = "error"  #: an error line after `after` tokens (3); 500 if unstreamed
     CUT = "cut"  #: the connection is closed after `after` tokens (3)
     NO_DONE = (
@@ -57,6 +59,7 @@ SECONDS = {FaultKind.REFUSE: 1.0, FaultKind.SLOW_START: 5.0}
 
 MID_STREAM = frozenset(
     {
+        FaultKind.NOT_JSON,
         FaultKind.ERROR,
         FaultKind.CUT,
         FaultKind.NO_DONE,

@@ -33,6 +33,9 @@ from app.simulator.text import words_of
 from app.simulator.vocabulary import QUOTED
 from app.simulator.wire import Exchange
 
+_NO_JSON = '{"model":"\n'
+"""A line of an answer that was cut on its way."""
+
 _OPEN_ENDED = 10
 """An answer without a limit ends after so many times `num_ctx`."""
 
@@ -245,6 +248,10 @@ class _Speech:
         count = len(self._spoken_tokens())
         await self._runner.pause(self._first_s + max(0, count - 1) / self._rate)
         if self._fault is not None:
+            if self._fault.kind is FaultKind.NOT_JSON:
+                self._exchange.call.outcome = "broken"
+                await self._exchange.answer(200, self._style.whole_type, _NO_JSON)
+                return
             await self._strike(self._fault)
             await self._runner.pause((len(self._all_tokens()) - count) / self._rate)
         self._last_ns = time.perf_counter_ns()
@@ -321,6 +328,10 @@ class _Speech:
     async def _strike(self, fault: Fault) -> None:
         """A fault in mid-answer; returns only if the answer goes on after it."""
         match fault.kind:
+            case FaultKind.NOT_JSON:
+                self._exchange.call.outcome = "broken"
+                await self._begin()
+                await self._exchange.write(_NO_JSON)
             case FaultKind.CUT:
                 await self._exchange.cut()
             case FaultKind.STALL:

@@ -23,9 +23,16 @@ _PAGE = (
 )
 """Such a page comes from a reverse proxy in front of Ollama."""
 
+_SIGN_IN = (
+    "<!doctype html>\r\n<html>\r\n<head><title>Sign in</title></head>\r\n"
+    "<body><form></form></body>\r\n</html>\r\n"
+)
+"""And such a one from a gateway that lets nobody through who has not signed in."""
+
 _PAGES = {
     FaultKind.BAD_GATEWAY: (502, b"text/html", _PAGE),
     FaultKind.FORBIDDEN: (403, TEXT, "403 Forbidden"),
+    FaultKind.PAGE: (200, b"text/html", _SIGN_IN),
 }
 
 

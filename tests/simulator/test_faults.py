@@ -111,6 +111,27 @@ async def test_a_bad_gateway_is_a_page_of_html(simulated):
         assert "<h1>502 Bad Gateway</h1>" in answer.text
 
 
+async def test_a_page_of_html_may_come_under_status_200(simulated):
+    async with simulated() as server:
+        answer = await server.generate("x [[fault:page]]")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html")
+        assert "<title>Sign in</title>" in answer.text
+
+
+async def test_a_line_that_is_no_json_stands_in_the_middle_of_a_stream(simulated):
+    async with simulated() as server:
+        prompt = "x [[fault:not_json after=2]]"
+        before, _, rest = (await server.generate(prompt)).text.partition('{"model":"\n')
+        whole = await server.generate("x [[fault:not_json]]", stream=False)
+        (call, _) = server.simulator.calls
+    said = [json.loads(line) for line in (*before.splitlines(), *rest.splitlines())]
+    assert before.count("\n") == 2
+    assert "".join(line["response"] for line in said) == answer_text("tiny", prompt)
+    assert said[-1]["done"]
+    assert (whole.status_code, whole.text) == (200, '{"model":"\n')
+    assert (call.fault, call.outcome) == ("not_json", "broken")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_stopped_runner_is_a_500_before_anything_is_said(simulated, stream):
     async with simulated() as server:
