@@ -1,4 +1,4 @@
-"""Opening and closing what lives as long as the process: the database and the Ollama host."""
+"""Opening and closing what lives as long as the process: the database and the Ollama hosts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
+from app.domain.host_spec import HostSpec
 from app.ollama.client import OllamaClient, Timeouts
 from app.ollama.hosts import Host
 from app.services.resources import Resources
@@ -38,25 +39,30 @@ async def open_resources(
     await asyncio.to_thread(schema.upgrade, settings.database_url, transaction_pooling=pooling)
     database = Database(settings.database_url, transaction_pooling=pooling)
     signals = Signals()
+    hosts = tuple(_host(settings, spec, transport) for spec in settings.hosts)
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            if not (database.is_sqlite or settings.poll_only):
+                await stack.enter_async_context(_told_by_others(database, signals))
+            yield Resources(settings=settings, database=database, hosts=hosts, signals=signals)
+    finally:
+        for host in hosts:
+            await host.client.aclose()
+        await database.close()
+
+
+def _host(settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTransport | None) -> Host:
     client = OllamaClient(
-        settings.ollama_host,
+        spec.url,
         timeouts=Timeouts(
             connect_s=settings.connect_timeout_s,
             first_byte_s=settings.first_byte_timeout_s,
             between_chunks_s=settings.stall_timeout_s,
         ),
+        api_key=spec.api_key,
         transport=transport,
     )
-    try:
-        async with contextlib.AsyncExitStack() as stack:
-            if not (database.is_sqlite or settings.poll_only):
-                await stack.enter_async_context(_told_by_others(database, signals))
-            yield Resources(
-                settings=settings, database=database, host=Host(client), signals=signals
-            )
-    finally:
-        await client.aclose()
-        await database.close()
+    return Host(client, spec=spec)
 
 
 @contextlib.asynccontextmanager

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import platformdirs
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.host_address import parse_ollama_host
+from app.domain.host_spec import MOST_SLOTS, HostSpec, parse_hosts
 
 _MIB = 1024 * 1024
 
@@ -32,24 +33,33 @@ class Settings(BaseSettings):
     """The service's settings; each field is one environment variable."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PROMPTMILL_", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="PROMPTMILL_",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
     ollama_host: str = Field(
         default="http://127.0.0.1:11434",
         validation_alias=AliasChoices("OLLAMA_HOST", "ollama_host"),
         description="The Ollama server: host, host:port, :port or a URL, as Ollama's own client"
-        " takes it",
+        " takes it; not used when PROMPTMILL_OLLAMA_HOSTS is set",
+    )
+    ollama_hosts: SecretStr | None = Field(
+        default=None,
+        description="Several Ollama servers: addresses apart by commas, each with options after"
+        " semicolons (slots, api_key, models), or a JSON list; unset: the one of OLLAMA_HOST",
     )
     database_url: str = Field(
         default_factory=default_database_url,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="Where jobs are kept: sqlite:///path or postgresql://user@host/name",
     )
-    ollama_slots: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+    ollama_slots: Annotated[int, Field(ge=1, le=MOST_SLOTS)] | None = Field(
         default=None,
-        description="Most calls in flight at the Ollama host, over all batches and workers; unset:"
-        " only the batches' own limits hold",
+        description="Most calls in flight at each Ollama host that names no slots of its own, over"
+        " all batches and workers; unset: only the batches' own limits hold",
     )
     default_model: str = Field(
         default="qwen3:8b", min_length=1, description="Model of a batch that names none"
@@ -93,6 +103,17 @@ class Settings(BaseSettings):
         le=86400,
         description="Seconds of waiting that raise a batch's priority by one, so that low ones do"
         " not starve; 0: never",
+    )
+    grouping: bool = Field(
+        default=True,
+        description="Whether an Ollama host runs only prompts of what it has loaded, and switches"
+        " by draining; false: prompts go out in the order of the queue, whatever model they need",
+    )
+    group_turn_s: float = Field(
+        default=120.0,
+        ge=1,
+        le=86400,
+        description="Seconds that a host goes on with one model while prompts for another wait",
     )
     drain_s: float = Field(
         default=10.0,
@@ -169,6 +190,11 @@ class Settings(BaseSettings):
     def _accept_every_form_of_ollamas_client(cls, value: str) -> str:
         return parse_ollama_host(value)
 
+    @field_validator("ollama_hosts")
+    @classmethod
+    def _accept_both_forms_of_a_list(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and parse_hosts(value.get_secret_value()) else None
+
     @field_validator("database_url")
     @classmethod
     def _accept_sqlite_and_postgresql(cls, value: str) -> str:
@@ -187,6 +213,14 @@ class Settings(BaseSettings):
         if lease_s is not None and value * 3 > lease_s + 1e-9:
             raise ValueError(f"must be at most a third of lease_s ({lease_s / 3:g})")
         return value
+
+    @property
+    def hosts(self) -> tuple[HostSpec, ...]:
+        """The Ollama hosts, one at least, with their slots filled in."""
+        if self.ollama_hosts is None:
+            return (HostSpec(url=self.ollama_host, slots=self.ollama_slots),)
+        text = self.ollama_hosts.get_secret_value()
+        return parse_hosts(text, default_slots=self.ollama_slots)
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -211,6 +245,9 @@ def load_settings(**overrides: object) -> Settings:
         SettingsError: One line for each wrong setting, naming its variable.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    if "ollama_host" in given:
+        # Options go before variables: the one host is meant, not the list in the environment.
+        given.setdefault("ollama_hosts", None)
     try:
         return Settings(**given)  # pyright: ignore[reportArgumentType] - checked by pydantic
     except ValidationError as error:

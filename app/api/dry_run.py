@@ -22,10 +22,10 @@ async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dic
     Raises:
         Refused, MalformedJson, Invalid: As on submitting; a model that is not installed as well.
         LimitExceeded: The queue has no room for it now.
-        Unavailable: The Ollama host does not answer, so nobody knows which models it has.
+        Unavailable: No Ollama host answers, so nobody knows which models it has.
     """
     try:
-        check = ModelCheck(await models.installed_names(resources))
+        check = ModelCheck(await models.installed_names(resources), hosts=len(resources.hosts))
     except Unavailable:
         # What is wrong with the request itself is worth more to its sender, and is told first.
         await _read(request, resources, form, None)

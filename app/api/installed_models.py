@@ -15,8 +15,11 @@ _MOST_NAMED = 10
 class ModelCheck:
     """Compares the names in a batch with those of the installed models."""
 
-    def __init__(self, installed: Collection[str]) -> None:
-        """`installed` are names as the host spells them."""
+    def __init__(self, installed: Collection[str], *, hosts: int = 1) -> None:
+        """`installed` are names as the hosts spell them; `hosts` is the number of hosts."""
+        self._place, self._there = (
+            ("the host", "there") if hosts == 1 else ("any host that answers", "on one")
+        )
         self._name_of = {normalise_model(name): name for name in installed}
         self._used: set[str] = set()
         self._default_is_used = False
@@ -51,6 +54,6 @@ class ModelCheck:
         there = ", ".join(f"`{name}`" for name in names[:_MOST_NAMED]) or "none"
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         return (
-            f"`{model}` is not installed on the host; run `ollama pull {model}` there, or name one"
-            f" that is: {there}{more}"
+            f"`{model}` is not installed on {self._place}; run `ollama pull {model}`"
+            f" {self._there}, or name one that is: {there}{more}"
         )

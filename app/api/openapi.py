@@ -31,6 +31,7 @@ from app.api.schemas.benchmark_findings import Comparison, RunPage
 from app.api.schemas.benchmarks import BenchmarkRequest
 from app.api.schemas.control import BatchUpdate, RetryRequest
 from app.api.schemas.dry_run import DryRun
+from app.api.schemas.hosts import HostPage
 from app.api.schemas.requests import BatchRequest
 from app.api.schemas.results import ResultPage
 from app.api.schemas.service import Health, ModelPage, Problem, Readiness, WorkerPage
@@ -49,7 +50,7 @@ seconds (`_s`), and what is missing is null.
 TAGS: Final = [
     {"name": "Batches", "description": "Submit prompts, follow them, read their results."},
     {"name": "Benchmarks", "description": "Measure models, read every run, compare, report."},
-    {"name": "Service", "description": "Models, workers, liveness and readiness."},
+    {"name": "Service", "description": "Models, hosts, workers, liveness and readiness."},
 ]
 _REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest, BenchmarkRequest)
 _ANSWERS: Final = (
@@ -62,6 +63,7 @@ _ANSWERS: Final = (
     DryRun,
     ResultPage,
     ModelPage,
+    HostPage,
     WorkerPage,
     Health,
     Readiness,

@@ -174,6 +174,7 @@ def model_document(model: ModelSummary) -> dict[str, Any]:
         "family": model.family,
         "parameter_size": model.parameter_size,
         "quantization_level": model.quantization_level,
+        "hosts": list(model.hosts),
         "loaded_on": list(model.loaded_on),
         "recommended": {
             "max_concurrent": model.recommended.max_concurrent,

@@ -16,6 +16,7 @@ from app.cli.bench import bench
 from app.cli.control import pause, resume, retry, set_limits
 from app.cli.db import db
 from app.cli.demo import demo
+from app.cli.hosts import hosts
 from app.cli.models import models
 from app.cli.results import results
 from app.cli.serve import ServeCommand, serve
@@ -64,6 +65,7 @@ cli.command(rich_help_panel=_SERVICE)(demo)
 cli.command(rich_help_panel=_SERVICE, cls=ServeCommand)(serve)
 cli.command(rich_help_panel=_SERVICE, cls=ServeCommand)(worker)
 cli.command(rich_help_panel=_SERVICE)(workers)
+cli.command(rich_help_panel=_SERVICE)(hosts)
 cli.command(rich_help_panel=_SERVICE)(simulate)
 cli.add_typer(db, rich_help_panel=_SERVICE)
 

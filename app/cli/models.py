@@ -1,6 +1,8 @@
-"""`promptmill models`: what the service's Ollama has installed."""
+"""`promptmill models`: what the service's Ollama hosts have installed."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
@@ -9,6 +11,9 @@ from rich.text import Text
 from app.cli.batches import AsJson
 from app.cli.connection import DEFAULT_URL, Url, connected
 from app.cli.terminal import one_line, out, say
+
+if TYPE_CHECKING:
+    from app.client import Model
 
 
 def models(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
@@ -37,8 +42,15 @@ def models(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
             "-" if model.size is None else f"{model.size / 1e9:.1f} GB",
             Text(one_line(model.parameter_size or "-", 20)),
             Text(one_line(model.quantization_level or "-", 20)),
-            "yes" if model.loaded_on else "",
+            _places(model),
             "-" if limits is None else str(limits.max_concurrent),
             "-" if limits is None else f"{limits.rate_limit_delay:g}",
         )
     out().print(table)
+
+
+def _places(model: Model) -> str:
+    """On how many of its hosts a model is in memory; a plain yes where there is one host."""
+    if len(model.hosts) < 2:  # noqa: PLR2004 - one or several
+        return "yes" if model.loaded_on else ""
+    return f"{len(model.loaded_on)} of {len(model.hosts)}"

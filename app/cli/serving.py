@@ -126,7 +126,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _introduce(settings: Settings, url: str) -> None:
     say(f"  API reference  {url}/docs")
     say(f"  database       {without_password(settings.database_url)}")
-    say(f"  Ollama         {settings.ollama_host}")
+    say(f"  Ollama         {', '.join(host.url for host in settings.hosts)}")
     if not settings.embedded_worker:
         say("  worker         none here: batches wait until another process works them off")
     if not _is_loopback(settings.host):

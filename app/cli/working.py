@@ -65,6 +65,6 @@ def _introduce(settings: Settings, identity: WorkerIdentity) -> None:
     # Stdout, so that a program can wait for it.
     typer.echo(f"Promptmill {version()} works as {identity.id}")
     say(f"  database       {without_password(settings.database_url)}")
-    say(f"  Ollama         {settings.ollama_host}")
+    say(f"  Ollama         {', '.join(host.url for host in settings.hosts)}")
     say(f"  concurrency    {settings.concurrency}")
     say("  Ctrl-C stops it; what it cannot end goes back to the queue.")

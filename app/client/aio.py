@@ -40,6 +40,7 @@ from app.client.records import (
     BatchPage,
     DryRun,
     Health,
+    Host,
     Model,
     Readiness,
     Result,
@@ -321,6 +322,10 @@ class AsyncPromptmillClient:
     async def models(self) -> tuple[Model, ...]:
         """The models that the service can run."""
         return await self._call(requests.list_models())
+
+    async def hosts(self) -> tuple[Host, ...]:
+        """The Ollama hosts, asked now: reachable, loaded, in flight, put aside and why."""
+        return await self._call(requests.list_hosts())
 
     async def workers(self) -> tuple[Worker, ...]:
         """The processes that work off the queue, those that have not stopped first."""

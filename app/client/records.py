@@ -185,9 +185,68 @@ class Model(Record):
     """As Ollama writes it: `8.2B`."""
     quantization_level: str | None = None
     """As Ollama writes it: `Q4_K_M`."""
+    digest: str | None = None
+    """Where hosts disagree about what a name means, each digest is a model of its own."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that have it."""
     loaded_on: tuple[str, ...] = ()
     """Hosts that have it in memory."""
     recommended: RecommendedLimits | None = None
+
+
+class LoadedModel(Record):
+    """A model in a host's memory."""
+
+    name: str
+    size: int
+    """Bytes that it takes, in all memory."""
+    size_vram: int
+    """Bytes of these on graphics cards."""
+    context_length: int | None = None
+    """Tokens of the window that it was loaded with."""
+
+
+class Quarantine(Record):
+    """Why no work goes to a host for the moment."""
+
+    next_look_s: float
+    """Seconds until it is looked at again."""
+    error_code: str
+    reason: str
+
+
+class Host(Record):
+    """An Ollama host of the service, as it stood when the service answered."""
+
+    url: str
+    reachable: bool
+    """Whether it told its version just now."""
+    error: str | None = None
+    """Why it did not."""
+    version: str | None = None
+    slots: int | None = None
+    """Most calls in flight there; None: only the batches' own limits hold."""
+    in_flight: int = 0
+    """Prompts of batches that run there, over all workers."""
+    held_by: str | None = None
+    """The benchmark that has it to itself."""
+    models: int | None = None
+    """Installed models that it may be asked for."""
+    only_models: tuple[str, ...] | None = None
+    """The only ones that the settings allow; None: any."""
+    loaded_models: tuple[LoadedModel, ...] | None = None
+    loaded_models_age_s: float | None = None
+    """How old the sight of the loaded models is, in seconds."""
+    groups: tuple[str, ...] = ()
+    quarantine: Quarantine | None = None
+    """Why no work goes there; None also from a service without a worker."""
+    on_trial: bool | None = None
+    """It came back, and no call has gone through since."""
+    calls: int | None = None
+    """Calls of the service's own worker since its start; None without one."""
+    failed: int | None = None
+    latency_s: float | None = None
+    """Median of the last 64 calls that gave an answer."""
 
 
 class Worker(Record):

@@ -20,6 +20,7 @@ from app.client.records import (
     Batch,
     BatchPage,
     Health,
+    Host,
     Model,
     Readiness,
     Record,
@@ -257,6 +258,16 @@ def list_models() -> Request[tuple[Model, ...]]:
 
     read = reader_of(Listing)
     return Request(method="GET", path="/models", read=lambda answer: read(answer).data)
+
+
+def list_hosts() -> Request[tuple[Host, ...]]:
+    """GET /hosts."""
+
+    class Listing(Record):
+        data: tuple[Host, ...]
+
+    read = reader_of(Listing)
+    return Request(method="GET", path="/hosts", read=lambda answer: read(answer).data)
 
 
 def list_workers() -> Request[tuple[Worker, ...]]:

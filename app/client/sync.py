@@ -37,6 +37,7 @@ from app.client.records import (
     BatchPage,
     DryRun,
     Health,
+    Host,
     Model,
     Readiness,
     Result,
@@ -320,6 +321,10 @@ class PromptmillClient:
     def models(self) -> tuple[Model, ...]:
         """The models that the service can run."""
         return self._call(requests.list_models())
+
+    def hosts(self) -> tuple[Host, ...]:
+        """The Ollama hosts, asked now: reachable, loaded, in flight, put aside and why."""
+        return self._call(requests.list_hosts())
 
     def workers(self) -> tuple[Worker, ...]:
         """The processes that work off the queue, those that have not stopped first."""

@@ -33,6 +33,7 @@ from app.ollama.errors import (
     Break,
     OllamaError,
     Phase,
+    Timeout,
     failed_answer,
     failed_break,
     failed_exception,
@@ -82,6 +83,7 @@ class OllamaClient:
         base_url: str,
         *,
         timeouts: Timeouts | None = None,
+        api_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -90,6 +92,8 @@ class OllamaClient:
         Args:
             base_url: Anything that `parse_ollama_host` takes.
             timeouts: Of every call.
+            api_key: Sent as `Authorization: Bearer ...` by the network, and struck out of what the
+                server says in an error.
             transport: Takes the place of the network, for tests.
             clock: Monotonic seconds, for the measured times (`latency_s`, `ttft_s`).
 
@@ -98,7 +102,8 @@ class OllamaClient:
         """
         self.base_url = parse_ollama_host(base_url)
         self.timeouts = timeouts or Timeouts()
-        self._transport = transport or open_transport(self.base_url)
+        self._api_key = api_key
+        self._transport = transport or open_transport(self.base_url, api_key=api_key)
         self._clock = clock
         self._generate_url = httpx.URL(f"{self.base_url}/api/generate")
         self._chat_url = httpx.URL(f"{self.base_url}/api/chat")
@@ -157,35 +162,35 @@ class OllamaClient:
             # Whatever happened after `done: true`, the answer is whole.
             return answer.succeeded(latency_s=answer.done_at - sent_at, ttft_s=ttft_s)
         return replace(
-            failed or failed_break(Break.NO_DONE),
+            self._told(failed or failed_break(Break.NO_DONE)),
             response=answer.text() if began_at is not None else None,
             metrics=CallMetrics(latency_s=self._clock() - sent_at, ttft_s=ttft_s),
         )
 
-    async def version(self) -> str:
+    async def version(self, *, within_s: float = _ASK_S) -> str:
         """The server's version; the cheapest sign of life, never held up by a loading model.
 
         Raises:
-            OllamaError: The server did not answer as Ollama does.
+            OllamaError: The server did not answer as Ollama does, or not within that time.
         """
-        return (await self._ask(wire.Version, "GET", "/api/version")).version
+        return (await self._ask(wire.Version, "GET", "/api/version", within_s=within_s)).version
 
-    async def list_models(self) -> list[InstalledModel]:
+    async def list_models(self, *, within_s: float = _ASK_S) -> list[InstalledModel]:
         """The models on the server's disk, from `/api/tags`.
 
         Raises:
-            OllamaError: The server did not answer as Ollama does.
+            OllamaError: The server did not answer as Ollama does, or not within that time.
         """
-        tags = await self._ask(wire.Tags, "GET", "/api/tags")
+        tags = await self._ask(wire.Tags, "GET", "/api/tags", within_s=within_s)
         return [model.installed() for model in tags.models or ()]
 
-    async def list_running(self) -> list[RunningModel]:
+    async def list_running(self, *, within_s: float = _ASK_S) -> list[RunningModel]:
         """The models in the server's memory, from `/api/ps`; may wait for a model that loads.
 
         Raises:
-            OllamaError: The server did not answer as Ollama does.
+            OllamaError: The server did not answer as Ollama does, or not within that time.
         """
-        processes = await self._ask(wire.Processes, "GET", "/api/ps")
+        processes = await self._ask(wire.Processes, "GET", "/api/ps", within_s=within_s)
         return [model.running() for model in processes.models or ()]
 
     async def show(self, model: str) -> ModelInfo:
@@ -237,7 +242,7 @@ class OllamaClient:
                         continue
                     line = wire.PullLine.model_validate_json(text)
                     if line.error is not None:
-                        raise OllamaError(failed_pull(line.error))
+                        raise OllamaError(self._told(failed_pull(line.error)))
                     status = line.status
                     yield line.progress()
         except _FOREIGN as error:
@@ -285,13 +290,22 @@ class OllamaClient:
         return failed_answer(self.base_url, response.status_code, bytes(body))
 
     async def _ask(
-        self, kind: type[_B], method: str, path: str, body: Mapping[str, Any] | None = None
+        self,
+        kind: type[_B],
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        within_s: float = _ASK_S,
     ) -> _B:
         """One request that Ollama answers at once, checked against its wire model."""
         try:
-            async with self._opened(self._request(method, path, body), _ASK_S) as response:
-                async with asyncio.timeout(_ASK_S):
+            async with asyncio.timeout(within_s):
+                async with self._opened(self._request(method, path, body), within_s) as response:
                     return kind.model_validate_json(await response.aread())
+        except TimeoutError as error:
+            failed = failed_timeout(self.base_url, Timeout.FIRST_BYTE, within_s)
+            raise OllamaError(failed) from error
         except _FOREIGN as error:
             raise self._translated(error) from error
 
@@ -313,7 +327,7 @@ class OllamaClient:
         try:
             if response.status_code != _OK:
                 async with asyncio.timeout(timeout_s):
-                    raise OllamaError(await self._refusal(response))
+                    raise OllamaError(self._told(await self._refusal(response)))
             yield response
         finally:
             await _close(response)
@@ -322,6 +336,12 @@ class OllamaClient:
         if isinstance(error, ValidationError):
             return OllamaError(failed_break(Break.NOT_JSON))
         return OllamaError(self._failed(error, Phase.ASKED))
+
+    def _told(self, failed: Failed) -> Failed:
+        """The failure without the key: a proxy that refuses it may repeat it."""
+        if self._api_key is None or self._api_key not in failed.message:
+            return failed
+        return replace(failed, message=failed.message.replace(self._api_key, "***"))
 
     def _failed(self, error: Exception, phase: Phase) -> Failed:
         connect_s = self.timeouts.connect_s

@@ -1,83 +1,88 @@
-"""A host and its state of health: when work goes to it, and when it is left alone.
+"""A host: its client, its health and what was last seen of it.
 
-The one rule to know: only a `Blame.HOST` outcome puts a host aside, and only `probe` takes it back.
-What follows from an event is decided purely (`after_call`, `after_probe`); `Host` does the I/O.
+What follows from an event is decided in `app.ollama.health`; here is the I/O. The one rule to know:
+`run` and `probe` are about work, `look` is about knowing. A look may put a host aside that nobody
+can connect to, but only a probe takes one back.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.domain.calls import Call
-from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome
+from app.domain.host_spec import HostSpec
+from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
 from app.domain.timeline import Timeline
 from app.ollama.client import OllamaClient
 from app.ollama.errors import OllamaError
+from app.ollama.health import (
+    Health,
+    Tally,
+    after_call,
+    after_look,
+    after_probe,
+    counted,
+    fingerprint_of,
+)
+from app.ollama.models import InstalledModel, RunningModel
+from app.ollama.names import normalise_model
 
-_FIRST_REST_S = 0.5
-_LONGEST_REST_S = {ErrorCode.SERVER_BUSY: 5.0}
-_LONGEST_REST_OTHERWISE_S = 10.0
+LOOK_S = 2.0
+"""Most seconds that each of the three questions of a look may take."""
+
+_NOT_PUT_ASIDE_S = 0.5
+"""Until the next probe of a host that is not put aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """What is known of a host. Times are seconds of the host's clock."""
+class View:
+    """What was last seen of a host; None is what was never seen. Times are of the host's clock."""
 
+    version: str | None = None
+    version_at: float | None = None
+    """When it last told its version: the sign of life."""
     trouble: Failed | None = None
-    """Why the host is put aside; None while work goes to it."""
-    rests: int = 0
-    """Rests since a call last went through; each is twice as long as the one before."""
-    rest_until: float = 0.0
-    """When a host that is put aside is looked at again."""
-    returns: int = 0
-    """How often the host came back; tells calls begun before a rest from those begun after."""
-
-    @property
-    def available(self) -> bool:
-        """Whether work may go to the host."""
-        return self.trouble is None
-
-
-def after_call(health: Health, outcome: Outcome, *, returns_at_start: int, now: float) -> Health:
-    """The state after a call that was begun when the host had come back `returns_at_start` times.
-
-    A host that goes down fails all calls that were in flight; they count as one failure. And what
-    ends well but was begun before the rest says nothing about the host since.
-    """
-    if returns_at_start != health.returns or not health.available:
-        return health
-    if isinstance(outcome, Failed) and outcome.blame is Blame.HOST:
-        return _resting(health, outcome, now)
-    return health if health.rests == 0 else replace(health, rests=0)
-
-
-def after_probe(health: Health, trouble: Failed | None, *, now: float) -> Health:
-    """The state after a look at a host that was put aside; `trouble` is None if it answered."""
-    if trouble is not None:
-        return _resting(health, trouble, now)
-    # `rests` stays: a host that answers the probe and still takes no work rests longer next time.
-    return replace(health, trouble=None, returns=health.returns + 1)
-
-
-def _resting(health: Health, trouble: Failed, now: float) -> Health:
-    longest_s = _LONGEST_REST_S.get(trouble.code, _LONGEST_REST_OTHERWISE_S)
-    # The exponent is bounded: a host may be down for days.
-    rest_s = min(_FIRST_REST_S * 2 ** min(health.rests, 16), longest_s)
-    return replace(health, trouble=trouble, rests=health.rests + 1, rest_until=now + rest_s)
+    """Why it did not, at the last look; None when it did."""
+    installed: tuple[InstalledModel, ...] | None = None
+    """The models on its disk."""
+    installed_at: float | None = None
+    names: frozenset[str] = frozenset()
+    """Their names, normalised."""
+    loaded: tuple[RunningModel, ...] | None = None
+    """The models in its memory, with graphics memory and window."""
+    loaded_at: float | None = None
+    models_trouble: Failed | None = None
+    """Why the last look did not see all models; the older sight of them stands meanwhile."""
 
 
 class Host:
-    """An Ollama server: its client and its health."""
+    """An Ollama server: its client, its health, and a view of its models."""
 
     def __init__(
-        self, client: OllamaClient, *, clock: Callable[[], float] = time.monotonic
+        self,
+        client: OllamaClient,
+        *,
+        spec: HostSpec | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` gives monotonic seconds; the client stays the caller's to close."""
+        """`clock` gives monotonic seconds; the client stays the caller's to close.
+
+        Without a `spec` the host has no slots of its own and may be asked for every model.
+        """
         self.client = client
+        self.spec = spec or HostSpec(url=client.base_url)
         self.health = Health()
+        self.view = View()
+        self.tally = Tally()
         self._clock = clock
+        self._only = (
+            None
+            if self.spec.models is None
+            else frozenset(normalise_model(name) for name in self.spec.models)
+        )
 
     @property
     def url(self) -> str:
@@ -89,11 +94,35 @@ class Host:
         """Whether work may go to the host now."""
         return self.health.available
 
+    def may_run(self, model: str) -> bool:
+        """Whether the settings let the host be asked for that model."""
+        return self._only is None or normalise_model(model) in self._only
+
+    def has_model(self, model: str) -> bool | None:
+        """Whether the host has that model and may run it; None when its models were never seen."""
+        if not self.may_run(model):
+            return False
+        if self.view.installed is None:
+            return None
+        return normalise_model(model) in self.view.names
+
+    def seconds_since(self, moment: float) -> float:
+        """How long ago a moment of the view was; negative for one that is to come."""
+        return self._clock() - moment
+
     async def run(self, call: Call, *, timeline: Timeline | None = None) -> Outcome:
         """Send a prompt; a failure that is the host's puts it aside."""
         returns = self.health.returns
         outcome = await self.client.run(call, timeline=timeline)
-        self.health = after_call(self.health, outcome, returns_at_start=returns, now=self._clock())
+        spoken = counted(outcome, call)
+        self.tally.note(spoken)
+        self.health = after_call(
+            self.health,
+            spoken,
+            returns_at_start=returns,
+            now=self._clock(),
+            fingerprint=0 if isinstance(outcome, Succeeded) else fingerprint_of(call),
+        )
         return outcome
 
     async def probe(self) -> float:
@@ -104,7 +133,7 @@ class Host:
         """
         health = self.health
         if health.trouble is None:
-            return _FIRST_REST_S
+            return _NOT_PUT_ASIDE_S
         rest_s = health.rest_until - self._clock()
         if rest_s > 0:
             return rest_s
@@ -116,4 +145,53 @@ class Host:
                 trouble = error.failed
         now = self._clock()
         self.health = after_probe(self.health, trouble, now=now)
-        return _FIRST_REST_S if trouble is None else self.health.rest_until - now
+        return _NOT_PUT_ASIDE_S if trouble is None else self.health.rest_until - now
+
+    async def look(self, *, within_s: float = LOOK_S, judging: bool = True) -> View:
+        """Refresh the view, within that many seconds.
+
+        `judging` says whether health follows from it; for one who only wants to know it does not,
+        or many onlookers of a busy host would put it aside.
+
+        The three questions are asked at once and each answer is entered as it comes: the models in
+        memory, which Ollama may not tell while one is loading, hold up neither the sign of life nor
+        the list of models. What is not told stays as it was seen before, with its age.
+        """
+        _, *troubles = await asyncio.gather(
+            self._look_at_version(within_s, judging=judging),
+            self._look_at_disk(within_s),
+            self._look_at_memory(within_s),
+        )
+        trouble = next((one for one in troubles if one is not None), None)
+        self.view = replace(self.view, models_trouble=trouble)
+        return self.view
+
+    async def _look_at_version(self, within_s: float, *, judging: bool) -> None:
+        trouble = None
+        version = self.view.version
+        try:
+            version = await self.client.version(within_s=within_s)
+        except OllamaError as error:
+            trouble = error.failed
+        now = self._clock()
+        seen_at = now if trouble is None else self.view.version_at
+        self.view = replace(self.view, version=version, version_at=seen_at, trouble=trouble)
+        if judging:
+            self.health = after_look(self.health, trouble, now=now)
+
+    async def _look_at_disk(self, within_s: float) -> Failed | None:
+        try:
+            installed = tuple(await self.client.list_models(within_s=within_s))
+        except OllamaError as error:
+            return error.failed
+        names = frozenset(normalise_model(model.name) for model in installed)
+        self.view = replace(self.view, installed=installed, installed_at=self._clock(), names=names)
+        return None
+
+    async def _look_at_memory(self, within_s: float) -> Failed | None:
+        try:
+            loaded = tuple(await self.client.list_running(within_s=within_s))
+        except OllamaError as error:
+            return error.failed
+        self.view = replace(self.view, loaded=loaded, loaded_at=self._clock())
+        return None

@@ -22,21 +22,23 @@ HEADERS = {
 """Of every request; in the session, since httpx takes 7 µs per call to copy and decode them."""
 
 
-def open_transport(base_url: str) -> httpx.AsyncBaseTransport:
+def open_transport(base_url: str, *, api_key: str | None = None) -> httpx.AsyncBaseTransport:
     """A transport to one server; nothing is opened before its first request.
 
     Connections are not limited, the callers' limits are the limit. No proxy and no password file
     is taken from the environment, since prompts go where the address says and nowhere else; the
-    certificates of `SSL_CERT_FILE` and `SSL_CERT_DIR` are.
+    certificates of `SSL_CERT_FILE` and `SSL_CERT_DIR` are. Redirects are not followed, so a key
+    goes to this server and to no other.
     """
     context = tls_for(base_url)
+    headers = HEADERS if api_key is None else HEADERS | {"Authorization": f"Bearer {api_key}"}
 
     def open_session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, ssl=context, keepalive_timeout=_KEEPALIVE_S, enable_cleanup_closed=False
             ),
-            headers=HEADERS,
+            headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )

@@ -55,7 +55,11 @@ async def submit(
         Unavailable: The database cannot take it; nothing was stored.
     """
     submission = await resources.database.write(
-        _submit, draft, idempotency, most_queued=resources.settings.max_queued_prompts
+        _submit,
+        draft,
+        idempotency,
+        most_queued=resources.settings.max_queued_prompts,
+        grouped=resources.settings.grouping,
     )
     if submission.created:
         resources.signals.spread(News.WORK)
@@ -63,14 +67,19 @@ async def submit(
 
 
 def _submit(
-    tx: Transaction, draft: BatchDraft, idempotency: IdempotencyKey | None, *, most_queued: int
+    tx: Transaction,
+    draft: BatchDraft,
+    idempotency: IdempotencyKey | None,
+    *,
+    most_queued: int,
+    grouped: bool = True,
 ) -> Submission:
     known = admission.batch_of_key(tx, idempotency)
     if known is not None:
         return Submission(batch=known, created=False)
     admission.require_room(tx, len(draft.prompts), most_queued=most_queued)
     batch_id = admission.new_batch_id()
-    jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency)
+    jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency, grouped=grouped)
     return Submission(batch=jobs.get(tx, batch_id), created=True)
 
 

@@ -12,9 +12,15 @@ from app.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """The long-lived things of one process; `host` is the Ollama server that work goes to."""
+    """The long-lived things of one process."""
 
     settings: Settings
     database: Database
-    host: Host
+    hosts: tuple[Host, ...]
+    """The Ollama hosts that work goes to, one at least, in the order of the settings."""
     signals: Signals
+
+    @property
+    def host(self) -> Host:
+        """The first host."""
+        return self.hosts[0]

@@ -43,7 +43,11 @@ class Upload:
                 self._job_key = await self._resources.database.write(self._begin, piece)
             else:
                 await self._resources.database.write(
-                    uploads.extend, self._job_key, piece, first_index=self._stored
+                    uploads.extend,
+                    self._job_key,
+                    piece,
+                    first_index=self._stored,
+                    grouped=self._resources.settings.grouping,
                 )
             self._stored += len(piece)
 
@@ -77,7 +81,13 @@ class Upload:
         is_replay = self._key is not None and jobs.find_by_idempotency_key(tx, self._key)
         if not is_replay:
             admission.require_room(tx, len(prompts), most_queued=self._most_queued)
-        return uploads.begin(tx, self._draft, prompts, batch_id=admission.new_batch_id())
+        return uploads.begin(
+            tx,
+            self._draft,
+            prompts,
+            batch_id=admission.new_batch_id(),
+            grouped=self._resources.settings.grouping,
+        )
 
     def _finish(self, tx: Transaction, idempotency: IdempotencyKey | None) -> Submission:
         if self._job_key is None:

@@ -76,6 +76,7 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "GET /benchmarks/{benchmark_id}/compare",
         "GET /benchmarks/{benchmark_id}/report",
         "GET /models",
+        "GET /hosts",
         "GET /workers",
         "GET /health",
         "GET /ready",

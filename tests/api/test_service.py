@@ -16,7 +16,6 @@ from tests.api.conftest import refuse_connections
 LATER = [
     ("GET", "/"),
     ("GET", "/metrics"),
-    ("GET", "/hosts"),
     ("GET", "/v1/models"),
     ("GET", "/batches/batch_0/events"),
     ("GET", "/batches/"),
@@ -36,6 +35,7 @@ async def test_models_come_with_their_size_and_the_limits_that_suit_it(service) 
                 "family": "qwen3",
                 "parameter_size": "8.2B",
                 "quantization_level": "Q4_K_M",
+                "hosts": ["http://127.0.0.1:11434"],
                 "loaded_on": ["http://127.0.0.1:11434"],
                 "recommended": {"max_concurrent": 5, "rate_limit_delay": 0.1},
             }
@@ -65,7 +65,10 @@ async def test_without_ollama_there_are_no_models_and_the_service_is_alive_but_n
 async def test_with_ollama_and_the_database_the_service_is_ready(service) -> None:
     response = await service.client.get("/ready")
 
-    assert (response.status_code, response.json()) == (200, {"status": "ready"})
+    assert (response.status_code, response.json()) == (
+        200,
+        {"status": "ready", "missing": []},
+    )
 
 
 @pytest.mark.parametrize(("method", "path"), LATER)

@@ -123,6 +123,35 @@ async def test_workers_are_told_with_their_state_and_their_times(client_of: Clie
     assert (told.seen_at - told.started_at).total_seconds() == 1800
 
 
+async def test_hosts_are_told_with_what_they_hold_and_why_one_is_put_aside(
+    client_of: Clients,
+) -> None:
+    loaded = {"name": "tiny:latest", "size": 9, "size_vram": 4, "context_length": None}
+    aside = {"next_look_s": 3.2, "error_code": "server_busy", "reason": "busy"}
+    host = {
+        "url": "http://gpu:11434",
+        "reachable": True,
+        "slots": None,
+        "in_flight": 3,
+        "loaded_models": [loaded],
+        "quarantine": aside,
+        "a_field_of_a_later_version": 1,
+    }
+
+    def service(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/hosts"
+        return httpx.Response(200, json={"data": [host], "next_cursor": None})
+
+    (told,) = await client_of(service).hosts()
+
+    assert (told.url, told.reachable, told.slots, told.in_flight) == (host["url"], True, None, 3)
+    assert told.loaded_models is not None
+    assert told.loaded_models[0].size_vram == 4
+    assert told.quarantine is not None
+    assert told.quarantine.error_code == "server_busy"
+    assert (told.calls, told.latency_s) == (None, None)
+
+
 async def test_a_service_that_is_not_there_is_unreachable(client_of: Clients) -> None:
     def service(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)

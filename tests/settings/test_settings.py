@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.host_spec import HostSpec
 from app.settings import Settings, SettingsError, load_settings, settings_page
 
 
@@ -14,6 +15,7 @@ def test_nothing_has_to_be_set() -> None:
     assert settings.ollama_host == "http://127.0.0.1:11434"
     assert settings.host == "127.0.0.1"
     assert settings.ollama_slots is None
+    assert settings.hosts == (HostSpec(url="http://127.0.0.1:11434"),)
     assert settings.sqlite_path is not None
     assert settings.sqlite_path.name == "promptmill.db"
 

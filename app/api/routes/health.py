@@ -38,13 +38,13 @@ async def tell_health(request: Request) -> Response:
     dependencies=[Depends(only_query())],
     responses={
         **always("/ready"),
-        **success(200, "The service can work", Readiness, {"status": "ready"}),
+        **success(200, "The service can work", Readiness, {"status": "ready", "missing": []}),
         **problem(UNAVAILABLE, "No Ollama host answers at http://127.0.0.1:11434.", "/ready"),
     },
 )
 async def tell_readiness(resources: ResourcesOf) -> Response:
-    """200 when the database answers and a worker can reach a host; else what is missing."""
-    missing = await health.check_ready(resources)
-    if missing:
-        raise Unavailable(" ".join(missing))
-    return JsonResponse({"status": "ready"})
+    """200 when the database and one Ollama host at least answer; else what is missing."""
+    readiness = await health.check_ready(resources)
+    if not readiness.ready:
+        raise Unavailable(" ".join(readiness.missing))
+    return JsonResponse({"status": "ready", "missing": list(readiness.missing)})

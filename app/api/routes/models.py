@@ -28,6 +28,6 @@ router = APIRouter(tags=["Service"])
     },
 )
 async def list_models(resources: ResourcesOf) -> Response:
-    """Models installed over all Ollama hosts, with limits that suit their size."""
+    """Models installed over all Ollama hosts that answer, with limits that suit their size."""
     found = await models.list_models(resources)
     return JsonResponse({"data": [model_document(one) for one in found], "next_cursor": None})

@@ -137,10 +137,54 @@ MODEL: Final[dict[str, Any]] = {
     "family": "qwen3",
     "parameter_size": "8.2B",
     "quantization_level": "Q4_K_M",
+    "hosts": ["http://127.0.0.1:11434"],
     "loaded_on": ["http://127.0.0.1:11434"],
     "recommended": {"max_concurrent": 5, "rate_limit_delay": 0.1},
 }
 MODEL_PAGE: Final[dict[str, Any]] = {"data": [MODEL], "next_cursor": None}
+HOST: Final[dict[str, Any]] = {
+    "url": "http://gpu-1:11434",
+    "reachable": True,
+    "error": None,
+    "version": "0.24.0",
+    "slots": 4,
+    "in_flight": 3,
+    "held_by": None,
+    "models": 12,
+    "only_models": None,
+    "loaded_models": [
+        {
+            "name": "qwen3:8b",
+            "size": 6481043456,
+            "size_vram": 6481043456,
+            "context_length": 4096,
+        }
+    ],
+    "loaded_models_age_s": 0.0,
+    "groups": [],
+    "quarantine": None,
+    "on_trial": False,
+    "calls": 1319,
+    "failed": 2,
+    "latency_s": 0.514,
+}
+_NO_CONNECTION: Final = "No connection to http://gpu-2:11434 could be made: Connection refused"
+HOST_DOWN: Final[dict[str, Any]] = {
+    **HOST,
+    "url": "http://gpu-2:11434",
+    "reachable": False,
+    "error": _NO_CONNECTION,
+    "in_flight": 0,
+    "loaded_models_age_s": 41.7,
+    "quarantine": {
+        "next_look_s": 3.2,
+        "error_code": "host_unreachable",
+        "reason": _NO_CONNECTION,
+    },
+    "calls": 611,
+    "failed": 4,
+}
+HOST_PAGE: Final[dict[str, Any]] = {"data": [HOST, HOST_DOWN], "next_cursor": None}
 WORKER: Final[dict[str, Any]] = {
     "id": "gpu-box-4711-9f86d081",
     "host_name": "gpu-box",

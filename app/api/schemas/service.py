@@ -31,6 +31,11 @@ class Model(ResponseModel):
     quantization_level: str | None = Field(
         description="How its weights are stored.", examples=["Q4_K_M"]
     )
+    hosts: list[str] = Field(
+        description="Hosts that have it. Where they disagree about what a name means, each digest"
+        " is an entry of its own.",
+        examples=[["http://127.0.0.1:11434"]],
+    )
     loaded_on: list[str] = Field(
         description="Hosts that have it in memory now.", examples=[["http://127.0.0.1:11434"]]
     )
@@ -40,7 +45,7 @@ class Model(ResponseModel):
 
 
 class ModelPage(ResponseModel):
-    """All installed models."""
+    """All installed models of the hosts that answer."""
 
     data: list[Model] = Field(description="The models.", examples=[[examples.MODEL]])
     next_cursor: None = Field(description="Always null: there is one page.", examples=[None])
@@ -104,6 +109,10 @@ class Readiness(ResponseModel):
     """The service can work."""
 
     status: Literal["ready"] = Field(description="Always `ready`.", examples=["ready"])
+    missing: list[str] = Field(
+        description="Hosts that do not answer, a sentence each; others do their work meanwhile.",
+        examples=[[], [examples.HOST_DOWN["error"]]],
+    )
 
 
 class ProblemEntry(ResponseModel):

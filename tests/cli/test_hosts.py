@@ -1,0 +1,97 @@
+"""`promptmill hosts`, against a pretended service."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import respx
+
+from app.cli.hosts import state_of
+from app.client import Host
+from tests.cli.pretended import Invoke
+
+HOST: dict[str, Any] = {
+    "url": "http://gpu-1:11434",
+    "reachable": True,
+    "error": None,
+    "version": "0.24.0",
+    "slots": 4,
+    "in_flight": 3,
+    "held_by": None,
+    "models": 12,
+    "only_models": None,
+    "loaded_models": [
+        {"name": "qwen3:8b", "size": 8_000_000_000, "size_vram": 6_000_000_000},
+        {"name": "\x1b[2Jtiny", "size": 0, "size_vram": 0, "context_length": 4096},
+    ],
+    "loaded_models_age_s": 0.0,
+    "groups": [],
+    "quarantine": None,
+    "on_trial": False,
+    "calls": 1319,
+    "failed": 0,
+    "latency_s": 0.514,
+}
+REASON = "No connection to http://gpu-2:11434 could be made"
+DOWN = {
+    **HOST,
+    "url": "http://gpu-2:11434",
+    "reachable": False,
+    "error": REASON,
+    "version": None,
+    "slots": None,
+    "in_flight": 0,
+    "models": None,
+    "loaded_models": None,
+    "quarantine": {"next_look_s": 3.24, "error_code": "host_unreachable", "reason": REASON},
+    "failed": 7,
+    "latency_s": None,
+}
+
+
+def test_hosts_are_listed_with_their_state_and_the_reason_below(
+    invoke: Invoke, service: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    service.get("/hosts").respond(200, json={"data": [HOST, DOWN], "next_cursor": None})
+
+    shown = invoke("hosts").stdout
+
+    for text in (
+        *("http://gpu-1:11434", "ready", "0.24.0", "3/4", "12", "1319", "0.51 s"),
+        *("qwen3:8b 8.0 GB, 75% VRAM", "aside, 3.2 s", "0/-", f"http://gpu-2:11434: {REASON}"),
+    ):
+        assert text in shown
+    assert "\x1b" not in shown
+    one, down = (json.loads(line) for line in invoke("hosts", "--json").stdout.splitlines())
+    assert (one, down) == (HOST, DOWN)
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, "ready"),
+        ({"on_trial": True}, "on trial"),
+        ({"on_trial": None, "calls": None}, "ready"),
+        ({"held_by": "bench_1"}, "benchmark"),
+        ({"reachable": False, "held_by": "bench_1"}, "unreachable"),
+        ({"quarantine": DOWN["quarantine"]}, "aside, 3.2 s"),
+    ],
+)
+def test_a_host_s_state_is_a_word_or_two(fields: dict[str, Any], state: str) -> None:
+    assert state_of(Host.model_validate(HOST | fields)) == state
+
+
+def test_models_tell_on_how_many_of_their_hosts_they_are_loaded(
+    invoke: Invoke, service: respx.MockRouter
+) -> None:
+    model = {"name": "tiny", "hosts": ["http://a", "http://b"], "loaded_on": ["http://b"]}
+    alone = {"name": "alone", "hosts": ["http://a"], "loaded_on": ["http://a"]}
+    service.get("/models").respond(200, json={"data": [model, alone], "next_cursor": None})
+
+    shown = invoke("models").stdout
+
+    assert "1 of 2" in shown
+    assert "yes" in shown
