@@ -33,6 +33,7 @@ from app.store.tables import (
     host,
     id_range,
     job,
+    job_group,
     job_stats,
     prompt,
     result,
@@ -49,7 +50,12 @@ _RUNNING = sa.text("task.state = 'running'")
 
 
 def insert(
-    tx: Transaction, draft: BatchDraft, *, batch_id: str, idempotency: IdempotencyKey | None = None
+    tx: Transaction,
+    draft: BatchDraft,
+    *,
+    batch_id: str,
+    idempotency: IdempotencyKey | None = None,
+    grouped: bool = True,
 ) -> None:
     """Store a batch with all its prompts, ready to be claimed when the transaction commits."""
     job_key = insert_row(
@@ -60,7 +66,7 @@ def insert(
         total=len(draft.prompts),
         idempotency=idempotency,
     )
-    queue.enqueue(tx, job_key, draft.prompts)
+    queue.enqueue(tx, job_key, draft.prompts, grouped=grouped)
 
 
 def insert_row(
@@ -339,6 +345,7 @@ def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
         for table in (result, task, prompt):
             tx.execute(sa.delete(table).where(table.c.id.between(ids[0], ids[-1])))
         return len(ids)
-    tx.execute(sa.delete(job_stats).where(job_stats.c.job_key == job_key))
+    for of_job in (job_stats, job_group):
+        tx.execute(sa.delete(of_job).where(of_job.c.job_key == job_key))
     tx.execute(sa.delete(job).where(job.c.key == job_key))
     return 1

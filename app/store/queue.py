@@ -40,6 +40,7 @@ from app.domain.lifecycle import (
 from app.domain.limits import Limits, next_start_at_ms, startable
 from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Decision, Finish, TryAgain
+from app.store import groups
 from app.store.counters import Tally, count
 from app.store.database import Transaction
 from app.store.prepared import (
@@ -53,7 +54,9 @@ from app.store.prepared import (
 from app.store.sweeps import FREED, store_results_without_call
 from app.store.tables import (
     host,
+    host_group,
     job,
+    job_group,
     prompt,
     prompt_id,
     result,
@@ -92,6 +95,8 @@ class Lease:
     max_attempts: int
     limits: Limits
     call: Call
+    host_key: int
+    """The host that it is to run on, whose slot it takes."""
     fail_on: tuple[ErrorCode, ...] | None = None
     """Defects that make the answer a failure; None: the default ones."""
     claimed_at_ms: int
@@ -108,6 +113,8 @@ class HostShare:
     url: str
     slots: int | None
     """Most running calls of all workers there; None: not limited."""
+    grouped: bool = False
+    """Whether only prompts of the groups that the host runs may start there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +147,18 @@ class Recorded:
 
 
 def enqueue(
-    tx: Transaction, job_key: int, prompts: Sequence[PromptDraft], *, first_index: int = 0
+    tx: Transaction,
+    job_key: int,
+    prompts: Sequence[PromptDraft],
+    *,
+    first_index: int = 0,
+    grouped: bool = True,
 ) -> None:
     """Store prompts of a new job, and a pending task for each.
 
     They are numbered from `first_index`, so that a large job can be stored in several
-    transactions before it comes alive.
+    transactions before it comes alive. Without `grouped` all are of the one group that any host
+    runs.
     """
     for first in range(0, len(prompts), _PROMPTS_PER_INSERT):
         chunk = prompts[first : first + _PROMPTS_PER_INSERT]
@@ -161,6 +174,7 @@ def enqueue(
                 for index, draft in enumerate(chunk, start=first_index + first)
             ],
         )
+    usual, others = groups.groups_of(tx, job_key, prompts if grouped else ())
     tx.execute(
         _ADD_TASKS,
         {
@@ -168,12 +182,17 @@ def enqueue(
             "low": prompt_id(job_key, first_index),
             "high": prompt_id(job_key, first_index + len(prompts) - 1),
             "now": tx.now_ms(),
+            "usual": usual,
         },
     )
+    for group, places in others.items():
+        for some in _slices(places, 4_000):
+            ids = [prompt_id(job_key, first_index + place) for place in some]
+            tx.execute(_PUT_IN_GROUP, {"ids": ids, "group": group})
 
 
 _ADD_TASKS = sa.insert(task).from_select(
-    ["id", "job_key", "state", "attempt", "losses", "available_at_ms"],
+    ["id", "job_key", "state", "attempt", "losses", "available_at_ms", "group_key"],
     sa.select(
         prompt.c.id,
         sa.bindparam("job_key", type_=sa.BigInteger),
@@ -181,8 +200,14 @@ _ADD_TASKS = sa.insert(task).from_select(
         sa.literal(0),
         sa.literal(0),
         sa.bindparam("now", type_=sa.BigInteger),
+        sa.bindparam("usual", type_=sa.BigInteger),
     ).where(prompt.c.id.between(sa.bindparam("low"), sa.bindparam("high"))),
     include_defaults=False,
+)
+_PUT_IN_GROUP = (
+    sa.update(task)
+    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(group_key=sa.bindparam("group"))
 )
 
 
@@ -206,12 +231,12 @@ def claim(
     raises its priority by one, so that a low one is not starved by a stream of higher ones.
     """
     leases: list[Lease] = []
-    looked_at: list[int] = []
+    looked_at: list[tuple[int, int]] = []
     while len(leases) < wanted and len(looked_at) < _JOBS_PER_CLAIM:
         row = _lock_claimable_job(tx, looked_at, aging_ms, share)
         if row is None:
             break
-        looked_at.append(row.key)
+        looked_at.append((row.key, row.group_key))
         leases += _claim_of_job(
             tx, row, wanted=wanted - len(leases), owner=owner, lease_ms=lease_ms, share=share
         )
@@ -223,9 +248,11 @@ def claim(
 _RUNNING_OF_JOB = (
     sa.select(sa.func.count()).select_from(task).where(task.c.job_key == job.c.key, _RUNNING)
 ).scalar_subquery()
+_OTHER_GROUP = job_group.alias("other_group")
 _GOING_JOBS = (
     sa.select(sa.func.count())
     .select_from(_OTHER)
+    .join(_OTHER_GROUP, _OTHER_GROUP.c.job_key == _OTHER.c.key)
     .where(sa.text("other.state IN ('queued', 'running', 'paused', 'cancelling')"))
     .where(sa.text("other.state NOT IN ('paused', 'cancelling')"))
     .scalar_subquery()
@@ -243,20 +270,16 @@ _CLAIMABLE = (
         job.c.max_concurrent,
         job.c.rate_limit_delay_s,
         job.c.fail_on,
+        job_group.c.group_key,
         _RUNNING_OF_JOB.label("running"),
         _GOING_JOBS.label("going"),
     )
+    .join(job_group, job_group.c.job_key == job.c.key)
     .where(
         _GOING,
         job.c.next_start_at_ms <= sa.bindparam("now"),
         sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
-        sa.select(sa.literal(1))
-        .where(
-            task.c.job_key == job.c.key,
-            _PENDING,
-            task.c.available_at_ms <= sa.bindparam("now"),
-        )
-        .exists(),
+        groups.HAS_WORK,
         job.c.max_concurrent > _RUNNING_OF_JOB,
         _HOST_IS_FREE,
     )
@@ -268,23 +291,43 @@ _CLAIMABLE = (
         ).desc(),
         job.c.last_claimed_at_ms,
         job.c.key,
+        job_group.c.group_key,
     )
     .limit(1)
 )
 _LOCKED = _CLAIMABLE.with_for_update(of=job, skip_locked=True, key_share=True)
-_CLAIMABLE_JOB = Prepared(_LOCKED)
-_OTHER_CLAIMABLE_JOB = Prepared(_LOCKED.where(~ids_in(job.c.key, "seen")))
-_SOME_CLAIMABLE_JOB = Prepared(_CLAIMABLE)
+
+
+def _runs_group(group: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Whether the host runs the group now."""
+    return (
+        sa.select(sa.literal(1))
+        .where(host_group.c.host_key == sa.bindparam("at_host"), host_group.c.group_key == group)
+        .exists()
+    )
+
+
+def _both(statement: sa.Select[*tuple[Any, ...]]) -> dict[bool, Prepared]:
+    """The statement as it is, and for the groups that the host runs."""
+    return {
+        False: Prepared(statement),
+        True: Prepared(statement.where(_runs_group(job_group.c.group_key))),
+    }
+
+
+_CLAIMABLE_JOB = _both(_LOCKED)
+_OTHER_CLAIMABLE_JOB = _both(_LOCKED.where(~pairs_in(job.c.key, job_group.c.group_key, "seen")))
+_SOME_CLAIMABLE_JOB = _both(_CLAIMABLE)
 
 
 def _lock_claimable_job(
-    tx: Transaction, seen: Sequence[int], aging_ms: int, share: HostShare
+    tx: Transaction, seen: Sequence[tuple[int, int]], aging_ms: int, share: HostShare
 ) -> sa.Row[Any] | None:
     now = {"now": tx.now_ms(), "aging": aging_ms, "at_host": share.key}
     if not seen:
-        found = _CLAIMABLE_JOB.run(tx, now)
+        found = _CLAIMABLE_JOB[share.grouped].run(tx, now)
     else:
-        found = _OTHER_CLAIMABLE_JOB.run(tx, {**now, "seen": list(seen)})
+        found = _OTHER_CLAIMABLE_JOB[share.grouped].run(tx, {**now, **id_pairs(tx, "seen", seen)})
     return found.first()
 
 
@@ -299,35 +342,43 @@ _COUNT_AT_HOST = (
     .select_from(task)
     .where(task.c.host_key == sa.bindparam("host_key"), _RUNNING)
 )
-# The LIMIT must sit in a CTE: in a sub-select PostgreSQL may evaluate it again for every row and
-# take more than it says.
-_DUE = (
-    sa.select(task.c.id)
-    .where(
-        task.c.job_key == sa.bindparam("claimed_job"),
-        _PENDING,
-        task.c.available_at_ms <= sa.bindparam("now"),
-        # Again, now that the job is locked: see `benchmark_runs.wait_for_claims`.
-        _HOST_IS_FREE,
+
+
+def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
+    # The LIMIT must sit in a CTE: in a sub-select PostgreSQL may evaluate it again for every row
+    # and take more than it says.
+    due = (
+        sa.select(task.c.id)
+        .where(
+            task.c.job_key == sa.bindparam("claimed_job"),
+            task.c.group_key == sa.bindparam("claimed_group"),
+            _PENDING,
+            task.c.available_at_ms <= sa.bindparam("now"),
+            # Again, now that the job is locked: see `benchmark_runs.wait_for_claims`.
+            _HOST_IS_FREE,
+            *conditions,
+        )
+        .order_by(task.c.available_at_ms, task.c.id)
+        .limit(sa.bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
     )
-    .order_by(task.c.available_at_ms, task.c.id)
-    .limit(sa.bindparam("most"))
-    .with_for_update(skip_locked=True)
-    .cte("due")
-)
-_TAKE = Prepared(
-    sa.update(task)
-    .where(task.c.id.in_(sa.select(_DUE.c.id)), _PENDING)
-    .values(
-        state=sa.literal(task_target(TaskEvent.CLAIM), task.c.state.type),
-        attempt=task.c.attempt + 1,
-        lease_token=sa.bindparam("token"),
-        lease_owner=sa.bindparam("owner"),
-        lease_until_ms=sa.bindparam("until"),
-        host_key=sa.bindparam("at_host"),
+    return Prepared(
+        sa.update(task)
+        .where(task.c.id.in_(sa.select(due.c.id)), _PENDING)
+        .values(
+            state=sa.literal(task_target(TaskEvent.CLAIM), task.c.state.type),
+            attempt=task.c.attempt + 1,
+            lease_token=sa.bindparam("token"),
+            lease_owner=sa.bindparam("owner"),
+            lease_until_ms=sa.bindparam("until"),
+            host_key=sa.bindparam("at_host"),
+        )
+        .returning(task.c.id, task.c.attempt)
     )
-    .returning(task.c.id, task.c.attempt)
-)
+
+
+_TAKE = {False: _take(), True: _take(_runs_group(sa.bindparam("claimed_group")))}
 _PROMPTS = Prepared(
     sa.select(prompt.c.id, prompt.c.text, prompt.c.overrides).where(ids_in(prompt.c.id, "ids"))
 )
@@ -370,18 +421,23 @@ def _claim_of_job(
     # Read after the locks: waiting for one must not shorten the distance to the next start.
     now, claimed_at = tx.now_ms(), time.monotonic()
     token = secrets.randbits(63)
-    taken = _TAKE.run(
-        tx,
-        {
-            "claimed_job": row.key,
-            "now": now,
-            "most": most,
-            "token": token,
-            "owner": owner,
-            "until": now + lease_ms,
-            "at_host": share.key,
-        },
-    ).all()
+    taken = (
+        _TAKE[share.grouped]
+        .run(
+            tx,
+            {
+                "claimed_job": row.key,
+                "claimed_group": row.group_key,
+                "now": now,
+                "most": most,
+                "token": token,
+                "owner": owner,
+                "until": now + lease_ms,
+                "at_host": share.key,
+            },
+        )
+        .all()
+    )
     if not taken:
         return []
     _MARK_STARTED.run(
@@ -405,6 +461,7 @@ def _claim_of_job(
             max_attempts=row.max_attempts,
             limits=limits,
             call=_call(row, parameters, found.text, json_value(found.overrides)),
+            host_key=share.key,
             fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
             claimed_at_ms=now,
             claimed_at=claimed_at,
@@ -448,32 +505,33 @@ _NEXT_DUE = (
             sa.select(sa.func.min(task.c.available_at_ms))
             .where(
                 task.c.job_key == job.c.key,
+                task.c.group_key == job_group.c.group_key,
                 _PENDING,
                 task.c.available_at_ms > sa.bindparam("now"),
             )
-            .correlate(job)
+            .correlate(job, job_group)
             .scalar_subquery()
         ),
     )
     .select_from(job)
+    .join(job_group, job_group.c.job_key == job.c.key)
     .where(_GOING)
 )
 
 
-def was_passed_over(tx: Transaction, share: HostShare) -> bool:
+def may_start_now(tx: Transaction, share: HostShare) -> bool:
     """Whether a claim that came back short left something that may start now.
 
     On PostgreSQL a claim passes over a job that another worker is claiming from at that moment;
-    it is free again a few milliseconds later. SQLite has one writer and nothing to pass over.
+    it is free again a few milliseconds later. And a start that was not due yet may be by now:
+    `next_due_in_ms` speaks only of what is still to come.
     """
-    if tx.is_sqlite:
-        return False
     if share.slots is not None:
         at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()
         if at_host >= share.slots:
             return False
     now = {"now": tx.now_ms(), "aging": NEVER_MS, "at_host": share.key}
-    return _SOME_CLAIMABLE_JOB.run(tx, now).first() is not None
+    return _SOME_CLAIMABLE_JOB[share.grouped].run(tx, now).first() is not None
 
 
 def next_due_in_ms(tx: Transaction) -> int | None:

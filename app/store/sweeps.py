@@ -37,7 +37,7 @@ _PENDING = sa.text("task.state = 'pending'")
 _SOME_PENDING = (
     sa.select(task.c.id)
     .where(task.c.job_key == sa.bindparam("swept_job"), _PENDING)
-    .order_by(task.c.available_at_ms, task.c.id)
+    .order_by(task.c.group_key, task.c.available_at_ms, task.c.id)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
     .cte("some_pending")

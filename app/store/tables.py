@@ -183,6 +183,7 @@ class TaskRow(Row, table=True):
         Index(
             "ix_task_pending",
             "job_key",
+            "group_key",
             "available_at_ms",
             "id",
             sqlite_where=text("state = 'pending'"),
@@ -219,6 +220,37 @@ class TaskRow(Row, table=True):
     lease_owner: str | None = Field(default=None, max_length=64)
     lease_until_ms: int | None = Field(default=None, sa_type=BigInteger)
     host_key: int | None = Field(default=None, sa_type=BigInteger)
+    group_key: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """What a host has to have loaded for it; see `app.domain.groups`."""
+
+
+class GroupRow(Row, table=True):
+    """A model with its load options; the row of key 0 is the group of all work without grouping."""
+
+    __tablename__ = "model_group"  # pyright: ignore[reportAssignmentType]
+
+    key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
+    name: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+
+
+class JobGroupRow(Row, table=True):
+    """Which groups a job has prompts of; written when they are stored."""
+
+    __tablename__ = "job_group"  # pyright: ignore[reportAssignmentType]
+
+    job_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    group_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+
+
+class HostGroupRow(Row, table=True):
+    """Which groups a host runs now: only their prompts start there."""
+
+    __tablename__ = "host_group"  # pyright: ignore[reportAssignmentType]
+
+    host_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    group_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    since_ms: int = Field(sa_type=BigInteger)
+    """When its turn began."""
 
 
 class ResultRow(Row, table=True):
@@ -298,6 +330,8 @@ class HostRow(Row, table=True):
     url: str = Field(max_length=500, unique=True)
     held_by: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the benchmark that has it to itself: no batch's prompt starts there meanwhile."""
+    switching_to: int | None = Field(default=None, sa_type=BigInteger)
+    """Key of the group that it will run when what runs there has drained; None: no other."""
 
 
 # The same tables for SQLAlchemy Core, which every statement of the store is written in.
@@ -306,5 +340,8 @@ job_stats = metadata.tables["job_stats"]
 prompt = metadata.tables["prompt"]
 task = metadata.tables["task"]
 result = metadata.tables["result"]
+model_group = metadata.tables["model_group"]
+job_group = metadata.tables["job_group"]
+host_group = metadata.tables["host_group"]
 worker = metadata.tables["worker"]
 host = metadata.tables["host"]

@@ -27,16 +27,26 @@ _RECEIVING = sa.and_(sa.text("job.state = 'receiving'"), job.c.deleted_at_ms.is_
 
 
 def begin(
-    tx: Transaction, draft: BatchDraft, prompts: Sequence[PromptDraft], *, batch_id: str
+    tx: Transaction,
+    draft: BatchDraft,
+    prompts: Sequence[PromptDraft],
+    *,
+    batch_id: str,
+    grouped: bool = True,
 ) -> int:
     """Store a hidden batch with its first prompts; answer its key."""
     job_key = jobs.insert_row(tx, draft, batch_id=batch_id, state=JobState.RECEIVING, total=0)
-    extend(tx, job_key, prompts, first_index=0)
+    extend(tx, job_key, prompts, first_index=0, grouped=grouped)
     return job_key
 
 
 def extend(
-    tx: Transaction, job_key: int, prompts: Sequence[PromptDraft], *, first_index: int
+    tx: Transaction,
+    job_key: int,
+    prompts: Sequence[PromptDraft],
+    *,
+    first_index: int,
+    grouped: bool = True,
 ) -> None:
     """Store some more prompts of an upload.
 
@@ -44,7 +54,7 @@ def extend(
         Unavailable: It was given up meanwhile.
     """
     _update(tx, job_key, received_at_ms=tx.now_ms())
-    queue.enqueue(tx, job_key, prompts, first_index=first_index)
+    queue.enqueue(tx, job_key, prompts, first_index=first_index, grouped=grouped)
 
 
 def complete(

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.ollama.hosts import Host
 from app.services.signals import News, Signals
 from app.store import queue, transitions
 from app.store.database import Database, Transaction
 from app.store.queue import Completion, HostShare, Lease, Recorded
 from app.worker.closer import announce_ended
 from app.worker.executor import Executor
+from app.worker.grouping import Grouping
 from app.worker.loops import wait_for
+from app.worker.places import Place, spread
 from app.worker.recorder import Recorder
 
 _MOST_PER_FLUSH = 200
@@ -33,20 +34,22 @@ class _Exchange:
     ended: Sequence[str]
     """Ids of the batches whose last prompt it recorded."""
     leases: Sequence[Lease]
+    short: Sequence[Place]
+    """Places that were asked for more than there was."""
 
 
 class Dispatcher:
-    """Keeps as many calls under way as the limits of jobs, host and this worker allow."""
+    """Keeps as many calls under way as the limits of jobs, hosts and this worker allow."""
 
     def __init__(
         self,
         *,
         database: Database,
         signals: Signals,
-        host: Host,
+        places: Sequence[Place],
+        grouping: Grouping,
         executor: Executor,
         recorder: Recorder,
-        share: HostShare,
         owner: str,
         concurrency: int,
         lease_s: float,
@@ -55,10 +58,10 @@ class Dispatcher:
     ) -> None:
         self._database = database
         self._signals = signals
-        self._host = host
+        self._places = places
+        self._grouping = grouping
         self._executor = executor
         self._recorder = recorder
-        self._share = share
         self._owner = owner
         self._concurrency = concurrency
         self._lease_ms = round(lease_s * 1000)
@@ -78,15 +81,17 @@ class Dispatcher:
             Unavailable: The database does not work; the outcomes are kept for the next time.
         """
         finished = self._recorder.take(_MOST_PER_FLUSH)
-        wanted = self._wanted(len(finished))
+        places = [place for place in self._places if place.host.available]
+        wanted = self._wanted(len(finished)) if places else 0
         if not finished and not wanted:
             return self._pause_s()
+        asked = self._asked(wanted, places, finished)
         try:
-            done = await self._database.write(self._exchange, finished, wanted)
+            done = await self._database.write(self._exchange, finished, asked)
         except BaseException:
             self._recorder.put_back(finished)
             raise
-        self._executor.recorded(len(finished))
+        self._executor.recorded(finished)
         self.finished += done.recorded.finished
         self.fenced += done.recorded.fenced
         for lease in done.leases:
@@ -100,40 +105,77 @@ class Dispatcher:
             return 0.0
         if len(done.leases) >= wanted:
             return self._pause_s()
+        return await self._wait_s(done.short)
+
+    async def _wait_s(self, short: Sequence[Place]) -> float:
+        """Seconds until there may be more to claim at places that had no more."""
+        if await self._regroup(short, busy=True):
+            return 0.0
         if await wait_for(self._signals.work_available, _SETTLE_S):
             return 0.0
-        due_in_s = await self._database.read(_next_due_in_s, self._share)
+        if await self._regroup(short, busy=False):
+            return 0.0
+        shares = [place.share for place in short]
+        due_in_s = await self._database.read(_next_due_in_s, shares)
         return self._pause_s() if due_in_s is None else min(due_in_s(), self._pause_s())
 
     def _pause_s(self) -> float:
         """Jittered, so that many idle workers do not look all at once."""
         return self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
+    async def _regroup(self, short: Sequence[Place], *, busy: bool) -> bool:
+        """Whether a host that has nothing more to claim may have something now."""
+        changed = False
+        for place in short:
+            changed = await self._grouping.consider(place, busy=busy) or changed
+        return changed
+
     def _wanted(self, finished: int) -> int:
-        if not self.claiming or not self._host.available:
+        if not self.claiming:
             return 0
         return max(self._concurrency - self._executor.in_flight + finished, 0)
 
-    def _exchange(self, tx: Transaction, finished: Sequence[Completion], wanted: int) -> _Exchange:
+    def _asked(
+        self, wanted: int, places: Sequence[Place], finished: Sequence[Completion]
+    ) -> Sequence[tuple[Place, int]]:
+        """How many calls to ask for at which place; the slots of what has finished are free."""
+        if not wanted:
+            return ()
+        in_flight = self._executor.in_flight_by_host()
+        for each in finished:
+            in_flight[each.lease.host_key] -= 1
+        asked = spread(wanted, places, in_flight)
+        return [(place, asked[place.share.key]) for place in places if asked[place.share.key]]
+
+    def _exchange(
+        self,
+        tx: Transaction,
+        finished: Sequence[Completion],
+        asked: Sequence[tuple[Place, int]],
+    ) -> _Exchange:
         recorded = queue.complete(tx, finished) if finished else _NOTHING_RECORDED
         # In the same commit: nobody then sees a batch that runs although nothing of it is left.
         ended = transitions.close_ended(tx) if recorded.job_may_end else ()
-        leases: Sequence[Lease] = ()
-        if wanted:
-            leases = queue.claim(
+        leases: list[Lease] = []
+        short: list[Place] = []
+        for place, wanted in asked:
+            claimed = queue.claim(
                 tx,
                 wanted=wanted,
                 owner=self._owner,
                 lease_ms=self._lease_ms,
-                share=self._share,
+                share=place.share,
                 aging_ms=self._aging_ms,
             )
-        return _Exchange(recorded, ended, leases)
+            leases += claimed
+            if len(claimed) < wanted:
+                short.append(place)
+        return _Exchange(recorded, ended, leases, short)
 
 
-def _next_due_in_s(tx: Transaction, share: HostShare) -> Callable[[], float] | None:
+def _next_due_in_s(tx: Transaction, shares: Sequence[HostShare]) -> Callable[[], float] | None:
     """How long to wait, told when it is asked: a paced start must not come late by a read."""
-    if queue.was_passed_over(tx, share):
+    if any(queue.may_start_now(tx, share) for share in shares):
         return lambda: random.uniform(*_TRY_AGAIN_S)  # noqa: S311 - not a secret
     due_in_ms = queue.next_due_in_ms(tx)
     if due_in_ms is None:

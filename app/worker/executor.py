@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 
 from app.domain import retry
+from app.domain.calls import Call
+from app.domain.groups import keep_alive_for
 from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Finish, TryAgain
 from app.observability.logs import get_logger
@@ -50,14 +53,22 @@ class Executor:
     """The calls of this process that are under way, each under its lease."""
 
     def __init__(
-        self, host: Host, recorder: Recorder, *, backoff_s: Callable[[int], float]
+        self,
+        hosts: Mapping[int, Host],
+        recorder: Recorder,
+        *,
+        backoff_s: Callable[[int], float],
+        keeps_models: bool = False,
     ) -> None:
-        self._host = host
+        """`hosts` by their keys; `keeps_models`: see `app.domain.groups.keep_alive_for`."""
+        self._hosts = hosts
+        self._keeps_models = keeps_models
         self._recorder = recorder
         self._backoff_s = backoff_s
         # By lease, not by prompt: a prompt whose lease was lost may be here twice.
         self._running: dict[tuple[int, int], _Running] = {}
         self._unrecorded = 0
+        self._by_host: Counter[int] = Counter()
         self._last_start: dict[int, float] = {}
         # Few, and no one else's: a schema may keep a thread busy for seconds.
         self._judges = ThreadPoolExecutor(_JUDGES, thread_name_prefix="judge")
@@ -80,9 +91,14 @@ class Executor:
         """The leases of all calls under way."""
         return [running.lease for running in self._running.values()]
 
+    def in_flight_by_host(self) -> Counter[int]:
+        """Prompts that hold a slot, by the key of their host."""
+        return self._by_host.copy()
+
     def start(self, lease: Lease) -> None:
         """Begin a call; its outcome will reach the recorder, whatever happens."""
         self.empty.clear()
+        self._by_host[lease.host_key] += 1
         key = (lease.task_id, lease.token)
         loop = asyncio.get_running_loop()
         call = loop.create_task(self._run(key, lease), name=f"prompt-{lease.task_id}")
@@ -90,9 +106,10 @@ class Executor:
         # A callback and not a `finally`: a task that is cancelled before its first step never runs.
         call.add_done_callback(lambda ended: self._ended(key, ended))
 
-    def recorded(self, number: int) -> None:
-        """The outcomes of `number` prompts are in the database: their slots are free."""
-        self._unrecorded -= number
+    def recorded(self, completions: Sequence[Completion]) -> None:
+        """These outcomes are in the database: their slots are free."""
+        self._unrecorded -= len(completions)
+        self._by_host.subtract(each.lease.host_key for each in completions)
         if not self.in_flight:
             self.empty.set()
 
@@ -122,8 +139,18 @@ class Executor:
         if lease.limits.rate_limit_delay_s > 0:
             await self._keep_distance(lease)
         self._running[key].started = time.monotonic()
-        outcome = await self._host.run(lease.call)
+        outcome = await self._hosts[lease.host_key].run(self._call_of(lease))
         return await self._judged(outcome, lease) if isinstance(outcome, Succeeded) else outcome
+
+    def _call_of(self, lease: Lease) -> Call:
+        """The call as it is sent."""
+        call = lease.call
+        if not self._keeps_models:
+            return call
+        stay = keep_alive_for(call.parameters, delay_s=lease.limits.rate_limit_delay_s)
+        if stay == call.parameters.get("keep_alive"):
+            return call
+        return replace(call, parameters={**call.parameters, "keep_alive": stay})
 
     async def _judged(self, answer: Succeeded, lease: Lease) -> Outcome:
         """The answer with its defects; the event loop stays free while a schema is checked."""
@@ -194,7 +221,7 @@ class Executor:
             lease=lease,
             outcome=outcome,
             decision=decision,
-            host_url=self._host.url,
+            host_url=self._hosts[lease.host_key].url,
             started_at_ms=lease.claimed_at_ms + round(before_start_s * 1000),
             finished_at_ms=lease.claimed_at_ms + round((now - lease.claimed_at) * 1000),
         )

@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from importlib.metadata import version
 
 from app.domain.errors import Unavailable
@@ -26,12 +26,16 @@ from app.worker.benchmarker import Benchmarker
 from app.worker.closer import Closer
 from app.worker.dispatcher import Dispatcher
 from app.worker.executor import Executor
+from app.worker.grouping import Grouping
 from app.worker.heartbeat import Heartbeat
 from app.worker.loops import repeat, wait_for
+from app.worker.places import Place
 from app.worker.purger import Purger
 from app.worker.recorder import Recorder
 from app.worker.rescuer import Rescuer
 
+_LOOK_EVERY_S = 5.0
+"""Between two looks at each of several hosts: its models, and whether it lives."""
 _LAST_COMMIT_S = 5.0
 """Seconds that the database has to take the last outcomes of a worker that stops."""
 
@@ -52,7 +56,7 @@ async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
             " DATABASE_URL, or start it with --no-worker."
         )
     identity = _identity(resources)
-    worker = Worker(resources, identity=identity, share=await _share(resources))
+    worker = Worker(resources, identity=identity, places=await _places(resources))
     await worker.take_up()
     async with asyncio.TaskGroup() as roles:
         running = worker.start(roles)
@@ -65,10 +69,19 @@ async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
     await worker.say_goodbye()
 
 
-async def _share(resources: Resources) -> HostShare:
-    url = resources.host.url
-    key = await resources.database.write(jobs.register_host, url)
-    return HostShare(key=key, url=url, slots=resources.settings.ollama_slots)
+async def _places(resources: Resources) -> Sequence[Place]:
+    return [
+        Place(
+            host=host,
+            share=HostShare(
+                key=await resources.database.write(jobs.register_host, host.url),
+                url=host.url,
+                slots=host.spec.slots,
+                grouped=resources.settings.grouping,
+            ),
+        )
+        for host in resources.hosts
+    ]
 
 
 def _identity(resources: Resources) -> WorkerIdentity:
@@ -86,26 +99,29 @@ def _identity(resources: Resources) -> WorkerIdentity:
 class Worker:
     """The roles of one worker and what they share."""
 
-    def __init__(self, resources: Resources, *, identity: WorkerIdentity, share: HostShare) -> None:
+    def __init__(
+        self, resources: Resources, *, identity: WorkerIdentity, places: Sequence[Place]
+    ) -> None:
         settings, database, signals = resources.settings, resources.database, resources.signals
         self._identity = identity
         self._database = database
         self._signals = signals
-        self._host = resources.host
+        self._places = places
         self._drain_s = settings.drain_s
         self.recorder = Recorder(signals.work_available)
         self.executor = Executor(
-            resources.host,
+            {place.share.key: place.host for place in places},
             self.recorder,
             backoff_s=full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s),
+            keeps_models=settings.grouping,
         )
         self.dispatcher = Dispatcher(
             database=database,
             signals=signals,
-            host=resources.host,
+            places=places,
+            grouping=Grouping(database, places, turn_s=settings.group_turn_s),
             executor=self.executor,
             recorder=self.recorder,
-            share=share,
             owner=identity.id,
             concurrency=settings.concurrency,
             lease_s=settings.lease_s,
@@ -128,7 +144,7 @@ class Worker:
             database=database,
             signals=signals,
             host=resources.host,
-            host_key=share.key,
+            host_key=places[0].share.key,
             owner=identity.id,
             lease_s=settings.lease_s,
             heartbeat_s=settings.heartbeat_s,
@@ -139,6 +155,8 @@ class Worker:
     async def take_up(self) -> None:
         """Enter the register of workers, and take what a predecessor left."""
         await self._database.write(workers.register, self._identity)
+        # Which host has which model has to be known before the first prompt goes to one of several.
+        await self._look_at_hosts()
         if self._database.is_sqlite:
             await self.rescuer.take_everything_back()
             await self._database.write(benchmark_runs.take_all_back)
@@ -155,17 +173,28 @@ class Worker:
                 ("closer", self.closer.run_once, signals.job_may_end),
                 ("benchmarker", self.benchmarker.run_once, signals.benchmark_waiting),
                 ("purger", self.purger.run_once, signals.purge_requested),
-                ("prober", self._probe_host, asyncio.Event()),
+                ("prober", self._probe_hosts, asyncio.Event()),
+                ("onlooker", self._look_at_hosts, asyncio.Event()),
             )
         ]
 
-    async def _probe_host(self) -> float:
-        """Look whether a host that was put aside is back."""
-        was_available = self._host.available
-        wait_s = await self._host.probe()
-        if self._host.available and not was_available:
+    async def _probe_hosts(self) -> float:
+        """Look whether hosts that were put aside are back; answers seconds until the next look."""
+        return min(await asyncio.gather(*map(self._probe, self._places)))
+
+    async def _probe(self, place: Place) -> float:
+        host = place.host
+        was_available = host.available
+        wait_s = await host.probe()
+        if host.available and not was_available:
             self._signals.work_available.set()
         return wait_s
+
+    async def _look_at_hosts(self) -> float:
+        """Keep the views of several hosts fresh; one alone is looked at when it matters."""
+        if len(self._places) > 1:
+            await asyncio.gather(*(place.host.look() for place in self._places))
+        return _LOOK_EVERY_S
 
     async def drain(self) -> None:
         """Claim nothing more; wait for calls to end, then give back what still runs."""

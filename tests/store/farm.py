@@ -25,10 +25,13 @@ class Farm:
         self.host_key = database.write_now(jobs.register_host, "http://ollama:11434")
         self._batches = 0
 
-    def submit(self, prompts: int = 3, **fields: Any) -> str:
+    def submit(self, prompts: int | list[PromptDraft] = 3, **fields: Any) -> str:
         self._batches += 1
         batch_id = f"batch_{self._batches:026d}"
-        drafts = [PromptDraft(f"Question {index}") for index in range(prompts)]
+        if isinstance(prompts, int):
+            drafts = [PromptDraft(f"Question {index}") for index in range(prompts)]
+        else:
+            drafts = prompts
         draft = BatchDraft(**{"prompts": drafts, "model": "qwen3:8b", "limits": UNPACED, **fields})
         self.database.write_now(jobs.insert, draft, batch_id=batch_id)
         return batch_id

@@ -428,7 +428,7 @@ def test_no_prompt_starts_at_a_host_that_a_benchmark_holds(bench, farm: Farm) ->
 
     assert farm.leases() == []
     share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
-    assert not bench.database.read_now(queue.was_passed_over, share), "it would be asked for ever"
+    assert not bench.database.read_now(queue.may_start_now, share), "it would be asked for ever"
 
     bench.end(lease)
 

@@ -10,13 +10,14 @@ import sqlalchemy as sa
 
 from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.limits import Limits
-from app.store import jobs, queue, results, sweeps
+from app.store import groups, jobs, queue, results, sweeps
 from app.store.database import Database
 from app.store.prepared import Pairs, Prepared
 
 FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1, "at_host": 1}
 TAKE = {
     "claimed_job": 1,
+    "claimed_group": 1,
     "now": 2**50,
     "most": 5,
     "token": 1,
@@ -25,10 +26,13 @@ TAKE = {
     "at_host": 1,
 }
 STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
-    "claimable job": (queue._CLAIMABLE_JOB, FEW, "ix_task_pending"),
+    "claimable job": (queue._CLAIMABLE_JOB[False], FEW, "ix_task_pending"),
+    "claimable job of a group": (queue._CLAIMABLE_JOB[True], FEW, "ix_task_pending"),
+    "waiting groups": (groups._WAITING, FEW, "ix_task_pending"),
     "count running": (queue._COUNT_RUNNING, FEW, "ix_task_running"),
     "count at host": (queue._COUNT_AT_HOST, FEW, "ix_task_host"),
-    "take": (queue._TAKE, TAKE, "ix_task_pending"),
+    "take": (queue._TAKE[False], TAKE, "ix_task_pending"),
+    "take of a group": (queue._TAKE[True], TAKE, "ix_task_pending"),
     "lost leases": (queue._LOST, {"before": 9, "most": 5}, "ix_task_lease"),
     "next due": (queue._NEXT_DUE, FEW, "ix_task_pending"),
     "cancel": (sweeps._CANCEL, {"swept_job": 1, "most": 5}, "ix_task_pending"),
@@ -69,7 +73,8 @@ def large(database: Database) -> Database:
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_hot_statement_uses_its_index(large: Database, name: str) -> None:
     statement, parameters, index = STATEMENTS[name]
-    assert index in plan(large, statement, parameters)
+    found = plan(large, statement, parameters)
+    assert index in found, found
 
 
 def test_completing_finds_its_rows_by_their_key(large: Database) -> None:

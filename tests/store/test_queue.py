@@ -254,7 +254,8 @@ def test_a_prompts_own_fields_go_over_the_batchs(farm: Farm) -> None:
         timeout_s=12.5,
     )
     farm.database.write_now(jobs.insert, draft, batch_id="batch_y")
-    first, second, third = (lease.call for lease in farm.leases())
+    leases = sorted(farm.leases(), key=lambda lease: lease.task_id)
+    first, second, third = (lease.call for lease in leases)
     assert (first.model, first.prompt, first.timeout_s) == ("llama3.2:3b", "a", 12.5)
     assert first.parameters == {"options": {"seed": 1}, "system": "Be brief."}
     assert (second.prompt, second.messages) == (None, ({"role": "user", "content": "hi"},))
@@ -340,10 +341,25 @@ def test_a_claim_that_passed_over_a_job_in_another_workers_hands_is_worth_repeat
                 queue.claim, wanted=1, owner="w2", lease_ms=LEASE_MS, share=share
             )
             assert list(passed_over) == []
-            assert other.read_now(queue.was_passed_over, share)
+            assert other.read_now(queue.may_start_now, share)
 
     farm.database.write_now(while_one_claims)
-    assert not other.read_now(queue.was_passed_over, full)
+    assert not other.read_now(queue.may_start_now, full)
     assert len(farm.leases()) == 2
-    assert not other.read_now(queue.was_passed_over, share)
+    assert not other.read_now(queue.may_start_now, share)
     other.close_now()
+
+
+def test_a_start_that_has_come_due_since_the_claim_is_not_waited_for(
+    farm: Farm, clock: Any
+) -> None:
+    farm.submit(2, limits=Limits(max_concurrent=5, rate_limit_delay_s=0.05))
+    assert (len(farm.leases()), len(farm.leases())) == (1, 0)
+    share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
+    assert not farm.database.read_now(queue.may_start_now, share)
+    assert farm.next_due_in_ms() is not None
+
+    clock.forward(0.1)
+
+    assert farm.next_due_in_ms() is None, "nothing is still to come"
+    assert farm.database.read_now(queue.may_start_now, share)

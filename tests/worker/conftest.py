@@ -62,6 +62,8 @@ class Ollama:
             raise httpx.ConnectError("refused", request=request)
         if request.url.path == "/api/version":
             return httpx.Response(200, json={"version": "0.24.0"})
+        if request.method == "GET":
+            return httpx.Response(200, json={"models": []})
         body = json.loads(request.content)
         self.starts.append(asyncio.get_running_loop().time())
         self.asked.append(body)

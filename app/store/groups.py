@@ -1,0 +1,349 @@
+"""Groups: which prompts need what loaded, and what each host runs.
+
+The rules to know:
+- A claim gives out prompts of the groups that its host runs (`host_group`), and of no others.
+- A host takes up another group only when nothing runs there any more: it is told to switch (then no
+  claim finds a group there), drains, and then runs the new one. Both halves are transactions of
+  their own, so whoever comes first may do the second.
+- Between the halves a claim may be under way that had looked before. It holds its job's row until
+  it commits; so the second half locks every job's row once before it counts what runs. Locks are
+  taken in the order jobs, host.
+- A group whose model the host has in memory already is taken up beside the others, undrained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import sqlalchemy as sa
+
+from app.domain.groups import (
+    ANY_GROUP,
+    Waiting,
+    best_of,
+    group_name,
+    has_load_options,
+    model_of,
+)
+from app.domain.jobs import PromptDraft
+from app.store.database import Transaction
+from app.store.tables import host, host_group, job, job_group, model_group, task
+
+_SHORT_TURN = 4
+"""So much shorter is a turn while a group of higher priority waits."""
+ANY_KEY = 0
+"""Key of the group of all work without grouping."""
+_GOING = sa.text(
+    "job.state IN ('queued', 'running', 'paused', 'cancelling')"
+    " AND job.state NOT IN ('paused', 'cancelling')"
+)
+_PENDING = sa.text("task.state = 'pending'")
+
+# A sub-select and not EXISTS, which PostgreSQL makes a join of that reads the whole table. In the
+# order of the index: without it PostgreSQL hopes for the first row of the table to be one.
+HAS_WORK = (
+    sa.select(sa.literal(1))
+    .where(
+        task.c.job_key == job.c.key,
+        task.c.group_key == job_group.c.group_key,
+        _PENDING,
+        task.c.available_at_ms <= sa.bindparam("now"),
+    )
+    .order_by(task.c.available_at_ms, task.c.id)
+    .limit(1)
+    .scalar_subquery()
+    .is_not(None)
+)
+"""Whether prompts of a job's group wait that may start as far as time is concerned."""
+
+
+# --- of prompts --------------------------------------------------------------------------------
+
+
+def groups_of(
+    tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]
+) -> tuple[int, Mapping[int, list[int]]]:
+    """The group of most of a job's prompts, and the places of those that are of another one.
+
+    What is new among groups and among the job's is stored. No prompts are of the group that any
+    host runs.
+    """
+    if not prompts:
+        _note_groups(tx, job_key, [ANY_KEY])
+        return ANY_KEY, {}
+    row = tx.execute(sa.select(job.c.model, job.c.parameters).where(job.c.key == job_key)).one()
+    names: dict[str, list[int]] = {}
+    usual = group_name(row.model, row.parameters)
+    for place, draft in enumerate(prompts):
+        own = draft.overrides
+        if own and ("model" in own or "options" in own or "shift" in own):
+            name = group_name(own.get("model") or row.model, {**row.parameters, **own})
+            if name != usual:
+                names.setdefault(name, []).append(place)
+    others = sum(map(len, names.values()))
+    keys = {
+        name: key_of(tx, name) for name in [*names, *([usual] if others < len(prompts) else [])]
+    }
+    _note_groups(tx, job_key, keys.values())
+    base = keys.get(usual, ANY_KEY)
+    return base, {keys[name]: places for name, places in names.items()}
+
+
+def key_of(tx: Transaction, name: str) -> int:
+    """The key of a group, which is made if it is new."""
+    if name == ANY_GROUP:
+        return ANY_KEY
+    key = tx.execute(sa.select(model_group.c.key).where(model_group.c.name == name)).scalar()
+    if key is None:
+        statement = sa.insert(model_group).values(name=name).returning(model_group.c.key)
+        key = tx.execute(statement).scalar_one()
+    return int(key)
+
+
+def _note_groups(tx: Transaction, job_key: int, keys: Iterable[int]) -> None:
+    known = set(
+        tx.execute(sa.select(job_group.c.group_key).where(job_group.c.job_key == job_key)).scalars()
+    )
+    new = [{"job_key": job_key, "group_key": key} for key in keys if key not in known]
+    if new:
+        tx.execute(sa.insert(job_group), new)
+
+
+# --- of hosts ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """What a worker knows of a host when it asks what the host is to run."""
+
+    key: int
+    loaded: frozenset[str] = frozenset()
+    """One names of the models in its memory."""
+    can_run: Callable[[str], bool] = lambda model: bool(model) or True
+    """Whether the host may have a model."""
+    turn_ms: int = 120_000
+    """How long a group may run while others wait."""
+
+
+_WAITING = (
+    sa.select(
+        job_group.c.group_key,
+        model_group.c.name,
+        sa.func.max(job.c.priority).label("priority"),
+        sa.func.min(
+            sa.case(
+                (job.c.last_claimed_at_ms > 0, job.c.last_claimed_at_ms),
+                else_=job.c.created_at_ms,
+            )
+        ).label("waits_since_ms"),
+        sa.exists()
+        .where(
+            host_group.c.group_key == job_group.c.group_key,
+            host_group.c.host_key != sa.bindparam("at_host"),
+        )
+        .label("elsewhere"),
+    )
+    .select_from(job)
+    .join(job_group, job_group.c.job_key == job.c.key)
+    .join(model_group, model_group.c.key == job_group.c.group_key)
+    .where(
+        _GOING,
+        sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
+        HAS_WORK,
+    )
+    .group_by(job_group.c.group_key, model_group.c.name)
+)
+
+
+def advance(tx: Transaction, view: HostView) -> bool:
+    """Let the host take up another group if it is time; whether anything has changed.
+
+    To be asked when a claim at the host came back short. It changes nothing while a group that the
+    host runs has work and its turn is not over, or nothing else waits.
+    """
+    state = tx.execute(
+        sa.select(host.c.held_by, host.c.switching_to).where(host.c.key == view.key)
+    ).first()
+    if state is None or state.held_by is not None:
+        return False
+    if state.switching_to is not None:
+        return _take_up(tx, view.key, state.switching_to)
+    running = _running_groups(tx, view.key)
+    waiting = _waiting(tx, view)
+    best = best_of(
+        [
+            one
+            for one in waiting
+            if one.group not in running
+            and (one.name == ANY_GROUP or view.can_run(model_of(one.name)))
+        ]
+    )
+    if best is None:
+        return False
+    own = [one for one in waiting if one.group in running]
+    return _give(tx, view, best, running=running, own=own)
+
+
+def _give(
+    tx: Transaction,
+    view: HostView,
+    best: Waiting,
+    *,
+    running: Mapping[int, int],
+    own: Sequence[Waiting],
+) -> bool:
+    """Let the host run the group: at once, beside the others, or after draining, if it is time."""
+    now = tx.now_ms()
+    if not running:
+        # No claim finds a group there, so nothing has to be closed first.
+        _begin_switch(tx, view.key, best.group)
+        return _take_up(tx, view.key, best.group)
+    if best.loaded and not has_load_options(best.name):
+        return _run_beside(tx, view.key, best.group, now)
+    if own and not _turn_is_over(own, running, best, now_ms=now, turn_ms=view.turn_ms):
+        return False
+    _begin_switch(tx, view.key, best.group)
+    return True
+
+
+def _waiting(tx: Transaction, view: HostView) -> list[Waiting]:
+    return [
+        Waiting(
+            group=row.group_key,
+            name=row.name,
+            priority=row.priority,
+            waits_since_ms=row.waits_since_ms,
+            elsewhere=bool(row.elsewhere),
+            loaded=model_of(row.name) in view.loaded,
+        )
+        for row in tx.execute(_WAITING, {"now": tx.now_ms(), "at_host": view.key})
+    ]
+
+
+class Wish(Enum):
+    """Whether a host may have to be given another group."""
+
+    NONE = "nothing waits that it does not run"
+    PLAIN = "one group waits and it runs none, or it is switching: there is nothing to choose"
+    CHOICE = "what it has in memory matters"
+
+
+def wish_of(tx: Transaction, host_key: int) -> Wish:
+    """Whether `advance` may have something to do for the host."""
+    state = tx.execute(sa.select(host.c.switching_to).where(host.c.key == host_key)).first()
+    if state is None:
+        return Wish.NONE
+    if state.switching_to is not None:
+        return Wish.PLAIN
+    running = _running_groups(tx, host_key)
+    waiting = tx.execute(_WAITING, {"now": tx.now_ms(), "at_host": host_key})
+    others = sum(row.group_key not in running for row in waiting)
+    if not others:
+        return Wish.NONE
+    return Wish.CHOICE if running or others > 1 else Wish.PLAIN
+
+
+def _turn_is_over(
+    own: Sequence[Waiting],
+    running: Mapping[int, int],
+    best: Waiting,
+    *,
+    now_ms: int,
+    turn_ms: int,
+) -> bool:
+    since_ms = now_ms - min(running[one.group] for one in own)
+    if best.priority > max(one.priority for one in own):
+        # Not at once: the one that runs may have waited long for this turn.
+        return since_ms >= turn_ms // _SHORT_TURN
+    return since_ms >= turn_ms
+
+
+def _running_groups(tx: Transaction, host_key: int) -> dict[int, int]:
+    """The groups that the host runs, and since when each has its turn."""
+    rows = tx.execute(
+        sa.select(host_group.c.group_key, host_group.c.since_ms).where(
+            host_group.c.host_key == host_key
+        )
+    )
+    return {row.group_key: row.since_ms for row in rows}
+
+
+def _begin_switch(tx: Transaction, host_key: int, group: int) -> None:
+    changed = tx.execute(
+        sa.update(host)
+        .where(host.c.key == host_key, host.c.switching_to.is_(None), host.c.held_by.is_(None))
+        .values(switching_to=group)
+    ).rowcount
+    if changed:
+        tx.execute(sa.delete(host_group).where(host_group.c.host_key == host_key))
+
+
+def _take_up(tx: Transaction, host_key: int, group: int) -> bool:
+    """Run the new group, if nothing of the old ones runs any more."""
+    if not tx.is_sqlite:
+        tx.execute(
+            sa.select(job.c.key)
+            .where(sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"))
+            .order_by(job.c.key)
+            .with_for_update()
+        ).all()
+    still = sa.select(host.c.switching_to).where(host.c.key == host_key).with_for_update()
+    if tx.execute(still).scalar() != group:
+        return True
+    running = tx.execute(
+        sa.select(sa.func.count())
+        .select_from(task)
+        .where(task.c.host_key == host_key, sa.text("task.state = 'running'"))
+    ).scalar_one()
+    if running:
+        return False
+    tx.execute(sa.update(host).where(host.c.key == host_key).values(switching_to=None))
+    _insert(tx, host_key, group, tx.now_ms())
+    return True
+
+
+def _run_beside(tx: Transaction, host_key: int, group: int, now_ms: int) -> bool:
+    still = sa.select(host.c.switching_to, host.c.held_by).where(host.c.key == host_key)
+    row = tx.execute(still.with_for_update()).one()
+    if row.switching_to is not None or row.held_by is not None:
+        return False
+    if group not in _running_groups(tx, host_key):
+        _insert(tx, host_key, group, now_ms)
+    return True
+
+
+def _insert(tx: Transaction, host_key: int, group: int, now_ms: int) -> None:
+    tx.execute(sa.insert(host_group).values(host_key=host_key, group_key=group, since_ms=now_ms))
+
+
+def forget(tx: Transaction, host_key: int, loaded: frozenset[str]) -> None:
+    """Let go of groups beside the first whose models have left the host's memory by themselves."""
+    running = tx.execute(
+        sa.select(host_group.c.group_key, model_group.c.name)
+        .join(model_group, model_group.c.key == host_group.c.group_key)
+        .where(host_group.c.host_key == host_key)
+        .order_by(host_group.c.since_ms)
+    ).all()
+    gone = [row.group_key for row in running[1:] if model_of(row.name) not in loaded]
+    if gone:
+        tx.execute(
+            sa.delete(host_group).where(
+                host_group.c.host_key == host_key, host_group.c.group_key.in_(gone)
+            )
+        )
+
+
+def names_by_host(tx: Transaction) -> dict[str, list[str]]:
+    """For each host's address the names of the groups that it runs."""
+    rows = tx.execute(
+        sa.select(host.c.url, model_group.c.name)
+        .join(host_group, host_group.c.host_key == host.c.key)
+        .join(model_group, model_group.c.key == host_group.c.group_key)
+        .order_by(host_group.c.since_ms)
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.url, []).append(row.name)
+    return found

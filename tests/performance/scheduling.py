@@ -1,0 +1,235 @@
+"""What knowing how Ollama loads models is worth: with grouping, without it, and the best order.
+
+    python -m tests.performance.scheduling [models|hosts] [--scale 1.0]
+
+`models`: four models of 200 prompts each, posted as four batches and as one mixed batch, at a host
+that keeps one model and takes as long to load one as for twenty prompts. Side by side with our own
+scheduler with PROMPTMILL_GROUPING=false, and with the best possible order: each model loaded once,
+every slot busy in between.
+
+`hosts`: one batch on three hosts of different speed, one of which dies in the middle and comes
+back; beside the time that the capacity which was there would have needed.
+
+Service and hosts are processes of their own. `--scale` makes fewer prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.proof.processes import Command, Service, free_port, scratch, until_it_answers
+
+PROMPT_S = 0.1
+LOAD_S = 20 * PROMPT_S
+MODELS = ("alpha", "beta", "gamma", "delta")
+PROMPTS_EACH = 200
+SLOTS = 4
+LONGEST_S = 900.0
+ENOUGH = 6.0
+"""So many times as long as with grouping is waited for the run without it; then it is stopped."""
+
+
+class SimulatedHost:
+    """A simulated Ollama in a process of its own, which can die and come back."""
+
+    def __init__(self, folder: Path, name: str, *options: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        arguments = ["simulate", "--port", str(self.port), *options]
+        self.command = Command(f"host-{name}", arguments, folder=folder)
+        until_it_answers(self.url, self.command, "/api/version")
+
+    def loads(self) -> int:
+        models = httpx.get(f"{self.url}/simulator/stats").json()["models"]
+        return sum(model["loads"] for model in models.values())
+
+    def come_back(self) -> None:
+        self.command.start_again()
+        until_it_answers(self.url, self.command, "/api/version")
+
+
+def post(client: httpx.Client, prompts: Sequence[Any], **fields: Any) -> str:
+    body = {"prompts": prompts, "rate_limit_delay": 0, **fields}
+    answer = client.post("/batches", json=body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def until_ended(client: httpx.Client, ids: Sequence[str], *, within_s: float = LONGEST_S) -> int:
+    """Wait for the batches; how many of their prompts had no answer when it was too long."""
+    deadline = time.monotonic() + within_s
+    left = 0
+    for batch_id in ids:
+        while True:
+            wait_s = min(max(deadline - time.monotonic(), 0), 60)
+            query = {"limit": 0, "wait_s": wait_s}
+            batch = client.get(f"/batches/{batch_id}", params=query).json()
+            counts = batch["counts"]
+            if batch["finished_at"]:
+                assert counts["succeeded"] == counts["total"], counts
+                break
+            if time.monotonic() >= deadline:
+                left += counts["total"] - counts["succeeded"]
+                break
+    return left
+
+
+# --- four models ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    makespan_s: float
+    loads: int
+    left: int
+    """Prompts without an answer when it was stopped."""
+
+
+def _work_off(folder: Path, *, mixed: bool, grouping: bool, each: int, within_s: float) -> Outcome:
+    name = f"{'mixed' if mixed else 'batches'}-{'grouped' if grouping else 'plain'}"
+    host = SimulatedHost(
+        folder,
+        name,
+        *("--models", ",".join(MODELS), "--load-time", str(LOAD_S), "--latency", str(PROMPT_S)),
+        *("--num-parallel", str(SLOTS), "--max-loaded", "1", "--answer-tokens", "4-4"),
+    )
+    service = Service(
+        folder=folder,
+        name=f"serve-{name}",
+        OLLAMA_HOST=host.url,
+        DATABASE_URL=f"sqlite:///{folder / name}.db",
+        PROMPTMILL_GROUPING=str(grouping).lower(),
+        PROMPTMILL_OLLAMA_SLOTS=str(SLOTS),
+    )
+    try:
+        service.until_up()
+        with httpx.Client(base_url=service.url, timeout=90) as client:
+            began = time.monotonic()
+            if mixed:
+                prompts = [
+                    {"prompt": f"{model} {n}", "model": model}
+                    for n in range(each)
+                    for model in MODELS
+                ]
+                ids = [post(client, prompts, max_concurrent=SLOTS)]
+            else:
+                ids = [
+                    post(
+                        client,
+                        [f"{model} {n}" for n in range(each)],
+                        model=model,
+                        max_concurrent=SLOTS,
+                    )
+                    for model in MODELS
+                ]
+            left = until_ended(client, ids, within_s=within_s)
+            took_s = time.monotonic() - began
+            return Outcome(makespan_s=took_s, loads=host.loads(), left=left)
+    finally:
+        service.stop()
+        host.command.stop()
+
+
+def models(scale: float) -> None:
+    each = max(round(PROMPTS_EACH * scale), SLOTS)
+    best_s = len(MODELS) * (LOAD_S + each * PROMPT_S / SLOTS)
+    print(
+        f"{len(MODELS)} models x {each} prompts of {PROMPT_S} s, {SLOTS} slots, one model kept,"
+        f" {LOAD_S} s to load; the best order takes {best_s:.1f} s and {len(MODELS)} loads"
+    )
+    print(f"{'posted as':12} | {'grouping':8} | loads | makespan |  x best | sooner")
+    with scratch("scheduling") as folder:
+        for mixed in (False, True):
+            with_it = _work_off(folder, mixed=mixed, grouping=True, each=each, within_s=LONGEST_S)
+            within_s = ENOUGH * with_it.makespan_s
+            without = _work_off(folder, mixed=mixed, grouping=False, each=each, within_s=within_s)
+            for grouping, one in ((True, with_it), (False, without)):
+                sooner = without.makespan_s / one.makespan_s
+                stopped = f"  stopped with {one.left} prompts to do" if one.left else ""
+                print(
+                    f"{'one, mixed' if mixed else 'four batches':12} |"
+                    f" {'on' if grouping else 'off':8} | {one.loads:>5} |"
+                    f" {one.makespan_s:>6.1f} s | {one.makespan_s / best_s:>7.2f} |"
+                    f" {sooner:>5.1f}x{stopped}",
+                    flush=True,
+                )
+
+
+# --- three hosts ---------------------------------------------------------------------------------
+
+HOST_PROMPT_S = (0.1, 0.2, 0.4)
+"""Seconds of a prompt at each host."""
+HOST_SLOTS = 4
+HOST_PROMPTS = 1_200
+DIES_AFTER_S, AWAY_S = 3.0, 4.0
+
+
+def hosts(scale: float) -> None:
+    prompts = max(round(HOST_PROMPTS * scale), 100)
+    with scratch("hosts") as folder, ExitStack() as stack:
+        places = [
+            SimulatedHost(
+                folder,
+                str(number),
+                *("--models", "tiny", "--load-time", "0", "--latency", str(prompt_s)),
+                *("--num-parallel", str(HOST_SLOTS), "--answer-tokens", "4-4"),
+            )
+            for number, prompt_s in enumerate(HOST_PROMPT_S)
+        ]
+        for place in places:
+            stack.callback(place.command.stop)
+        service = Service(
+            folder=folder,
+            DATABASE_URL=f"sqlite:///{folder / 'hosts'}.db",
+            PROMPTMILL_OLLAMA_HOSTS=",".join(f"{place.url};slots={HOST_SLOTS}" for place in places),
+        )
+        stack.callback(service.stop)
+        service.until_up()
+        client = stack.enter_context(httpx.Client(base_url=service.url, timeout=90))
+        began = time.monotonic()
+        batch = post(
+            client, [f"Question {n}" for n in range(prompts)], model="tiny", max_concurrent=256
+        )
+        time.sleep(DIES_AFTER_S)
+        places[1].command.kill()
+        gone_at = time.monotonic() - began
+        time.sleep(AWAY_S)
+        places[1].come_back()
+        back_at = time.monotonic() - began
+        assert not until_ended(client, [batch])
+        makespan_s = time.monotonic() - began
+        rates = [HOST_SLOTS / prompt_s for prompt_s in HOST_PROMPT_S]
+        # What it had in flight when it died has to be done again: that much of its work is gone.
+        lost = rates[1] * (back_at - gone_at) + HOST_SLOTS
+        ideal_s = (prompts + lost) / sum(rates)
+        results = client.get(f"/batches/{batch}/results", params={"format": "ndjson"}).text
+        by_host = [sum(place.url in line for line in results.splitlines()) for place in places]
+    print(
+        f"{prompts} prompts on 3 hosts of {', '.join(map(str, HOST_PROMPT_S))} s a prompt,"
+        f" {HOST_SLOTS} slots each; the second was away from {gone_at:.1f} to {back_at:.1f} s"
+    )
+    print(f"makespan {makespan_s:.1f} s, ideal {ideal_s:.1f} s: {makespan_s / ideal_s:.2f} x")
+    print(f"answered by each: {by_host}, together {sum(by_host)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("part", nargs="?", choices=("models", "hosts", "all"), default="all")
+    parser.add_argument("--scale", type=float, default=1.0)
+    given = parser.parse_args()
+    if given.part in {"models", "all"}:
+        models(given.scale)
+    if given.part in {"hosts", "all"}:
+        hosts(given.scale)
+
+
+if __name__ == "__main__":
+    main()
