@@ -9,13 +9,11 @@ from collections.abc import AsyncIterator
 import httpx
 
 from app.api import build_api
-from app.api.host_documents import host_document
 from app.api.schemas import examples
 from app.api.schemas.hosts import Host as HostSchema
 from app.domain.outcomes import Blame, ErrorCode, Failed
 from app.ollama.health import Health, after_call
 from app.runtime import open_resources
-from app.services import hosts
 from app.settings import Settings
 from app.simulator import ModelSpec, SimulatorSettings, Speed, running
 from app.worker.runner import working
@@ -125,11 +123,14 @@ async def test_what_runs_at_a_host_is_counted_over_all_workers(sqlite_url) -> No
     assert in_flight == 3
 
 
-async def test_groups_come_from_whoever_knows_them(sqlite_url) -> None:
+async def test_the_groups_that_a_host_runs_are_told(sqlite_url) -> None:
     async with simulated(TINY) as url, serving(sqlite_url, url) as service:
-        (host,) = await hosts.list_hosts(service.resources, groups={url: ["tiny:latest"]})
+        before = (await service.client.get("/hosts")).json()["data"]
+        await service.finished({"prompts": ["a"], "model": "Tiny", "options": {"num_ctx": 512}})
+        after = (await service.client.get("/hosts")).json()["data"]
 
-    assert host_document(host)["groups"] == ["tiny:latest"]
+    assert [host["groups"] for host in before] == [[]]
+    assert [host["groups"] for host in after] == [['tiny:latest {"num_ctx":512}']]
 
 
 async def test_a_hung_host_does_not_keep_the_others_waiting_for_long(sqlite_url) -> None:

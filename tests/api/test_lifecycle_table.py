@@ -56,8 +56,10 @@ async def in_state(service, state: str) -> str:
             await worked_on(service, batch_id, until="cancelled")
             await service.client.post(f"/batches/{batch_id}/retry", json={"indexes": [0]})
         case "running" | "paused" | "cancelling":
-            # The second prompt may not start for an hour.
-            batch_id = await submitted(service, FAILS, "b", max_concurrent=1, rate_limit_delay=3600)
+            # The second prompt may not start for an hour. Both of one model: then it is the second.
+            batch_id = await submitted(
+                service, FAILS, FAILS, max_concurrent=1, rate_limit_delay=3600
+            )
             await worked_on(service, batch_id, until="running")
             if state != "running":
                 verb = {"paused": "pause", "cancelling": "cancel"}[state]

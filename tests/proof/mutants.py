@@ -39,6 +39,7 @@ class Mutant:
 
 QUEUE = "app/store/queue.py"
 RACES = "tests/store/test_races.py"
+GROUPS = "tests/store/test_groups.py"
 FIRST_TABLES = "migrations/versions/0001_the_first_tables.py"
 
 MUTANTS = (
@@ -66,7 +67,7 @@ MUTANTS = (
     ),
     Mutant(
         "LIMIT in a sub-select instead of a CTE",
-        (Change(QUEUE, '    .cte("due")', '    .subquery("due")'),),
+        (Change(QUEUE, '        .cte("due")', '        .subquery("due")'),),
         ("tests/store/test_races.py::test_a_claim_takes_no_more_than_it_may_whatever_the_plan",),
     ),
     Mutant(
@@ -86,6 +87,39 @@ MUTANTS = (
             ),
         ),
         (f"{RACES}::test_claims_of_two_jobs_at_once_never_exceed_the_slots_of_their_host",),
+    ),
+    Mutant(
+        "the host's group not looked at again under the job's lock",
+        (
+            Change(
+                QUEUE,
+                'True: _take(_runs_group(sa.bindparam("claimed_group")))',
+                "True: _take()",
+            ),
+        ),
+        (f"{GROUPS}::test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing",),
+    ),
+    Mutant(
+        "a host switches without waiting for claims that are under way",
+        (Change("app/store/groups.py", "    if not tx.is_sqlite:\n", "    if False:\n"),),
+        (f"{GROUPS}::test_a_switch_waits_for_the_claim_that_was_under_way_when_it_began",),
+    ),
+    Mutant(
+        "a benchmark's host not looked at again under the job's lock",
+        (
+            Change(
+                QUEUE,
+                "            # Again, now that the job is locked: see `benchmark_runs.wait_for_claims`.\n"
+                "            _HOST_IS_FREE,\n",
+                "",
+            ),
+        ),
+        (
+            (
+                f"{RACES}::"
+                "test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_after"
+            ),
+        ),
     ),
     Mutant(
         "no primary key on results",

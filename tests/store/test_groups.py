@@ -351,3 +351,25 @@ def test_a_share_without_slots_stays_as_it_was(grouped) -> None:
 
     assert len(grouped.claim(share=slots)) == 1
     assert grouped.claim(share=slots) == []
+
+
+@pytest.mark.postgresql
+def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
+    postgresql_url,
+) -> None:
+    shared = Database(postgresql_url)
+    farm = Grouped(shared)
+    farm.submit(3, model="a")
+    farm.advance()
+
+    def claim_while_the_host_begins_to_switch(tx: Transaction) -> Sequence[Lease]:
+        row = queue._lock_claimable_job(tx, [], queue.NEVER_MS, farm.share)
+        assert row is not None
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(
+                shared.write_now, lambda other: groups._begin_switch(other, farm.host_key, 2)
+            ).result(20)
+        return queue._claim_of_job(tx, row, wanted=3, owner="w", lease_ms=30_000, share=farm.share)
+
+    assert shared.write_now(claim_while_the_host_begins_to_switch) == []
+    shared.close_now()

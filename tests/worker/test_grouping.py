@@ -1,0 +1,247 @@
+"""Workers before hosts that load models: grouped work, several hosts, hosts that die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from app.domain.jobs import Batch, BatchDraft, PromptDraft
+from app.domain.limits import Limits
+from app.domain.outcomes import ErrorCode
+from app.runtime import open_resources
+from app.services import batches
+from app.services.resources import Resources
+from app.settings import Settings
+from app.simulator import (
+    ModelSpec,
+    Simulator,
+    SimulatorSettings,
+    Speed,
+    create_simulator,
+    running,
+)
+from app.worker.runner import working
+
+PATIENCE_S = 30
+QUICK = Speed(load_s=0.1, request_s=0.02)
+
+
+@dataclass
+class Farm:
+    """One service before some hosts."""
+
+    resources: Resources
+    hosts: list[Simulator]
+
+    async def submit(
+        self, prompts: int | list[PromptDraft], model: str = "a", **fields: Any
+    ) -> str:
+        texts = (
+            [PromptDraft(f"{model} {n}") for n in range(prompts)]
+            if isinstance(prompts, int)
+            else prompts
+        )
+        draft = BatchDraft(
+            prompts=texts,
+            model=model,
+            **{"limits": Limits(max_concurrent=4, rate_limit_delay_s=0), **fields},
+        )
+        return (await batches.submit(self.resources, draft)).batch.id
+
+    async def ended(self, batch_id: str) -> Batch:
+        found = await batches.wait_until_ended(self.resources, batch_id, timeout_s=PATIENCE_S)
+        assert found.finished_at_ms is not None, f"still {found.state}: {found.counts}"
+        return found
+
+    def called(self, host: int = 0) -> list[str]:
+        """The models of all prompts at a host, in the order in which they got their slots."""
+        calls = [call for call in self.hosts[host].calls if call.prompt and call.slot_at]
+        return [call.model for call in sorted(calls, key=lambda call: call.slot_at)]
+
+    def loads(self, host: int = 0) -> int:
+        models = self.hosts[host].stats()["models"]
+        return sum(model["loads"] for model in models.values())
+
+
+@pytest.fixture
+def farm(database_url: str) -> Callable[..., Any]:
+    """`async with farm(["a", "b"], ["a"]) as farm`: a host for each list of models."""
+
+    @contextlib.asynccontextmanager
+    async def opened(
+        *models: list[str], speed: Speed = QUICK, kept: int = 1, **changes: Any
+    ) -> AsyncIterator[Farm]:
+        async with contextlib.AsyncExitStack() as stack:
+            hosts, urls = [], []
+            for names in models:
+                host = create_simulator(
+                    SimulatorSettings(
+                        models=tuple(ModelSpec(name=name, speed=speed) for name in names),
+                        max_loaded=kept,
+                        num_parallel=4,
+                    )
+                )
+                urls.append(await stack.enter_async_context(running(host)))
+                hosts.append(host)
+            settings = Settings(
+                ollama_hosts=",".join(f"{url};slots=4" for url in urls),
+                database_url=database_url,
+                lease_s=3,
+                heartbeat_s=0.5,
+                poll_s=0.1,
+                drain_s=2,
+                retry_base_s=0.01,
+                **changes,
+            )
+            resources = await stack.enter_async_context(open_resources(settings))
+            await stack.enter_async_context(working(resources))
+            yield Farm(resources, hosts)
+
+    return opened
+
+
+def switches(models: list[str]) -> int:
+    return sum(before != after for before, after in pairwise(models))
+
+
+async def test_batches_of_several_models_load_each_model_once(farm) -> None:
+    async with farm(["a", "b", "c"]) as one:
+        ids = [await one.submit(12, model) for model in ("a", "b", "c")]
+        for batch_id in ids:
+            assert (await one.ended(batch_id)).counts.succeeded == 12
+
+    assert one.loads() == 3
+    assert switches(one.called()) == 2
+
+
+async def test_a_mixed_batch_is_sorted_by_model_and_its_results_stay_in_prompt_order(farm) -> None:
+    prompts = [PromptDraft(f"{n}", None, {"model": "abc"[n % 3]}) for n in range(24)]
+    async with farm(["a", "b", "c"]) as one:
+        batch_id = await one.submit(prompts)
+        await one.ended(batch_id)
+        page = await batches.results_page(one.resources, batch_id, limit=100)
+
+    assert one.loads() == 3
+    assert [(found.index, found.model) for found in page.results] == [
+        (n, "abc"[n % 3]) for n in range(24)
+    ]
+
+
+async def test_two_windows_of_one_model_are_two_groups(farm) -> None:
+    prompts = [
+        PromptDraft(f"{n}", None, {"options": {"num_ctx": 512 * (1 + n % 2)}}) for n in range(16)
+    ]
+    async with farm(["a"]) as one:
+        await one.ended(await one.submit(prompts))
+
+    assert one.loads() == 2
+
+
+async def test_without_grouping_models_alternate(farm) -> None:
+    prompts = [PromptDraft(f"{n}", None, {"model": "ab"[n % 2]}) for n in range(10)]
+    narrow = Limits(max_concurrent=1, rate_limit_delay_s=0)
+    async with farm(["a", "b"], grouping=False, speed=Speed(request_s=0.005)) as one:
+        await one.ended(await one.submit(prompts, limits=narrow))
+
+    assert one.loads() == 10
+
+
+async def test_models_that_are_loaded_together_run_beside_each_other(farm) -> None:
+    slow = Speed(request_s=0.1)
+    two = Limits(max_concurrent=2, rate_limit_delay_s=0)
+    async with farm(["a", "b"], kept=2, speed=slow) as one:
+        for model in ("a", "b"):
+            await one.ended(await one.submit(1, model))
+        one.hosts[0].calls.reset()
+        first, second = [await one.submit(10, model, limits=two) for model in ("a", "b")]
+        for batch_id in (first, second):
+            await one.ended(batch_id)
+
+    assert one.loads() == 0
+    assert switches(one.called()) > 3
+
+
+async def test_a_group_that_waits_gets_its_turn_before_the_other_has_ended(farm) -> None:
+    async with farm(["a", "b"], group_turn_s=1) as one:
+        long = await one.submit(400, "a")
+        short = await one.submit(4, "b")
+        await one.ended(short)
+        still = await batches.get(one.resources, long)
+        await batches.cancel(one.resources, long)
+        await one.ended(long)
+
+    assert still.counts.finished < 400
+
+
+async def test_a_model_in_use_is_not_unloaded_between_prompts(farm) -> None:
+    async with farm(["a"]) as one:
+        batch_id = await one.submit(
+            6, limits=Limits(max_concurrent=1, rate_limit_delay_s=0), parameters={"keep_alive": 0}
+        )
+        await one.ended(batch_id)
+
+    assert one.loads() == 1
+
+
+# --- several hosts --------------------------------------------------------------------------------
+
+
+async def test_one_batch_fills_all_hosts_and_none_beyond_its_slots(farm) -> None:
+    wide = Limits(max_concurrent=8, rate_limit_delay_s=0)
+    async with farm(["a"], ["a"], speed=Speed(request_s=0.1)) as two:
+        batch = await two.ended(await two.submit(40, limits=wide))
+
+    assert batch.counts.succeeded == 40
+    assert [host.stats()["peak_in_flight"] for host in two.hosts] == [4, 4]
+    assert all(len(two.called(host)) > 10 for host in (0, 1))
+
+
+async def test_a_prompt_goes_where_its_model_is(farm) -> None:
+    async with farm(["a"], ["b"]) as two:
+        ids = [await two.submit(8, model) for model in ("b", "a")]
+        for batch_id in ids:
+            assert (await two.ended(batch_id)).counts.succeeded == 8
+
+    assert set(two.called(0)) == {"a:latest"}
+    assert set(two.called(1)) == {"b:latest"}
+
+
+async def test_a_model_that_no_host_has_fails_at_once(farm) -> None:
+    async with farm(["a"], ["b"]) as two:
+        batch_id = await two.submit(3, "nobody")
+        batch = await two.ended(batch_id)
+        page = await batches.results_page(two.resources, batch_id, limit=10)
+
+    assert batch.counts.failed == 3
+    assert {found.error_code for found in page.results} == {ErrorCode.MODEL_NOT_FOUND}
+    assert {found.attempts for found in page.results} == {1}
+
+
+async def test_what_a_host_that_refuses_had_goes_back_uncharged_and_runs_elsewhere(farm) -> None:
+    wide = Limits(max_concurrent=8, rate_limit_delay_s=0)
+    async with farm(["a"], ["a"], speed=Speed(request_s=0.05)) as two:
+        prompts = [PromptDraft(f"a {n}") for n in range(60)]
+        prompts[0] = PromptDraft("down [[fault:refuse times=1 s=1.5]]")
+        batch_id = await two.submit(prompts, limits=wide, max_attempts=2)
+        batch = await two.ended(batch_id)
+        page = await batches.results_page(two.resources, batch_id, limit=100)
+
+    assert batch.counts.succeeded == 60
+    assert max(found.attempts for found in page.results) <= 2
+    assert len({found.host for found in page.results}) == 2
+
+
+async def test_two_models_on_two_hosts_are_loaded_once_each(farm) -> None:
+    async with farm(["a", "b"], ["a", "b"]) as two:
+        ids = [await two.submit(20, model) for model in ("a", "b")]
+        for batch_id in ids:
+            await two.ended(batch_id)
+        await asyncio.sleep(0)
+
+    assert two.loads(0) + two.loads(1) <= 3
