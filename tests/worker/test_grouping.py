@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -228,12 +227,13 @@ async def test_what_a_host_that_refuses_had_goes_back_uncharged_and_runs_elsewhe
     async with farm(["a"], ["a"], speed=Speed(request_s=0.05)) as two:
         prompts = [PromptDraft(f"a {n}") for n in range(60)]
         prompts[0] = PromptDraft("down [[fault:refuse times=1 s=1.5]]")
-        batch_id = await two.submit(prompts, limits=wide, max_attempts=2)
+        batch_id = await two.submit(prompts, limits=wide, max_attempts=4)
         batch = await two.ended(batch_id)
         page = await batches.results_page(two.resources, batch_id, limit=100)
 
     assert batch.counts.succeeded == 60
-    assert max(found.attempts for found in page.results) <= 2
+    # Charged is what was in flight when the connections broke, once at each host; never the refusal.
+    assert max(found.attempts for found in page.results) <= 3
     assert len({found.host for found in page.results}) == 2
 
 
@@ -242,6 +242,5 @@ async def test_two_models_on_two_hosts_are_loaded_once_each(farm) -> None:
         ids = [await two.submit(20, model) for model in ("a", "b")]
         for batch_id in ids:
             await two.ended(batch_id)
-        await asyncio.sleep(0)
 
     assert two.loads(0) + two.loads(1) <= 3
