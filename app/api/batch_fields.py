@@ -14,6 +14,7 @@ from app.api.faults import Faults
 from app.api.field_errors import describe
 from app.api.prompt_reader import ReadingLimits, check_raw
 from app.api.schemas.requests import GENERATION_FIELDS, NOT_IN_A_CHAT, BatchFields, BatchRequest
+from app.api.schemas.steering import AUTO
 from app.api.text_rules import Path, faults_in
 from app.domain.jobs import BatchDraft, FailureLimit
 from app.domain.limits import Limits
@@ -44,12 +45,15 @@ def read_fields(
         if sound.get(name) is not None and not (name == "format" and sound[name] == "")
     }
     check_raw(parameters, place, faults)
+    auto = fields.max_concurrent == AUTO
     return BatchDraft(
         prompts=(),
         model=fields.model or limits.default_model,
         limits=Limits(
-            max_concurrent=fields.max_concurrent, rate_limit_delay_s=fields.rate_limit_delay
+            max_concurrent=Limits().max_concurrent if auto else fields.max_concurrent,
+            rate_limit_delay_s=fields.rate_limit_delay,
         ),
+        auto_concurrency=auto,
         parameters=parameters,
         timeout_s=fields.timeout_s,
         max_attempts=fields.max_attempts,

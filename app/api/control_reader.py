@@ -16,6 +16,7 @@ from app.api.field_errors import describe
 from app.api.json_body import members_of, null_faults
 from app.api.schemas.control import HIGHEST_INDEX, MOST_INDEXES, BatchUpdate, RetryRequest
 from app.api.schemas.requests import BatchRequest
+from app.api.schemas.steering import AUTO
 from app.api.schemas.strict import RequestModel
 from app.api.text_rules import Path, faults_in
 from app.domain.jobs import BatchChanges
@@ -55,8 +56,10 @@ def read_changes(body: bytes) -> BatchChanges:
     if not (given or faults):
         faults.add((), f"must have at least one of {_names(_CHANGEABLE)}")
     faults.raise_if_any()
+    auto = update.max_concurrent == AUTO
     return BatchChanges(
-        max_concurrent=update.max_concurrent,
+        max_concurrent=None if auto else update.max_concurrent,
+        auto_concurrency=auto,
         rate_limit_delay_s=update.rate_limit_delay,
         priority=update.priority,
         metadata=update.metadata,

@@ -14,6 +14,7 @@ from app.domain.jobs import BatchDraft
 from app.domain.outcomes import DEFAULT_FAIL_ON
 from app.services import admission, models
 from app.services.resources import Resources
+from app.services.starting_limit import with_starting_limit
 
 
 async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dict[str, Any]:
@@ -32,6 +33,7 @@ async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dic
         raise
     draft, prompts = await _read(request, resources, form, check)
     queued = await admission.room_for(resources, prompts)
+    draft = await with_starting_limit(resources, draft)
     return _document(draft, prompts, check.used, queued)
 
 
@@ -56,6 +58,7 @@ def _document(draft: BatchDraft, prompts: int, used: list[str], queued: int) -> 
         "models": used,
         "model": draft.model,
         "max_concurrent": draft.limits.max_concurrent,
+        "auto_concurrency": draft.auto_concurrency,
         "rate_limit_delay": delay_s,
         "at_least_s": round((prompts - 1) * delay_s, 3),
         "timeout_s": draft.timeout_s,

@@ -89,6 +89,7 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         "status": batch.state.value,
         "model": batch.model,
         "max_concurrent": batch.limits.max_concurrent,
+        "auto_concurrency": batch.auto_concurrency,
         "rate_limit_delay": batch.limits.rate_limit_delay_s,
         "priority": batch.priority,
         "metadata": batch.metadata,

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.connection import DEFAULT_URL, BatchId, Url, connected
-from app.cli.progress import numbers
+from app.cli.progress import at_a_time, numbers
 from app.cli.terminal import duration, local_time, one_line, out, say
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _facts(batch: Batch) -> list[tuple[str, str]]:
 
 
 def _limits(batch: Batch) -> str:
-    parts = [f"{batch.max_concurrent} at a time"]
+    parts = [at_a_time(batch)]
     if batch.rate_limit_delay:
         parts.append(f"a start each {duration(batch.rate_limit_delay)}")
     if batch.max_attempts is not None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.connection import DEFAULT_URL, BatchId, Url, command_for, connected
+from app.cli.limit_option import number_or_auto
 from app.cli.pairs import pairs
-from app.cli.progress import numbers
+from app.cli.progress import at_a_time, numbers
 from app.cli.terminal import duration, say
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def set_limits(
     batch_id: BatchId,
     *,
     max_concurrent: Annotated[
-        int | None, typer.Option(help="Most prompts of this batch running at one moment.")
+        str | None,
+        typer.Option(
+            metavar="N|auto", help="Most prompts of this batch running at one moment; or auto."
+        ),
     ] = None,
     rate_limit_delay: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="At least so long between two starts.")
@@ -80,7 +84,7 @@ def set_limits(
 ) -> None:
     """Change limits, priority or notes of a batch, also while it runs."""
     fields: dict[str, Any] = {
-        "max_concurrent": max_concurrent,
+        "max_concurrent": number_or_auto(max_concurrent),
         "rate_limit_delay": rate_limit_delay,
         "priority": priority,
         "metadata": pairs("--metadata", metadata, str) or None,
@@ -99,7 +103,7 @@ def _told(batch: Batch, changes: BatchChanges) -> str:
     """What was changed, as the service has it now."""
     delay = duration(batch.rate_limit_delay)
     told = {
-        "max_concurrent": f"{batch.max_concurrent} at a time",
+        "max_concurrent": at_a_time(batch),
         "rate_limit_delay": f"a start each {delay}" if batch.rate_limit_delay else "no delay",
         "priority": f"priority {batch.priority}",
         "metadata": ", ".join(f"{name}={value}" for name, value in batch.metadata.items()),

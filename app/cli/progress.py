@@ -131,6 +131,11 @@ class Lines(Display):
         self._console.print(line)
 
 
+def at_a_time(batch: Batch) -> str:
+    """Its `max_concurrent` in words."""
+    return f"{batch.max_concurrent} at a time{' (auto)' if batch.auto_concurrency else ''}"
+
+
 def numbers(batch: Batch) -> str:
     """Done, failed, rate and remaining time on one line."""
     counts = batch.counts

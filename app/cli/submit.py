@@ -10,6 +10,7 @@ import typer
 
 from app.cli import exit_codes
 from app.cli.connection import DEFAULT_URL, Url, command_for, connected
+from app.cli.limit_option import number_or_auto
 from app.cli.pairs import json_or_text, pairs
 from app.cli.prompt_input import InputFormat
 from app.cli.prompt_source import open_source
@@ -87,9 +88,11 @@ def submit(
         ),
     ] = None,
     max_concurrent: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Most prompts of this batch running at one moment. Default: 5.",
+            metavar="N|auto",
+            help="Most prompts of this batch running at one moment; auto: as many as bring more"
+            " throughput. Default: 5.",
             rich_help_panel=_LIMITS,
         ),
     ] = None,
@@ -191,7 +194,7 @@ def submit(
         "model": model,
         "system": system,
         "options": pairs("--option", option, json_or_text) or None,
-        "max_concurrent": max_concurrent,
+        "max_concurrent": number_or_auto(max_concurrent),
         "rate_limit_delay": rate_limit_delay,
         "timeout_s": timeout_s,
         "max_attempts": max_attempts,

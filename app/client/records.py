@@ -96,6 +96,9 @@ class Batch(Record):
     progress: float
     """Share of the prompts that have an outcome, 0 to 1."""
     max_concurrent: int | None = None
+    """The number in force."""
+    auto_concurrency: bool = False
+    """Whether the service adapts it while the batch runs."""
     rate_limit_delay: float | None = None
     priority: int = 0
     metadata: dict[str, str] = {}
@@ -142,6 +145,8 @@ class DryRun(Record):
     """The installed models that its prompts use."""
     model: str
     max_concurrent: int
+    auto_concurrency: bool = False
+    """Whether that is only where it starts."""
     rate_limit_delay: float
     at_least_s: float
     """Seconds that its starts alone take."""

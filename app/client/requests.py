@@ -50,8 +50,8 @@ class BatchFields(TypedDict, total=False):
 
     model: str
     """Model for all prompts that name none."""
-    max_concurrent: int
-    """Most prompts of this batch running at one moment, 1 to 256."""
+    max_concurrent: int | Literal["auto"]
+    """Most prompts of this batch running at one moment, 1 to 256; or the service finds out."""
     rate_limit_delay: float
     """Seconds between two request starts at least, 0 to 3600."""
     timeout_s: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote
 
 from app.client.records import Batch
@@ -16,8 +16,8 @@ _JSON: Final = {"content-type": "application/json"}
 class BatchChanges(TypedDict, total=False):
     """What of a batch can be changed; what is left out stays."""
 
-    max_concurrent: int
-    """Most prompts running at one moment, 1 to 256."""
+    max_concurrent: int | Literal["auto"]
+    """Most prompts running at one moment, 1 to 256; or the service finds out."""
     rate_limit_delay: float
     """Seconds between two request starts at least, 0 to 3600."""
     priority: int

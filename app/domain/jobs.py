@@ -49,6 +49,8 @@ class BatchDraft:
     prompts: Sequence[PromptDraft]
     model: str
     limits: Limits = field(default_factory=Limits)
+    auto_concurrency: bool = False
+    """Whether `limits.max_concurrent` is only the start, and adapted while the batch runs."""
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Fields of Ollama's request that hold for every prompt (`options`, `system`, ...)."""
     timeout_s: float = 300.0
@@ -68,6 +70,9 @@ class BatchChanges:
     """What a client wants changed of a batch; None leaves a thing as it is."""
 
     max_concurrent: int | None = None
+    """A number, which ends the adapting, too."""
+    auto_concurrency: bool = False
+    """Whether to adapt the number from now on."""
     rate_limit_delay_s: float | None = None
     priority: int | None = None
     metadata: Mapping[str, str] | None = None
@@ -138,6 +143,8 @@ class Batch:
     """Defects that make an answer a failure; None: the default ones."""
     last_event: int = 0
     """Number of the result that was stored last, counted from 1."""
+    auto_concurrency: bool = False
+    """Whether `limits.max_concurrent` is adapted while the batch runs."""
     queue_position: int | None = None
     """Batches that go before this one while it is queued, counted from 1; else None."""
 

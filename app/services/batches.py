@@ -11,6 +11,7 @@ from app.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
 from app.services import admission
 from app.services.resources import Resources
 from app.services.signals import News
+from app.services.starting_limit import with_starting_limit
 from app.store import jobs, results, transitions
 from app.store.database import Transaction
 
@@ -56,7 +57,7 @@ async def submit(
     """
     submission = await resources.database.write(
         _submit,
-        draft,
+        await with_starting_limit(resources, draft),
         idempotency,
         most_queued=resources.settings.max_queued_prompts,
         grouped=resources.settings.grouping,

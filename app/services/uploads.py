@@ -12,6 +12,7 @@ from app.services import admission
 from app.services.batches import Submission
 from app.services.resources import Resources
 from app.services.signals import News
+from app.services.starting_limit import with_starting_limit
 from app.store import jobs, uploads
 from app.store.database import Transaction
 
@@ -118,7 +119,7 @@ async def receiving(
     resources: Resources, draft: BatchDraft, *, key: str | None
 ) -> AsyncGenerator[Upload, None]:
     """An upload that is dropped unless the block ends well; `key` is the idempotency key."""
-    upload = Upload(resources, draft, key)
+    upload = Upload(resources, await with_starting_limit(resources, draft), key)
     try:
         yield upload
     except BaseException:  # Also when the client leaves or the service stops in the middle.

@@ -27,6 +27,8 @@ class Tally:
     expired: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    setbacks: int = 0
+    """Calls that found the host busy or timed out."""
     events: int = 0
     """Results stored with it, which are numbered."""
 
@@ -60,7 +62,7 @@ class Counted:
 
 
 _OUTCOMES = ("succeeded", "failed", "cancelled", "expired")
-_ADDED = (*_OUTCOMES, "prompt_tokens", "completion_tokens")
+_ADDED = (*_OUTCOMES, "prompt_tokens", "completion_tokens", "setbacks")
 
 
 FINISHED = job_stats.c.succeeded + job_stats.c.failed + job_stats.c.cancelled + job_stats.c.expired

@@ -88,6 +88,7 @@ def insert_row(
             state=state,
             model=draft.model,
             max_concurrent=draft.limits.max_concurrent,
+            auto_concurrency=draft.auto_concurrency,
             rate_limit_delay_s=draft.limits.rate_limit_delay_s,
             parameters=dict(draft.parameters),
             timeout_s=draft.timeout_s,
@@ -279,6 +280,7 @@ def _batch(row: sa.Row[Any], now_ms: int) -> Batch:
         max_failures=None if row.max_failures is None else FailureLimit(row.max_failures),
         fail_on=None if row.fail_on is None else tuple(map(ErrorCode, row.fail_on)),
         last_event=row.last_event,
+        auto_concurrency=bool(row.auto_concurrency),
         queue_position=row.queue_position,
     )
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,8 @@ MOST_LOSSES = 10
 """After that many leases lost to dead workers a prompt fails instead of going back."""
 NEVER_MS = 1 << 53
 """A time so long that it means never."""
+_SETBACKS = frozenset({ErrorCode.SERVER_BUSY, ErrorCode.TIMEOUT})
+"""Failures that may come of too many calls at a time."""
 _JOBS_PER_CLAIM = 16
 _PROMPTS_PER_INSERT = 5_000
 
@@ -596,7 +599,7 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     return Recorded(
         finished=len(finished),
         fenced=len(completions) - len(finished) - returned,
-        **(_store(tx, finished) if finished else {}),
+        **_store(tx, finished, _setbacks(completions)),
     )
 
 
@@ -649,26 +652,38 @@ def _final_event(outcome: Outcome) -> TaskEvent:
 _INSERT_RESULTS = Prepared(sa.insert(result))
 
 
-def _store(tx: Transaction, finished: Sequence[Completion]) -> dict[str, bool]:
+def _setbacks(completions: Sequence[Completion]) -> Counter[int]:
+    """How many calls of each job found the host busy or timed out."""
+    return Counter(
+        each.lease.job_key
+        for each in completions
+        if isinstance(each.outcome, Failed) and each.outcome.code in _SETBACKS
+    )
+
+
+def _store(
+    tx: Transaction, finished: Sequence[Completion], setbacks: Counter[int]
+) -> dict[str, bool]:
     """Store results and count them; what that means for their jobs, as `Recorded` has it."""
-    by_job: dict[int, list[Completion]] = {}
+    by_job: dict[int, list[Completion]] = {job_key: [] for job_key in setbacks}
     for each in finished:
         by_job.setdefault(each.lease.job_key, []).append(each)
     rows: list[dict[str, Any]] = []
     may_end = stopped = False
     # In the order of keys, so that two flushes never wait for each other crosswise.
     for job_key, own in sorted(by_job.items()):
-        tally = _tally(own)
+        tally = _tally(own, setbacks[job_key])
         counted = count(tx, job_key, tally)
         rows += [_result_row(each, counted.first_event + n) for n, each in enumerate(own)]
         may_end = may_end or counted.all_done
         stopped = stopped or counted.stopped
-    _INSERT_RESULTS.run(tx, rows)
+    if rows:
+        _INSERT_RESULTS.run(tx, rows)
     return {"job_may_end": may_end, "job_stopped": stopped}
 
 
-def _tally(finished: Sequence[Completion]) -> Tally:
-    tally = Tally(events=len(finished))
+def _tally(finished: Sequence[Completion], setbacks: int) -> Tally:
+    tally = Tally(events=len(finished), setbacks=setbacks)
     for each in finished:
         tally.add(task_target(_final_event(each.outcome)))
         metrics = each.outcome.metrics

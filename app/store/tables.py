@@ -16,7 +16,19 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Column, Enum, Index, Integer, MetaData, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Enum,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    false,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from app.domain.lifecycle import JobState, TaskState
@@ -142,6 +154,14 @@ class JobRow(Row, table=True):
     received_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     """When the last piece of its upload was stored; None when it came in one piece."""
     deleted_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    auto_concurrency: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
+    """Whether `max_concurrent` is found out while the job runs."""
+    auto_state: dict[str, Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    """Where the search for it stands; see `app.store.adapting`."""
 
 
 class JobStatsRow(Row, table=True):
@@ -160,6 +180,8 @@ class JobStatsRow(Row, table=True):
     completion_tokens: int = Field(default=0, sa_type=BigInteger)
     last_event: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     """Number of the last result that was stored, counted from 1 and never taken back by `retry`."""
+    setbacks: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """Calls that found the host busy or timed out, whether they were tried again or not."""
 
 
 class PromptRow(Row, table=True):

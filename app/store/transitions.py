@@ -111,7 +111,11 @@ def update(tx: Transaction, batch_id: str, changes: BatchChanges) -> None:
     """
     values: dict[str, Any] = {}
     if changes.max_concurrent is not None:
-        values["max_concurrent"] = changes.max_concurrent
+        values |= {"max_concurrent": changes.max_concurrent, "auto_concurrency": False}
+    if changes.auto_concurrency:
+        values["auto_concurrency"] = True
+    if "auto_concurrency" in values:
+        values["auto_state"] = None  # What was found out before does not hold for the new number.
     if changes.rate_limit_delay_s is not None:
         delay = Limits(rate_limit_delay_s=changes.rate_limit_delay_s)
         values["rate_limit_delay_s"] = changes.rate_limit_delay_s

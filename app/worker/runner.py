@@ -21,6 +21,7 @@ from app.services.resources import Resources
 from app.services.signals import News
 from app.store import benchmark_runs, jobs, workers
 from app.store.queue import HostShare
+from app.worker.adapter import Adapter
 from app.worker.backoff import full_jitter
 from app.worker.benchmarker import Benchmarker
 from app.worker.closer import Closer
@@ -151,6 +152,7 @@ class Worker:
             poll_s=settings.poll_s,
         )
         self.purger = Purger(database)
+        self.adapter = Adapter(database=database, signals=signals)
 
     async def take_up(self) -> None:
         """Enter the register of workers, and take what a predecessor left."""
@@ -173,6 +175,7 @@ class Worker:
                 ("closer", self.closer.run_once, signals.job_may_end),
                 ("benchmarker", self.benchmarker.run_once, signals.benchmark_waiting),
                 ("purger", self.purger.run_once, signals.purge_requested),
+                ("adapter", self.adapter.run_once, asyncio.Event()),
                 ("prober", self._probe_hosts, asyncio.Event()),
                 ("onlooker", self._look_at_hosts, asyncio.Event()),
             )

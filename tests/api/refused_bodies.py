@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+NUMBER_OR_AUTO = "must be a whole number from 1 to 256, or `auto`"
 _EMPTY = "must not be empty"
 _STRING = "must be a string"
 _NUL = "must not contain NUL characters (\\u0000); remove them"
@@ -68,12 +69,12 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
         _with(**{"a/b~c": 1}),
         [("/a~1b~0c", "unknown field; leave it out")],
     ),
-    "0 at once": (_with(max_concurrent=0), [("/max_concurrent", "must be at least 1")]),
-    "257 at once": (_with(max_concurrent=257), [("/max_concurrent", "must be at most 256")]),
+    "0 at once": (_with(max_concurrent=0), [("/max_concurrent", NUMBER_OR_AUTO)]),
+    "257 at once": (_with(max_concurrent=257), [("/max_concurrent", NUMBER_OR_AUTO)]),
     "a numeral for a number": (
         _with(max_concurrent="5", rate_limit_delay="0.1"),
         [
-            ("/max_concurrent", "must be a whole number"),
+            ("/max_concurrent", NUMBER_OR_AUTO),
             ("/rate_limit_delay", "must be a number"),
         ],
     ),
@@ -84,7 +85,7 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
     "true for a number": (
         _with(max_concurrent=True, rate_limit_delay=True, priority=False, timeout_s=True),
         [
-            ("/max_concurrent", "must be a whole number"),
+            ("/max_concurrent", NUMBER_OR_AUTO),
             ("/rate_limit_delay", "must be a number"),
             ("/priority", "must be a whole number"),
             ("/timeout_s", "must be a number"),
@@ -92,7 +93,7 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
     ),
     "null for a number": (
         _with(max_concurrent=None),
-        [("/max_concurrent", "must be a whole number")],
+        [("/max_concurrent", NUMBER_OR_AUTO)],
     ),
     "a negative delay": (
         _with(rate_limit_delay=-0.1),
@@ -410,7 +411,7 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
         [
             ("/prompts/0", _EMPTY),
             ("/prompts/1/x", "unknown field; leave it out"),
-            ("/max_concurrent", "must be at least 1"),
+            ("/max_concurrent", NUMBER_OR_AUTO),
             ("/metadata/a", _STRING),
         ],
     ),

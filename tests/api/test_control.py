@@ -11,6 +11,7 @@ from app.domain.lifecycle import JobState
 from app.domain.limits import Limits
 from app.services import batches
 from app.worker.runner import working
+from tests.api.refused_bodies import NUMBER_OR_AUTO
 
 MISSING = "batch_0123456789abcdefghjkmnpqrs"
 FINE: dict[str, Any] = {"prompts": ["a", "b", "c"], "rate_limit_delay": 0}
@@ -285,7 +286,7 @@ NO_CHANGE: dict[str, tuple[object, list[tuple[str, str]]]] = {
     "beyond the bounds": (
         {"max_concurrent": 0, "rate_limit_delay": 3600.1, "priority": 101},
         [
-            ("/max_concurrent", "must be at least 1"),
+            ("/max_concurrent", NUMBER_OR_AUTO),
             ("/rate_limit_delay", "must be at most 3600"),
             ("/priority", "must be at most 100"),
         ],
@@ -293,7 +294,7 @@ NO_CHANGE: dict[str, tuple[object, list[tuple[str, str]]]] = {
     "wrong types": (
         {"max_concurrent": "5", "rate_limit_delay": True, "priority": 1.5, "metadata": ["a"]},
         [
-            ("/max_concurrent", "must be a whole number"),
+            ("/max_concurrent", NUMBER_OR_AUTO),
             ("/rate_limit_delay", "must be a number"),
             ("/priority", "must be a whole number"),
             ("/metadata", "must be an object"),

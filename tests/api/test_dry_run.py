@@ -59,6 +59,7 @@ async def test_a_valid_batch_is_told_with_its_effective_values_and_not_stored(
         "models": ["qwen3:8b"],
         "model": "qwen3:8b",
         "max_concurrent": 5,
+        "auto_concurrency": False,
         "rate_limit_delay": 0.5,
         "at_least_s": 1.0,
         "timeout_s": 300.0,

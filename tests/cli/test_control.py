@@ -272,3 +272,20 @@ def test_what_expired_is_shown_and_run_again_by_commands(invoke: Invoke, service
     assert (again.exit_code, ended.exit_code) == (0, 0)
     assert (shown["status"], shown["counts"]["succeeded"]) == ("completed", 3)
     assert (shown["expires_at"], shown["max_failures"]) == (None, "0.5%")
+
+
+def test_auto_can_be_set_and_is_told(invoke: Invoke, service: respx.MockRouter) -> None:
+    changed = {**batch("running"), "max_concurrent": 9, "auto_concurrency": True}
+    sent = service.patch("/batches/batch_1").respond(200, json=changed)
+
+    result = invoke("set", "batch_1", "--max-concurrent", "auto")
+
+    assert (result.exit_code, result.stderr) == (0, "batch_1: 9 at a time (auto)\n")
+    assert json.loads(sent.calls[0].request.content) == {"max_concurrent": "auto"}
+
+
+def test_what_is_neither_a_number_nor_auto_is_refused_in_words(invoke: Invoke) -> None:
+    result = invoke("set", "batch_1", "--max-concurrent", "many")
+
+    assert result.exit_code == 2
+    assert "takes a whole number or auto, not 'many'" in " ".join(result.stderr.split())

@@ -49,7 +49,7 @@ def test_downgrading_asks_first(invoke: Invoke, sqlite_url: str, answer: str) ->
 def test_one_revision_back_can_be_named(invoke: Invoke, sqlite_url: str) -> None:
     result = invoke("db", "downgrade", "-1", "--yes", "--database-url", sqlite_url)
 
-    assert (result.exit_code, "is at 0002." in result.stderr) == (0, True)
+    assert (result.exit_code, "is at 0004." in result.stderr) == (0, True)
 
 
 def test_a_file_that_is_no_database_or_cannot_be_made_is_refused_in_words(

@@ -1,6 +1,6 @@
 """What knowing how Ollama loads models is worth: with grouping, without it, and the best order.
 
-    python -m tests.performance.scheduling [models|hosts] [--scale 1.0]
+    python -m tests.performance.scheduling [models|hosts|auto] [--scale 1.0]
 
 `models`: four models of 200 prompts each, posted as four batches and as one mixed batch, at a host
 that keeps one model and takes as long to load one as for twenty prompts. Side by side with our own
@@ -9,6 +9,9 @@ every slot busy in between.
 
 `hosts`: one batch on three hosts of different speed, one of which dies in the middle and comes
 back; beside the time that the capacity which was there would have needed.
+
+`auto`: `max_concurrent: auto` beside fixed numbers at hosts with 1, 4 and 16 slots; the throughput
+of `auto` is that of a whole batch, its search included.
 
 Service and hosts are processes of their own. `--scale` makes fewer prompts.
 """
@@ -220,15 +223,99 @@ def hosts(scale: float) -> None:
     print(f"answered by each: {by_host}, together {sum(by_host)}")
 
 
+# --- auto ----------------------------------------------------------------------------------------
+
+AUTO_PROMPT_S = 0.2
+AUTO_SLOTS = (1, 4, 16)
+AUTO_SECONDS = 60.0
+"""So long takes the batch of `auto` at its host's best."""
+FIXED = (1, 2, 4, 8, 16, 32)
+FIXED_SECONDS = 12.0
+"""So long is a fixed number measured, which does the same from its beginning to its end."""
+
+
+def _fixed_rate(client: httpx.Client, fixed: int, prompts: int) -> float:
+    """Prompts per second of the batch, between its first second and the time it is stopped."""
+    batch = post(client, _questions(prompts), model="tiny", max_concurrent=fixed)
+    time.sleep(1.0)
+    began, done = time.monotonic(), _succeeded(client, batch)
+    time.sleep(FIXED_SECONDS)
+    rate = (_succeeded(client, batch) - done) / (time.monotonic() - began)
+    client.post(f"/batches/{batch}/cancel")
+    client.get(f"/batches/{batch}", params={"limit": 0, "wait_s": 30})
+    return rate
+
+
+def _auto_rate(client: httpx.Client, prompts: int) -> tuple[float, list[int]]:
+    """Prompts per second of the whole batch, and the numbers that were in force, in their order."""
+    began = time.monotonic()
+    batch = post(client, _questions(prompts), model="tiny", max_concurrent="auto")
+    seen: list[int] = []
+    while True:
+        now = client.get(f"/batches/{batch}", params={"limit": 0, "wait_s": 0.25}).json()
+        if not seen or seen[-1] != now["max_concurrent"]:
+            seen.append(now["max_concurrent"])
+        if now["finished_at"]:
+            return prompts / (time.monotonic() - began), seen
+
+
+def _succeeded(client: httpx.Client, batch: str) -> int:
+    counts = client.get(f"/batches/{batch}", params={"limit": 0}).json()["counts"]
+    return int(counts["succeeded"])
+
+
+def _questions(prompts: int) -> list[str]:
+    return [f"Question {n}" for n in range(prompts)]
+
+
+def auto(scale: float) -> None:
+    print(
+        f"prompts of {AUTO_PROMPT_S} s; `auto`: a whole batch that takes {AUTO_SECONDS * scale:.0f}"
+        f" s at best; fixed: {FIXED_SECONDS:.0f} s of a batch of as many prompts"
+    )
+    columns = " | ".join(f"{fixed:>6}" for fixed in FIXED)
+    print(f"slots | {columns} |   auto | of best | numbers of auto")
+    for slots in AUTO_SLOTS:
+        with scratch(f"auto-{slots}") as folder, ExitStack() as stack:
+            host = SimulatedHost(
+                folder,
+                str(slots),
+                *("--models", "tiny", "--load-time", "0", "--latency", str(AUTO_PROMPT_S)),
+                *("--num-parallel", str(slots), "--answer-tokens", "4-4"),
+            )
+            stack.callback(host.command.stop)
+            service = Service(
+                folder=folder,
+                OLLAMA_HOST=host.url,
+                DATABASE_URL=f"sqlite:///{folder / 'auto'}.db",
+            )
+            stack.callback(service.stop)
+            service.until_up()
+            client = stack.enter_context(httpx.Client(base_url=service.url, timeout=90))
+            prompts = round(AUTO_SECONDS * scale * slots / AUTO_PROMPT_S)
+            rates = [_fixed_rate(client, fixed, max(prompts, 2_000)) for fixed in FIXED]
+            rate, seen = _auto_rate(client, prompts)
+        row = " | ".join(f"{one:>6.1f}" for one in rates)
+        print(
+            f"{slots:>5} | {row} | {rate:>6.1f} | {rate / max(rates):>7.3f} |"
+            f" {' '.join(map(str, seen))}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("part", nargs="?", choices=("models", "hosts", "all"), default="all")
+    parser.add_argument(
+        "part", nargs="?", choices=("models", "hosts", "auto", "all"), default="all"
+    )
     parser.add_argument("--scale", type=float, default=1.0)
     given = parser.parse_args()
     if given.part in {"models", "all"}:
         models(given.scale)
     if given.part in {"hosts", "all"}:
         hosts(given.scale)
+    if given.part in {"auto", "all"}:
+        auto(given.scale)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,13 @@ class BatchSummary(ResponseModel):
         examples=["running"],
     )
     model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
-    max_concurrent: int = Field(description="Most prompts running at one moment.", examples=[5])
+    max_concurrent: int = Field(
+        description="Most prompts running at one moment: the number in force.", examples=[5]
+    )
+    auto_concurrency: bool = Field(
+        description="Whether that number is adapted while the batch runs (`max_concurrent: auto`).",
+        examples=[False],
+    )
     rate_limit_delay: float = Field(description="Least seconds between starts.", examples=[0.1])
     priority: int = Field(description="Higher goes first.", examples=[0])
     metadata: dict[str, str] = Field(

@@ -30,9 +30,8 @@ def _never_null(schema: dict[str, Any]) -> None:
     """Document that a field which is left out is not the same as null."""
     for field in schema["properties"].values():
         field.pop("default", None)
-        for kind in field.pop("anyOf"):
-            if kind != {"type": "null"}:
-                field.update(kind)
+        kinds = [kind for kind in field.pop("anyOf") if kind != {"type": "null"}]
+        field.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
 
 
 def _something_to_change(schema: dict[str, Any]) -> None:
@@ -46,7 +45,10 @@ class BatchUpdate(RequestModel):
     model_config = ConfigDict(json_schema_extra=_something_to_change)
 
     max_concurrent: MaxConcurrent | None = Field(
-        default=None, description="Most prompts running at one moment.", examples=[20]
+        default=None,
+        description="Most prompts running at one moment; or `auto`: the number is adapted from now"
+        " on. A number ends that.",
+        examples=[20, "auto"],
     )
     rate_limit_delay: RateLimitDelay | None = Field(
         default=None,

@@ -27,6 +27,10 @@ class DryRun(ResponseModel):
     )
     model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
     max_concurrent: int = Field(description="Most prompts running at one moment.", examples=[5])
+    auto_concurrency: bool = Field(
+        description="Whether that is only where it starts (`max_concurrent: auto`).",
+        examples=[False],
+    )
     rate_limit_delay: float = Field(description="Least seconds between starts.", examples=[0.1])
     at_least_s: float = Field(
         ge=0,
@@ -67,6 +71,7 @@ DRY_RUN: dict[str, Any] = {
     "models": ["llama3.2:3b", "qwen3:8b"],
     "model": "qwen3:8b",
     "max_concurrent": 5,
+    "auto_concurrency": False,
     "rate_limit_delay": 0.1,
     "at_least_s": 0.2,
     "timeout_s": 300.0,

@@ -68,6 +68,7 @@ SUMMARY: Final[dict[str, Any]] = {
     "status": "running",
     "model": "qwen3:8b",
     "max_concurrent": 5,
+    "auto_concurrency": False,
     "rate_limit_delay": 0.1,
     "priority": 0,
     "metadata": {"project": "colours"},

@@ -84,8 +84,9 @@ class BatchFields(GenerationFields):
     )
     max_concurrent: MaxConcurrent = Field(
         default=5,
-        description="Most prompts of this batch running at one moment, over all workers.",
-        examples=[5],
+        description="Most prompts of this batch running at one moment, over all workers; or `auto`:"
+        " it starts at the number recommended for the model and follows the throughput.",
+        examples=[5, "auto"],
     )
     rate_limit_delay: RateLimitDelay = Field(
         default=0.1,

@@ -12,8 +12,26 @@ from app.domain.limits import MAX_CONCURRENT_BOUND, RATE_LIMIT_DELAY_BOUND_S
 
 LONGEST_LIFE_S: Final = 31_536_000.0
 """Most seconds that a batch may take to expire: a year of 365 days."""
+AUTO: Final = "auto"
+"""For `max_concurrent`: the service finds the number out."""
 _MOST_FAILURES: Final = 1_000_000_000
 _SHARE: Final = r"^(100(\.00?)?|(0|[1-9][0-9]?)(\.[0-9]{1,2})?)%$"
+
+
+def _check_max_concurrent(value: object) -> object:
+    if value == AUTO:
+        return value
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and 1 <= value <= MAX_CONCURRENT_BOUND
+    ):
+        return value
+    raise PydanticCustomError(
+        "max_concurrent",
+        "must be a whole number from 1 to {most}, or `auto`",
+        {"most": MAX_CONCURRENT_BOUND},
+    )
 
 
 def _check_max_failures(value: object) -> object:
@@ -31,7 +49,18 @@ def _check_max_failures(value: object) -> object:
     )
 
 
-MaxConcurrent = Annotated[int, Field(ge=1, le=MAX_CONCURRENT_BOUND)]
+MaxConcurrent = Annotated[
+    Any,
+    PlainValidator(_check_max_concurrent),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MAX_CONCURRENT_BOUND},
+                {"type": "string", "const": AUTO},
+            ]
+        }
+    ),
+]
 RateLimitDelay = Annotated[float, Field(ge=0, le=RATE_LIMIT_DELAY_BOUND_S)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
 Metadata = Annotated[
