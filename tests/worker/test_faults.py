@@ -209,7 +209,11 @@ def promises_for(call: Call, others: frozenset[ErrorCode]) -> list[Promise]:
     if call.fault:
         own = PROMISES[FaultKind(call.fault)]
         return [own] if call.outcome == "answered" else [own, *beside]
-    return [Promise("nothing")] if call.outcome == "answered" else beside
+    if call.outcome != "answered":
+        return beside
+    # What the host has written whole may still be lost with a connection that another's fault broke.
+    broken = beside if ErrorCode.HOST_UNREACHABLE in others else []
+    return [Promise("nothing"), *broken]
 
 
 def check(result: TaskResult, calls: Sequence[Call], *, others: frozenset[ErrorCode]) -> None:
