@@ -22,11 +22,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from app.domain.calls import Call
 from app.domain.host_address import parse_ollama_host
 from app.domain.limits import Limits, next_start_at_ms
+from app.domain.model_names import normalise_model
 from app.domain.outcomes import Failed, Outcome, Succeeded
 from app.ollama.blocking import BlockingClient
 from app.ollama.client import OllamaClient, Timeouts
 from app.ollama.errors import OllamaError
-from app.ollama.names import normalise_model
 from app.ollama.wire import Tags
 
 DEFAULT_MODEL = "qwen3:8b"

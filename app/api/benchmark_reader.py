@@ -21,7 +21,7 @@ from app.domain.benchmarks.records import (
     PrefixCache,
     ServiceLevel,
 )
-from app.ollama.names import normalise_model
+from app.domain.model_names import normalise_model
 from app.settings import Settings
 
 _NULLABLE: Final = frozenset({"think", "keep_alive"})

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from app.api.faults import Faults
 from app.api.text_rules import Path
 from app.domain.jobs import PromptDraft
-from app.ollama.names import normalise_model
+from app.domain.model_names import normalise_model
 
 _MOST_NAMED = 10
 

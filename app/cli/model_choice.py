@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app.domain.model_names import normalise_model
 from app.ollama.client import OllamaClient, Timeouts
 from app.ollama.errors import OllamaError
 from app.ollama.models import InstalledModel, ModelInfo
-from app.ollama.names import normalise_model
 
 _QUICK: Final = Timeouts(connect_s=2.0, first_byte_s=5.0, between_chunks_s=5.0)
 _LEAST_BYTES: Final = 1_000_000

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.domain.calls import Call
 from app.domain.host_address import parse_ollama_host
+from app.domain.model_names import normalise_model
 from app.domain.outcomes import CallMetrics, Failed, Outcome
 from app.domain.timeline import Timeline
 from app.ollama import wire
@@ -43,7 +44,6 @@ from app.ollama.errors import (
     failed_unload,
 )
 from app.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
-from app.ollama.names import normalise_model
 from app.ollama.request import encode, post
 from app.ollama.timed_answer import TimedAnswer
 from app.ollama.transport import open_transport

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from app.domain.calls import Call
 from app.domain.host_spec import HostSpec
+from app.domain.model_names import normalise_model
 from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
 from app.domain.timeline import Timeline
 from app.ollama.client import OllamaClient
@@ -28,7 +29,6 @@ from app.ollama.health import (
     fingerprint_of,
 )
 from app.ollama.models import InstalledModel, RunningModel
-from app.ollama.names import normalise_model
 
 LOOK_S = 2.0
 """Most seconds that each of the three questions of a look may take."""

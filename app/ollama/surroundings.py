@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from app.domain.benchmarks.records import ModelEnvironment
+from app.domain.model_names import normalise_model
 from app.ollama.client import OllamaClient
 from app.ollama.errors import OllamaError
-from app.ollama.names import normalise_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

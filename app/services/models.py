@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from app.domain.errors import Unavailable
 from app.domain.limits import Limits, parse_parameter_size, recommended_limits
+from app.domain.model_names import normalise_model
 from app.ollama.errors import OllamaError
 from app.ollama.hosts import LOOK_S, Host
 from app.ollama.models import InstalledModel
-from app.ollama.names import normalise_model
 from app.services.resources import Resources
 
 _LIST_S = 10.0

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from app.domain.jobs import BatchDraft
 from app.domain.limits import parse_parameter_size, recommended_limits
+from app.domain.model_names import normalise_model
 from app.ollama.errors import OllamaError
 from app.ollama.hosts import Host
-from app.ollama.names import normalise_model
 from app.services.resources import Resources
 
 _LIST_S = 1.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from app.domain.model_names import normalise_model
 from app.observability.logs import get_logger
-from app.ollama.names import normalise_model
 from app.store import groups
 from app.store.database import Database
 from app.store.groups import HostView, Wish
