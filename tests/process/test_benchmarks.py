@@ -70,8 +70,8 @@ def test_killed_again_and_again_it_measures_every_run_once_and_patches_nothing(
     assert warm == sorted(set(warm)), "each session warms up anew"
     level = found["results"]["tiny"]["levels"][0]
     assert level["n_attempted"] == RUNS * LEVEL
-    # 12 pairs of 0.15 s; the kills, starts and warm-ups between would be far more.
-    assert level["window_s"] == pytest.approx(RUNS * 0.15, rel=0.25)
+    # 12 pairs of 0.15 s; three kills, starts and warm-ups between them would be many seconds.
+    assert level["window_s"] == pytest.approx(RUNS * 0.15, rel=0.5)
     assert found["results"]["missing"]["error_code"] == "model_not_found"
     calls = [call for call in simulator.calls if call.prompt and "Hello" in call.prompt]
     assert len(calls) > len(runs), "interrupted runs were made again"
