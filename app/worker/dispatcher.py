@@ -109,11 +109,9 @@ class Dispatcher:
 
     async def _wait_s(self, short: Sequence[Place]) -> float:
         """Seconds until there may be more to claim at places that had no more."""
-        if await self._regroup(short, busy=True):
-            return 0.0
         if await wait_for(self._signals.work_available, _SETTLE_S):
             return 0.0
-        if await self._regroup(short, busy=False):
+        if await self._regroup(short):
             return 0.0
         shares = [place.share for place in short]
         due_in_s = await self._database.read(_next_due_in_s, shares)
@@ -123,11 +121,13 @@ class Dispatcher:
         """Jittered, so that many idle workers do not look all at once."""
         return self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
-    async def _regroup(self, short: Sequence[Place], *, busy: bool) -> bool:
-        """Whether a host that has nothing more to claim may have something now."""
+    async def _regroup(self, short: Sequence[Place]) -> bool:
+        """Whether a host that does nothing, and had nothing to claim, may have something now."""
+        in_flight = self._executor.in_flight_by_host()
         changed = False
         for place in short:
-            changed = await self._grouping.consider(place, busy=busy) or changed
+            if not in_flight[place.share.key]:
+                changed = await self._grouping.consider(place) or changed
         return changed
 
     def _wanted(self, finished: int) -> int:

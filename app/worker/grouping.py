@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from app.domain.model_names import normalise_model
 from app.observability.logs import get_logger
+from app.services.signals import Signals
 from app.store import groups
 from app.store.database import Database
 from app.store.groups import HostView, Wish
 from app.worker.places import Place
 
-_BUSY_APART_S = 0.25
-"""Between two looks at what waits for a host, while it has work."""
+_APART_S = 0.25
+"""Between two rounds while something waits that no host runs."""
 _VIEW_S = 2.0
 """Age from which a view of a host's models is refreshed before anything is decided by it."""
 
@@ -21,24 +21,46 @@ _VIEW_S = 2.0
 class Grouping:
     """Lets hosts take up other groups when it is time."""
 
-    def __init__(self, database: Database, places: Sequence[Place], *, turn_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        signals: Signals,
+        places: Sequence[Place],
+        *,
+        turn_s: float,
+        poll_s: float,
+    ) -> None:
         self._database = database
-        self._places = places
+        self._signals = signals
+        self._places = [place for place in places if place.share.grouped]
+        self._all_places = places
         self._turn_ms = round(turn_s * 1000)
-        self._next_look: dict[int, float] = {}
+        self._poll_s = poll_s
 
-    async def consider(self, place: Place, *, busy: bool) -> bool:
-        """Whether the host has been given another group, or is closer to one.
+    async def run_once(self) -> float:
+        """One round over all hosts, beside their work; answers seconds until the next.
 
-        To be asked when a claim there came back short; a busy caller is answered at most four times
-        a second, because a claim comes back short for many a reason.
+        Here turns end and priorities count. A host that has nothing to do at all does not wait for
+        it: see `consider`.
         """
-        key, now = place.share.key, time.monotonic()
-        if not place.share.grouped or (busy and now < self._next_look.get(key, 0.0)):
+        waits = False
+        for place in self._places:
+            wish = await self._database.read(groups.wish_of, place.share.key)
+            waits = waits or wish is not Wish.NONE
+            if await self._advance(place, wish):
+                self._signals.work_available.set()
+        return _APART_S if waits else self._poll_s
+
+    async def consider(self, place: Place) -> bool:
+        """Whether a host that does nothing has been given another group, or is closer to one."""
+        if not place.share.grouped:
             return False
-        self._next_look[key] = now + _BUSY_APART_S
-        wish = await self._database.read(groups.wish_of, key)
-        if wish is Wish.NONE:
+        return await self._advance(
+            place, await self._database.read(groups.wish_of, place.share.key)
+        )
+
+    async def _advance(self, place: Place, wish: Wish) -> bool:
+        if wish is Wish.NONE or not place.host.available:
             return False
         if wish is Wish.CHOICE:
             await self._refresh(place)
@@ -67,4 +89,4 @@ class Grouping:
         """Whether the host may have the model; also when no host has it, so that one says so."""
         if place.host.has_model(model) is not False:
             return True
-        return all(other.host.has_model(model) is False for other in self._places)
+        return all(other.host.has_model(model) is False for other in self._all_places)

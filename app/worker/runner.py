@@ -116,11 +116,18 @@ class Worker:
             backoff_s=full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s),
             keeps_models=settings.grouping,
         )
+        self.grouping = Grouping(
+            database,
+            signals,
+            places,
+            turn_s=settings.group_turn_s,
+            poll_s=settings.poll_s,
+        )
         self.dispatcher = Dispatcher(
             database=database,
             signals=signals,
             places=places,
-            grouping=Grouping(database, places, turn_s=settings.group_turn_s),
+            grouping=self.grouping,
             executor=self.executor,
             recorder=self.recorder,
             owner=identity.id,
@@ -173,6 +180,7 @@ class Worker:
                 ("heartbeat", self.heartbeat.run_once, asyncio.Event()),
                 ("rescuer", self.rescuer.run_once, asyncio.Event()),
                 ("closer", self.closer.run_once, signals.job_may_end),
+                ("grouping", self.grouping.run_once, asyncio.Event()),
                 ("benchmarker", self.benchmarker.run_once, signals.benchmark_waiting),
                 ("purger", self.purger.run_once, signals.purge_requested),
                 ("adapter", self.adapter.run_once, asyncio.Event()),

@@ -102,7 +102,7 @@ def _work_off(folder: Path, *, mixed: bool, grouping: bool, each: int, within_s:
         folder,
         name,
         *("--models", ",".join(MODELS), "--load-time", str(LOAD_S), "--latency", str(PROMPT_S)),
-        *("--num-parallel", str(SLOTS), "--max-loaded", "1", "--answer-tokens", "4-4"),
+        *("--num-parallel", str(SLOTS), "--max-loaded", "1", "--profile", "instant"),
     )
     service = Service(
         folder=folder,
@@ -183,7 +183,7 @@ def hosts(scale: float) -> None:
                 folder,
                 str(number),
                 *("--models", "tiny", "--load-time", "0", "--latency", str(prompt_s)),
-                *("--num-parallel", str(HOST_SLOTS), "--answer-tokens", "4-4"),
+                *("--num-parallel", str(HOST_SLOTS), "--profile", "instant"),
             )
             for number, prompt_s in enumerate(HOST_PROMPT_S)
         ]
