@@ -26,6 +26,10 @@ from app.store import benchmark_runs, benchmarks
 from app.store.database import Transaction
 
 _RUNS_PER_CHUNK = 500
+_OTHER_WORK = (
+    "that benchmark gave other work: none of its prompts was sent with the same `options`, `think`"
+    " and `prefix_cache` at the same `concurrency`"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +110,7 @@ def _require_same_work(tx: Transaction, draft: BenchmarkDraft, baseline_id: str)
         )
         raise Invalid("The baseline does not exist.", (fault,)) from None
     if not _work_of(draft) & _work_of(base):
-        fault = FieldProblem(
-            "/baseline_id",
-            "that benchmark gave other work: none of its prompts was sent with the same `options`,"
-            " `think` and `prefix_cache` at the same `concurrency`",
-        )
+        fault = FieldProblem("/baseline_id", _OTHER_WORK)
         raise Invalid("The baseline cannot be compared with this benchmark.", (fault,))
 
 
@@ -270,15 +270,10 @@ async def compare(
                 f"The benchmark {each.id} is {each.state.value}; it can be compared when it has"
                 " ended."
             )
-    found = await asyncio.to_thread(compare_benchmarks, _side(base), _side(target))
     if not _work_of(base.benchmark.draft) & _work_of(target.benchmark.draft):
-        fault = FieldProblem(
-            "/query/baseline",
-            "that benchmark gave other work: none of its prompts was sent with the same `options`,"
-            " `think` and `prefix_cache` at the same `concurrency`",
-        )
+        fault = FieldProblem("/query/baseline", _OTHER_WORK)
         raise Invalid("The two benchmarks cannot be compared.", (fault,))
-    return found
+    return await asyncio.to_thread(compare_benchmarks, _side(base), _side(target))
 
 
 def comparison_of_models(found: Measured) -> Sequence[ComparedMeasure]:
