@@ -4,8 +4,7 @@ The rules to know:
 - One lease covers the whole benchmark, and its token fences every write: a worker that was paused
   beyond its lease records nothing any more.
 - Whoever takes a benchmark up takes its host with it (`host.held_by`). From that commit on no claim
-  gives out a prompt there. `wait_for_claims` returns when no claim is under way that had begun
-  before; what then still runs is to be waited for.
+  gives out a prompt there; claims under way are waited for (`holding`), and what then still runs.
 - A measured run is stored once. A crash loses only runs that were not recorded, and these are made
   anew in the next session; what is not a measured run is made again in every session.
 """
@@ -37,9 +36,7 @@ from app.store.tables import (
     host,
     id_range,
     index_of,
-    job,
     prompt_id,
-    task,
 )
 
 
@@ -124,33 +121,6 @@ def take_up(tx: Transaction, *, owner: str, lease_ms: int, host_key: int) -> Ben
             each.phase is Phase.MEASURED and each.status is TaskState.SUCCEEDED for each in recorded
         ),
     )
-
-
-def wait_for_claims(tx: Transaction) -> None:
-    """Return when no claim is under way that does not know of a host's being held.
-
-    A claim holds its job's row from before it looks whether the host is free for the last time
-    until it commits; so having locked every row once is enough. SQLite has one writer: nothing
-    to wait for.
-    """
-    if tx.is_sqlite:
-        return
-    tx.execute(
-        sa.select(job.c.key)
-        .where(sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"))
-        .order_by(job.c.key)
-        .with_for_update()
-    ).all()
-
-
-def running_at(tx: Transaction, host_key: int) -> int:
-    """Prompts of batches that run at the host."""
-    statement = (
-        sa.select(sa.func.count())
-        .select_from(task)
-        .where(task.c.host_key == host_key, sa.text("task.state = 'running'"))
-    )
-    return int(tx.execute(statement).scalar_one())
 
 
 # --- while it is measured --------------------------------------------------------------------

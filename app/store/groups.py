@@ -5,9 +5,8 @@ The rules to know:
 - A host takes up another group only when nothing runs there any more: it is told to switch (then no
   claim finds a group there), drains, and then runs the new one. Both halves are transactions of
   their own, so whoever comes first may do the second.
-- Between the halves a claim may be under way that had looked before. It holds its job's row until
-  it commits; so the second half locks every job's row once before it counts what runs. Locks are
-  taken in the order jobs, host.
+- Between the halves a claim may be under way that had looked before; the second half waits for it
+  (`holding`). Locks are taken in the order jobs, host.
 - A group whose model the host has in memory already is taken up beside the others, undrained.
 """
 
@@ -29,6 +28,7 @@ from app.domain.groups import (
 )
 from app.domain.jobs import PromptDraft
 from app.store.database import Transaction
+from app.store.holding import running_at, wait_for_claims
 from app.store.tables import host, host_group, job, job_group, model_group, task
 
 _SHORT_TURN = 4
@@ -114,6 +114,11 @@ def _note_groups(tx: Transaction, job_key: int, keys: Iterable[int]) -> None:
 # --- of hosts ----------------------------------------------------------------------------------
 
 
+def _anything(model: str) -> bool:
+    del model
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
     """What a worker knows of a host when it asks what the host is to run."""
@@ -121,7 +126,7 @@ class HostView:
     key: int
     loaded: frozenset[str] = frozenset()
     """One names of the models in its memory."""
-    can_run: Callable[[str], bool] = lambda model: bool(model) or True
+    can_run: Callable[[str], bool] = _anything
     """Whether the host may have a model."""
     turn_ms: int = 120_000
     """How long a group may run while others wait."""
@@ -282,22 +287,11 @@ def _begin_switch(tx: Transaction, host_key: int, group: int) -> None:
 
 def _take_up(tx: Transaction, host_key: int, group: int) -> bool:
     """Run the new group, if nothing of the old ones runs any more."""
-    if not tx.is_sqlite:
-        tx.execute(
-            sa.select(job.c.key)
-            .where(sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"))
-            .order_by(job.c.key)
-            .with_for_update()
-        ).all()
+    wait_for_claims(tx)
     still = sa.select(host.c.switching_to).where(host.c.key == host_key).with_for_update()
     if tx.execute(still).scalar() != group:
         return True
-    running = tx.execute(
-        sa.select(sa.func.count())
-        .select_from(task)
-        .where(task.c.host_key == host_key, sa.text("task.state = 'running'"))
-    ).scalar_one()
-    if running:
+    if running_at(tx, host_key):
         return False
     tx.execute(sa.update(host).where(host.c.key == host_key).values(switching_to=None))
     _insert(tx, host_key, group, tx.now_ms())
@@ -318,15 +312,25 @@ def _insert(tx: Transaction, host_key: int, group: int, now_ms: int) -> None:
     tx.execute(sa.insert(host_group).values(host_key=host_key, group_key=group, since_ms=now_ms))
 
 
-def forget(tx: Transaction, host_key: int, loaded: frozenset[str]) -> None:
-    """Let go of groups beside the first whose models have left the host's memory by themselves."""
+def runs_several(tx: Transaction, host_key: int) -> bool:
+    """Whether the host runs more than one group."""
+    return len(_running_groups(tx, host_key)) > 1
+
+
+def forget_unloaded(tx: Transaction, host_key: int, loaded: frozenset[str]) -> None:
+    """Of several groups let go of those whose models have left the host's memory; one stays.
+
+    Two that run beside each other without room for both would load each other out at every prompt.
+    """
     running = tx.execute(
         sa.select(host_group.c.group_key, model_group.c.name)
         .join(model_group, model_group.c.key == host_group.c.group_key)
         .where(host_group.c.host_key == host_key)
         .order_by(host_group.c.since_ms)
     ).all()
-    gone = [row.group_key for row in running[1:] if model_of(row.name) not in loaded]
+    gone = [row.group_key for row in running if model_of(row.name) not in loaded]
+    if len(gone) == len(running):
+        gone = gone[1:]
     if gone:
         tx.execute(
             sa.delete(host_group).where(

@@ -357,7 +357,7 @@ def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
             task.c.group_key == sa.bindparam("claimed_group"),
             _PENDING,
             task.c.available_at_ms <= sa.bindparam("now"),
-            # Again, now that the job is locked: see `benchmark_runs.wait_for_claims`.
+            # Again, now that the job is locked: see `holding.wait_for_claims`.
             _HOST_IS_FREE,
             *conditions,
         )

@@ -16,7 +16,7 @@ from app.domain.lifecycle import JobState
 from app.observability.logs import get_logger
 from app.ollama.hosts import Host
 from app.services.signals import News, Signals
-from app.store import benchmark_runs, benchmarks
+from app.store import benchmark_runs, benchmarks, holding
 from app.store.benchmark_runs import BenchmarkLease
 from app.store.database import Database, Transaction
 from app.worker.measuring import Reporting, Session
@@ -122,8 +122,8 @@ class Benchmarker:
 
     async def _measure(self, session: Session) -> None:
         # The batches' prompts that run there may end; nothing new of them begins.
-        await self._database.write(benchmark_runs.wait_for_claims)
-        while await self._database.read(benchmark_runs.running_at, self._host_key):  # noqa: ASYNC110 - other processes work there too
+        await self._database.write(holding.wait_for_claims)
+        while await self._database.read(holding.running_at, self._host_key):  # noqa: ASYNC110 - other processes work there too
             await asyncio.sleep(_LOOK_S)
         await session.run()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from app.domain.model_names import normalise_model
@@ -36,6 +37,7 @@ class Grouping:
         self._all_places = places
         self._turn_ms = round(turn_s * 1000)
         self._poll_s = poll_s
+        self._next_sight: dict[int, float] = {}
 
     async def run_once(self) -> float:
         """One round over all hosts, beside their work; answers seconds until the next.
@@ -45,11 +47,24 @@ class Grouping:
         """
         waits = False
         for place in self._places:
+            await self._forget_unloaded(place)
             wish = await self._database.read(groups.wish_of, place.share.key)
             waits = waits or wish is not Wish.NONE
             if await self._advance(place, wish):
                 self._signals.work_available.set()
         return _APART_S if waits else self._poll_s
+
+    async def _forget_unloaded(self, place: Place) -> None:
+        key, now = place.share.key, time.monotonic()
+        if not place.host.available or now < self._next_sight.get(key, 0.0):
+            return
+        if not await self._database.read(groups.runs_several, key):
+            return
+        self._next_sight[key] = now + _VIEW_S
+        # Never by an older view: it may be from before one of them was loaded.
+        view = await place.host.look(judging=False)
+        if view.loaded is not None and view.models_trouble is None:
+            await self._database.write(groups.forget_unloaded, key, self._view_of(place).loaded)
 
     async def consider(self, place: Place) -> bool:
         """Whether a host that does nothing has been given another group, or is closer to one."""

@@ -101,7 +101,7 @@ MUTANTS = (
     ),
     Mutant(
         "a host switches without waiting for claims that are under way",
-        (Change("app/store/groups.py", "    if not tx.is_sqlite:\n", "    if False:\n"),),
+        (Change("app/store/groups.py", "    wait_for_claims(tx)\n", ""),),
         (f"{GROUPS}::test_a_switch_waits_for_the_claim_that_was_under_way_when_it_began",),
     ),
     Mutant(
@@ -109,7 +109,7 @@ MUTANTS = (
         (
             Change(
                 QUEUE,
-                "            # Again, now that the job is locked: see `benchmark_runs.wait_for_claims`.\n"
+                "            # Again, now that the job is locked: see `holding.wait_for_claims`.\n"
                 "            _HOST_IS_FREE,\n",
                 "",
             ),

@@ -22,7 +22,7 @@ from app.domain.errors import Conflict, NotFound
 from app.domain.jobs import IdempotencyKey
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.outcomes import CallMetrics, ErrorCode
-from app.store import benchmark_runs, benchmarks, jobs, queue
+from app.store import benchmark_runs, benchmarks, holding, jobs, queue
 from app.store.benchmark_runs import BenchmarkLease
 from app.store.database import Database
 from app.store.queue import HostShare
@@ -450,9 +450,9 @@ def test_prompts_that_ran_before_are_seen_until_they_end(bench, farm: Farm) -> N
     bench.submit()
     bench.taken_up()
 
-    assert bench.database.read_now(benchmark_runs.running_at, bench.host_key) == 2
+    assert bench.database.read_now(holding.running_at, bench.host_key) == 2
     farm.complete(*leases)
-    assert bench.database.read_now(benchmark_runs.running_at, bench.host_key) == 0
+    assert bench.database.read_now(holding.running_at, bench.host_key) == 0
 
 
 def test_a_benchmark_that_is_given_back_keeps_its_host(bench, farm: Farm) -> None:

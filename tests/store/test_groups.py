@@ -373,3 +373,17 @@ def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
 
     assert shared.write_now(claim_while_the_host_begins_to_switch) == []
     shared.close_now()
+
+
+def test_a_group_whose_model_has_left_the_memory_no_longer_runs_beside_the_other(grouped) -> None:
+    grouped.submit(1, model="a")
+    grouped.advance()
+    assert not grouped.database.read_now(groups.runs_several, grouped.host_key)
+    grouped.submit(1, model="b")
+    grouped.advance(loaded=frozenset({"a:latest", "b:latest"}))
+    assert grouped.database.read_now(groups.runs_several, grouped.host_key)
+
+    grouped.database.write_now(groups.forget_unloaded, grouped.host_key, frozenset({"b:latest"}))
+    assert grouped.runs() == ["b:latest"]
+    grouped.database.write_now(groups.forget_unloaded, grouped.host_key, frozenset())
+    assert grouped.runs() == ["b:latest"], "the last one stays: it will be loaded again"

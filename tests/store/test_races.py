@@ -15,7 +15,7 @@ from app.domain.benchmarks.records import BenchmarkDraft
 from app.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
 from app.domain.limits import Limits
 from app.services.batches import Submission, _submit
-from app.store import benchmark_runs, benchmarks, jobs, queue
+from app.store import benchmark_runs, benchmarks, holding, jobs, queue
 from app.store.database import Database, Transaction
 from app.store.queue import HostShare, Lease
 from tests.conftest import FakeClock
@@ -211,8 +211,8 @@ def test_a_benchmark_waits_for_the_claim_that_was_under_way_when_it_took_the_hos
         )
         assert lease is not None
         taken.set()
-        shared.write_now(benchmark_runs.wait_for_claims)
-        running = shared.read_now(benchmark_runs.running_at, worker.share.key)
+        shared.write_now(holding.wait_for_claims)
+        running = shared.read_now(holding.running_at, worker.share.key)
         assert len(claiming.result(20)) == 3
 
     assert running == 3, "what was claimed meanwhile is seen and waited for"
