@@ -145,7 +145,7 @@ class Dispatcher:
         for each in finished:
             in_flight[each.lease.host_key] -= 1
         asked = spread(wanted, places, in_flight)
-        return [(place, asked[place.share.key]) for place in places if asked[place.share.key]]
+        return [(place, asked[place.share.key]) for place in places]
 
     def _exchange(
         self,
@@ -158,19 +158,32 @@ class Dispatcher:
         ended = transitions.close_ended(tx) if recorded.job_may_end else ()
         leases: list[Lease] = []
         short: list[Place] = []
+        left = sum(wanted for _, wanted in asked)
         for place, wanted in asked:
-            claimed = queue.claim(
-                tx,
-                wanted=wanted,
-                owner=self._owner,
-                lease_ms=self._lease_ms,
-                share=place.share,
-                aging_ms=self._aging_ms,
-            )
+            claimed = self._claim(tx, place, wanted)
             leases += claimed
+            left -= len(claimed)
             if len(claimed) < wanted:
                 short.append(place)
+        # What one place has no work for, another may have.
+        for place, _ in asked:
+            if left and place not in short:
+                claimed = self._claim(tx, place, left)
+                leases += claimed
+                left -= len(claimed)
         return _Exchange(recorded, ended, leases, short)
+
+    def _claim(self, tx: Transaction, place: Place, wanted: int) -> Sequence[Lease]:
+        if not wanted:
+            return ()
+        return queue.claim(
+            tx,
+            wanted=wanted,
+            owner=self._owner,
+            lease_ms=self._lease_ms,
+            share=place.share,
+            aging_ms=self._aging_ms,
+        )
 
 
 def _next_due_in_s(tx: Transaction, shares: Sequence[HostShare]) -> Callable[[], float] | None:

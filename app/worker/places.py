@@ -21,8 +21,7 @@ class Place:
 def spread(wanted: int, places: Sequence[Place], in_flight: Mapping[int, int]) -> dict[int, int]:
     """How many calls to ask for at each place, so that all are about equally full.
 
-    A place without slots is taken to be as large as any; one that is full gets none. What a place
-    has no work for is not given to another here: the next round sees it.
+    A place without slots is taken to be as large as any; one that is full gets none.
     """
     asked = {place.share.key: 0 for place in places}
     if len(places) == 1:

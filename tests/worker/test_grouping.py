@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from app.simulator import (
     create_simulator,
     running,
 )
+from app.store import groups
 from app.worker.runner import working
 
 PATIENCE_S = 30
@@ -199,6 +201,29 @@ async def test_one_batch_fills_all_hosts_and_none_beyond_its_slots(farm) -> None
     assert batch.counts.succeeded == 40
     assert [host.stats()["peak_in_flight"] for host in two.hosts] == [4, 4]
     assert all(len(two.called(host)) > 10 for host in (0, 1))
+
+
+async def test_a_host_with_work_gets_what_the_other_has_no_work_for(farm) -> None:
+    wide = Limits(max_concurrent=4, rate_limit_delay_s=0)
+    async with farm(["a"], ["b"], speed=Speed(request_s=0.1), concurrency=4) as two:
+        await two.ended(await two.submit(24, "a", limits=wide))
+
+    assert two.hosts[0].stats()["peak_in_flight"] == 4
+
+
+async def test_models_that_lost_their_room_beside_each_other_stop_alternating(farm) -> None:
+    async with farm(["a", "b"], kept=2, speed=Speed(request_s=0.02)) as one:
+        for model in ("a", "b"):
+            await one.ended(await one.submit(1, model))
+        await one.ended(await one.submit(4, "a"))
+        both = await one.resources.database.read(groups.names_by_host)
+        assert set(*both.values()) == {"a:latest", "b:latest"}
+        await one.resources.host.client.unload("b")
+        async with asyncio.timeout(PATIENCE_S):
+            while len(*(await one.resources.database.read(groups.names_by_host)).values()) > 1:
+                await one.resources.host.look()
+
+    assert one.loads() == 2
 
 
 async def test_a_prompt_goes_where_its_model_is(farm) -> None:
