@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -265,17 +266,20 @@ async def test_the_wait_for_a_slot_shows_in_the_total_only(simulated):
     recording = recorded("slot_wait")
     # The recorded server saw them in this order.
     exchanges = [recording["exchanges"][place] for place in (2, 0, 1, 3)]
-    async with simulated(speed=Speed(decode_tokens_per_s=400), **settings_of(recording)) as server:
+    async with simulated(speed=Speed(decode_tokens_per_s=100), **settings_of(recording)) as server:
         await server.generate("", model="small")
         answers = await asyncio.gather(
             *[await begin(server, exchange["request"]) for exchange in exchanges]
         )
+        calls = list(server.simulator.calls)[-len(exchanges) :]
     assert unlike("slot_wait", exchanges, answers) == []
     ends = [json.loads(text.splitlines()[-1]) for _, _, text, _ in answers]
     parts = ("load_duration", "prompt_eval_duration", "eval_duration")
     waits = [(end["total_duration"] - sum(end[part] for part in parts)) / 1e9 for end in ends]
-    one = 19 / 400
-    assert waits == pytest.approx([0, one, 2 * one, 3 * one], abs=0.03)
+    # By the log, not by the plan: on a busy machine the calls arrive late, and wait less.
+    due = [max(0.0, before.ended - call.arrived) for before, call in pairwise(calls)]
+    assert waits == pytest.approx([0.0, *due], abs=0.03)
+    assert due[-1] > 19 / 100
 
 
 async def test_a_client_that_closes_its_stream_makes_room_for_the_next(simulated):
