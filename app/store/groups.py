@@ -1,4 +1,4 @@
-"""Groups: which prompts need what loaded, and what each host runs.
+"""Groups as hosts run them: which they take up, and how they switch.
 
 The rules to know:
 - A claim gives out prompts of the groups that its host runs (`host_group`), and of no others.
@@ -12,7 +12,7 @@ The rules to know:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,19 +22,15 @@ from app.domain.groups import (
     ANY_GROUP,
     Waiting,
     best_of,
-    group_name,
     has_load_options,
     model_of,
 )
-from app.domain.jobs import PromptDraft
 from app.store.database import Transaction
 from app.store.holding import running_at, wait_for_claims
 from app.store.tables import host, host_group, job, job_group, model_group, task
 
 _SHORT_TURN = 4
 """So much shorter is a turn while a group of higher priority waits."""
-ANY_KEY = 0
-"""Key of the group of all work without grouping."""
 _GOING = sa.text(
     "job.state IN ('queued', 'running', 'paused', 'cancelling')"
     " AND job.state NOT IN ('paused', 'cancelling')"
@@ -59,61 +55,6 @@ HAS_WORK = (
 """Whether prompts of a job's group wait that may start as far as time is concerned."""
 
 
-# --- of prompts --------------------------------------------------------------------------------
-
-
-def groups_of(
-    tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]
-) -> tuple[int, Mapping[int, list[int]]]:
-    """The group of most of a job's prompts, and the places of those that are of another one.
-
-    What is new among groups and among the job's is stored. No prompts are of the group that any
-    host runs.
-    """
-    if not prompts:
-        _note_groups(tx, job_key, [ANY_KEY])
-        return ANY_KEY, {}
-    row = tx.execute(sa.select(job.c.model, job.c.parameters).where(job.c.key == job_key)).one()
-    names: dict[str, list[int]] = {}
-    usual = group_name(row.model, row.parameters)
-    for place, draft in enumerate(prompts):
-        own = draft.overrides
-        if own and ("model" in own or "options" in own or "shift" in own):
-            name = group_name(own.get("model") or row.model, {**row.parameters, **own})
-            if name != usual:
-                names.setdefault(name, []).append(place)
-    others = sum(map(len, names.values()))
-    keys = {
-        name: key_of(tx, name) for name in [*names, *([usual] if others < len(prompts) else [])]
-    }
-    _note_groups(tx, job_key, keys.values())
-    base = keys.get(usual, ANY_KEY)
-    return base, {keys[name]: places for name, places in names.items()}
-
-
-def key_of(tx: Transaction, name: str) -> int:
-    """The key of a group, which is made if it is new."""
-    if name == ANY_GROUP:
-        return ANY_KEY
-    key = tx.execute(sa.select(model_group.c.key).where(model_group.c.name == name)).scalar()
-    if key is None:
-        statement = sa.insert(model_group).values(name=name).returning(model_group.c.key)
-        key = tx.execute(statement).scalar_one()
-    return int(key)
-
-
-def _note_groups(tx: Transaction, job_key: int, keys: Iterable[int]) -> None:
-    known = set(
-        tx.execute(sa.select(job_group.c.group_key).where(job_group.c.job_key == job_key)).scalars()
-    )
-    new = [{"job_key": job_key, "group_key": key} for key in keys if key not in known]
-    if new:
-        tx.execute(sa.insert(job_group), new)
-
-
-# --- of hosts ----------------------------------------------------------------------------------
-
-
 def _anything(model: str) -> bool:
     del model
     return True
@@ -134,7 +75,7 @@ class HostView:
 
 _WAITING = (
     sa.select(
-        job_group.c.group_key,
+        job_group.c.load_key,
         model_group.c.name,
         sa.func.max(job.c.priority).label("priority"),
         sa.func.min(
@@ -145,20 +86,20 @@ _WAITING = (
         ).label("waits_since_ms"),
         sa.exists()
         .where(
-            host_group.c.group_key == job_group.c.group_key,
+            host_group.c.group_key == job_group.c.load_key,
             host_group.c.host_key != sa.bindparam("at_host"),
         )
         .label("elsewhere"),
     )
     .select_from(job)
     .join(job_group, job_group.c.job_key == job.c.key)
-    .join(model_group, model_group.c.key == job_group.c.group_key)
+    .join(model_group, model_group.c.key == job_group.c.load_key)
     .where(
         _GOING,
         sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
         HAS_WORK,
     )
-    .group_by(job_group.c.group_key, model_group.c.name)
+    .group_by(job_group.c.load_key, model_group.c.name)
 )
 
 
@@ -216,7 +157,7 @@ def _give(
 def _waiting(tx: Transaction, view: HostView) -> list[Waiting]:
     return [
         Waiting(
-            group=row.group_key,
+            group=row.load_key,
             name=row.name,
             priority=row.priority,
             waits_since_ms=row.waits_since_ms,
@@ -244,7 +185,7 @@ def wish_of(tx: Transaction, host_key: int) -> Wish:
         return Wish.PLAIN
     running = _running_groups(tx, host_key)
     waiting = tx.execute(_WAITING, {"now": tx.now_ms(), "at_host": host_key})
-    others = sum(row.group_key not in running for row in waiting)
+    others = sum(row.load_key not in running for row in waiting)
     if not others:
         return Wish.NONE
     return Wish.CHOICE if running or others > 1 else Wish.PLAIN

@@ -29,11 +29,11 @@ from app.domain.outcomes import ErrorCode
 from app.store import queue
 from app.store.counters import FINISHED
 from app.store.database import Transaction
+from app.store.job_groups import forget_groups
 from app.store.tables import (
     host,
     id_range,
     job,
-    job_group,
     job_stats,
     prompt,
     result,
@@ -347,7 +347,7 @@ def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
         for table in (result, task, prompt):
             tx.execute(sa.delete(table).where(table.c.id.between(ids[0], ids[-1])))
         return len(ids)
-    for of_job in (job_stats, job_group):
-        tx.execute(sa.delete(of_job).where(of_job.c.job_key == job_key))
+    forget_groups(tx, job_key)
+    tx.execute(sa.delete(job_stats).where(job_stats.c.job_key == job_key))
     tx.execute(sa.delete(job).where(job.c.key == job_key))
     return 1

@@ -44,6 +44,7 @@ from app.domain.retry import Decision, Finish, TryAgain
 from app.store import groups
 from app.store.counters import Tally, count
 from app.store.database import Transaction
+from app.store.job_groups import groups_of
 from app.store.prepared import (
     Prepared,
     id_pairs,
@@ -58,6 +59,7 @@ from app.store.tables import (
     host_group,
     job,
     job_group,
+    model_group,
     prompt,
     prompt_id,
     result,
@@ -106,6 +108,9 @@ class Lease:
     """The moment of the claim by the database's clock."""
     claimed_at: float
     """The same moment by this process's monotonic clock, in seconds."""
+    group_key: int = 0
+    begins_alike: bool = False
+    """Whether the group is of prompts that begin alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,19 @@ class HostShare:
     """Most running calls of all workers there; None: not limited."""
     grouped: bool = False
     """Whether only prompts of the groups that the host runs may start there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    """Which prompts a host is to be given before others of equal priority; see `app.worker.turns`.
+
+    It only orders: jobs that never had a turn come before, and what nobody else takes is taken.
+    """
+
+    group: int | None = None
+    """The group whose turn it is at the host."""
+    leave: bool = False
+    """Whether to stop before a group that began alike at another host last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +195,7 @@ def enqueue(
                 for index, draft in enumerate(chunk, start=first_index + first)
             ],
         )
-    usual, others = groups.groups_of(tx, job_key, prompts if grouped else ())
+    usual, others = groups_of(tx, job_key, prompts if grouped else ())
     tx.execute(
         _ADD_TASKS,
         {
@@ -225,6 +243,7 @@ def claim(
     lease_ms: int,
     share: HostShare,
     aging_ms: int = NEVER_MS,
+    affinity: Affinity | None = None,
 ) -> Sequence[Lease]:
     """Take up to `wanted` prompts that may start at this very moment.
 
@@ -232,12 +251,13 @@ def claim(
     of the job's next start is written in the same transaction. Jobs take turns: the highest
     priority first, among equals the one that waited longest. Each `aging_ms` that a job has waited
     raises its priority by one, so that a low one is not starved by a stream of higher ones.
+    With an `affinity` equals are ordered by it first.
     """
     leases: list[Lease] = []
     looked_at: list[tuple[int, int]] = []
     while len(leases) < wanted and len(looked_at) < _JOBS_PER_CLAIM:
-        row = _lock_claimable_job(tx, looked_at, aging_ms, share)
-        if row is None:
+        row = _lock_claimable_job(tx, looked_at, aging_ms, share, affinity)
+        if row is None or (affinity and affinity.leave and row.rank == _RANK_ELSEWHERE):
             break
         looked_at.append((row.key, row.group_key))
         leases += _claim_of_job(
@@ -263,7 +283,13 @@ _GOING_JOBS = (
 _WAITED_SINCE = sa.case(
     (job.c.last_claimed_at_ms > 0, job.c.last_claimed_at_ms), else_=job.c.created_at_ms
 )
-_CLAIMABLE = (
+_AGED_PRIORITY = (
+    job.c.priority
+    + (sa.bindparam("now", type_=sa.BigInteger) - _WAITED_SINCE)
+    // sa.bindparam("aging", type_=sa.BigInteger)
+).desc()
+_IN_TURN = (job.c.last_claimed_at_ms, job.c.key, job_group.c.group_key)
+_CLAIMABLE_ROWS = (
     sa.select(
         job.c.key,
         job.c.model,
@@ -274,6 +300,7 @@ _CLAIMABLE = (
         job.c.rate_limit_delay_s,
         job.c.fail_on,
         job_group.c.group_key,
+        job_group.c.load_key,
         _RUNNING_OF_JOB.label("running"),
         _GOING_JOBS.label("going"),
     )
@@ -286,19 +313,44 @@ _CLAIMABLE = (
         job.c.max_concurrent > _RUNNING_OF_JOB,
         _HOST_IS_FREE,
     )
+)
+_CLAIMABLE = _CLAIMABLE_ROWS.order_by(_AGED_PRIORITY, *_IN_TURN).limit(1)
+_RANK_ELSEWHERE = 2
+_LEFT_MS = 5_000
+"""A job that was given nothing for so long is not left to another host any more."""
+_RANK = sa.case(
+    (job_group.c.group_key == sa.bindparam("turn_of"), 0),
+    (
+        sa.and_(
+            model_group.c.last_host_key.is_not(None),
+            model_group.c.last_host_key != sa.bindparam("at_host"),
+            sa.or_(
+                job.c.last_claimed_at_ms == 0,
+                job.c.last_claimed_at_ms > sa.bindparam("now", type_=sa.BigInteger) - _LEFT_MS,
+            ),
+        ),
+        _RANK_ELSEWHERE,
+    ),
+    else_=1,
+)
+_CLAIMABLE_BY_AFFINITY = (
+    _CLAIMABLE_ROWS.add_columns(
+        model_group.c.last_host_key, model_group.c.last_run_ms, _RANK.label("rank")
+    )
+    .outerjoin(model_group, model_group.c.key == job_group.c.group_key)
     .order_by(
-        (
-            job.c.priority
-            + (sa.bindparam("now", type_=sa.BigInteger) - _WAITED_SINCE)
-            // sa.bindparam("aging", type_=sa.BigInteger)
-        ).desc(),
-        job.c.last_claimed_at_ms,
-        job.c.key,
-        job_group.c.group_key,
+        _AGED_PRIORITY,
+        # Who never had a turn does not wait for the end of another one's.
+        sa.case((job.c.last_claimed_at_ms == 0, 0), else_=1),
+        _RANK,
+        *_IN_TURN,
     )
     .limit(1)
 )
-_LOCKED = _CLAIMABLE.with_for_update(of=job, skip_locked=True, key_share=True)
+
+
+def _locked(statement: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    return statement.with_for_update(of=job, skip_locked=True, key_share=True)
 
 
 def _runs_group(group: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
@@ -314,24 +366,33 @@ def _both(statement: sa.Select[*tuple[Any, ...]]) -> dict[bool, Prepared]:
     """The statement as it is, and for the groups that the host runs."""
     return {
         False: Prepared(statement),
-        True: Prepared(statement.where(_runs_group(job_group.c.group_key))),
+        True: Prepared(statement.where(_runs_group(job_group.c.load_key))),
     }
 
 
-_CLAIMABLE_JOB = _both(_LOCKED)
-_OTHER_CLAIMABLE_JOB = _both(_LOCKED.where(~pairs_in(job.c.key, job_group.c.group_key, "seen")))
+_NOT_SEEN = ~pairs_in(job.c.key, job_group.c.group_key, "seen")
+_CLAIMABLE_JOB = _both(_locked(_CLAIMABLE))
+_OTHER_CLAIMABLE_JOB = _both(_locked(_CLAIMABLE.where(_NOT_SEEN)))
+_JOB_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY))
+_OTHER_JOB_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY.where(_NOT_SEEN)))
 _SOME_CLAIMABLE_JOB = _both(_CLAIMABLE)
 
 
 def _lock_claimable_job(
-    tx: Transaction, seen: Sequence[tuple[int, int]], aging_ms: int, share: HostShare
+    tx: Transaction,
+    seen: Sequence[tuple[int, int]],
+    aging_ms: int,
+    share: HostShare,
+    affinity: Affinity | None = None,
 ) -> sa.Row[Any] | None:
-    now = {"now": tx.now_ms(), "aging": aging_ms, "at_host": share.key}
+    values = {"now": tx.now_ms(), "aging": aging_ms, "at_host": share.key}
+    first, other = _CLAIMABLE_JOB, _OTHER_CLAIMABLE_JOB
+    if affinity is not None:
+        first, other = _JOB_BY_AFFINITY, _OTHER_JOB_BY_AFFINITY
+        values["turn_of"] = -1 if affinity.group is None else affinity.group
     if not seen:
-        found = _CLAIMABLE_JOB[share.grouped].run(tx, now)
-    else:
-        found = _OTHER_CLAIMABLE_JOB[share.grouped].run(tx, {**now, **id_pairs(tx, "seen", seen)})
-    return found.first()
+        return first[share.grouped].run(tx, values).first()
+    return other[share.grouped].run(tx, {**values, **id_pairs(tx, "seen", seen)}).first()
 
 
 _COUNT_RUNNING = Prepared(
@@ -381,7 +442,7 @@ def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
     )
 
 
-_TAKE = {False: _take(), True: _take(_runs_group(sa.bindparam("claimed_group")))}
+_TAKE = {False: _take(), True: _take(_runs_group(sa.bindparam("claimed_load")))}
 _PROMPTS = Prepared(
     sa.select(prompt.c.id, prompt.c.text, prompt.c.overrides).where(ids_in(prompt.c.id, "ids"))
 )
@@ -431,6 +492,7 @@ def _claim_of_job(
             {
                 "claimed_job": row.key,
                 "claimed_group": row.group_key,
+                "claimed_load": row.load_key,
                 "now": now,
                 "most": most,
                 "token": token,
@@ -452,6 +514,9 @@ def _claim_of_job(
             "now": now,
         },
     )
+    begins_alike = row.group_key != row.load_key
+    if begins_alike:
+        _note_run(tx, row, share, now)
     attempts: dict[int, int] = {one.id: one.attempt for one in taken}
     prompts = _PROMPTS.run(tx, {"ids": list(attempts)}).all()
     parameters, fail_on = json_value(row.parameters), json_value(row.fail_on)
@@ -468,9 +533,38 @@ def _claim_of_job(
             fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
             claimed_at_ms=now,
             claimed_at=claimed_at,
+            group_key=row.group_key,
+            begins_alike=begins_alike,
         )
         for found in sorted(prompts, key=lambda each: each.id)
     ]
+
+
+_RUN_NOTED_APART_MS = 2_000
+_NOTED = (
+    sa.select(model_group.c.key)
+    .where(model_group.c.key == sa.bindparam("alike"))
+    .with_for_update(skip_locked=True)
+    .cte("noted")
+)
+_NOTE_RUN = Prepared(
+    sa.update(model_group)
+    .where(model_group.c.key.in_(sa.select(_NOTED.c.key)))
+    .values(last_host_key=sa.bindparam("at_host"), last_run_ms=sa.bindparam("now"))
+)
+
+
+def _note_run(tx: Transaction, row: sa.Row[Any], share: HostShare, now: int) -> None:
+    """Note which host has the beginning evaluated; of two that run it, it is the one that began.
+
+    Not at every claim, and never waiting: it is a hint.
+    """
+    ran_at: int | None = getattr(row, "last_host_key", None)
+    if ran_at is not None:
+        apart_ms = _RUN_NOTED_APART_MS if ran_at == share.key else 2 * _RUN_NOTED_APART_MS
+        if now - row.last_run_ms < apart_ms:
+            return
+    _NOTE_RUN.run(tx, {"alike": row.group_key, "at_host": share.key, "now": now})
 
 
 def _call(

@@ -247,12 +247,23 @@ class TaskRow(Row, table=True):
 
 
 class GroupRow(Row, table=True):
-    """A model with its load options; the row of key 0 is the group of all work without grouping."""
+    """A model with its load options, or the prompts for it that begin alike.
+
+    The row of key 0 is the group of all work without grouping.
+    """
 
     __tablename__ = "model_group"  # pyright: ignore[reportAssignmentType]
 
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
     name: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    load_key: int | None = Field(default=None, sa_type=BigInteger)
+    """Of prompts that begin alike: the group that a host takes up for them."""
+    last_host_key: int | None = Field(default=None, sa_type=BigInteger)
+    """Of prompts that begin alike: the host that ran them last, and has the beginning evaluated."""
+    last_run_ms: int = Field(
+        default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"}
+    )
+    """When that was, to some seconds."""
 
 
 class JobGroupRow(Row, table=True):
@@ -262,6 +273,8 @@ class JobGroupRow(Row, table=True):
 
     job_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     group_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    load_key: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """The group that a host takes up for it: itself, or the one that it is a part of."""
 
 
 class HostGroupRow(Row, table=True):

@@ -17,6 +17,7 @@ from app.worker.grouping import Grouping
 from app.worker.loops import wait_for
 from app.worker.places import Place, spread
 from app.worker.recorder import Recorder
+from app.worker.turns import Turns
 
 _MOST_PER_FLUSH = 200
 _TRY_AGAIN_S = (0.002, 0.010)
@@ -67,6 +68,7 @@ class Dispatcher:
         self._lease_ms = round(lease_s * 1000)
         self._poll_s = poll_s
         self._aging_ms = round(aging_s * 1000) or queue.NEVER_MS
+        self._turns = Turns()
         self.claiming = True
         """Cleared at the start of a graceful stop: nothing new is begun, outcomes are recorded."""
         self.finished = 0
@@ -159,6 +161,14 @@ class Dispatcher:
         leases: list[Lease] = []
         short: list[Place] = []
         left = sum(wanted for _, wanted in asked)
+        if len(asked) > 1 and self._turns.matter:
+            # First each what it has evaluated the beginning of, then the rest whoever comes first.
+            asked = list(asked)
+            for n, (place, wanted) in enumerate(asked):
+                claimed = self._claim(tx, place, wanted, leave=True)
+                leases += claimed
+                left -= len(claimed)
+                asked[n] = (place, wanted - len(claimed))
         for place, wanted in asked:
             claimed = self._claim(tx, place, wanted)
             leases += claimed
@@ -173,17 +183,22 @@ class Dispatcher:
                 left -= len(claimed)
         return _Exchange(recorded, ended, leases, short)
 
-    def _claim(self, tx: Transaction, place: Place, wanted: int) -> Sequence[Lease]:
+    def _claim(
+        self, tx: Transaction, place: Place, wanted: int, *, leave: bool = False
+    ) -> Sequence[Lease]:
         if not wanted:
             return ()
-        return queue.claim(
+        leases = queue.claim(
             tx,
             wanted=wanted,
             owner=self._owner,
             lease_ms=self._lease_ms,
             share=place.share,
             aging_ms=self._aging_ms,
+            affinity=self._turns.affinity(place.share.key, leave=leave),
         )
+        self._turns.note(place.share.key, leases)
+        return leases
 
 
 def _next_due_in_s(tx: Transaction, shares: Sequence[HostShare]) -> Callable[[], float] | None:

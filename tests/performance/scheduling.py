@@ -1,11 +1,14 @@
 """What knowing how Ollama loads models is worth: with grouping, without it, and the best order.
 
-    python -m tests.performance.scheduling [models|hosts|auto] [--scale 1.0]
+    python -m tests.performance.scheduling [models|prefixes|hosts|auto] [--scale 1.0]
 
 `models`: four models of 200 prompts each, posted as four batches and as one mixed batch, at a host
 that keeps one model and takes as long to load one as for twenty prompts. Side by side with our own
 scheduler with PROMPTMILL_GROUPING=false, and with the best possible order: each model loaded once,
 every slot busy in between.
+
+`prefixes`: questions about some long documents, in turn, at one host and at two; with grouping,
+without it, and the fewest tokens that can be evaluated: each document once.
 
 `hosts`: one batch on three hosts of different speed, one of which dies in the middle and comes
 back; beside the time that the capacity which was there would have needed.
@@ -19,6 +22,7 @@ Service and hosts are processes of their own. `--scale` makes fewer prompts.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -166,6 +170,79 @@ def models(scale: float) -> None:
                 )
 
 
+# --- long documents ------------------------------------------------------------------------------
+
+DOCUMENTS, QUESTIONS = 8, 25
+WORDS = 1_500
+"""Of each document: half a second's reading at 3,000 tokens a second."""
+READERS = 2
+"""Slots of each host; there are more documents than slots, as there usually are."""
+
+
+def prefixes(scale: float) -> None:
+    questions = max(round(QUESTIONS * scale), 4)
+    texts = [f"{place} " * WORDS for place in range(DOCUMENTS)]
+    prompts = [f"{text} Question {n}?" for n in range(questions) for text in texts]
+    print(
+        f"{DOCUMENTS} documents of {WORDS} tokens x {questions} questions, {READERS} slots a host,"
+        f" read at 3,000 tokens/s; each document once is {DOCUMENTS * WORDS:,} tokens"
+    )
+    print("hosts | grouping | tokens evaluated | x fewest | makespan | sooner")
+    with scratch("prefixes") as folder:
+        for number in (1, 2):
+            took: dict[bool, float] = {}
+            rows: list[str] = []
+            for grouping in (True, False):
+                evaluated, took[grouping] = _read(folder, prompts, number, grouping=grouping)
+                rows.append(
+                    f"{number:>5} | {'on' if grouping else 'off':8} | {evaluated:>16,} |"
+                    f" {evaluated / (DOCUMENTS * WORDS):>8.1f} | {took[grouping]:>6.1f} s"
+                )
+            for row, grouping in zip(rows, took, strict=True):
+                print(f"{row} | {took[False] / took[grouping]:>5.1f}x", flush=True)
+
+
+def _read(
+    folder: Path, prompts: Sequence[str], number: int, *, grouping: bool
+) -> tuple[int, float]:
+    """Tokens evaluated at all hosts, and seconds until the last answer."""
+    name = f"read-{number}-{grouping}"
+    with ExitStack() as stack:
+        places = [
+            SimulatedHost(
+                folder,
+                f"{name}-{place}",
+                *("--models", "tiny", "--load-time", "0", "--profile", "gpu"),
+                *("--num-parallel", str(READERS), "--answer-tokens", "4-4"),
+            )
+            for place in range(number)
+        ]
+        for place in places:
+            stack.callback(place.command.stop)
+        service = Service(
+            folder=folder,
+            name=f"serve-{name}",
+            DATABASE_URL=f"sqlite:///{folder / name}.db",
+            PROMPTMILL_GROUPING=str(grouping).lower(),
+            PROMPTMILL_OLLAMA_HOSTS=",".join(f"{place.url};slots={READERS}" for place in places),
+        )
+        stack.callback(service.stop)
+        service.until_up()
+        client = stack.enter_context(httpx.Client(base_url=service.url, timeout=90))
+        began = time.monotonic()
+        options = {"num_ctx": 4 * WORDS}
+        batch = post(client, prompts, model="tiny", max_concurrent=8, options=options)
+        assert not until_ended(client, [batch])
+        makespan_s = time.monotonic() - began
+        return sum(_evaluated(place) for place in places), makespan_s
+
+
+def _evaluated(place: SimulatedHost) -> int:
+    lines = httpx.get(f"{place.url}/simulator/calls").text.splitlines()
+    calls = [json.loads(line) for line in lines]
+    return sum((call["prompt_tokens"] or 0) - (call["cached_tokens"] or 0) for call in calls)
+
+
 # --- three hosts ---------------------------------------------------------------------------------
 
 HOST_PROMPT_S = (0.1, 0.2, 0.4)
@@ -306,12 +383,14 @@ def auto(scale: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
-        "part", nargs="?", choices=("models", "hosts", "auto", "all"), default="all"
+        "part", nargs="?", choices=("models", "prefixes", "hosts", "auto", "all"), default="all"
     )
     parser.add_argument("--scale", type=float, default=1.0)
     given = parser.parse_args()
     if given.part in {"models", "all"}:
         models(given.scale)
+    if given.part in {"prefixes", "all"}:
+        prefixes(given.scale)
     if given.part in {"hosts", "all"}:
         hosts(given.scale)
     if given.part in {"auto", "all"}:

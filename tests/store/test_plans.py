@@ -18,6 +18,7 @@ FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1, "at_host": 1}
 TAKE = {
     "claimed_job": 1,
     "claimed_group": 1,
+    "claimed_load": 1,
     "now": 2**50,
     "most": 5,
     "token": 1,
@@ -28,6 +29,11 @@ TAKE = {
 STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
     "claimable job": (queue._CLAIMABLE_JOB[False], FEW, "ix_task_pending"),
     "claimable job of a group": (queue._CLAIMABLE_JOB[True], FEW, "ix_task_pending"),
+    "claimable job by affinity": (
+        queue._JOB_BY_AFFINITY[True],
+        {**FEW, "turn_of": 1},
+        "ix_task_pending",
+    ),
     "waiting groups": (groups._WAITING, FEW, "ix_task_pending"),
     "count running": (queue._COUNT_RUNNING, FEW, "ix_task_running"),
     "count at host": (queue._COUNT_AT_HOST, FEW, "ix_task_host"),

@@ -269,3 +269,63 @@ async def test_two_models_on_two_hosts_are_loaded_once_each(farm) -> None:
             await two.ended(batch_id)
 
     assert two.loads(0) + two.loads(1) <= 3
+
+
+READING = Speed(prefill_tokens_per_s=20_000, request_s=0.01)
+
+
+def about(document: str, question: int) -> PromptDraft:
+    return PromptDraft(f"Document {document}. " * 100 + f"Question {question}?")
+
+
+def documents(farm: Farm, host: int = 0) -> list[str]:
+    """Which documents a host was asked about, in the order in which the calls got their slots."""
+    calls = [call for call in farm.hosts[host].calls if call.prompt and call.slot_at]
+    in_order = sorted(calls, key=lambda call: call.slot_at)
+    return [call.prompt.removeprefix("Document ")[0] for call in in_order]
+
+
+async def test_questions_about_one_document_are_asked_one_after_another(farm) -> None:
+    prompts = [about("abcd"[n % 4], n) for n in range(48)]
+    async with farm(["a"], speed=READING) as one:
+        batch_id = await one.submit(prompts)
+        assert (await one.ended(batch_id)).counts.succeeded == 48
+
+    evaluated = sum(call.prompt_tokens - call.cached_tokens for call in one.hosts[0].calls)
+    asked = sum(call.prompt_tokens for call in one.hosts[0].calls)
+    # In the order of the prompts each of the four slots would evaluate nearly each anew.
+    assert switches(documents(one)) < 12
+    assert evaluated < asked / 2
+
+
+async def test_batches_with_different_system_prompts_have_their_turns_at_a_host(farm) -> None:
+    async with farm(["a"], speed=READING) as one:
+        ids = [
+            await one.submit(
+                [
+                    PromptDraft(f"{name} {n}?", None, {"system": f"Document {name}. " * 100})
+                    for n in range(60)
+                ],
+                limits=Limits(max_concurrent=8, rate_limit_delay_s=0),
+            )
+            for name in "ab"
+        ]
+        for batch_id in ids:
+            assert (await one.ended(batch_id)).counts.succeeded == 60
+
+    # Turns of eight prompts at least; one by one there would be dozens.
+    assert 2 <= switches(documents(one)) <= 24
+
+
+async def test_each_document_goes_to_the_host_that_was_asked_about_it_before(farm) -> None:
+    async with farm(["a"], ["a"], speed=READING) as two:
+        for _ in range(3):
+            ids = [
+                await two.submit([about(name, n) for n in range(24)], priority=1) for name in "ab"
+            ]
+            for batch_id in ids:
+                assert (await two.ended(batch_id)).counts.succeeded == 24
+
+    shares = {name: sorted(documents(two, host).count(name) for host in (0, 1)) for name in "ab"}
+    # A host with nothing else to do helps at the end of a batch.
+    assert all(fewer < more / 2 for fewer, more in shares.values()), shares
