@@ -48,7 +48,7 @@ class ErrorCode(StrEnum):
     EXPIRED = "expired"
     """The batch's time ran out before this prompt had an answer."""
     LEASE_LOST = "lease_lost"
-    """Ten workers died or were cut off while they ran the prompt."""
+    """What ran the prompt, its worker or its host, died ten times; the last time the worker."""
 
 
 DEFECTS: Final = (
@@ -69,6 +69,9 @@ class Blame(Enum):
     """The request itself is at fault: the same again would fail again."""
     ATTEMPT = "attempt"
     """Bad luck of this try: another may succeed, and it counts as an attempt."""
+    LOSS = "loss"
+    """The call went down with the host or the model's process, as others did: it goes back
+    uncharged, but not for ever, because one of them may be what brings it down."""
     HOST = "host"
     """The host is not there or takes nothing: the prompt goes back uncharged, the host rests."""
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from app.domain.outcomes import Blame, Failed, Outcome
+
+MOST_LOSSES: Final = 10
+"""So often what runs a prompt may die, its worker or its host: fewer times it costs no attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +29,25 @@ class TryAgain:
     """Seconds until it may be claimed again."""
     charged: bool
     """Whether the attempt counts against `max_attempts`."""
+    lost: bool = False
+    """Whether it counts against `MOST_LOSSES`."""
 
 
 Decision = Finish | TryAgain
 
 
 def decide(
-    outcome: Outcome, *, attempt: int, max_attempts: int, backoff_s: Callable[[int], float]
+    outcome: Outcome,
+    *,
+    attempt: int,
+    max_attempts: int,
+    backoff_s: Callable[[int], float],
+    losses: int = 0,
 ) -> Decision:
     """Whether the prompt is finished after its `attempt`-th try (the first is 1).
 
-    `backoff_s(attempt)` draws the seconds to wait after that try.
+    `backoff_s(attempt)` draws the seconds to wait after that try. `losses` is how often before what
+    ran it died.
     """
     if not isinstance(outcome, Failed):
         return Finish()
@@ -45,7 +57,9 @@ def decide(
         case Blame.HOST:
             # The host rests as a whole, so the prompt itself need not wait.
             return TryAgain(wait_s=0.0, charged=False)
-        case Blame.ATTEMPT:
+        case Blame.LOSS if losses + 1 < MOST_LOSSES:
+            return TryAgain(wait_s=backoff_s(attempt), charged=False, lost=True)
+        case Blame.ATTEMPT | Blame.LOSS:
             if attempt >= max_attempts:
                 return Finish()
             return TryAgain(wait_s=backoff_s(attempt), charged=True)

@@ -26,7 +26,7 @@ LOOKS_MISSED_IN_A_ROW = 3
 _FIRST_REST_S = 0.5
 _LONGEST_REST_S = {ErrorCode.SERVER_BUSY: 5.0}
 _LONGEST_REST_OTHERWISE_S = 10.0
-_OF_THE_HOST = frozenset(
+OF_THE_HOST = frozenset(
     {
         ErrorCode.SERVER_ERROR,
         ErrorCode.INCOMPLETE,
@@ -34,6 +34,7 @@ _OF_THE_HOST = frozenset(
         ErrorCode.HOST_UNREACHABLE,
     }
 )
+"""Failures that may be the host's, when they come to many."""
 _LATENCIES_KEPT = 64
 
 
@@ -94,7 +95,7 @@ def after_call(
         case Blame.PROMPT:
             # Whoever refuses a prompt is there; that prompts are worked on is not shown by it.
             return replace(health, rests=0) if health.rests else health
-        case Blame.ATTEMPT:
+        case Blame.ATTEMPT | Blame.LOSS:
             return _after_failure(health, outcome, fingerprint, now)
 
 
@@ -103,7 +104,7 @@ def _failed_in_a_row(health: Health) -> bool:
 
 
 def _after_failure(health: Health, failed: Failed, fingerprint: int, now: float) -> Health:
-    if failed.code not in _OF_THE_HOST:
+    if failed.code not in OF_THE_HOST:
         return health
     failing = health.failing | {fingerprint}
     if len(failing) < PROMPTS_FAILED_IN_A_ROW:

@@ -15,11 +15,13 @@ from dataclasses import dataclass, replace
 from app.domain.calls import Call
 from app.domain.host_spec import HostSpec
 from app.domain.model_names import normalise_model
-from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
+from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from app.domain.timeline import Timeline
 from app.ollama.client import OllamaClient
+from app.ollama.collapse import Flights
 from app.ollama.errors import OllamaError
 from app.ollama.health import (
+    OF_THE_HOST,
     Health,
     Tally,
     after_call,
@@ -77,6 +79,7 @@ class Host:
         self.health = Health()
         self.view = View()
         self.tally = Tally()
+        self._flights = Flights()
         self._clock = clock
         self._only = (
             None
@@ -111,9 +114,24 @@ class Host:
         return self._clock() - moment
 
     async def run(self, call: Call, *, timeline: Timeline | None = None) -> Outcome:
-        """Send a prompt; a failure that is the host's puts it aside."""
-        returns = self.health.returns
-        outcome = await self.client.run(call, timeline=timeline)
+        """Send a prompt; a failure that is the host's puts it aside.
+
+        What goes down with the host, or with the model's process, is blamed on nobody in
+        particular (`Blame.LOSS`).
+        """
+        with self._flights.begin(call.model) as flight:
+            returns = self.health.returns
+            outcome = await self.client.run(call, timeline=timeline)
+            self._learn(outcome, call, returns)
+            fell = await flight.fell_with_others(outcome)
+        if isinstance(outcome, Failed) and outcome.blame is Blame.ATTEMPT:
+            down = not self.available and outcome.code in OF_THE_HOST
+            if fell or down:
+                return replace(outcome, blame=Blame.LOSS)
+        return outcome
+
+    def _learn(self, outcome: Outcome, call: Call, returns: int) -> None:
+        """Draw the conclusions from a call that was begun after so many returns of the host."""
         spoken = counted(outcome, call)
         self.tally.note(spoken)
         self.health = after_call(
@@ -123,7 +141,6 @@ class Host:
             now=self._clock(),
             fingerprint=0 if isinstance(outcome, Succeeded) else fingerprint_of(call),
         )
-        return outcome
 
     async def probe(self) -> float:
         """Look at the host if it is put aside and has rested; the seconds until the next look.

@@ -40,7 +40,7 @@ from app.domain.lifecycle import (
 )
 from app.domain.limits import Limits, next_start_at_ms, startable
 from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
-from app.domain.retry import Decision, Finish, TryAgain
+from app.domain.retry import MOST_LOSSES, Decision, Finish, TryAgain
 from app.store import groups
 from app.store.counters import Tally, count
 from app.store.database import Transaction
@@ -66,8 +66,6 @@ from app.store.tables import (
     task,
 )
 
-MOST_LOSSES = 10
-"""After that many leases lost to dead workers a prompt fails instead of going back."""
 NEVER_MS = 1 << 53
 """A time so long that it means never."""
 _SETBACKS = frozenset({ErrorCode.SERVER_BUSY, ErrorCode.TIMEOUT})
@@ -98,6 +96,8 @@ class Lease:
     attempt: int
     """Which try this is, counted from 1."""
     max_attempts: int
+    losses: int = 0
+    """How often what ran it died: its worker, or its host."""
     limits: Limits
     call: Call
     host_key: int
@@ -438,7 +438,7 @@ def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
             lease_until_ms=sa.bindparam("until"),
             host_key=sa.bindparam("at_host"),
         )
-        .returning(task.c.id, task.c.attempt)
+        .returning(task.c.id, task.c.attempt, task.c.losses)
     )
 
 
@@ -517,16 +517,17 @@ def _claim_of_job(
     begins_alike = row.group_key != row.load_key
     if begins_alike:
         _note_run(tx, row, share, now)
-    attempts: dict[int, int] = {one.id: one.attempt for one in taken}
-    prompts = _PROMPTS.run(tx, {"ids": list(attempts)}).all()
+    tries: dict[int, tuple[int, int]] = {one.id: (one.attempt, one.losses) for one in taken}
+    prompts = _PROMPTS.run(tx, {"ids": list(tries)}).all()
     parameters, fail_on = json_value(row.parameters), json_value(row.fail_on)
     return [
         Lease(
             task_id=found.id,
             token=token,
             job_key=row.key,
-            attempt=attempts[found.id],
+            attempt=tries[found.id][0],
             max_attempts=row.max_attempts,
+            losses=tries[found.id][1],
             limits=limits,
             call=_call(row, parameters, found.text, json_value(found.overrides)),
             host_key=share.key,
@@ -827,6 +828,7 @@ _PUT_BACK = (
     .values(
         state=sa.literal(task_target(TaskEvent.RETRY), task.c.state.type),
         attempt=task.c.attempt - sa.bindparam("uncharged"),
+        losses=task.c.losses + sa.bindparam("lost"),
         available_at_ms=sa.bindparam("available_at"),
         **FREED,
     )
@@ -841,6 +843,7 @@ def _put_back(tx: Transaction, completion: Completion, again: TryAgain) -> int:
             "put_back": completion.lease.task_id,
             "token": completion.lease.token,
             "uncharged": 0 if again.charged else 1,
+            "lost": 1 if again.lost else 0,
             "available_at": tx.now_ms() + int(again.wait_s * 1000),
         },
     ).rowcount
@@ -895,7 +898,7 @@ def rescue(tx: Transaction, *, limit: int = 500, all_running: bool = False) -> i
             [task_id for task_id, _ in given_up],
             status=TaskState.FAILED,
             code=ErrorCode.LEASE_LOST,
-            message=f"{MOST_LOSSES} workers died or were cut off while they ran this prompt.",
+            message=f"What ran this prompt died {MOST_LOSSES} times, in the end the worker.",
         )
     return len(lost)
 

@@ -207,6 +207,7 @@ class Executor:
                 outcome,
                 attempt=lease.attempt,
                 max_attempts=lease.max_attempts,
+                losses=lease.losses,
                 backoff_s=self._backoff_s,
             )
         elif running.abort is Abort.BATCH_CANCELLED:

@@ -28,7 +28,7 @@ from app.domain.limits import (
     startable,
 )
 from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from app.domain.retry import Finish, TryAgain, decide
+from app.domain.retry import MOST_LOSSES, Finish, TryAgain, decide
 
 FREE = Limits(max_concurrent=5, rate_limit_delay_s=0)
 
@@ -94,6 +94,18 @@ def failed(blame: Blame) -> Failed:
 )
 def test_what_follows_depends_on_whom_the_failure_speaks_about(outcome, attempt, decision) -> None:
     assert decide(outcome, attempt=attempt, max_attempts=3, backoff_s=float) == decision
+
+
+def test_what_fell_with_its_host_is_not_charged_until_it_has_fallen_too_often() -> None:
+    fallen = Failed(code=ErrorCode.SERVER_ERROR, message="died", blame=Blame.LOSS)
+
+    def follows(losses: int, attempt: int = 1):
+        return decide(fallen, attempt=attempt, max_attempts=3, backoff_s=float, losses=losses)
+
+    assert follows(0) == follows(MOST_LOSSES - 2) == TryAgain(1.0, charged=False, lost=True)
+    assert follows(0, attempt=3) == TryAgain(3.0, charged=False, lost=True)
+    assert follows(MOST_LOSSES - 1) == TryAgain(1.0, charged=True)
+    assert follows(MOST_LOSSES - 1, attempt=3) == Finish()
 
 
 @given(

@@ -11,6 +11,7 @@ from app.domain.jobs import BatchChanges, FailureLimit
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import Blame, ErrorCode, Failed
+from app.domain.retry import MOST_LOSSES
 from app.services import control
 from app.store import jobs, queue, results, sweeps, transitions
 from app.store.tables import job
@@ -347,7 +348,7 @@ def test_a_cancellation_goes_over_the_stop_rule(farm: Farm) -> None:
 
 def test_a_prompt_that_workers_died_on_counts_for_the_stop_rule(farm: Farm) -> None:
     batch_id = farm.submit(2, max_failures=FailureLimit("0"))
-    for _ in range(queue.MOST_LOSSES):
+    for _ in range(MOST_LOSSES):
         assert len(farm.leases(1)) == 1
         farm.database.write_now(queue.rescue, all_running=True)
     assert farm.batch(batch_id).state is JobState.CANCELLING

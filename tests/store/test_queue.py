@@ -13,7 +13,7 @@ from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from app.domain.retry import TryAgain
+from app.domain.retry import MOST_LOSSES, TryAgain
 from app.store import jobs, queue, transitions
 from app.store.database import Database
 from app.store.queue import HostShare, Recorded
@@ -166,7 +166,7 @@ def test_a_rescued_prompt_is_not_charged_for_its_workers_death(farm: Farm, clock
 
 def test_a_prompt_whose_workers_keep_dying_fails_in_the_end(farm: Farm, clock: Any) -> None:
     batch_id = farm.submit(1)
-    for _ in range(queue.MOST_LOSSES):
+    for _ in range(MOST_LOSSES):
         assert len(farm.leases()) == 1
         clock.forward(31)
         farm.database.write_now(queue.rescue)
@@ -201,6 +201,15 @@ def test_what_goes_back_uncharged_keeps_its_attempts(farm: Farm) -> None:
     (lease,) = farm.leases()
     farm.complete(lease, outcome=failure(), decision=TryAgain(wait_s=0, charged=False))
     assert farm.leases()[0].attempt == 1
+
+
+def test_what_fell_with_its_host_is_counted_beside_its_attempts(farm: Farm) -> None:
+    farm.submit(1)
+    for losses in range(3):
+        (lease,) = farm.leases()
+        assert (lease.attempt, lease.losses) == (1, losses)
+        again = TryAgain(wait_s=0, charged=False, lost=True)
+        farm.complete(lease, outcome=failure(), decision=again)
 
 
 def test_a_batch_with_no_success_is_failed_and_says_the_first_error(farm: Farm) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from app.domain import outcomes
 from app.domain.outcomes import Blame, ErrorCode
+from app.domain.retry import MOST_LOSSES
 from app.ollama.health import PROMPTS_FAILED_IN_A_ROW
 from app.simulator import FaultKind
 
@@ -27,7 +28,7 @@ class Promise:
     blame: Blame | None = None
     """Whom the failure is blamed on; None: the call succeeds."""
     others: frozenset[ErrorCode] = frozenset()
-    """What other calls that are in flight at that moment fail with, each an attempt of its own."""
+    """What other calls that are in flight at that moment fail with; then none is charged."""
 
     @property
     def aside_after(self) -> int | None:
@@ -105,6 +106,12 @@ _AGAIN = {
 }
 
 
+_FALLEN = (
+    f"{MOST_LOSSES - 1} times more than `max_attempts`",
+    "nothing, if others fell with it; else one attempt each time",
+)
+
+
 def faults() -> str:
     """A row for each fault: what the prompt gets, whether it is tried again, what it costs."""
     return "\n".join(
@@ -119,7 +126,7 @@ def faults() -> str:
 def _row(kind: FaultKind, promise: Promise) -> str:
     if kind is FaultKind.PULL_ERROR:
         return f"| `{kind}` | {promise.fault} | the pull: `{promise.code}` | no | nothing | stays |"
-    again, costs = _AGAIN[promise.blame]
+    again, costs = _FALLEN if promise.others else _AGAIN[promise.blame]
     return f"| `{kind}` | {promise.fault} | {_gets(kind, promise)} | {again} | {costs} | {_host(promise)} |"
 
 
@@ -143,7 +150,7 @@ def _host(promise: Promise) -> str:
 
 def _struck_too(promise: Promise) -> str:
     named = " or ".join(f"`{code}`" for code in sorted(promise.others))
-    return f"what else was in flight fails too ({named}), charged"
+    return f"what else was in flight fails too ({named}), uncharged"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from app.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
+from app.domain.retry import MOST_LOSSES
 from app.ollama import structured_output
 from app.ollama.client import OllamaClient, Timeouts
 from app.ollama.errors import OllamaError
@@ -97,6 +98,9 @@ FORMATS = {FaultKind.BAD_JSON: {"format": "json"}}
 """What a batch has to ask for, so that the fault can show."""
 
 
+POISON = "What is it that brings you down? [[fault:crash]]"
+
+
 def kind_of(rule: str) -> FaultKind:
     return FaultRule.parse(rule).fault.kind
 
@@ -109,10 +113,12 @@ class Laboratory:
     host: Simulator
     url: str
 
-    async def submit(self, name: str, prompts: int, **fields: Any) -> str:
+    async def submit(
+        self, name: str, prompts: int, *, texts: Sequence[PromptDraft] = (), **fields: Any
+    ) -> str:
         draft = BatchDraft(
             **{
-                "prompts": [PromptDraft(f"{name} {n}") for n in range(prompts)],
+                "prompts": texts or [PromptDraft(f"{name} {n}") for n in range(prompts)],
                 "model": "tiny",
                 "limits": Limits(max_concurrent=SLOTS, rate_limit_delay_s=0),
                 **fields,
@@ -216,8 +222,17 @@ def promises_for(call: Call, others: frozenset[ErrorCode]) -> list[Promise]:
     return [Promise("nothing"), *broken]
 
 
-def check(result: TaskResult, calls: Sequence[Call], *, others: frozenset[ErrorCode]) -> None:
-    """A prompt's result is what the calls of it must have led to."""
+def check(
+    result: TaskResult,
+    calls: Sequence[Call],
+    *,
+    others: frozenset[ErrorCode],
+) -> int:
+    """A prompt's result is what the calls of it must have led to; answers how many were charged.
+
+    What fell with others, or with a host that was put aside, is not; whether that was so cannot be
+    told from the log of one prompt.
+    """
     told = f"{result} after {[(call.fault, call.outcome) for call in calls]}"
     *earlier, last = [promises_for(call, others) for call in calls]
     for promises in earlier:
@@ -225,18 +240,19 @@ def check(result: TaskResult, calls: Sequence[Call], *, others: frozenset[ErrorC
     charged = sum(all(one.blame is Blame.ATTEMPT for one in promises) for promises in earlier)
     if ErrorCode.HOST_UNREACHABLE in others or len(others) > 1:
         # A connection may break before its request has reached the host, whose log lacks it then.
-        assert charged + 1 <= result.attempts <= 3, told
+        assert 1 <= result.attempts <= 3, told
     else:
-        assert result.attempts == charged + 1, told
+        assert 1 <= result.attempts <= charged + 1, told
     assert result.error_code in {one.code for one in last}, told
     if result.error_code is None:
         assert result.status is TaskState.SUCCEEDED
         assert calls[-1].outcome == "answered", told
-        return
+        return charged
     assert result.status is TaskState.FAILED
     assert result.error, told
     if {one.blame for one in last if one.code is result.error_code} == {Blame.ATTEMPT}:
         assert result.attempts == 3, told  # the default of `max_attempts`
+    return charged
 
 
 def check_answer(result: TaskResult, kind: FaultKind | None) -> None:
@@ -305,12 +321,16 @@ async def test_under_each_fault_every_prompt_ends_as_promised(
         hits = [call for call in lab.host.calls if call.fault == kind]
         calls = [lab.calls_of(one.prompt) for one in results]
         assert len(hits) >= 2, "the fault hardly struck"
+        may_be_charged = 0
         for result, own in zip(results, calls, strict=True):
-            check(result, own, others=promise.others)
+            may_be_charged += check(result, own, others=promise.others)
             if result.status is TaskState.SUCCEEDED and kind is FaultKind.BAD_JSON:
                 assert json.loads(result.response or "")["answer"]
             elif result.status is TaskState.SUCCEEDED:
                 check_answer(result, struck(own))
+        if promise.blame is Blame.ATTEMPT and not promise.others:
+            # Of eight calls all fail at once by chance only near the end, when few are left.
+            assert sum(one.attempts - 1 for one in results) >= may_be_charged / 2
         if promise.blame is Blame.HOST:
             assert {one.attempts for one in results} == {1}, "what the host does is not charged"
             assert all(one.status is TaskState.SUCCEEDED for one in results)
@@ -369,6 +389,34 @@ async def test_a_batch_goes_on_within_seconds_after_the_host_is_well_again(
             check_answer(one, None)
         await lab.clean_run("After")
     assert took_s < before_s + RECOVERY_S
+
+
+@pytest.mark.parametrize("rule", ["crash first=2", "crash_all first=2"])
+async def test_what_was_in_flight_when_a_process_died_is_charged_to_nobody(
+    laboratory: Any, sqlite_url: str, rule: str
+) -> None:
+    async with laboratory(sqlite_url) as lab:
+        lab.fail_by(rule)
+        # Fewer than would put the host aside.
+        few = Limits(max_concurrent=PROMPTS_FAILED_IN_A_ROW - 2, rate_limit_delay_s=0)
+        results = await lab.run("Question", CLEAN, max_attempts=1, limits=few)
+        tried = max(len(lab.calls_of(one.prompt)) for one in results)
+    assert tried > 1, "nothing fell"
+    assert {(one.status, one.attempts) for one in results} == {(TaskState.SUCCEEDED, 1)}
+
+
+async def test_a_prompt_that_brings_the_process_down_every_time_ends(
+    laboratory: Any, sqlite_url: str
+) -> None:
+    async with laboratory(sqlite_url) as lab:
+        texts = [PromptDraft(POISON), *[PromptDraft(f"Question {n}") for n in range(CLEAN)]]
+        batch_id = await lab.submit("", 0, texts=texts)
+        batch = await lab.ended(batch_id)
+        results = await lab.results(batch_id)
+        tried = len(lab.calls_of(POISON))
+    assert (batch.counts.succeeded, batch.counts.failed) == (CLEAN, 1)
+    assert (results[0].error_code, results[0].attempts) == (ErrorCode.SERVER_ERROR, 3)
+    assert 3 <= tried <= MOST_LOSSES + 2
 
 
 # --- a model that is not there --------------------------------------------------------------------
