@@ -96,8 +96,10 @@ def test_completing_finds_its_rows_by_their_key(large: Database) -> None:
     if large.is_sqlite:
         assert "SEARCH task USING INTEGER PRIMARY KEY" in text
     else:
-        # Few rows run at once; PostgreSQL may find them by either index.
-        assert "pk_task" in text or "ix_task_running" in text
+        assert "pk_task" in text
+        # Until they are vacuumed, the indexes of what runs hold whatever ran.
+        assert "ix_task_running" not in text
+        assert "ix_task_lease" not in text
 
 
 def plan(database: Database, statement: sa.Executable, parameters: dict[str, Any]) -> str:
