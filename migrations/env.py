@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from app.store.benchmark_tables import metadata
 from app.store.database import Database
+from app.store.schema import metadata
 
 
 def migrate(connection: object) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.domain.host_reports import Aside
 from app.ollama.models import RunningModel
-from app.services.hosts import HostSummary, Quarantine
+from app.services.hosts import HostSummary
 
 
 def host_document(host: HostSummary) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def host_document(host: HostSummary) -> dict[str, Any]:
         "loaded_models": None if host.loaded is None else [_loaded(one) for one in host.loaded],
         "loaded_models_age_s": _rounded(host.loaded_age_s, 1),
         "groups": list(host.groups),
-        "quarantine": _quarantine(work.quarantine) if work and work.quarantine else None,
+        "quarantine": _quarantine(work.aside) if work and work.aside else None,
         "on_trial": work.on_trial if work else None,
         "calls": work.calls if work else None,
         "failed": work.failed if work else None,
@@ -41,11 +42,11 @@ def _loaded(model: RunningModel) -> dict[str, Any]:
     }
 
 
-def _quarantine(quarantine: Quarantine) -> dict[str, Any]:
+def _quarantine(aside: Aside) -> dict[str, Any]:
     return {
-        "next_look_s": _rounded(quarantine.next_look_s, 1),
-        "error_code": quarantine.error_code.value,
-        "reason": quarantine.reason,
+        "next_look_s": _rounded(aside.next_look_s, 1),
+        "error_code": aside.error_code.value,
+        "reason": aside.reason,
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from app.domain.forecast import Window
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import CallMetrics, ErrorCode
@@ -147,6 +148,13 @@ class Batch:
     """Whether `limits.max_concurrent` is adapted while the batch runs."""
     queue_position: int | None = None
     """Batches that go before this one while it is queued, counted from 1; else None."""
+    window: Window | None = None
+    """Its last results while it runs; None before the first."""
+    eta_s: float | None = field(default=None, compare=False)
+    """Seconds until it has ended, as `app.services.forecasts` foretells it; None: nobody knows.
+
+    Not compared: it changes with everything else that runs, and with the mere passing of time.
+    """
 
     @property
     def progress(self) -> float:
@@ -155,20 +163,17 @@ class Batch:
 
     @property
     def prompts_per_s(self) -> float | None:
-        """Outcomes per second since the first start; None before there is one."""
-        if self.started_at_ms is None:
+        """Outcomes per second: lately while it runs, over all of its time when it has ended.
+
+        None before the first one, and while nothing more is started.
+        """
+        if self.state is JobState.RUNNING and self.window is not None:
+            return self.window.rate(self.read_at_ms)
+        if self.started_at_ms is None or self.finished_at_ms is None:
             return None
-        elapsed_ms = (self.finished_at_ms or self.read_at_ms) - self.started_at_ms
+        elapsed_ms = self.finished_at_ms - self.started_at_ms
         answered = self.counts.succeeded + self.counts.failed
         return answered * 1000 / elapsed_ms if answered and elapsed_ms > 0 else None
-
-    @property
-    def eta_s(self) -> float | None:
-        """Seconds until the last outcome at the rate so far; None when unknown or at the end."""
-        rate = self.prompts_per_s
-        if self.state is JobState.PAUSED or self.finished_at_ms is not None or not rate:
-            return None
-        return (self.counts.total - self.counts.finished) / rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

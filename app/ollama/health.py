@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from app.domain.calls import Call
+from app.domain.model_names import normalise_model
 from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 
 PROMPTS_FAILED_IN_A_ROW = 5
@@ -36,6 +37,7 @@ OF_THE_HOST = frozenset(
 )
 """Failures that may be the host's, when they come to many."""
 _LATENCIES_KEPT = 64
+_MODELS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,25 +181,62 @@ def fingerprint_of(call: Call) -> int:
     return hash((call.model, asked))
 
 
+class ModelTally:
+    """How long the last calls for one model took, without loading it."""
+
+    __slots__ = ("_durations", "answered", "answered_at")
+
+    def __init__(self) -> None:
+        self.answered = 0
+        """Calls that gave an answer."""
+        self.answered_at = 0.0
+        """When the last of them ended, by the clock of the host."""
+        self._durations: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+
+    def note(self, duration_s: float, now: float) -> None:
+        """Count a call that gave an answer."""
+        self.answered += 1
+        self.answered_at = now
+        self._durations.append(duration_s)
+
+    @property
+    def call_s(self) -> float:
+        """Mean seconds of the last 64: slots divided by it is the throughput."""
+        return statistics.fmean(self._durations)
+
+
 class Tally:
     """How the calls to a host went, since this process started."""
 
-    __slots__ = ("_latencies", "calls", "failed")
+    __slots__ = ("_latencies", "calls", "failed", "models")
 
     def __init__(self) -> None:
         self.calls = 0
         """Calls that ended, however."""
         self.failed = 0
         """Those of them that gave no answer, and not for a reason of the prompt's own."""
+        self.models: dict[str, ModelTally] = {}
+        """By the one name of each model; the 64 that an answer came from last."""
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
 
-    def note(self, outcome: Outcome) -> None:
-        """Count a call that ended."""
+    def note(self, outcome: Outcome, *, model: str, now: float) -> None:
+        """Count a call that ended; `now` is by the clock of the host."""
         self.calls += 1
         if isinstance(outcome, Failed):
             self.failed += outcome.blame is not Blame.PROMPT
         elif outcome.metrics.latency_s is not None:
             self._latencies.append(outcome.metrics.latency_s)
+            loading_s = (outcome.metrics.load_duration or 0) / 1e9
+            self._of(model).note(max(outcome.metrics.latency_s - loading_s, 0.0), now)
+
+    def _of(self, model: str) -> ModelTally:
+        name = normalise_model(model)
+        # Taken out and put back: the last in the dict is the one that answered last.
+        found = self.models.pop(name, None) or ModelTally()
+        self.models[name] = found
+        if len(self.models) > _MODELS_KEPT:
+            del self.models[next(iter(self.models))]
+        return found
 
     @property
     def latency_s(self) -> float | None:

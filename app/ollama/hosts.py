@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.domain.calls import Call
+from app.domain.host_reports import Aside, HostReport, Pace
 from app.domain.host_spec import HostSpec
 from app.domain.model_names import normalise_model
 from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
@@ -113,6 +114,30 @@ class Host:
         """How long ago a moment of the view was; negative for one that is to come."""
         return self._clock() - moment
 
+    def report(self) -> HostReport:
+        """The host as this process sees it, for the others."""
+        health, tally = self.health, self.tally
+        aside = None
+        if health.trouble is not None:
+            aside = Aside(
+                error_code=health.trouble.code,
+                reason=health.trouble.message,
+                next_look_s=max(-self.seconds_since(health.rest_until), 0.0),
+            )
+        return HostReport(
+            url=self.url,
+            slots=self.spec.slots,
+            aside=aside,
+            on_trial=health.on_trial,
+            calls=tally.calls,
+            failed=tally.failed,
+            latency_s=tally.latency_s,
+            paces={
+                model: Pace(call_s=own.call_s, age_s=self.seconds_since(own.answered_at))
+                for model, own in tally.models.items()
+            },
+        )
+
     async def run(self, call: Call, *, timeline: Timeline | None = None) -> Outcome:
         """Send a prompt; a failure that is the host's puts it aside.
 
@@ -133,12 +158,13 @@ class Host:
     def _learn(self, outcome: Outcome, call: Call, returns: int) -> None:
         """Draw the conclusions from a call that was begun after so many returns of the host."""
         spoken = counted(outcome, call)
-        self.tally.note(spoken)
+        now = self._clock()
+        self.tally.note(spoken, model=call.model, now=now)
         self.health = after_call(
             self.health,
             spoken,
             returns_at_start=returns,
-            now=self._clock(),
+            now=now,
             fingerprint=0 if isinstance(outcome, Succeeded) else fingerprint_of(call),
         )
 

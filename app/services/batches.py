@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from app.domain.jobs import Batch, BatchDraft, IdempotencyKey, TaskResult
 from app.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
 from app.services import admission
+from app.services.forecasts import foretold
 from app.services.resources import Resources
 from app.services.signals import News
 from app.services.starting_limit import with_starting_limit
@@ -90,7 +91,9 @@ async def get(resources: Resources, batch_id: str) -> Batch:
     Raises:
         NotFound: There is none of that id.
     """
-    return await resources.database.read(jobs.get, batch_id)
+    batch = await resources.database.read(jobs.get, batch_id)
+    (told,) = await foretold(resources, [batch])
+    return told
 
 
 async def wait_until_ended(resources: Resources, batch_id: str, *, timeout_s: float) -> Batch:
@@ -125,7 +128,10 @@ async def list_batches(
         jobs.page, limit=limit + 1, before=cursor, state=status, model=model, metadata=metadata
     )
     shown = found[:limit]
-    return BatchPage(batches=shown, next_cursor=shown[-1].id if len(found) > limit else None)
+    return BatchPage(
+        batches=await foretold(resources, shown),
+        next_cursor=shown[-1].id if len(found) > limit else None,
+    )
 
 
 async def results_page(

@@ -8,6 +8,7 @@ from app.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from app.domain.jobs import Batch, BatchChanges
 from app.domain.lifecycle import JobState
 from app.services import admission
+from app.services.forecasts import foretold
 from app.services.resources import Resources
 from app.services.signals import News
 from app.store import jobs, sweeps, transitions
@@ -56,7 +57,8 @@ async def _change(
 
     batch = await resources.database.write(change)
     resources.signals.spread(News.WORK)
-    return batch
+    (told,) = await foretold(resources, [batch])
+    return told
 
 
 async def retry(
@@ -86,7 +88,8 @@ async def retry(
         while swept.last_index is not None:
             swept = await database.write(_retry_more, batch_id, swept.last_index)
     resources.signals.spread(News.WORK)
-    return await database.read(jobs.get, batch_id)
+    (told,) = await foretold(resources, [await database.read(jobs.get, batch_id)])
+    return told
 
 
 def _begin_retry(

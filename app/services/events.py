@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from app.domain.errors import NotFound, Unavailable
 from app.domain.jobs import Batch, TaskResult
 from app.domain.lifecycle import TERMINAL_JOB_STATES
+from app.services.forecasts import foretold
 from app.services.resources import Resources
 from app.store import jobs, results
 from app.store.database import Transaction
@@ -173,7 +174,9 @@ async def _look(
     """
     read = _read_with_results if with_results else _read
     try:
-        return await resources.database.read(read, batch_id, after)
+        look = await resources.database.read(read, batch_id, after)
+        (batch,) = await foretold(resources, [look.batch])
+        return replace(look, batch=batch)
     except Unavailable:
         # Ending the stream would make a browser ask again, be told 503, and give up for good.
         return None

@@ -5,34 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
-from app.domain.outcomes import ErrorCode
+from app.domain.host_reports import Aside, HostReport
 from app.ollama.hosts import Host
 from app.ollama.models import RunningModel
 from app.services.resources import Resources
-from app.store import groups, hosts
+from app.store import groups, hosts, reports
 from app.store.database import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantine:
-    """Why a host is put aside, and how long its rest still lasts."""
-
-    next_look_s: float
-    error_code: ErrorCode
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What this process's own worker has seen of a host since its start."""
+    """What the workers that live have seen of a host, each since its start."""
 
-    quarantine: Quarantine | None
+    aside: Aside | None
+    """Why one of them at least sends no work there; of several, the one that looks again first."""
     on_trial: bool
-    """It came back, and no call has gone through since."""
+    """It came back to one of them, and no call of that one has gone through since."""
     calls: int
     failed: int
     latency_s: float | None
+    """The median of what each of them has for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +51,7 @@ class HostSummary:
     """How old the sight of the loaded models is."""
     groups: tuple[str, ...]
     work: Work | None
-    """None in a process without a worker."""
+    """None when no worker lives."""
 
 
 async def list_hosts(resources: Resources) -> Sequence[HostSummary]:
@@ -66,24 +60,45 @@ async def list_hosts(resources: Resources) -> Sequence[HostSummary]:
     Raises:
         Unavailable: The database does not answer.
     """
-    (used, running), _ = await asyncio.gather(
-        resources.database.read(_used),
+    (used, running, told), _ = await asyncio.gather(
+        resources.database.read(_used, lease_ms=round(resources.settings.lease_s * 1000)),
         asyncio.gather(*(host.look(judging=False) for host in resources.hosts)),
     )
     use_of = {use.url: use for use in used}
-    works = resources.settings.embedded_worker
+    of_host: dict[str, list[HostReport]] = {}
+    for worker_id, _, report in told:
+        if worker_id not in resources.own_workers:
+            of_host.setdefault(report.url, []).append(report)
+    if resources.settings.embedded_worker:
+        for host in resources.hosts:
+            of_host.setdefault(host.url, []).append(host.report())
     return [
-        _summary(host, use_of.get(host.url), tuple(running.get(host.url, ())), works=works)
+        _summary(
+            host,
+            use_of.get(host.url),
+            groups=tuple(running.get(host.url, ())),
+            work=_work(of_host.get(host.url, ())),
+        )
         for host in resources.hosts
     ]
 
 
-def _used(tx: Transaction) -> tuple[Sequence[hosts.HostUse], Mapping[str, Sequence[str]]]:
-    return hosts.list_hosts(tx), groups.names_by_host(tx)
+def _used(
+    tx: Transaction, *, lease_ms: int
+) -> tuple[
+    Sequence[hosts.HostUse],
+    Mapping[str, Sequence[str]],
+    Sequence[tuple[str, int, HostReport]],
+]:
+    return (
+        hosts.list_hosts(tx),
+        groups.names_by_host(tx),
+        reports.of_hosts(tx, lease_ms=lease_ms),
+    )
 
 
 def _summary(
-    host: Host, use: hosts.HostUse | None, groups: tuple[str, ...], *, works: bool
+    host: Host, use: hosts.HostUse | None, *, groups: tuple[str, ...], work: Work | None
 ) -> HostSummary:
     view = host.view
     usable = [model for model in view.installed or () if host.may_run(model.name)]
@@ -100,24 +115,19 @@ def _summary(
         loaded=view.loaded,
         loaded_age_s=None if view.loaded_at is None else host.seconds_since(view.loaded_at),
         groups=groups,
-        work=_work(host) if works else None,
+        work=work,
     )
 
 
-def _work(host: Host) -> Work:
-    health, tally = host.health, host.tally
-    trouble = health.trouble
-    quarantine = None
-    if trouble is not None:
-        quarantine = Quarantine(
-            next_look_s=max(-host.seconds_since(health.rest_until), 0.0),
-            error_code=trouble.code,
-            reason=trouble.message,
-        )
+def _work(told: Sequence[HostReport]) -> Work | None:
+    if not told:
+        return None
+    asides = [one.aside for one in told if one.aside is not None]
+    latencies = [one.latency_s for one in told if one.latency_s is not None]
     return Work(
-        quarantine=quarantine,
-        on_trial=health.on_trial,
-        calls=tally.calls,
-        failed=tally.failed,
-        latency_s=tally.latency_s,
+        aside=min(asides, key=lambda one: one.next_look_s, default=None),
+        on_trial=any(one.on_trial for one in told),
+        calls=sum(one.calls for one in told),
+        failed=sum(one.failed for one in told),
+        latency_s=median(latencies) if latencies else None,
     )

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.domain.forecast import Outlook
 from app.ollama.hosts import Host
 from app.services.signals import Signals
 from app.settings import Settings
 from app.store.database import Database
+
+
+@dataclass(slots=True)
+class LastOutlook:
+    """The outlook for forecasts that was read last; kept by `app.services.forecasts`."""
+
+    outlook: Outlook | None = None
+    read_at: float = 0.0
+    """Monotonic seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +29,9 @@ class Resources:
     hosts: tuple[Host, ...]
     """The Ollama hosts that work goes to, one at least, in the order of the settings."""
     signals: Signals
+    own_workers: set[str] = field(default_factory=set[str])
+    """Ids of the workers of this process: `hosts` tells more than what they report."""
+    last_outlook: LastOutlook = field(default_factory=LastOutlook)
 
     @property
     def host(self) -> Host:

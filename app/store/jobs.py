@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.domain.errors import Conflict, NotFound
+from app.domain.forecast import Window
 from app.domain.jobs import (
     Batch,
     BatchDraft,
@@ -26,7 +27,7 @@ from app.domain.lifecycle import (
 )
 from app.domain.limits import Limits
 from app.domain.outcomes import ErrorCode
-from app.store import queue
+from app.store import queue, rates
 from app.store.counters import FINISHED
 from app.store.database import Transaction
 from app.store.job_groups import forget_groups
@@ -211,7 +212,8 @@ def get(tx: Transaction, batch_id: str) -> Batch:
     row = tx.execute(_BATCH_BY_ID, {"batch_id": batch_id}).first()
     if row is None:
         raise not_found(batch_id)
-    return _batch(row, tx.now_ms())
+    windows = rates.windows(tx, [row])
+    return _batch(row, tx.now_ms(), windows)
 
 
 def page(
@@ -235,7 +237,9 @@ def page(
     for name, value in (metadata or {}).items():
         statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
     now = tx.now_ms()
-    return [_batch(row, now) for row in tx.execute(statement)]
+    rows = tx.execute(statement).all()
+    windows = rates.windows(tx, rows)
+    return [_batch(row, now, windows) for row in rows]
 
 
 def has_metadata(
@@ -248,7 +252,7 @@ def has_metadata(
     return sa.exists().where(member.c.key == name, member.c.value == value)
 
 
-def _batch(row: sa.Row[Any], now_ms: int) -> Batch:
+def _batch(row: sa.Row[Any], now_ms: int, windows: Mapping[int, Window]) -> Batch:
     finished = row.succeeded + row.failed + row.cancelled + row.expired
     return Batch(
         key=row.key,
@@ -282,6 +286,7 @@ def _batch(row: sa.Row[Any], now_ms: int) -> Batch:
         last_event=row.last_event,
         auto_concurrency=bool(row.auto_concurrency),
         queue_position=row.queue_position,
+        window=windows.get(row.key),
     )
 
 

@@ -19,7 +19,11 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from app.domain.errors import Unavailable
+from app.store import benchmark_tables, tables, worker_tables
 from app.store.database import Database, Transaction
+
+metadata = (tables, benchmark_tables, worker_tables)[0].metadata
+"""All tables: each of these files enters its own into the one `metadata`."""
 
 
 class SchemaError(Unavailable):

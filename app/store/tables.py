@@ -1,6 +1,7 @@
 """The tables of batches, as SQLModel sees them. Private to the store: rows never leave it.
 
-Those of benchmarks are in `benchmark_tables`.
+Those of benchmarks are in `benchmark_tables`, those that workers tell of themselves in
+`worker_tables`.
 
 One number carries the identity of a prompt through all tables: `id = job_key << 32 | index`. It
 makes every per-prompt table a plain integer key (on SQLite the row's own place), keeps the prompts
@@ -162,6 +163,10 @@ class JobRow(Row, table=True):
         default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
     )
     """Where the search for it stands; see `app.store.adapting`."""
+    rate_since_ms: int | None = Field(default=None, sa_type=BigInteger)
+    """When it was last resumed or reopened: no rate is measured over the standstill before."""
+    rate_since_event: int | None = Field(default=None, sa_type=BigInteger)
+    """Number of its last result at that moment."""
 
 
 class JobStatsRow(Row, table=True):
@@ -336,26 +341,6 @@ class ResultRow(Row, table=True):
     """`job_key << 32 | number`; the number is drawn from `job_stats.last_event` under its lock."""
 
 
-class WorkerRow(Row, table=True):
-    """A worker that works or has worked: for people to look at; the leases do the safety."""
-
-    __tablename__ = "worker"  # pyright: ignore[reportAssignmentType]
-
-    id: str = Field(max_length=64, primary_key=True)
-    """The owner's name in its leases."""
-    host_name: str = Field(max_length=255)
-    pid: int
-    version: str = Field(max_length=64)
-    concurrency: int
-    started_at_ms: int = Field(sa_type=BigInteger)
-    seen_at_ms: int = Field(sa_type=BigInteger)
-    stopped_at_ms: int | None = Field(default=None, sa_type=BigInteger)
-    finished: int = Field(default=0, sa_type=BigInteger)
-    """Results stored."""
-    fenced: int = Field(default=0, sa_type=BigInteger)
-    """Outcomes dropped, because their leases had been lost."""
-
-
 class HostRow(Row, table=True):
     """An Ollama host: the row that is locked while its running calls are counted."""
 
@@ -378,5 +363,4 @@ result = metadata.tables["result"]
 model_group = metadata.tables["model_group"]
 job_group = metadata.tables["job_group"]
 host_group = metadata.tables["host_group"]
-worker = metadata.tables["worker"]
 host = metadata.tables["host"]

@@ -64,7 +64,7 @@ def request_resume(tx: Transaction, batch_id: str) -> None:
         Conflict: It has ended, or is about to.
     """
     started = job.c.started_at_ms.is_not(None)
-    if _move(tx, batch_id, JobEvent.RESUME, started):
+    if _move(tx, batch_id, JobEvent.RESUME, started, **_rate_anew(tx)):
         return
     if _move(tx, batch_id, JobEvent.RESUME_UNSTARTED, ~started):
         return
@@ -89,8 +89,22 @@ def request_cancel(tx: Transaction, batch_id: str) -> None:
     tx.execute(sa.update(job).where(job.c.id == batch_id).values(stop_reason=None))
 
 
+_LAST_EVENT = (
+    sa.select(job_stats.c.last_event).where(job_stats.c.job_key == job.c.key).scalar_subquery()
+)
+
+
+def _rate_anew(tx: Transaction) -> dict[str, Any]:
+    """What is set so that the rate is measured from now on: there was a standstill."""
+    return {"rate_since_ms": tx.now_ms(), "rate_since_event": _LAST_EVENT}
+
+
 def _move(
-    tx: Transaction, batch_id: str, event: JobEvent, *conditions: sa.ColumnElement[bool]
+    tx: Transaction,
+    batch_id: str,
+    event: JobEvent,
+    *conditions: sa.ColumnElement[bool],
+    **values: object,
 ) -> bool:
     """Let the event happen to the batch, if its state and the conditions allow it."""
     return bool(
@@ -98,7 +112,7 @@ def _move(
             sa.update(job)
             .where(job.c.id == batch_id, jobs.VISIBLE, *conditions)
             .where(job.c.state.in_(job_sources(event)))
-            .values(state=job_target(event))
+            .values(state=job_target(event), **values)
         ).rowcount
     )
 
@@ -183,6 +197,7 @@ def reopen(
             "finished_at_ms": None,
             "error": None,
             "stop_reason": None,
+            **_rate_anew(tx),
         }
     if values:
         tx.execute(sa.update(job).where(job.c.key == row.key).values(values))

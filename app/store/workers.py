@@ -12,8 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.domain.workers import Worker, WorkerIdentity, worker_state
+from app.store import reports
 from app.store.database import Transaction
-from app.store.tables import task, worker
+from app.store.tables import task
+from app.store.worker_tables import worker
 
 _REMEMBERED_MS = 24 * 60 * 60 * 1000
 """A row that was silent for so long is not shown any more."""
@@ -29,6 +31,7 @@ def register(tx: Transaction, identity: WorkerIdentity) -> None:
     """
     now = tx.now_ms()
     tx.execute(sa.delete(worker).where(worker.c.seen_at_ms < now - _REMEMBERED_MS))
+    reports.forget_strangers(tx)
     _insert(tx, identity, now_ms=now, finished=0, fenced=0)
 
 
@@ -50,6 +53,7 @@ def mark_stopped(tx: Transaction, worker_id: str, *, finished: int, fenced: int)
         .where(worker.c.id == worker_id)
         .values(stopped_at_ms=now, seen_at_ms=now, finished=finished, fenced=fenced)
     )
+    reports.take_back(tx, worker_id)
 
 
 def _insert(

@@ -33,6 +33,7 @@ from app.worker.loops import repeat, wait_for
 from app.worker.places import Place
 from app.worker.purger import Purger
 from app.worker.recorder import Recorder
+from app.worker.reporter import Reporter
 from app.worker.rescuer import Rescuer
 
 _LOOK_EVERY_S = 5.0
@@ -58,6 +59,7 @@ async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
         )
     identity = _identity(resources)
     worker = Worker(resources, identity=identity, places=await _places(resources))
+    resources.own_workers.add(identity.id)
     await worker.take_up()
     async with asyncio.TaskGroup() as roles:
         running = worker.start(roles)
@@ -159,6 +161,9 @@ class Worker:
             poll_s=settings.poll_s,
         )
         self.purger = Purger(database)
+        self.reporter = Reporter(
+            database, places, worker_id=identity.id, every_s=settings.heartbeat_s
+        )
         self.adapter = Adapter(database=database, signals=signals)
 
     async def take_up(self) -> None:
@@ -182,6 +187,7 @@ class Worker:
                 ("closer", self.closer.run_once, signals.job_may_end),
                 ("grouping", self.grouping.run_once, asyncio.Event()),
                 ("benchmarker", self.benchmarker.run_once, signals.benchmark_waiting),
+                ("reporter", self.reporter.run_once, asyncio.Event()),
                 ("purger", self.purger.run_once, signals.purge_requested),
                 ("adapter", self.adapter.run_once, asyncio.Event()),
                 ("prober", self._probe_hosts, asyncio.Event()),

@@ -10,14 +10,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from app.store import schema
-from app.store.benchmark_tables import metadata
 from app.store.database import Database
 
 
 def test_the_migrations_give_exactly_the_tables_of_the_code(database_url: str) -> None:
     database = Database(database_url)
     difference = database.read_now(
-        lambda tx: compare_metadata(MigrationContext.configure(tx.connection), metadata)
+        lambda tx: compare_metadata(MigrationContext.configure(tx.connection), schema.metadata)
     )
     database.close_now()
     assert difference == []

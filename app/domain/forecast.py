@@ -1,0 +1,278 @@
+"""When a batch will have ended: reckoned from what was measured, by rules that fit on a page.
+
+docs/forecasts.md has them in words. The rule to know: a batch that nothing stands before or beside
+is measured itself, and what is left of it takes as long as its last results say. For any other its
+work is reckoned in seconds of its hosts, and so is that of the batches that go before it.
+
+Pure: what was measured comes in, seconds go out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from app.domain.limits import Limits
+
+_MOST_IN_RATE = 100
+"""A rate is that of so many last results at most."""
+_RELIABLE = 5
+"""From so many results on a measured rate says more than what is reckoned."""
+_LEAST_CALL_S = 1e-6
+_ALIKE = 1.01
+_SHORT_TURN = 4
+"""A group of lower priority has turns that are so much shorter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The last results of a batch that runs."""
+
+    results: int
+    since_ms: int
+    """Since when these are the results."""
+
+    def rate(self, now_ms: int) -> float | None:
+        """Results per second; it falls while time passes without one. None before the first."""
+        passed_ms = now_ms - self.since_ms
+        return self.results * 1000 / passed_ms if self.results and passed_ms > 0 else None
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether it is long enough to say how it goes on."""
+        return self.results >= _RELIABLE
+
+
+def results_in_window(stored: int, running: int) -> int:
+    """How many of the last results tell the rate, of all that were stored since the last start.
+
+    Half of them, so that the start (a model that loads) is soon forgotten, and a hundred at most;
+    but two rounds of what runs at least, because prompts finish in bursts. All of them: the rate
+    counts from the last start.
+    """
+    return min(stored, max(min(stored // 2, _MOST_IN_RATE), 2 * running, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What is left of a batch that may start prompts."""
+
+    key: int
+    prompts: int
+    """Without an outcome."""
+    priority: int
+    limits: Limits
+    models: frozenset[str]
+    """The one names of its models."""
+    groups: frozenset[int]
+    """What its prompts need loaded."""
+    waits_since_ms: int
+    """When it last got something started, or came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A host that work goes to."""
+
+    slots: int | None
+    """Most calls in flight there; None: only the batches' own limits hold."""
+    call_s: Mapping[str, float]
+    """Seconds of a call, by model, without loading it; only what was measured."""
+    turns: Mapping[int, float] = field(default_factory=dict[int, float])
+    """The groups that it runs now, and for how many seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """All that is known at one moment of what waits and runs, and of the hosts."""
+
+    demands: Mapping[int, Demand]
+    """By the key of the batch."""
+    places: Sequence[Place]
+    turn_s: float
+    """How long a host goes on with a group while others of equal priority wait."""
+
+
+def seconds_left(demand: Demand, outlook: Outlook, *, rate: float | None = None) -> float | None:
+    """Seconds until the batch has ended; None when nothing was measured that tells.
+
+    `rate` are its own results per second lately, if that is reliable.
+    """
+    measured_s = demand.prompts / rate if rate else None
+    pool = _pool(demand, outlook.places)
+    if pool is None:
+        return measured_s
+    beside, in_turns = _competitors(demand, pool, outlook)
+    alone_s = pool.alone_s(demand)
+    through_s = max(_until_through(pool.work_s(demand), beside), alone_s)
+    before_s = sum(
+        _turns_before(demand, pool, others, through_s=through_s, outlook=outlook)
+        for others in in_turns
+    )
+    if measured_s is not None and not before_s and through_s <= _ALIKE * alone_s:
+        return measured_s
+    return max(through_s, pool.call_s) + before_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pool:
+    """Hosts taken together: those that run a batch's groups, else all that know its models."""
+
+    places: tuple[int, ...]
+    """Their numbers in the outlook."""
+    slots: float
+    """Infinite when one of them has no limit."""
+    call_s: float
+    """Seconds of a call; slots divided by it is the throughput."""
+
+    def width(self, demand: Demand) -> float:
+        """How many calls the batch can have in flight there on average, were it alone."""
+        limits = demand.limits
+        paced = self.call_s / limits.rate_limit_delay_s if limits.rate_limit_delay_s else math.inf
+        return min(limits.max_concurrent, self.slots, paced)
+
+    def alone_s(self, demand: Demand) -> float:
+        """Seconds that the batch takes there if nothing else runs."""
+        return demand.prompts * self.call_s / self.width(demand)
+
+    def work_s(self, demand: Demand) -> float:
+        """Seconds that it takes with all of the slots; nothing where there is no limit."""
+        return demand.prompts * self.call_s / self.slots
+
+
+def _pool(demand: Demand, places: Sequence[Place]) -> _Pool | None:
+    """None when no host was measured with one of the batch's models."""
+    known = {
+        number: fmean(measured)
+        for number, place in enumerate(places)
+        if (measured := [place.call_s[one] for one in demand.models if one in place.call_s])
+    }
+    held = [number for number in known if places[number].turns.keys() & demand.groups]
+    chosen = tuple(held or known)
+    if not chosen:
+        return None
+    slots = [places[number].slots for number in chosen]
+    weights = [one or 1 for one in slots]
+    per_s = sum(
+        weight / max(known[number], _LEAST_CALL_S)
+        for number, weight in zip(chosen, weights, strict=True)
+    )
+    return _Pool(
+        places=chosen,
+        slots=math.inf if None in slots else sum(weights),
+        call_s=sum(weights) / per_s,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Competitor:
+    """A batch that wants hosts of another one."""
+
+    demand: Demand
+    work_s: float
+    """Seconds of all slots of these hosts that it takes."""
+    alone_s: float
+    """Seconds that it takes if nothing else runs."""
+    share: float
+    """The most that it can have of these slots at a time."""
+
+
+def _competitors(
+    own: Demand, pool: _Pool, outlook: Outlook
+) -> tuple[Sequence[tuple[float, float]], Iterable[Sequence[_Competitor]]]:
+    """Who shares the slots, as (seconds of all of them, share), and who has turns, by group."""
+    beside: list[tuple[float, float]] = []
+    in_turns: dict[frozenset[int], list[_Competitor]] = {}
+    pools: dict[tuple[frozenset[str], frozenset[int]], _Pool] = {}
+    for demand in outlook.demands.values():
+        if demand.key == own.key or not demand.prompts:
+            continue
+        kind = (demand.models, demand.groups)
+        if kind not in pools:
+            # What was never measured is taken to be like one's own.
+            pools[kind] = _pool(demand, outlook.places) or pool
+        theirs = pools[kind]
+        common = [number for number in pool.places if number in theirs.places]
+        if not common:
+            continue
+        part = len(common) / len(theirs.places)
+        other = _Competitor(
+            demand=demand,
+            work_s=theirs.alone_s(demand) * theirs.width(demand) * part / pool.slots,
+            alone_s=theirs.alone_s(demand),
+            share=theirs.width(demand) * part / pool.slots,
+        )
+        if _run_together(own, demand, [outlook.places[number] for number in common]):
+            if demand.priority > own.priority:
+                beside.append((other.work_s, other.share))
+            elif demand.priority == own.priority:
+                beside.append((min(other.work_s, pool.work_s(own)), other.share))
+        else:
+            in_turns.setdefault(demand.groups, []).append(other)
+    return beside, in_turns.values()
+
+
+def _run_together(one: Demand, other: Demand, places: Iterable[Place]) -> bool:
+    """Whether a host runs prompts of both at a time."""
+    if one.groups & other.groups:
+        return True
+    return any(
+        place.turns.keys() & one.groups and place.turns.keys() & other.groups for place in places
+    )
+
+
+def _until_through(own_s: float, others: Sequence[tuple[float, float]]) -> float:
+    """Seconds until a batch's own work is done, while the others take what is theirs.
+
+    The least `t` with `t = own + sum(min(work, share * t))`: each of the others gets its share of
+    the slots until its work is done. Those are done first that are done soonest if they get it.
+    """
+    waiting = sorted((one for one in others if one[1]), key=lambda one: one[0] / one[1])
+    shares = sum(share for _, share in waiting)
+    done_s = own_s
+    for work_s, share in waiting:
+        if shares < 1 and done_s / (1 - shares) <= work_s / share:
+            return done_s / (1 - shares)
+        done_s += work_s
+        shares -= share
+    return done_s
+
+
+def _turns_before(
+    own: Demand,
+    pool: _Pool,
+    others: Sequence[_Competitor],
+    *,
+    through_s: float,
+    outlook: Outlook,
+) -> float:
+    """Seconds that another group takes the hosts while a batch needs them for `through_s`.
+
+    The two have them in turns, that of the lower priority in shorter ones; a group that is done
+    has no more of them.
+    """
+    places = [outlook.places[number] for number in pool.places]
+    theirs = others[0].demand.groups
+    needed_s = max(sum(one.work_s for one in others), *(one.alone_s for one in others))
+    priority = max(one.demand.priority for one in others)
+    own_turn_s = outlook.turn_s / (_SHORT_TURN if priority > own.priority else 1)
+    their_turn_s = outlook.turn_s / (_SHORT_TURN if priority < own.priority else 1)
+    own_so_far_s = _turn_so_far(own.groups, places, own_turn_s)
+    their_so_far_s = _turn_so_far(theirs, places, their_turn_s)
+    if own_so_far_s is not None:
+        begins = True
+    elif their_so_far_s is not None:
+        begins = False
+    else:
+        first = min((-one.demand.priority, one.demand.waits_since_ms) for one in others)
+        begins = (-own.priority, own.waits_since_ms) <= first
+    turns = math.ceil((through_s + (own_so_far_s or 0)) / own_turn_s) - begins
+    return min(needed_s, max(turns * their_turn_s - (their_so_far_s or 0), 0))
+
+
+def _turn_so_far(groups: frozenset[int], places: Sequence[Place], turn_s: float) -> float | None:
+    """How much of its turn a group has had; None when no host runs it."""
+    held = [place.turns[one] for place in places for one in groups & place.turns.keys()]
+    return min(max(held), turn_s) if held else None
