@@ -47,6 +47,7 @@ def list_batches(
     table.add_column("status", no_wrap=True)
     table.add_column("done", justify="right", no_wrap=True)
     table.add_column("failed", justify="right", no_wrap=True)
+    table.add_column("left", justify="right", no_wrap=True)
     table.add_column("model", overflow="fold")
     table.add_column("created", no_wrap=True)
     for batch in page.data:
@@ -55,6 +56,7 @@ def list_batches(
             batch.status,
             f"{batch.counts.finished}/{batch.counts.total}",
             str(batch.counts.failed or ""),
+            "" if batch.eta_s is None else duration(batch.eta_s),
             Text(one_line(batch.model, 60)),
             local_time(batch.created_at),
         )

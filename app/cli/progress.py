@@ -17,6 +17,7 @@ from app.cli.terminal import duration
 if TYPE_CHECKING:
     from app.client import Batch
 
+_ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
 _LINE_EVERY_S: Final = 5.0
 """Seconds between two lines where there is no terminal."""
 
@@ -137,7 +138,7 @@ def at_a_time(batch: Batch) -> str:
 
 
 def numbers(batch: Batch) -> str:
-    """Done, failed, rate and remaining time on one line."""
+    """Done, failed, place in the queue, rate and remaining time on one line."""
     counts = batch.counts
     parts = [f"{counts.finished}/{counts.total}"]
     parts += [
@@ -150,9 +151,17 @@ def numbers(batch: Batch) -> str:
         if count
     ]
     if batch.queue_position is not None:
-        parts.append(f"place {batch.queue_position} in the queue")
+        parts.append(f"{_ordinal(batch.queue_position)} in the queue")
     if batch.prompts_per_s is not None:
         parts.append(f"{batch.prompts_per_s:.3g}/s")
     if batch.eta_s is not None and not batch.has_ended:
-        parts.append(f"{duration(batch.eta_s)} left")
+        # What has not started yet is foretold, and not measured.
+        about = "about " if batch.queue_position is not None else ""
+        parts.append(f"{about}{duration(batch.eta_s)} left")
     return ", ".join(parts)
+
+
+def _ordinal(number: int) -> str:
+    """`1st`, `2nd`, `3rd`, `4th`, `11th`."""
+    ending = "th" if number % 100 in {11, 12, 13} else _ENDINGS.get(number % 10, "th")
+    return f"{number}{ending}"

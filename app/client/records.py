@@ -103,9 +103,11 @@ class Batch(Record):
     priority: int = 0
     metadata: dict[str, str] = {}
     prompts_per_s: float | None = None
+    """Lately while it runs, over all of its time when it has ended."""
     eta_s: float | None = None
-    """Seconds until the last outcome, at the rate so far."""
+    """Seconds until it will have ended, with what goes before and beside it; None: unknown."""
     queue_position: int | None = None
+    """Place among the batches that wait for their first start, from 1; None once it has started."""
     usage: Usage = Usage()
     created_at: datetime
     started_at: datetime | None = None
@@ -244,14 +246,14 @@ class Host(Record):
     """How old the sight of the loaded models is, in seconds."""
     groups: tuple[str, ...] = ()
     quarantine: Quarantine | None = None
-    """Why no work goes there; None also from a service without a worker."""
+    """Why one worker at least sends no work there."""
     on_trial: bool | None = None
-    """It came back, and no call has gone through since."""
+    """It came back to a worker, and no call of that one has gone through since."""
     calls: int | None = None
-    """Calls of the service's own worker since its start; None without one."""
+    """Calls of all workers that live, since the start of each; None when none lives."""
     failed: int | None = None
     latency_s: float | None = None
-    """Median of the last 64 calls that gave an answer."""
+    """Median of the last 64 calls that gave an answer, and of that over the workers."""
 
 
 class Worker(Record):

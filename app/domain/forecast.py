@@ -95,25 +95,39 @@ class Outlook:
     """How long a host goes on with a group while others of equal priority wait."""
 
 
-def seconds_left(demand: Demand, outlook: Outlook, *, rate: float | None = None) -> float | None:
-    """Seconds until the batch has ended; None when nothing was measured that tells.
+class Forecast:
+    """An outlook with what follows from it for each kind of batch, reckoned once."""
 
-    `rate` are its own results per second lately, if that is reliable.
-    """
-    measured_s = demand.prompts / rate if rate else None
-    pool = _pool(demand, outlook.places)
-    if pool is None:
-        return measured_s
-    beside, in_turns = _competitors(demand, pool, outlook)
-    alone_s = pool.alone_s(demand)
-    through_s = max(_until_through(pool.work_s(demand), beside), alone_s)
-    before_s = sum(
-        _turns_before(demand, pool, others, through_s=through_s, outlook=outlook)
-        for others in in_turns
-    )
-    if measured_s is not None and not before_s and through_s <= _ALIKE * alone_s:
-        return measured_s
-    return max(through_s, pool.call_s) + before_s
+    def __init__(self, outlook: Outlook) -> None:
+        self.outlook = outlook
+        self._rivals: dict[_Kind, _Rivals | None] = {}
+
+    def seconds_left(self, demand: Demand, *, rate: float | None = None) -> float | None:
+        """Seconds until the batch has ended; None when nothing was measured that tells.
+
+        `rate` are its own results per second lately, if that is reliable.
+        """
+        measured_s = demand.prompts / rate if rate else None
+        kind = (demand.models, demand.groups)
+        if kind not in self._rivals:
+            self._rivals[kind] = _rivals(kind, self.outlook)
+        rivals = self._rivals[kind]
+        if rivals is None:
+            return measured_s
+        pool = rivals.pool
+        alone_s = pool.alone_s(demand)
+        through_s = max(_until_through(pool.work_s(demand), rivals.beside(demand)), alone_s)
+        before_s = sum(
+            _turns_before(demand, rivals, others, through_s=through_s, turn_s=self.outlook.turn_s)
+            for others in rivals.in_turns
+        )
+        if measured_s is not None and not before_s and through_s <= _ALIKE * alone_s:
+            return measured_s
+        return max(through_s, pool.call_s) + before_s
+
+
+_Kind = tuple[frozenset[str], frozenset[int]]
+"""Models and groups: batches that are alike in both run at the same hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,14 +156,14 @@ class _Pool:
         return demand.prompts * self.call_s / self.slots
 
 
-def _pool(demand: Demand, places: Sequence[Place]) -> _Pool | None:
-    """None when no host was measured with one of the batch's models."""
+def _pool(models: Iterable[str], groups: frozenset[int], places: Sequence[Place]) -> _Pool | None:
+    """None when no host was measured with one of the models."""
     known = {
         number: fmean(measured)
         for number, place in enumerate(places)
-        if (measured := [place.call_s[one] for one in demand.models if one in place.call_s])
+        if (measured := [place.call_s[one] for one in models if one in place.call_s])
     }
-    held = [number for number in known if places[number].turns.keys() & demand.groups]
+    held = [number for number in known if places[number].turns.keys() & groups]
     chosen = tuple(held or known)
     if not chosen:
         return None
@@ -167,7 +181,7 @@ def _pool(demand: Demand, places: Sequence[Place]) -> _Pool | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Competitor:
+class _Rival:
     """A batch that wants hosts of another one."""
 
     demand: Demand
@@ -179,48 +193,100 @@ class _Competitor:
     """The most that it can have of these slots at a time."""
 
 
-def _competitors(
-    own: Demand, pool: _Pool, outlook: Outlook
-) -> tuple[Sequence[tuple[float, float]], Iterable[Sequence[_Competitor]]]:
-    """Who shares the slots, as (seconds of all of them, share), and who has turns, by group."""
-    beside: list[tuple[float, float]] = []
-    in_turns: dict[frozenset[int], list[_Competitor]] = {}
-    pools: dict[tuple[frozenset[str], frozenset[int]], _Pool] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OtherGroup:
+    """A group that has turns with a batch's own."""
+
+    priority: int
+    waits_since_ms: int
+    so_far_s: float | None
+    """How long it has had its turn; None when it has none now."""
+    needed_s: float
+    """How long it would have the hosts until all of its work is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rivals:
+    """What the batches of one kind run at, and what else wants it."""
+
+    pool: _Pool
+    so_far_s: float | None
+    """How long their own group has had its turn; None when it has none now."""
+    together: Sequence[_Rival]
+    """Batches that may run at the same time, those of this kind among them."""
+    in_turns: Sequence[_OtherGroup]
+
+    def beside(self, own: Demand) -> list[tuple[float, float]]:
+        """What goes before or beside a batch: seconds of all slots, and the share of them.
+
+        A higher priority goes before with all of its work. Equal ones take turns prompt by prompt,
+        so that each has had as much as this batch when this batch is done.
+        """
+        most_s = self.pool.work_s(own)
+        return [
+            (
+                one.work_s if one.demand.priority > own.priority else min(one.work_s, most_s),
+                one.share,
+            )
+            for one in self.together
+            if one.demand.priority >= own.priority and one.demand.key != own.key
+        ]
+
+
+def _rivals(kind: _Kind, outlook: Outlook) -> _Rivals | None:
+    models, groups = kind
+    pool = _pool(models, groups, outlook.places)
+    if pool is None:
+        return None
+    places = [outlook.places[number] for number in pool.places]
+    # A host may run several groups at a time; what it runs beside these shares its slots.
+    company = groups.union(*(place.turns for place in places if place.turns.keys() & groups))
+    pools: dict[_Kind, _Pool] = {}
+    together: list[_Rival] = []
+    in_turns: dict[frozenset[int], list[_Rival]] = {}
     for demand in outlook.demands.values():
-        if demand.key == own.key or not demand.prompts:
+        its_kind = (demand.models, demand.groups)
+        if its_kind not in pools:
+            # What was never measured is taken to be like these.
+            pools[its_kind] = _pool(*its_kind, outlook.places) or pool
+        rival = _rival(demand, pools[its_kind], pool)
+        if rival is None:
             continue
-        kind = (demand.models, demand.groups)
-        if kind not in pools:
-            # What was never measured is taken to be like one's own.
-            pools[kind] = _pool(demand, outlook.places) or pool
-        theirs = pools[kind]
-        common = [number for number in pool.places if number in theirs.places]
-        if not common:
-            continue
-        part = len(common) / len(theirs.places)
-        other = _Competitor(
-            demand=demand,
-            work_s=theirs.alone_s(demand) * theirs.width(demand) * part / pool.slots,
-            alone_s=theirs.alone_s(demand),
-            share=theirs.width(demand) * part / pool.slots,
-        )
-        if _run_together(own, demand, [outlook.places[number] for number in common]):
-            if demand.priority > own.priority:
-                beside.append((other.work_s, other.share))
-            elif demand.priority == own.priority:
-                beside.append((min(other.work_s, pool.work_s(own)), other.share))
+        if demand.groups & company:
+            together.append(rival)
         else:
-            in_turns.setdefault(demand.groups, []).append(other)
-    return beside, in_turns.values()
-
-
-def _run_together(one: Demand, other: Demand, places: Iterable[Place]) -> bool:
-    """Whether a host runs prompts of both at a time."""
-    if one.groups & other.groups:
-        return True
-    return any(
-        place.turns.keys() & one.groups and place.turns.keys() & other.groups for place in places
+            in_turns.setdefault(demand.groups, []).append(rival)
+    return _Rivals(
+        pool=pool,
+        so_far_s=_turn_so_far(groups, places),
+        together=together,
+        in_turns=[
+            _OtherGroup(
+                priority=max(one.demand.priority for one in others),
+                waits_since_ms=min(one.demand.waits_since_ms for one in others),
+                so_far_s=_turn_so_far(theirs, places),
+                needed_s=max(sum(one.work_s for one in others), *(one.alone_s for one in others)),
+            )
+            for theirs, others in in_turns.items()
+        ],
     )
+
+
+def _rival(demand: Demand, its: _Pool, wanted: _Pool) -> _Rival | None:
+    """What a batch takes of the wanted hosts; None when it has no use for them."""
+    common = len(set(its.places) & set(wanted.places))
+    if not common or not demand.prompts:
+        return None
+    width, alone_s = its.width(demand), its.alone_s(demand)
+    # Its work is spread evenly over its own hosts.
+    share = width * common / len(its.places) / wanted.slots
+    return _Rival(demand=demand, work_s=alone_s * share, alone_s=alone_s, share=share)
+
+
+def _turn_so_far(groups: frozenset[int], places: Iterable[Place]) -> float | None:
+    """How long a group has had its turn; None when no host runs it."""
+    held = [place.turns[one] for place in places for one in groups & place.turns.keys()]
+    return max(held) if held else None
 
 
 def _until_through(own_s: float, others: Sequence[tuple[float, float]]) -> float:
@@ -241,38 +307,20 @@ def _until_through(own_s: float, others: Sequence[tuple[float, float]]) -> float
 
 
 def _turns_before(
-    own: Demand,
-    pool: _Pool,
-    others: Sequence[_Competitor],
-    *,
-    through_s: float,
-    outlook: Outlook,
+    own: Demand, rivals: _Rivals, others: _OtherGroup, *, through_s: float, turn_s: float
 ) -> float:
-    """Seconds that another group takes the hosts while a batch needs them for `through_s`.
+    """Seconds that another group has the hosts until a batch has had them for `through_s`.
 
     The two have them in turns, that of the lower priority in shorter ones; a group that is done
     has no more of them.
     """
-    places = [outlook.places[number] for number in pool.places]
-    theirs = others[0].demand.groups
-    needed_s = max(sum(one.work_s for one in others), *(one.alone_s for one in others))
-    priority = max(one.demand.priority for one in others)
-    own_turn_s = outlook.turn_s / (_SHORT_TURN if priority > own.priority else 1)
-    their_turn_s = outlook.turn_s / (_SHORT_TURN if priority < own.priority else 1)
-    own_so_far_s = _turn_so_far(own.groups, places, own_turn_s)
-    their_so_far_s = _turn_so_far(theirs, places, their_turn_s)
-    if own_so_far_s is not None:
-        begins = True
-    elif their_so_far_s is not None:
-        begins = False
+    own_turn_s = turn_s / (_SHORT_TURN if others.priority > own.priority else 1)
+    their_turn_s = turn_s / (_SHORT_TURN if others.priority < own.priority else 1)
+    own_so_far_s = min(rivals.so_far_s or 0, own_turn_s)
+    their_so_far_s = min(others.so_far_s or 0, their_turn_s)
+    if rivals.so_far_s is not None or others.so_far_s is not None:
+        begins = rivals.so_far_s is not None
     else:
-        first = min((-one.demand.priority, one.demand.waits_since_ms) for one in others)
-        begins = (-own.priority, own.waits_since_ms) <= first
-    turns = math.ceil((through_s + (own_so_far_s or 0)) / own_turn_s) - begins
-    return min(needed_s, max(turns * their_turn_s - (their_so_far_s or 0), 0))
-
-
-def _turn_so_far(groups: frozenset[int], places: Sequence[Place], turn_s: float) -> float | None:
-    """How much of its turn a group has had; None when no host runs it."""
-    held = [place.turns[one] for place in places for one in groups & place.turns.keys()]
-    return min(max(held), turn_s) if held else None
+        begins = (-own.priority, own.waits_since_ms) <= (-others.priority, others.waits_since_ms)
+    turns = math.ceil((through_s + own_so_far_s) / own_turn_s) - begins
+    return min(others.needed_s, max(turns * their_turn_s - their_so_far_s, 0))

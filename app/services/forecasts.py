@@ -1,7 +1,7 @@
 """When batches will have ended, told with them.
 
-The rule to know: the outlook that this is reckoned from is read a few times a second at most,
-however many batches are asked for and by however many clients.
+The rule to know: what this is reckoned from is read a few times a second at most, however many
+batches are asked for and by however many clients.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.domain.forecast import Outlook, seconds_left
+from app.domain.forecast import Forecast
 from app.domain.jobs import Batch
 from app.domain.lifecycle import JobState
 from app.services.resources import Resources
@@ -30,36 +30,37 @@ async def foretold(resources: Resources, batches: Sequence[Batch]) -> list[Batch
     keys = {batch.key for batch in batches if batch.state in _GOING}
     if not keys:
         return list(batches)
-    outlook = await _outlook(resources, keys)
+    forecast = await _forecast(resources, keys)
     return [
-        replace(batch, eta_s=_eta_s(batch, outlook)) if batch.key in keys else batch
+        replace(batch, eta_s=_eta_s(batch, forecast)) if batch.key in keys else batch
         for batch in batches
     ]
 
 
-async def _outlook(resources: Resources, keys: set[int]) -> Outlook:
-    last = resources.last_outlook
+async def _forecast(resources: Resources, keys: set[int]) -> Forecast:
+    last, settings = resources.last_forecast, resources.settings
+    forecast = last.forecast
     is_fresh = time.monotonic() - last.read_at <= _FRESH_S
-    if last.outlook is None or not is_fresh or not keys <= last.outlook.demands.keys():
-        settings = resources.settings
-        last.read_at = time.monotonic()
-        last.outlook = await resources.database.read(
+    if forecast is None or not is_fresh or not keys <= forecast.outlook.demands.keys():
+        began_at = time.monotonic()
+        outlook = await resources.database.read(
             outlooks.read,
             lease_ms=round(settings.lease_s * 1000),
             turn_s=settings.group_turn_s,
         )
-    return last.outlook
+        forecast = Forecast(outlook)
+        last.forecast, last.read_at = forecast, began_at
+    return forecast
 
 
-def _eta_s(batch: Batch, outlook: Outlook) -> float | None:
-    demand = outlook.demands.get(batch.key)
+def _eta_s(batch: Batch, forecast: Forecast) -> float | None:
+    demand = forecast.outlook.demands.get(batch.key)
     if demand is None:
         return None  # It has ended or was paused since it was read.
     left = batch.counts.total - batch.counts.finished
     now = replace(demand, prompts=left, priority=batch.priority, limits=batch.limits)
     is_reliable = batch.window is not None and batch.window.is_reliable
-    rate = batch.prompts_per_s if is_reliable else None
-    eta_s = seconds_left(now, outlook, rate=rate)
+    eta_s = forecast.seconds_left(now, rate=batch.prompts_per_s if is_reliable else None)
     if eta_s is None or batch.expires_at_ms is None:
         return eta_s
     return min(eta_s, max(batch.expires_at_ms - batch.read_at_ms, 0) / 1000)

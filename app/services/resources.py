@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from app.domain.forecast import Outlook
+from app.domain.forecast import Forecast
 from app.ollama.hosts import Host
 from app.services.signals import Signals
 from app.settings import Settings
@@ -12,10 +12,10 @@ from app.store.database import Database
 
 
 @dataclass(slots=True)
-class LastOutlook:
-    """The outlook for forecasts that was read last; kept by `app.services.forecasts`."""
+class LastForecast:
+    """What forecasts were made of last; kept by `app.services.forecasts`."""
 
-    outlook: Outlook | None = None
+    forecast: Forecast | None = None
     read_at: float = 0.0
     """Monotonic seconds."""
 
@@ -31,7 +31,7 @@ class Resources:
     signals: Signals
     own_workers: set[str] = field(default_factory=set[str])
     """Ids of the workers of this process: `hosts` tells more than what they report."""
-    last_outlook: LastOutlook = field(default_factory=LastOutlook)
+    last_forecast: LastForecast = field(default_factory=LastForecast)
 
     @property
     def host(self) -> Host:

@@ -11,13 +11,14 @@ from tests.cli.pretended import Invoke, batch
 
 
 def test_batches_are_listed_with_what_matters(invoke: Invoke, service: respx.MockRouter) -> None:
-    page = {"data": [batch("running", succeeded=1, failed=1)], "next_cursor": "c"}
+    running = batch("running", succeeded=1, failed=1) | {"eta_s": 245.0}
+    page = {"data": [running], "next_cursor": "c"}
     route = service.get("/batches").respond(200, json=page)
 
     result = invoke("list", "--status", "running", "--model", "tiny", "--limit", 1)
 
     assert result.exit_code == 0
-    for text in ("batch_1", "running", "2/2", "tiny"):
+    for text in ("batch_1", "running", "2/2", "4 min 05 s", "tiny"):
         assert text in result.stdout
     assert "--limit shows more" in result.stderr
     assert dict(route.calls.last.request.url.params) == {

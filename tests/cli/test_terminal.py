@@ -45,10 +45,12 @@ def record(status: str, **fields: object) -> Batch:
 def test_the_numbers_of_a_batch_say_what_went_wrong_and_what_is_left() -> None:
     running = record("running", pending=20, running=5, succeeded=10, failed=5)
     shown = running.model_copy(update={"prompts_per_s": 1.234, "eta_s": 25.0})
-    queued = record("queued").model_copy(update={"queue_position": 3})
+    queued = record("queued").model_copy(update={"queue_position": 3, "eta_s": 245.0})
+    places = [queued.model_copy(update={"queue_position": n, "eta_s": None}) for n in (1, 12, 22)]
 
     assert numbers(shown) == "15/40, 5 failed, 1.23/s, 25 s left"
-    assert numbers(queued) == "0/40, place 3 in the queue"
+    assert numbers(queued) == "0/40, 3rd in the queue, about 4 min 05 s left"
+    assert [numbers(one).split()[1] for one in places] == ["1st", "12th", "22nd"]
 
 
 def test_a_log_gets_a_line_for_each_status_and_now_and_then_one_of_progress() -> None:

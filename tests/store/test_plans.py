@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.limits import Limits
-from app.store import groups, jobs, queue, results, sweeps
+from app.store import groups, jobs, queue, rates, results, sweeps
 from app.store.database import Database
 from app.store.prepared import Pairs, Prepared
 
@@ -42,6 +42,7 @@ STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
     "lost leases": (queue._LOST, {"before": 9, "most": 5}, "ix_task_lease"),
     "next due": (queue._NEXT_DUE, FEW, "ix_task_pending"),
     "cancel": (sweeps._CANCEL, {"swept_job": 1, "most": 5}, "ix_task_pending"),
+    "rate": (rates._FINISHED_AT, {"events": [2**32 + 5, 2**33 + 5]}, "ix_result_event"),
     "failures": (
         results._PAGE_OF_NOT_SUCCEEDED,
         {"low": 2**32, "high": 2**33, "most": 5, "wanted_status": "failed"},
@@ -68,8 +69,9 @@ def large(database: Database) -> Database:
     for statement in (
         """UPDATE task SET state = 'running', lease_until_ms = id % 1000, host_key = id % 7,
         lease_token = id % 9 WHERE id % 100 = 0""",
-        """INSERT INTO result (id, status, model, attempts, finished_at_ms)
-        SELECT id, CASE WHEN id % 100 = 1 THEN 'failed' ELSE 'succeeded' END, 'm', 1, 1 FROM task""",
+        """INSERT INTO result (id, status, model, attempts, finished_at_ms, event_id)
+        SELECT id, CASE WHEN id % 100 = 1 THEN 'failed' ELSE 'succeeded' END, 'm', 1, 1, id
+        FROM task""",
         "ANALYZE",
     ):
         database.write_now(_run, statement)

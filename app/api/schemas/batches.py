@@ -67,13 +67,22 @@ class BatchSummary(ResponseModel):
         ge=0, le=1, description="Share of prompts with an outcome; 1 at the end.", examples=[0.6666]
     )
     prompts_per_s: float | None = Field(
-        description="Prompts answered per second since the first start.", examples=[2.5]
+        description="Prompts done per second. While it runs: lately, over its last results (half of"
+        " them, a hundred at most) up to now. When it has ended: over all of its time. Null before"
+        " the first, and while nothing more is started.",
+        examples=[2.5],
     )
     eta_s: float | None = Field(
-        description="Seconds until the end at the rate so far.", examples=[0.4]
+        description="Seconds until it will have ended, with what goes before and beside it: what is"
+        " left divided by `prompts_per_s` when nothing does, else reckoned from the seconds of a"
+        " call and the slots of the hosts, as workers have measured them. Null while nobody has"
+        " measured its model, while it is paused or being cancelled, and at the end.",
+        examples=[0.4, 240.0],
     )
     queue_position: int | None = Field(
-        description="Place among the queued batches, from 1; null when it is not queued.",
+        description="Place among the batches that wait for their first start, from 1, by priority"
+        " and then by age; null when it has started. Those that have started are not counted:"
+        " `eta_s` knows of them.",
         examples=[1],
     )
     usage: Usage = Field(

@@ -84,16 +84,19 @@ class Host(ResponseModel):
         examples=[[]],
     )
     quarantine: Quarantine | None = Field(
-        description="Why no work goes there for the moment; null when work does, and always in a"
-        " service without a worker of its own.",
+        description="Why one worker at least sends no work there for the moment, others may; of"
+        " several reasons that of the one who looks again first. Null when every worker does, and"
+        " when none lives.",
         examples=[None, examples.HOST_DOWN["quarantine"]],
     )
     on_trial: bool | None = Field(
-        description="Whether it came back and no call has gone through since.", examples=[False]
+        description="Whether it came back to one of the workers, and no call of that one has gone"
+        " through since; null when none lives.",
+        examples=[False],
     )
     calls: int | None = Field(
-        description="Calls of this service's own worker that ended, since its start; null without"
-        " a worker.",
+        description="Calls of all workers that live that ended, since the start of each; those of"
+        " other processes as of their last heartbeat. Null when no worker lives.",
         examples=[1319],
     )
     failed: int | None = Field(
@@ -101,7 +104,9 @@ class Host(ResponseModel):
         examples=[2],
     )
     latency_s: float | None = Field(
-        description="Median seconds of the last 64 that gave an answer.", examples=[0.514]
+        description="Median seconds of the last 64 that gave an answer; of several workers the"
+        " median of what each has.",
+        examples=[0.514],
     )
 
 
