@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
 
 import httpx
 
 from app.api import build_api
 from app.api.schemas import examples
 from app.api.schemas.hosts import Host as HostSchema
-from app.domain.outcomes import Blame, ErrorCode, Failed
+from app.domain.host_reports import Aside
+from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Succeeded
 from app.ollama.health import Health, after_call
 from app.runtime import open_resources
 from app.settings import Settings
 from app.simulator import ModelSpec, SimulatorSettings, Speed, running
+from app.store import jobs, reports, workers
 from app.worker.runner import working
 from tests.api.conftest import Service
 
@@ -93,7 +97,67 @@ async def test_a_host_that_was_put_aside_says_why_and_how_long(sqlite_url) -> No
     assert (tried["quarantine"], tried["on_trial"]) == (None, True)
 
 
-async def test_a_service_without_a_worker_claims_to_know_nothing_of_calls(sqlite_url) -> None:
+async def test_a_service_without_a_worker_knows_within_a_second_what_a_worker_elsewhere_sees(
+    sqlite_url,
+) -> None:
+    async with (
+        simulated(TINY) as url,
+        serving(sqlite_url, url, embedded_worker=False) as service,
+        serving(sqlite_url, url) as other,
+        working(other.resources),
+    ):
+
+        async def shown(until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+            async with asyncio.timeout(20):
+                while True:
+                    (host,) = (await service.client.get("/hosts")).json()["data"]
+                    if until(host):
+                        return host
+
+        host = other.resources.host
+        batch = {"prompts": ["a"], "model": "tiny", "rate_limit_delay": 0}
+        batch_id = (await service.post(batch)).json()["id"]
+        await service.client.get(f"/batches/{batch_id}", params={"wait_s": 30})
+        worked = await shown(lambda one: one["calls"] == 1)
+        down = Failed(code=ErrorCode.SERVER_BUSY, message="busy", blame=Blame.HOST)
+        # It is back after two seconds, long before the worker's next heartbeat.
+        resting = after_call(Health(rests=2), down, returns_at_start=0, now=host.seconds_since(0.0))
+        host.health = resting
+        aside = await shown(lambda one: one["quarantine"] is not None)
+        back = await shown(lambda one: one["quarantine"] is None)
+
+    assert (worked["failed"], worked["on_trial"]) == (0, False)
+    assert worked["latency_s"] > 0
+    assert aside["quarantine"]["reason"] == "busy"
+    assert back["on_trial"] is True
+
+
+async def test_the_workers_of_other_processes_are_added_to_ones_own(sqlite_url) -> None:
+    async with (
+        simulated(TINY) as url,
+        serving(sqlite_url, url) as service,
+        working(service.resources) as own,
+    ):
+        database, host = service.resources.database, service.resources.host
+        async with asyncio.timeout(5):
+            while not await database.read(reports.of_hosts, lease_ms=30_000):
+                await service.client.get("/health")
+        await database.write(workers.register, replace(own, id="another"))
+        key = await database.write(jobs.register_host, url)
+        aside = Aside(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=60)
+        seen = replace(host.report(), calls=7, failed=2, latency_s=3.0, aside=aside)
+        await database.write(reports.write, "another", {key: seen})
+        host.tally.calls, host.tally.failed = 5, 1
+        host.tally.note(
+            Succeeded(response="x", metrics=CallMetrics(latency_s=1.0)), model="m", now=0.0
+        )
+        (shown,) = (await service.client.get("/hosts")).json()["data"]
+
+    assert (shown["calls"], shown["failed"], shown["latency_s"]) == (13, 3, 2.0)
+    assert shown["quarantine"]["reason"] == "busy"
+
+
+async def test_with_no_worker_anywhere_nothing_is_claimed_to_be_known_of_calls(sqlite_url) -> None:
     async with (
         simulated(TINY) as url,
         serving(sqlite_url, url, embedded_worker=False) as service,

@@ -163,11 +163,44 @@ def test_the_tally_counts_calls_and_failures_and_keeps_the_median_of_the_last_64
     tally = Tally()
     assert (tally.calls, tally.failed, tally.latency_s) == (0, 0, None)
     for latency_s in [100.0] * 9 + [float(number) for number in range(64)]:
-        tally.note(Succeeded(response="x", metrics=CallMetrics(latency_s=latency_s)))
+        answer = Succeeded(response="x", metrics=CallMetrics(latency_s=latency_s))
+        tally.note(answer, model="m", now=1.0)
     for outcome in (WRONG, UNLUCKY, DOWN):
-        tally.note(outcome)
+        tally.note(outcome, model="m", now=2.0)
 
     assert (tally.calls, tally.failed, tally.latency_s) == (76, 2, 31.5)
+
+
+def test_the_tally_has_the_mean_of_each_model_without_its_loading() -> None:
+    tally = Tally()
+    for model, latency_s, loading_s in (
+        ("qwen3", 9.0, 8.0),
+        ("Qwen3:latest", 3.0, 0.0),
+        ("gemma3:4b", 0.5, 0.6),
+    ):
+        metrics = CallMetrics(latency_s=latency_s, load_duration=round(loading_s * 1e9))
+        tally.note(Succeeded(response="x", metrics=metrics), model=model, now=5.0)
+    tally.note(DOWN, model="qwen3", now=6.0)
+
+    assert {model: own.call_s for model, own in tally.models.items()} == {
+        "qwen3:latest": 2.0,
+        "gemma3:4b": 0.0,
+    }
+    assert [(own.answered, own.answered_at) for own in tally.models.values()] == [
+        (2, 5.0),
+        (1, 5.0),
+    ]
+
+
+def test_the_tally_keeps_the_models_that_answered_last() -> None:
+    tally = Tally()
+    answer = Succeeded(response="x", metrics=CallMetrics(latency_s=1.0))
+    for number in (*range(64), 0, 64):
+        tally.note(answer, model=f"m{number}", now=0.0)
+
+    assert len(tally.models) == 64
+    assert {"m0:latest", "m64:latest"} <= tally.models.keys()
+    assert "m1:latest" not in tally.models
 
 
 def test_all_calls_in_flight_when_a_host_goes_down_count_as_one_failure() -> None:
