@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.domain.host_reports import HostReport, Pace
+from app.domain.host_reports import Aside, HostReport, Pace
+from app.domain.outcomes import ErrorCode
 from app.domain.workers import WorkerIdentity
 from app.services.events import Progressed, follow
 from app.store import jobs, reports, workers
@@ -21,11 +22,18 @@ async def measured(service: Service) -> Service:
     database = service.resources.database
     identity = WorkerIdentity(id="w", host_name="h", pid=1, version="0.1.0", concurrency=256)
     await database.write(workers.register, identity)
+    await tell(service, aside=None)
+    return service
+
+
+async def tell(service: Service, *, aside: Aside | None) -> None:
+    """Let the worker tell how the host stands."""
+    database = service.resources.database
     key = await database.write(jobs.register_host, "http://gpu-1:11434")
     report = HostReport(
         url="http://gpu-1:11434",
         slots=4,
-        aside=None,
+        aside=aside,
         on_trial=False,
         calls=9,
         failed=0,
@@ -33,7 +41,6 @@ async def measured(service: Service) -> Service:
         paces={"qwen3:8b": Pace(call_s=1.0, age_s=0.0)},
     )
     await database.write(reports.write, "w", {key: report})
-    return service
 
 
 async def post(service: Service, prompts: int, **fields: object) -> str:
@@ -54,6 +61,13 @@ async def test_a_queued_batch_tells_its_place_and_when_it_will_have_ended(measur
 
     assert told == {urgent: (1, 10.0), first: (2, 20.0), unknown: (3, None)}
     assert (await read(measured, first))["eta_s"] == 20.0
+
+
+async def test_nothing_is_foretold_while_the_only_host_is_put_aside(measured) -> None:
+    busy = Aside(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=60.0)
+    await tell(measured, aside=busy)
+
+    assert (await read(measured, await post(measured, 40)))["eta_s"] is None
 
 
 async def test_what_a_client_changes_changes_the_forecast(measured) -> None:

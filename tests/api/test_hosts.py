@@ -147,6 +147,7 @@ async def test_the_workers_of_other_processes_are_added_to_ones_own(sqlite_url) 
         aside = Aside(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=60)
         seen = replace(host.report(), calls=7, failed=2, latency_s=3.0, aside=aside)
         await database.write(reports.write, "another", {key: seen})
+        await database.write(reports.write, own.id, {key: replace(seen, calls=100)})
         host.tally.calls, host.tally.failed = 5, 1
         host.tally.note(
             Succeeded(response="x", metrics=CallMetrics(latency_s=1.0)), model="m", now=0.0

@@ -127,6 +127,7 @@ def test_a_group_that_the_host_does_not_run_waits_for_the_other_ones_turn() -> N
 
     # Both end within a turn, so that they run one after the other.
     assert left(second, first, places=running) == pytest.approx(10 + 20)
+    assert left(second, first, places=running, rate=4.0) == pytest.approx(10 + 20)
     assert left(first, second, places=running) == pytest.approx(10)
     # A turn of 120 s, of which 20 are over, and then again one before the rest.
     long = demand(1, 4000)
@@ -162,7 +163,8 @@ def test_groups_that_a_host_runs_beside_each_other_share_its_slots() -> None:
 def test_groups_on_hosts_of_their_own_do_not_wait_for_each_other() -> None:
     hosts = [place(running={A: 1.0}), place(running={B: 1.0})]
 
-    assert left(demand(1, 100), demand(2, 300, group=B), places=hosts) == pytest.approx(25)
+    own, other = demand(1, 100, width=16), demand(2, 300, group=B, width=16)
+    assert left(own, other, places=hosts) == pytest.approx(25)
 
 
 def test_a_competitor_whose_model_was_never_measured_is_taken_to_be_alike() -> None:
