@@ -36,12 +36,12 @@ _DEMANDS = Prepared(
             (job.c.last_claimed_at_ms > 0, job.c.last_claimed_at_ms), else_=job.c.created_at_ms
         ).label("waits_since_ms"),
         (job_stats.c.total - FINISHED).label("prompts"),
-        job_group.c.group_key,
+        job_group.c.load_key,
         model_group.c.name,
     )
     .join(job_stats, job_stats.c.job_key == job.c.key)
     .join(job_group, job_group.c.job_key == job.c.key)
-    .join(model_group, model_group.c.key == job_group.c.group_key)
+    .join(model_group, model_group.c.key == job_group.c.load_key)
     .where(_GOING)
 )
 _TURNS = Prepared(sa.select(host_group))
@@ -69,7 +69,7 @@ def _demand(rows: list[sa.Row[Any]]) -> Demand:
         priority=row.priority,
         limits=Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s),
         models=frozenset(map(normalise_model, names)),
-        groups=frozenset(one.group_key for one in rows),
+        groups=frozenset(one.load_key for one in rows),
         waits_since_ms=row.waits_since_ms,
     )
 
