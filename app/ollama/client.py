@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
@@ -54,8 +54,6 @@ _LINGER_S = 0.25
 """How long the end of an answer that is done may take; then the connection is dropped instead."""
 _ASK_S = 30.0
 """For a request that Ollama answers without work."""
-_PULL_SILENCE_S = 900.0
-"""Between two lines of a pull: Ollama says nothing while it hashes tens of gigabytes."""
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
 """Between two looks at the models in memory, while one is waited for to go."""
@@ -73,6 +71,9 @@ class Timeouts:
     """Between two pieces of an answer."""
     unload_s: float = 10.0
     """For a model to leave the memory, from the server's promise to let it go."""
+    pull_silence_s: float = 900.0
+    """For the next line of a pull while no layer comes, for Ollama says nothing while it hashes
+    tens of gigabytes. While one comes it tells many times a second how far: `between_chunks_s`."""
 
 
 class OllamaClient:
@@ -229,26 +230,33 @@ class OllamaClient:
             OllamaError: The pull failed; an unknown model is `MODEL_NOT_FOUND`.
         """
         request = self._request("POST", "/api/pull", {"model": model})
-        status: str | None = None
+        line: wire.PullLine | None = None
         try:
-            async with self._opened(request, _PULL_SILENCE_S) as response:
+            async with self._opened(request, self.timeouts.pull_silence_s) as response:
                 lines = response.aiter_lines()
-                while True:
-                    async with asyncio.timeout(_PULL_SILENCE_S):
-                        text = await anext(lines, None)
-                    if text is None:
-                        break
+                while (text := await self._next_line(lines, line)) is not None:
                     if not text.strip():
                         continue
                     line = wire.PullLine.model_validate_json(text)
                     if line.error is not None:
                         raise OllamaError(self._told(failed_pull(line.error)))
-                    status = line.status
                     yield line.progress()
         except _FOREIGN as error:
-            raise self._translated(error) from error
-        if status != "success":
+            raise self._translated(error, Phase.ANSWERING if line else Phase.ASKED) from error
+        if line is None or line.status != "success":
             raise OllamaError(failed_break(Break.NO_SUCCESS))
+
+    async def _next_line(self, lines: AsyncIterator[str], last: wire.PullLine | None) -> str | None:
+        """The next line of a pull; None after the last one."""
+        is_fetching = last is not None and last.digest is not None
+        waits = self.timeouts
+        within_s = waits.between_chunks_s if is_fetching else waits.pull_silence_s
+        try:
+            async with asyncio.timeout(within_s):
+                return await anext(lines, None)
+        except TimeoutError as error:
+            failed = failed_timeout(self.base_url, Timeout.BETWEEN_CHUNKS, within_s)
+            raise OllamaError(failed) from error
 
     async def aclose(self) -> None:
         """Close every connection; the client cannot be used afterwards."""
@@ -332,10 +340,10 @@ class OllamaClient:
         finally:
             await _close(response)
 
-    def _translated(self, error: Exception) -> OllamaError:
+    def _translated(self, error: Exception, phase: Phase = Phase.ASKED) -> OllamaError:
         if isinstance(error, ValidationError):
             return OllamaError(failed_break(Break.NOT_JSON))
-        return OllamaError(self._failed(error, Phase.ASKED))
+        return OllamaError(self._failed(error, phase))
 
     def _told(self, failed: Failed) -> Failed:
         """The failure without the key: a proxy that refuses it may repeat it."""
