@@ -14,6 +14,7 @@ from app.domain.forecast import Window
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import CallMetrics, ErrorCode
+from app.domain.pulls import Pull
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class BatchDraft:
     """More failed prompts than that end the batch; None: it runs to its last prompt."""
     fail_on: tuple[ErrorCode, ...] | None = None
     """Defects that make an answer a failure; None: the default ones."""
+    auto_pull: bool = False
+    """Whether models that no host has are pulled before its prompts run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,10 @@ class Batch:
 
     Not compared: it changes with everything else that runs, and with the mere passing of time.
     """
+    auto_pull: bool = False
+    """Whether models that no host has are pulled before its prompts run."""
+    pulls: tuple[Pull, ...] = ()
+    """The pulls that it waits or has waited for."""
 
     @property
     def progress(self) -> float:

@@ -12,7 +12,7 @@ The rules to know:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -34,6 +34,7 @@ _SHORT_TURN = 4
 _GOING = sa.text(
     "job.state IN ('queued', 'running', 'paused', 'cancelling')"
     " AND job.state NOT IN ('paused', 'cancelling')"
+    " AND NOT job.awaits_models"
 )
 _PENDING = sa.text("task.state = 'pending'")
 
@@ -253,6 +254,30 @@ def _insert(tx: Transaction, host_key: int, group: int, now_ms: int) -> None:
     tx.execute(sa.insert(host_group).values(host_key=host_key, group_key=group, since_ms=now_ms))
 
 
+def let_go(tx: Transaction, host_key: int, models: Collection[str]) -> None:
+    """Let the host run nothing of these models, which it does not have, nor switch to them.
+
+    It may have taken one up only to say that it is missing, and keeps it while nothing else waits.
+    """
+    whole = sa.select(model_group.c.key, model_group.c.name).where(model_group.c.load_key.is_(None))
+    gone = [row.key for row in tx.execute(whole) if model_of(row.name) in models]
+    _stop_running(tx, host_key, gone)
+    tx.execute(
+        sa.update(host)
+        .where(host.c.key == host_key, host.c.switching_to.in_(gone))
+        .values(switching_to=None)
+    )
+
+
+def _stop_running(tx: Transaction, host_key: int, groups: Collection[int]) -> None:
+    if groups:
+        tx.execute(
+            sa.delete(host_group).where(
+                host_group.c.host_key == host_key, host_group.c.group_key.in_(groups)
+            )
+        )
+
+
 def runs_several(tx: Transaction, host_key: int) -> bool:
     """Whether the host runs more than one group."""
     return len(_running_groups(tx, host_key)) > 1
@@ -272,12 +297,7 @@ def forget_unloaded(tx: Transaction, host_key: int, loaded: frozenset[str]) -> N
     gone = [row.group_key for row in running if model_of(row.name) not in loaded]
     if len(gone) == len(running):
         gone = gone[1:]
-    if gone:
-        tx.execute(
-            sa.delete(host_group).where(
-                host_group.c.host_key == host_key, host_group.c.group_key.in_(gone)
-            )
-        )
+    _stop_running(tx, host_key, gone)
 
 
 def names_by_host(tx: Transaction) -> dict[str, list[str]]:

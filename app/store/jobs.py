@@ -27,7 +27,8 @@ from app.domain.lifecycle import (
 )
 from app.domain.limits import Limits
 from app.domain.outcomes import ErrorCode
-from app.store import queue, rates
+from app.domain.pulls import Pull
+from app.store import awaiting, queue, rates
 from app.store.counters import FINISHED
 from app.store.database import Transaction
 from app.store.job_groups import forget_groups
@@ -68,6 +69,8 @@ def insert(
         idempotency=idempotency,
     )
     queue.enqueue(tx, job_key, draft.prompts, grouped=grouped)
+    if draft.auto_pull:
+        awaiting.note_models(tx, job_key, draft.prompts)
 
 
 def insert_row(
@@ -90,6 +93,8 @@ def insert_row(
             model=draft.model,
             max_concurrent=draft.limits.max_concurrent,
             auto_concurrency=draft.auto_concurrency,
+            auto_pull=draft.auto_pull,
+            awaits_models=draft.auto_pull,
             rate_limit_delay_s=draft.limits.rate_limit_delay_s,
             parameters=dict(draft.parameters),
             timeout_s=draft.timeout_s,
@@ -204,7 +209,7 @@ _BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
 
 
 def get(tx: Transaction, batch_id: str) -> Batch:
-    """The batch as it stands. One statement, so that its counts are of one moment.
+    """The batch as it stands; its counts are of one moment, for they come of one statement.
 
     Raises:
         NotFound: There is none of that id.
@@ -212,8 +217,7 @@ def get(tx: Transaction, batch_id: str) -> Batch:
     row = tx.execute(_BATCH_BY_ID, {"batch_id": batch_id}).first()
     if row is None:
         raise not_found(batch_id)
-    windows = rates.windows(tx, [row])
-    return _batch(row, tx.now_ms(), windows)
+    return _batch(row, tx.now_ms(), rates.windows(tx, [row]), awaiting.pulls_of(tx, [row]))
 
 
 def page(
@@ -238,8 +242,8 @@ def page(
         statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
     now = tx.now_ms()
     rows = tx.execute(statement).all()
-    windows = rates.windows(tx, rows)
-    return [_batch(row, now, windows) for row in rows]
+    windows, pulls = rates.windows(tx, rows), awaiting.pulls_of(tx, rows)
+    return [_batch(row, now, windows, pulls) for row in rows]
 
 
 def has_metadata(
@@ -252,7 +256,12 @@ def has_metadata(
     return sa.exists().where(member.c.key == name, member.c.value == value)
 
 
-def _batch(row: sa.Row[Any], now_ms: int, windows: Mapping[int, Window]) -> Batch:
+def _batch(
+    row: sa.Row[Any],
+    now_ms: int,
+    windows: Mapping[int, Window],
+    pulls: Mapping[int, tuple[Pull, ...]],
+) -> Batch:
     finished = row.succeeded + row.failed + row.cancelled + row.expired
     return Batch(
         key=row.key,
@@ -287,6 +296,8 @@ def _batch(row: sa.Row[Any], now_ms: int, windows: Mapping[int, Window]) -> Batc
         auto_concurrency=bool(row.auto_concurrency),
         queue_position=row.queue_position,
         window=windows.get(row.key),
+        auto_pull=bool(row.auto_pull),
+        pulls=pulls.get(row.key, ()),
     )
 
 
@@ -353,6 +364,7 @@ def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
             tx.execute(sa.delete(table).where(table.c.id.between(ids[0], ids[-1])))
         return len(ids)
     forget_groups(tx, job_key)
+    awaiting.forget(tx, job_key)
     tx.execute(sa.delete(job_stats).where(job_stats.c.job_key == job_key))
     tx.execute(sa.delete(job).where(job.c.key == job_key))
     return 1

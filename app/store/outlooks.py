@@ -24,6 +24,7 @@ from app.store.tables import host_group, job, job_group, job_stats, model_group
 _GOING = sa.and_(
     sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"),
     sa.text("job.state NOT IN ('paused', 'cancelling')"),
+    sa.text("NOT job.awaits_models"),
 )
 _DEMANDS = Prepared(
     sa.select(

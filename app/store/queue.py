@@ -74,7 +74,9 @@ _JOBS_PER_CLAIM = 16
 _PROMPTS_PER_INSERT = 5_000
 
 _ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
-_GOING = sa.and_(_ALIVE, sa.text("job.state NOT IN ('paused', 'cancelling')"))
+_GOING = sa.and_(
+    _ALIVE, sa.text("job.state NOT IN ('paused', 'cancelling')"), sa.text("NOT job.awaits_models")
+)
 _OTHER = job.alias("other")
 _PENDING = sa.text("task.state = 'pending'")
 _RUNNING = sa.text("task.state = 'running'")
@@ -282,6 +284,7 @@ _GOING_JOBS = (
     .join(_OTHER_GROUP, _OTHER_GROUP.c.job_key == _OTHER.c.key)
     .where(sa.text("other.state IN ('queued', 'running', 'paused', 'cancelling')"))
     .where(sa.text("other.state NOT IN ('paused', 'cancelling')"))
+    .where(sa.text("NOT other.awaits_models"))
     .scalar_subquery()
 )
 _WAITED_SINCE = sa.case(

@@ -19,10 +19,10 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from app.domain.errors import Unavailable
-from app.store import benchmark_tables, tables, worker_tables
+from app.store import benchmark_tables, pull_tables, tables, worker_tables
 from app.store.database import Database, Transaction
 
-metadata = (tables, benchmark_tables, worker_tables)[0].metadata
+metadata = (tables, benchmark_tables, pull_tables, worker_tables)[0].metadata
 """All tables: each of these files enters its own into the one `metadata`."""
 
 

@@ -1,7 +1,7 @@
 """The tables of batches, as SQLModel sees them. Private to the store: rows never leave it.
 
-Those of benchmarks are in `benchmark_tables`, those that workers tell of themselves in
-`worker_tables`.
+Those of benchmarks are in `benchmark_tables`, those of `auto_pull` in `pull_tables`, those that
+workers tell of themselves in `worker_tables`.
 
 One number carries the identity of a prompt through all tables: `id = job_key << 32 | index`. It
 makes every per-prompt table a plain integer key (on SQLite the row's own place), keeps the prompts
@@ -167,6 +167,14 @@ class JobRow(Row, table=True):
     """When it was last resumed or reopened: no rate is measured over the standstill before."""
     rate_since_event: int | None = Field(default=None, sa_type=BigInteger)
     """Number of its last result at that moment."""
+    auto_pull: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
+    """Whether models that no host has are pulled before its prompts run."""
+    awaits_models: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
+    """Whether nothing of it starts, because its models may not be there; see `store.awaiting`."""
 
 
 class JobStatsRow(Row, table=True):

@@ -22,7 +22,7 @@ from app.domain.lifecycle import (
     job_target,
 )
 from app.domain.limits import Limits, next_start_at_ms
-from app.store import jobs
+from app.store import awaiting, jobs
 from app.store.counters import FINISHED
 from app.store.database import Transaction
 from app.store.tables import id_range, job, job_stats, result, task
@@ -201,6 +201,7 @@ def reopen(
         }
     if values:
         tx.execute(sa.update(job).where(job.c.key == row.key).values(values))
+    awaiting.await_again(tx, row.key)
     return int(row.key)
 
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from app.domain.errors import Unavailable
 from app.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
 from app.domain.lifecycle import JobEvent, JobState, job_target
-from app.store import jobs, queue
+from app.store import awaiting, jobs, queue
 from app.store.database import Transaction
 from app.store.tables import job, job_stats
 
@@ -55,6 +55,7 @@ def extend(
     """
     _update(tx, job_key, received_at_ms=tx.now_ms())
     queue.enqueue(tx, job_key, prompts, first_index=first_index, grouped=grouped)
+    awaiting.note_models(tx, job_key, prompts)
 
 
 def complete(
