@@ -209,6 +209,10 @@ class Host:
         self.view = replace(self.view, models_trouble=trouble)
         return self.view
 
+    async def look_at_models(self, *, within_s: float = LOOK_S) -> bool:
+        """Refresh only which models are installed; whether the host told it, within that time."""
+        return await self._look_at_disk(within_s) is None
+
     async def _look_at_version(self, within_s: float, *, judging: bool) -> None:
         trouble = None
         version = self.view.version

@@ -70,6 +70,8 @@ class Signals:
         """A batch or a benchmark was deleted: for the purger."""
         self.benchmark_waiting = asyncio.Event()
         """A benchmark was stored, or is to be cancelled: for the benchmarker."""
+        self.models_awaited = asyncio.Event()
+        """A batch may wait for models, or wait no more: for the puller."""
         self.job_ended = Broadcast()
         """A job has reached its end: for those who wait for one."""
         self.job_changed = Broadcast()
@@ -86,8 +88,10 @@ class Signals:
         """Wake those in this process whom the news concerns."""
         if news is News.WORK:
             self.work_available.set()
+            self.models_awaited.set()
         elif news is News.ENDING:
             self.job_may_end.set()
+            self.models_awaited.set()
         elif news is News.BENCHMARK:
             self.benchmark_waiting.set()
         else:

@@ -46,6 +46,7 @@ async def pull(server: ServerState, exchange: Exchange) -> None:
     name = parse_name(sent)
     if name is None:
         raise Refusal(400, "invalid model name")
+    exchange.call.model = name.key
     spec = server.catalog.in_registry(name)
     fault = server.faults.for_pull(name.key)
     failure = UNKNOWN if spec is None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -64,7 +65,7 @@ class Grouping:
         # Never by an older view: it may be from before one of them was loaded.
         view = await place.host.look(judging=False)
         if view.loaded is not None and view.models_trouble is None:
-            await self._database.write(groups.forget_unloaded, key, self._view_of(place).loaded)
+            await self._database.write(groups.forget_unloaded, key, _loaded(place))
 
     async def consider(self, place: Place) -> bool:
         """Whether a host that does nothing has been given another group, or is closer to one."""
@@ -79,7 +80,15 @@ class Grouping:
             return False
         if wish is Wish.CHOICE:
             await self._refresh(place)
-        changed = await self._database.write(groups.advance, self._view_of(place))
+        missing: set[str] = set()
+        changed = await self._database.write(groups.advance, self._view_of(place, missing))
+        if missing and not changed:
+            # That no host has a model is believed only now that its work was seen to wait: a batch
+            # with `auto_pull` may have waited until one had it, and what was seen before is older.
+            hosts = [other.host for other in self._all_places if other.host.available]
+            await asyncio.gather(*(host.look_at_models() for host in hosts))
+            view = self._view_of(place, set(), believed=frozenset(missing))
+            changed = await self._database.write(groups.advance, view)
         if changed:
             get_logger().debug(
                 "A host takes up another group.", action="group_changed", host=place.host.url
@@ -91,17 +100,34 @@ class Grouping:
         if seen_at is None or place.host.seconds_since(seen_at) > _VIEW_S:
             await place.host.look(judging=False)
 
-    def _view_of(self, place: Place) -> HostView:
-        loaded = place.host.view.loaded or ()
+    def _view_of(
+        self, place: Place, missing: set[str], *, believed: frozenset[str] = frozenset()
+    ) -> HostView:
+        """What the store is to know of the host; the rest as in `_can_run`."""
         return HostView(
             key=place.share.key,
-            loaded=frozenset(normalise_model(model.name) for model in loaded),
-            can_run=lambda model: self._can_run(place, model),
+            loaded=_loaded(place),
+            can_run=lambda model: self._can_run(place, model, missing, believed),
             turn_ms=self._turn_ms,
         )
 
-    def _can_run(self, place: Place, model: str) -> bool:
-        """Whether the host may have the model; also when no host has it, so that one says so."""
+    def _can_run(
+        self, place: Place, model: str, missing: set[str], believed: frozenset[str]
+    ) -> bool:
+        """Whether the host may have the model; also when no host has it, so that one says so.
+
+        That several hosts lack it has to be `believed`; otherwise it is put down as `missing`.
+        """
         if place.host.has_model(model) is not False:
             return True
-        return all(other.host.has_model(model) is False for other in self._all_places)
+        if any(other.host.has_model(model) is not False for other in self._all_places):
+            return False
+        if model in believed or len(self._all_places) == 1:
+            return True
+        missing.add(model)
+        return False
+
+
+def _loaded(place: Place) -> frozenset[str]:
+    """One names of the models that were last seen in the host's memory."""
+    return frozenset(normalise_model(model.name) for model in place.host.view.loaded or ())

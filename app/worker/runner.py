@@ -19,7 +19,7 @@ from app.domain.workers import WorkerIdentity
 from app.observability.logs import get_logger
 from app.services.resources import Resources
 from app.services.signals import News
-from app.store import benchmark_runs, jobs, workers
+from app.store import benchmark_runs, jobs, pulls, workers
 from app.store.queue import HostShare
 from app.worker.adapter import Adapter
 from app.worker.backoff import full_jitter
@@ -31,6 +31,7 @@ from app.worker.grouping import Grouping
 from app.worker.heartbeat import Heartbeat
 from app.worker.loops import repeat, wait_for
 from app.worker.places import Place
+from app.worker.puller import Puller
 from app.worker.purger import Purger
 from app.worker.recorder import Recorder
 from app.worker.reporter import Reporter
@@ -165,6 +166,14 @@ class Worker:
             database, places, worker_id=identity.id, every_s=settings.heartbeat_s
         )
         self.adapter = Adapter(database=database, signals=signals)
+        self.puller = Puller(
+            database=database,
+            signals=signals,
+            places=places,
+            owner=identity.id,
+            lease_s=settings.lease_s,
+            backoff_s=full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s),
+        )
 
     async def take_up(self) -> None:
         """Enter the register of workers, and take what a predecessor left."""
@@ -174,6 +183,7 @@ class Worker:
         if self._database.is_sqlite:
             await self.rescuer.take_everything_back()
             await self._database.write(benchmark_runs.take_all_back)
+            await self._database.write(pulls.take_all_back)
 
     def start(self, roles: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start every role."""
@@ -190,6 +200,7 @@ class Worker:
                 ("reporter", self.reporter.run_once, asyncio.Event()),
                 ("purger", self.purger.run_once, signals.purge_requested),
                 ("adapter", self.adapter.run_once, asyncio.Event()),
+                ("puller", self.puller.run_once, signals.models_awaited),
                 ("prober", self._probe_hosts, asyncio.Event()),
                 ("onlooker", self._look_at_hosts, asyncio.Event()),
             )
@@ -220,6 +231,7 @@ class Worker:
         log = get_logger()
         log.info("Stopping.", action="drain", running=self.executor.running)
         await self.benchmarker.stop()
+        await self.puller.stop()
         if not await wait_for(self.executor.empty, self._drain_s):
             log.info("Giving back.", action="release", running=self.executor.running)
             self.executor.abort_all()
