@@ -65,6 +65,7 @@ def read_fields(
         else FailureLimit(str(fields.max_failures)),
         # None and not the default's names: what the batch left open stays open.
         fail_on=tuple(map(ErrorCode, fields.fail_on)) if "fail_on" in sound else None,
+        auto_pull=fields.auto_pull,
     )
 
 

@@ -26,7 +26,7 @@ from app.domain.jobs import BatchDraft, PromptDraft
 def read_batch(limits: ReadingLimits, models: ModelCheck | None = None) -> Step[BatchDraft]:
     """Read the whole body; it is sent block by block, the end as `b""`.
 
-    `models` is given when every model that is named has to be installed.
+    `models` is given when every model that is named has to be installed, but for `auto_pull`.
 
     Raises:
         MalformedJson: It is no JSON.
@@ -58,12 +58,22 @@ def read_batch(limits: ReadingLimits, models: ModelCheck | None = None) -> Step[
         prompts.finish()
     known = len(faults)
     draft = read_fields(fields, limits, faults)
-    if models is not None and len(faults) == known:
-        models.see_batch(draft.model, ("model",), faults)
+    if models is not None:
+        _check_models(models, draft, faults, has_model=len(faults) == known)
     if prompts.first_chat is not None:
         check_for_chat(draft, prompts.first_chat, faults)
     faults.raise_if_any()
     return replace(draft, prompts=_with_system(drafts, draft.parameters.get("system")))
+
+
+def _check_models(
+    models: ModelCheck, draft: BatchDraft, faults: Faults, *, has_model: bool
+) -> None:
+    if has_model:
+        models.see_batch(draft.model, ("model",))
+    # Only now is it known: `auto_pull` may stand behind the prompts.
+    if not draft.auto_pull:
+        faults.take(models.missing)
 
 
 def _open_object(stream: JsonStream) -> Step[None]:

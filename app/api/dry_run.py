@@ -23,22 +23,25 @@ async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dic
     Raises:
         Refused, MalformedJson, Invalid: As on submitting; a model that is not installed as well.
         LimitExceeded: The queue has no room for it now.
-        Unavailable: No Ollama host answers, so nobody knows which models it has.
+        Unavailable: No Ollama host answers, so nobody knows which models it has; with `auto_pull`
+            that does not matter.
     """
+    away: Unavailable | None = None
     try:
         check = ModelCheck(await models.installed_names(resources), hosts=len(resources.hosts))
-    except Unavailable:
-        # What is wrong with the request itself is worth more to its sender, and is told first.
-        await _read(request, resources, form, None)
-        raise
+    except Unavailable as error:
+        away, check = error, ModelCheck(None)
     draft, prompts = await _read(request, resources, form, check)
+    # What is wrong with the request itself is worth more to its sender, and is told first.
+    if away is not None and not draft.auto_pull:
+        raise away
     queued = await admission.room_for(resources, prompts)
     draft = await with_starting_limit(resources, draft)
     return _document(draft, prompts, check.used, queued)
 
 
 async def _read(
-    request: Request, resources: Resources, form: BodyForm, check: ModelCheck | None
+    request: Request, resources: Resources, form: BodyForm, check: ModelCheck
 ) -> tuple[BatchDraft, int]:
     if form is BodyForm.JSON:
         draft = (await receive_batch(request, resources.settings, check)).draft
@@ -69,6 +72,7 @@ def _document(draft: BatchDraft, prompts: int, used: list[str], queued: int) -> 
         "fail_on": [
             code.value for code in (DEFAULT_FAIL_ON if draft.fail_on is None else draft.fail_on)
         ],
+        "auto_pull": draft.auto_pull,
         "metadata": draft.metadata,
         "parameters": draft.parameters,
         "queued_prompts": queued,

@@ -34,6 +34,12 @@ class Faults:
             self.add(path, detail)
         return self._count > before
 
+    def take(self, others: Faults) -> None:
+        """Note all that were noted elsewhere."""
+        room = max(MOST_LISTED - self._count, 0)
+        self._listed += others._listed[:room]
+        self._count += others._count
+
     def raise_if_any(self) -> None:
         """Refuse the request if a fault was noted.
 

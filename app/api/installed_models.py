@@ -13,41 +13,49 @@ _MOST_NAMED = 10
 
 
 class ModelCheck:
-    """Compares the names in a batch with those of the installed models."""
+    """Compares the names in a batch with those of the installed models.
 
-    def __init__(self, installed: Collection[str], *, hosts: int = 1) -> None:
-        """`installed` are names as the hosts spell them; `hosts` is the number of hosts."""
+    Whoever reads the batch says where the `missing` ones go: with `auto_pull` they are no fault.
+    """
+
+    def __init__(self, installed: Collection[str] | None, *, hosts: int = 1) -> None:
+        """`installed` are names as the hosts spell them; `hosts` is the number of hosts.
+
+        With None nobody knows what is installed, and nothing is missing.
+        """
         self._place, self._there = (
             ("the host", "there") if hosts == 1 else ("any host that answers", "on one")
         )
-        self._name_of = {normalise_model(name): name for name in installed}
+        self._is_known = installed is not None
+        self._name_of = {normalise_model(name): name for name in installed or ()}
         self._used: set[str] = set()
+        self.missing = Faults()
+        """Takes what is not installed."""
         self._default_is_used = False
 
     @property
     def used(self) -> list[str]:
-        """The installed models that the batch uses, by name."""
+        """The models that the batch uses, by name; those that are not installed as it has them."""
         return sorted(self._used)
 
-    def see_prompt(self, draft: PromptDraft, path: Path, faults: Faults) -> None:
+    def see_prompt(self, draft: PromptDraft, path: Path) -> None:
         """Note the model of a prompt; without one of its own it takes the batch's."""
         own = draft.overrides.get("model") if draft.overrides else None
         if own is None:
             self._default_is_used = True
         else:
-            self._see(own, (*path, "model"), faults)
+            self._see(own, (*path, "model"))
 
-    def see_batch(self, model: str, path: Path, faults: Faults) -> None:
+    def see_batch(self, model: str, path: Path) -> None:
         """Note the batch's own model, after all prompts; it matters if one of them takes it."""
         if self._default_is_used:
-            self._see(model, path, faults)
+            self._see(model, path)
 
-    def _see(self, model: str, path: Path, faults: Faults) -> None:
+    def _see(self, model: str, path: Path) -> None:
         found = self._name_of.get(normalise_model(model))
-        if found is None:
-            faults.add(path, self._fix(model))
-        else:
-            self._used.add(found)
+        if found is None and self._is_known:
+            self.missing.add(path, self._fix(model))
+        self._used.add(found or model)
 
     def _fix(self, model: str) -> str:
         names = sorted(self._name_of.values())

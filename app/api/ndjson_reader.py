@@ -58,12 +58,14 @@ class NdjsonReader:
             limits: The service's.
             draft: The batch without prompts; worthless if `faults` has some already.
             faults: Takes what is wrong.
-            models: Given when every model that is named has to be installed.
+            models: Given when every model that is named has to be installed, but for `auto_pull`.
         """
         self.faults = faults
         self._draft = draft
         self._system = draft.parameters.get("system")
         self._models = None if faults else models
+        if models is not None and not draft.auto_pull:
+            models.missing = faults
         self._prompts = PromptReader(limits, faults, IdsByHash(), models)
         self._longest_line = longest_line(limits)
         self._lines = LineCutter(self._longest_line)
@@ -85,7 +87,7 @@ class NdjsonReader:
         if self._prompts.first_chat is not None:
             check_for_chat(self._draft, self._prompts.first_chat, self.faults, place=QUERY)
         if self._models is not None:
-            self._models.see_batch(self._draft.model, (*QUERY, "model"), self.faults)
+            self._models.see_batch(self._draft.model, (*QUERY, "model"))
         return last
 
     def _read(self, lines: Iterable[Line]) -> Iterator[PromptDraft]:

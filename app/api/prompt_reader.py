@@ -39,7 +39,7 @@ class PromptReader:
     def __init__(
         self, limits: ReadingLimits, faults: Faults, ids: KnownIds, models: ModelCheck | None = None
     ) -> None:
-        """`models` is given when every model that is named has to be installed."""
+        """`models` is given to see every model that is named."""
         self.faults = faults
         self.count = 0
         """Prompts seen, also those beyond the limit."""
@@ -77,7 +77,7 @@ class PromptReader:
             self.faults.add(path, "must be a string, or an object with `prompt` or `messages`")
             return None
         if draft is not None and self._models is not None:
-            self._models.see_prompt(draft, path, self.faults)
+            self._models.see_prompt(draft, path)
         return draft
 
     def skip(self, fault: str) -> None:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from app.domain.jobs import Batch, FailureLimit, TaskResult
 from app.domain.outcomes import DEFAULT_FAIL_ON
+from app.domain.pulls import Pull
 from app.domain.workers import Worker, WorkerState
 from app.services.models import ModelSummary
 
@@ -122,7 +123,21 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         "fail_on": [
             code.value for code in (DEFAULT_FAIL_ON if batch.fail_on is None else batch.fail_on)
         ],
+        "auto_pull": batch.auto_pull,
+        "pulls": [_pull(pull) for pull in batch.pulls],
         "parameters": batch.parameters,
+    }
+
+
+def _pull(pull: Pull) -> dict[str, Any]:
+    return {
+        "model": pull.model,
+        "host": pull.host,
+        "status": pull.state.value,
+        "completed_bytes": pull.completed_bytes,
+        "total_bytes": pull.total_bytes,
+        "detail": pull.detail,
+        "error": pull.error,
     }
 
 

@@ -72,7 +72,7 @@ async def receive_batch(
 ) -> ReceivedBatch:
     """Read and check the whole of a JSON body.
 
-    `models` is given when every model that is named has to be installed.
+    `models` is given when every model that is named has to be installed, but for `auto_pull`.
 
     Raises:
         Refused: It is too large.

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.connection import DEFAULT_URL, BatchId, Url, connected
-from app.cli.progress import at_a_time, numbers
+from app.cli.progress import at_a_time, numbers, pulling
 from app.cli.terminal import duration, local_time, one_line, out, say
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def _facts(batch: Batch) -> list[tuple[str, str]]:
         ("status", batch.status),
         ("prompts", numbers(batch)),
         ("model", batch.model),
+        ("pulls", ", ".join(pulling(batch))),
         ("limits", _limits(batch)),
         ("priority", str(batch.priority) if batch.priority else None),
         ("metadata", ", ".join(f"{name}={value}" for name, value in batch.metadata.items())),

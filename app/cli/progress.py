@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from app.cli.terminal import duration
+from app.cli.terminal import duration, one_line
 
 if TYPE_CHECKING:
-    from app.client import Batch
+    from app.client import Batch, Pull
 
 _ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
 _LINE_EVERY_S: Final = 5.0
@@ -41,11 +41,18 @@ class Display(ABC):
 
     def show(self, batch: Batch) -> None:
         """A batch as it stands."""
-        self.draw(batch.status, batch.counts.finished, batch.counts.total, numbers(batch))
+        counts, awaited = batch.counts, pulling(batch)
+        words = ", ".join([numbers(batch), *awaited])
+        self.draw(batch.status, counts.finished, counts.total, words, news=tuple(awaited))
 
     @abstractmethod
-    def draw(self, status: str, done: int, total: int, numbers: str) -> None:
-        """Whatever it is: its status, how much of it is done, and that in words."""
+    def draw(
+        self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
+    ) -> None:
+        """Whatever it is: its status, how much of it is done, and that in words.
+
+        `news` is what of these words is worth telling where nothing more is done.
+        """
 
     @abstractmethod
     def note(self, line: str) -> None:
@@ -85,8 +92,11 @@ class Bar(Display):
     ) -> None:
         self._progress.stop()
 
-    def draw(self, status: str, done: int, total: int, numbers: str) -> None:
+    def draw(
+        self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
+    ) -> None:
         """The state of things, in the bar's place."""
+        del news
         self._progress.update(
             self._task, description=status, total=total, completed=done, numbers=numbers
         )
@@ -104,7 +114,7 @@ class Lines(Display):
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._console = console
         self._clock = clock
-        self._shown: tuple[str, int] | None = None
+        self._shown: tuple[str, int, tuple[str, ...]] | None = None
         self._shown_at = 0.0
 
     def __enter__(self) -> Self:
@@ -118,10 +128,12 @@ class Lines(Display):
     ) -> None:
         return None
 
-    def draw(self, status: str, done: int, total: int, numbers: str) -> None:
+    def draw(
+        self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
+    ) -> None:
         """The state of things, if there is something new to say."""
         del total
-        now, state = self._clock(), (status, done)
+        now, state = self._clock(), (status, done, news)
         is_new = self._shown is None or self._shown[0] != state[0]
         if is_new or (state != self._shown and now - self._shown_at >= _LINE_EVERY_S):
             self._console.print(f"{status}: {numbers}")
@@ -135,6 +147,28 @@ class Lines(Display):
 def at_a_time(batch: Batch) -> str:
     """Its `max_concurrent` in words."""
     return f"{batch.max_concurrent} at a time{' (auto)' if batch.auto_concurrency else ''}"
+
+
+def pulling(batch: Batch) -> list[str]:
+    """What is pulled for a batch that waits for it, in words."""
+    if batch.has_ended:
+        return []
+    told: list[str] = []
+    for pull in batch.pulls:
+        model = one_line(pull.model, 60)
+        if pull.host is None:
+            told.append(f"{model} waits for a host")
+        elif pull.status == "waiting":
+            told.append(f"{model} waits to be pulled at {pull.host}")
+        elif pull.status == "pulling":
+            told.append(f"pulling {model} at {pull.host}{_how_far(pull)}")
+    return told
+
+
+def _how_far(pull: Pull) -> str:
+    if pull.total_bytes and (pull.completed_bytes or 0) < pull.total_bytes:
+        return f": {100 * (pull.completed_bytes or 0) // pull.total_bytes} %"
+    return f": {one_line(pull.detail, 60)}" if pull.detail else ""
 
 
 def numbers(batch: Batch) -> str:

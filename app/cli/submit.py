@@ -148,6 +148,14 @@ def submit(
             rich_help_panel=_LIMITS,
         ),
     ] = None,
+    auto_pull: Annotated[
+        bool,
+        typer.Option(
+            "--auto-pull",
+            help="Have models that no host has pulled first; no prompt starts before that.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False,
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -202,6 +210,7 @@ def submit(
         "expires_in_s": expires_in_s,
         "max_failures": _count_or_share(max_failures),
         "fail_on": fail_on or None,
+        "auto_pull": auto_pull or None,
         "metadata": pairs("--metadata", metadata, str) or None,
     }
     given: BatchFields = {name: value for name, value in fields.items() if value is not None}  # pyright: ignore[reportAssignmentType] - the names are those above

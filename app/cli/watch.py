@@ -88,6 +88,9 @@ def tell_ending(batch: Batch, url: str) -> None:
     say(f"{batch.id} {batch.status}{after}: {numbers(batch)}", style=style)
     if batch.error:
         say(f"  {batch.error}")
+    for pull in batch.pulls:
+        if pull.status == "failed":
+            say(f"  {pull.model} at {pull.host}: {pull.error}")
     if batch.counts.failed:
         command = command_for(f"results {batch.id} --status failed", url)
         say(f"  {command}   shows what went wrong")

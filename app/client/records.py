@@ -85,6 +85,23 @@ class Result(Record):
     finished_at: datetime | None = None
 
 
+class Pull(Record):
+    """A model that is fetched to a host for a batch with `auto_pull`."""
+
+    model: str
+    host: str | None = None
+    """None while no host can be reached."""
+    status: str
+    """`waiting`, `pulling`, `succeeded`, `failed` or `cancelled`."""
+    completed_bytes: int | None = None
+    total_bytes: int | None = None
+    """Of the layers that Ollama has spoken of so far."""
+    detail: str | None = None
+    """Ollama's own words."""
+    error: str | None = None
+    """Why the last attempt failed."""
+
+
 class Batch(Record):
     """A batch as it stood when the service answered."""
 
@@ -121,6 +138,10 @@ class Batch(Record):
     """More failed prompts than that end the batch: a count, or a share such as `20%`."""
     fail_on: tuple[str, ...] | None = None
     """Defects that make an answer a failure."""
+    auto_pull: bool = False
+    """Whether models that no host has are pulled before its prompts start."""
+    pulls: tuple[Pull, ...] = ()
+    """The pulls that it waits or has waited for."""
     parameters: dict[str, Any] = {}
     """Fields of Ollama's request that hold for every prompt."""
     results: tuple[Result, ...] = ()
@@ -144,7 +165,7 @@ class DryRun(Record):
 
     prompts: int
     models: tuple[str, ...]
-    """The installed models that its prompts use."""
+    """The models that its prompts use."""
     model: str
     max_concurrent: int
     auto_concurrency: bool = False
@@ -155,6 +176,7 @@ class DryRun(Record):
     timeout_s: float | None = None
     max_attempts: int | None = None
     priority: int = 0
+    auto_pull: bool = False
     metadata: dict[str, str] = {}
     parameters: dict[str, Any] = {}
     queued_prompts: int = 0

@@ -67,6 +67,8 @@ class BatchFields(TypedDict, total=False):
     """Seconds after which prompts that have no answer yet end as `expired`."""
     max_failures: int | str | None
     """More failed prompts than that end the batch: a count, or a share such as `"20%"`."""
+    auto_pull: bool
+    """Whether models that no host has are pulled before the prompts start."""
     metadata: Mapping[str, str]
     """Up to 16 pairs of your own."""
     system: str

@@ -54,6 +54,8 @@ async def test_a_batch_is_accepted_with_its_defaults_and_where_to_find_it(servic
         ("max_attempts", 3),
         ("max_failures", None),
         ("fail_on", ["empty", "invalid_json", "schema_mismatch"]),
+        ("auto_pull", False),
+        ("pulls", []),
         ("parameters", {}),
         ("results", []),
         ("next_cursor", None),
@@ -69,6 +71,7 @@ async def test_what_was_sent_is_given_back(service) -> None:
         "timeout_s": 1,
         "max_attempts": 20,
         "fail_on": ["truncated", "empty"],
+        "auto_pull": True,
         "metadata": {"project": "gsm8k", "ключ": "значение 😀"},
     }
     parameters = {

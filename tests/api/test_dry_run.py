@@ -68,6 +68,7 @@ async def test_a_valid_batch_is_told_with_its_effective_values_and_not_stored(
         "expires_in_s": 3600.0,
         "max_failures": "20%",
         "fail_on": ["truncated"],
+        "auto_pull": False,
         "metadata": {"run": "7"},
         "parameters": {"options": {"seed": 1}},
         "queued_prompts": 0,
@@ -154,6 +155,36 @@ async def test_without_a_host_nobody_knows(open_service, kind) -> None:
 
     assert response.status_code == 503
     assert response.headers["retry-after"]
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+async def test_with_auto_pull_no_model_has_to_be_there_yet(service, kind) -> None:
+    prompts = [{"prompt": "a", "model": "llama"}, "b", {"prompt": "c", "model": "qwen3:8b"}]
+
+    response = await dry_run(service, kind, prompts, model="Mistral", auto_pull=True)
+
+    assert response.status_code == 200
+    assert response.json()["auto_pull"] is True
+    assert response.json()["models"] == ["Mistral", "llama", "qwen3:8b"]
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+async def test_with_auto_pull_no_host_has_to_be_there_yet(open_service, kind) -> None:
+    service = await open_service(refuse_connections)
+
+    response = await dry_run(service, kind, ["a"], auto_pull=True)
+
+    assert (response.status_code, response.json()["models"]) == (200, ["qwen3:8b"])
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+async def test_many_missing_models_are_counted_beside_what_else_is_wrong(service, kind) -> None:
+    prompts = [{"prompt": "a", "model": f"absent-{number}"} for number in range(150)]
+
+    response = await dry_run(service, kind, ["", *prompts], max_attempts=0)
+
+    assert response.json()["detail"] == "152 entries are wrong; the first 100 are listed."
+    assert len(response.json()["errors"]) == 100
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)

@@ -39,7 +39,7 @@ def test_every_option_reaches_the_service(invoke: Invoke, accepting: respx.Route
         *("--max-attempts", 1, "--priority", -5),
         *("--option", "temperature=0", "--option", 'stop=["\\n"]', "--option", "word=plain"),
         *("--metadata", "run=7", "--metadata", "note=a=b"),
-        *("--idempotency-key", "k1"),
+        *("--idempotency-key", "k1", "--auto-pull"),
     )
 
     assert body_of(accepting) == {
@@ -52,6 +52,7 @@ def test_every_option_reaches_the_service(invoke: Invoke, accepting: respx.Route
         "timeout_s": 10.0,
         "max_attempts": 1,
         "priority": -5,
+        "auto_pull": True,
         "metadata": {"run": "7", "note": "a=b"},
     }
     assert accepting.calls.last.request.headers["idempotency-key"] == "k1"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import httpx
 import pytest
 import respx
+from rich.console import Console
 
+from app.cli.progress import Lines
+from app.client import Batch
 from tests.cli.pretended import Invoke, batch
 
 LOST = httpx.ConnectError("refused")
@@ -34,6 +39,61 @@ def test_progress_goes_to_stderr_until_the_batch_has_ended(
         "completed: 2/2",
         "batch_1 completed after 5.0 s: 2/2",
     ]
+
+
+def pulling(**fields: object) -> dict[str, object]:
+    one = {"model": "qwen3:8b", "host": "http://gpu:11434", "status": "pulling", **fields}
+    return {**batch("queued"), "auto_pull": True, "pulls": [one]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"completed_bytes": 41, "total_bytes": 100, "detail": "pulling ab"},
+            "pulling qwen3:8b at http://gpu:11434: 41 %",
+        ),
+        (
+            {"completed_bytes": 9, "total_bytes": 9, "detail": "verifying sha256 digest"},
+            "pulling qwen3:8b at http://gpu:11434: verifying sha256 digest",
+        ),
+        ({}, "pulling qwen3:8b at http://gpu:11434"),
+        ({"status": "waiting"}, "qwen3:8b waits to be pulled at http://gpu:11434"),
+        ({"status": "waiting", "host": None}, "qwen3:8b waits for a host"),
+    ],
+)
+def test_what_a_batch_waits_for_is_told(
+    invoke: Invoke, service: respx.MockRouter, fields: dict[str, object], words: str
+) -> None:
+    done = pulling(status="succeeded") | batch("completed", succeeded=2)
+    answers(service, pulling(**fields), done)
+
+    result = invoke("watch", "batch_1")
+
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[:2] == [f"queued: 0/2, {words}", "completed: 2/2"]
+
+
+def test_a_pull_that_failed_is_told_at_the_end(invoke: Invoke, service: respx.MockRouter) -> None:
+    failed = pulling(status="failed", error="The pull failed: file does not exist")
+    answers(service, failed | batch("failed", failed=2))
+
+    result = invoke("watch", "batch_1")
+
+    assert "qwen3:8b at http://gpu:11434: The pull failed: file does not exist" in result.stderr
+
+
+def test_a_pull_that_goes_on_is_told_of_every_few_seconds() -> None:
+    now = 0.0
+    console = Console(file=io.StringIO(), width=200)
+    lines = Lines(console, lambda: now)
+    for percent in range(12):
+        shown = pulling(completed_bytes=percent, total_bytes=100)
+        lines.show(Batch.model_validate(shown))
+        now += 1.0
+
+    told = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.rpartition(": ")[2] for line in told] == ["0 %", "5 %", "10 %"]
 
 
 def test_failed_prompts_are_counted_and_the_way_to_them_is_shown(

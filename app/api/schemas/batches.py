@@ -37,6 +37,34 @@ class Usage(ResponseModel):
     completion_tokens: Count = Field(description="Tokens written.", examples=[20])
 
 
+class Pull(ResponseModel):
+    """A model that is fetched to a host for a batch with `auto_pull`."""
+
+    model: str = Field(description="The model, as the batch has it.", examples=["qwen3:8b"])
+    host: str | None = Field(
+        description="The host that fetches it; null while none can be reached.",
+        examples=["http://127.0.0.1:11434"],
+    )
+    status: Literal["waiting", "pulling", "succeeded", "failed", "cancelled"] = Field(
+        description="`waiting` (for the host, or for the next attempt), `pulling`, `succeeded`,"
+        " `failed` (for good: prompts of that model end as `model_not_found` if no other host"
+        " fetches it), `cancelled` (no batch waits for it any more).",
+        examples=["pulling"],
+    )
+    completed_bytes: Count | None = Field(
+        description="Bytes that are there; null before Ollama tells.", examples=[1911260447]
+    )
+    total_bytes: Count | None = Field(
+        description="Bytes of the layers that Ollama has begun or finished: it grows as it comes"
+        " to the next.",
+        examples=[4661211424],
+    )
+    detail: str | None = Field(description="Ollama's own words.", examples=["pulling 6a0746a1ec1a"])
+    error: str | None = Field(
+        description="Why the last attempt failed; null when none did.", examples=[None]
+    )
+
+
 class BatchSummary(ResponseModel):
     """A batch without its results."""
 
@@ -113,6 +141,15 @@ class BatchSummary(ResponseModel):
     fail_on: list[Defect] = Field(
         description="The defects that make an answer a failure.",
         examples=[examples.SUMMARY["fail_on"]],
+    )
+    auto_pull: bool = Field(
+        description="Whether models that no host has are pulled before its prompts start.",
+        examples=[True],
+    )
+    pulls: list[Pull] = Field(
+        description="The pulls that it waits or has waited for; empty without `auto_pull`, and"
+        " where every model was there.",
+        examples=[examples.SUMMARY["pulls"]],
     )
     parameters: dict[str, Any] = Field(
         description="The fields for Ollama that hold for every prompt, as sent.",

@@ -22,7 +22,8 @@ class DryRun(ResponseModel):
     )
     prompts: int = Field(ge=1, description="How many prompts it has.", examples=[3])
     models: list[str] = Field(
-        description="The installed models that its prompts use, as the host spells them.",
+        description="The models that its prompts use: as the host spells them, and as they were"
+        " sent where `auto_pull` lets one be missing.",
         examples=[["llama3.2:3b", "qwen3:8b"]],
     )
     model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
@@ -52,6 +53,10 @@ class DryRun(ResponseModel):
         description="Defects of an answer that make it a failure.",
         examples=[["empty", "invalid_json", "schema_mismatch"]],
     )
+    auto_pull: bool = Field(
+        description="Whether models that no host has are pulled before its prompts start.",
+        examples=[False],
+    )
     metadata: dict[str, str] = Field(
         description="Your pairs, as sent.", examples=[{"project": "colours"}]
     )
@@ -80,6 +85,7 @@ DRY_RUN: dict[str, Any] = {
     "expires_in_s": None,
     "max_failures": None,
     "fail_on": ["empty", "invalid_json", "schema_mismatch"],
+    "auto_pull": False,
     "metadata": {"project": "colours"},
     "parameters": {"options": {"temperature": 0}},
     "queued_prompts": 0,

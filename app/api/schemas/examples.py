@@ -17,6 +17,7 @@ REQUEST: Final[dict[str, Any]] = {
     "max_concurrent": 5,
     "rate_limit_delay": 0.1,
     "options": {"num_predict": 128},
+    "auto_pull": True,
     "metadata": {"project": "colours"},
 }
 RESULT: Final[dict[str, Any]] = {
@@ -95,6 +96,18 @@ SUMMARY: Final[dict[str, Any]] = {
     "max_attempts": 3,
     "max_failures": "50%",
     "fail_on": ["empty", "invalid_json", "schema_mismatch"],
+    "auto_pull": True,
+    "pulls": [
+        {
+            "model": "qwen3:8b",
+            "host": "http://127.0.0.1:11434",
+            "status": "succeeded",
+            "completed_bytes": 5225388164,
+            "total_bytes": 5225388164,
+            "detail": "success",
+            "error": None,
+        }
+    ],
     "parameters": {"options": {"num_predict": 128}},
 }
 BATCH: Final[dict[str, Any]] = {
@@ -120,6 +133,7 @@ ACCEPTED: Final[dict[str, Any]] = {
     "queue_position": 1,
     "usage": {"prompt_tokens": 0, "completion_tokens": 0},
     "started_at": None,
+    "pulls": [],
     "results": [],
     "next_cursor": None,
 }

@@ -131,6 +131,14 @@ class BatchFields(GenerationFields):
         " null: it runs to its last prompt.",
         examples=[25, "20%", None],
     )
+    auto_pull: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether a model that no host has is pulled first. Until every model of the"
+        " batch is there, or could not be had, none of its prompts starts; `pulls` tells how far"
+        " that is.",
+        examples=[True],
+    )
     metadata: Metadata = Field(
         default_factory=dict[str, str],
         description="Up to 16 pairs of your own, names up to 64 and values up to 512 characters;"
