@@ -305,13 +305,16 @@ async def test_cancelling_the_last_batch_that_waits_stops_the_pull(farm: Any) ->
 # --- workers that go ------------------------------------------------------------------------------
 
 
-async def died_while_pulling(resources: Resources) -> None:
+async def died_while_pulling(one: Farm) -> None:
     """A worker takes a pull up and is gone: nothing is given back, nothing is written any more."""
+    resources = one.resources
     worker = Worker(resources, identity=_identity(resources), places=await _places(resources))
     puller: Puller = worker.puller
-    for _ in range(2):  # The first plan asks for the pull and takes it up.
-        await puller.run_once()
+    await puller.run_once()
     (task,) = puller._pulling
+    async with asyncio.timeout(PATIENCE_S):
+        while not one.pulled():
+            await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.wait({task})
 
@@ -323,7 +326,7 @@ async def test_a_pull_survives_the_death_of_its_worker(database_url: str) -> Non
         async with open_resources(settings) as first:
             one = Farm(first, [host])
             batch_id = await one.submit()
-            await died_while_pulling(first)
+            await died_while_pulling(one)
             assert states(await one.batch(batch_id)) == [PullState.PULLING]
         async with open_resources(settings) as second, working(second):
             batch = await Farm(second, [host]).ended(batch_id)
