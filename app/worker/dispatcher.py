@@ -20,6 +20,11 @@ from app.worker.recorder import Recorder
 from app.worker.turns import Turns
 
 _MOST_PER_FLUSH = 200
+_QUICK_S = 0.02
+"""An exchange that takes no longer than this is cheap enough to be made for a few prompts."""
+_FEW_FINISHED, _FEW_STARTED = 16, 10
+"""Prompts that an exchange records and starts at most while exchanges are quick: calls that begin
+together end together, and then wait for each other's commit again and again."""
 _TRY_AGAIN_S = (0.002, 0.010)
 """Least and most seconds until a job is claimed from that another worker was just claiming from."""
 _SETTLE_S = 0.002
@@ -69,6 +74,7 @@ class Dispatcher:
         self._poll_s = poll_s
         self._aging_ms = round(aging_s * 1000) or queue.NEVER_MS
         self._turns = Turns()
+        self._is_quick = True
         self.claiming = True
         """Cleared at the start of a graceful stop: nothing new is begun, outcomes are recorded."""
         self.finished = 0
@@ -82,17 +88,19 @@ class Dispatcher:
         Raises:
             Unavailable: The database does not work; the outcomes are kept for the next time.
         """
-        finished = self._recorder.take(_MOST_PER_FLUSH)
+        finished = self._recorder.take(_FEW_FINISHED if self._is_quick else _MOST_PER_FLUSH)
         places = [place for place in self._places if place.host.available]
         wanted = self._wanted(len(finished)) if places else 0
         if not finished and not wanted:
             return self._pause_s()
         asked = self._asked(wanted, places, finished)
+        began = time.monotonic()
         try:
             done = await self._database.write(self._exchange, finished, asked)
         except BaseException:
             self._recorder.put_back(finished)
             raise
+        self._is_quick = time.monotonic() - began <= _QUICK_S
         self._executor.recorded(finished)
         self.finished += done.recorded.finished
         self.fenced += done.recorded.fenced
@@ -106,7 +114,7 @@ class Dispatcher:
         if len(self._recorder):
             return 0.0
         if len(done.leases) >= wanted:
-            return self._pause_s()
+            return 0.0 if self._wanted(0) else self._pause_s()
         return await self._wait_s(done.short)
 
     async def _wait_s(self, short: Sequence[Place]) -> float:
@@ -135,7 +143,8 @@ class Dispatcher:
     def _wanted(self, finished: int) -> int:
         if not self.claiming:
             return 0
-        return max(self._concurrency - self._executor.in_flight + finished, 0)
+        wanted = max(self._concurrency - self._executor.in_flight + finished, 0)
+        return min(wanted, _FEW_STARTED) if self._is_quick else wanted
 
     def _asked(
         self, wanted: int, places: Sequence[Place], finished: Sequence[Completion]
