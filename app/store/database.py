@@ -39,6 +39,12 @@ Clock = Callable[[], int]
 _SQLITE_BUSY_MS = 10_000
 _POSTGRESQL_CONNECTIONS = 12
 _POSTGRESQL_LIMITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}
+_POSTGRESQL_SESSION = {
+    "timezone": "UTC",
+    # The plan that fits any parameters is chosen once, by what the tables held at that moment; one
+    # chosen while the queue was short read all that waited at every claim.
+    "plan_cache_mode": "force_custom_plan",
+}
 _CONNECT_WITHIN_S = 5
 _KEEP_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """A server that vanished without a word is noticed after a minute, not after the system's hours."""
@@ -266,8 +272,8 @@ def _postgresql_engine(url: URL, *, transaction_pooling: bool) -> Engine:
         # A statement prepared in one session is not known in the next.
         arguments["prepare_threshold"] = None
     else:
-        limits = {**_POSTGRESQL_LIMITS, "timezone": "UTC"}
-        arguments["options"] = " ".join(f"-c {name}={value}" for name, value in limits.items())
+        settings = {**_POSTGRESQL_LIMITS, **_POSTGRESQL_SESSION}
+        arguments["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
     engine = sa.create_engine(
         url,
         pool_size=_POSTGRESQL_CONNECTIONS,

@@ -124,3 +124,14 @@ def plan(database: Database, statement: sa.Executable, parameters: dict[str, Any
         return "\n".join(str(row[-1]) for row in rows)
 
     return re.sub(r"\s+", " ", database.write_now(explain))
+
+
+@pytest.mark.postgresql
+def test_statements_are_planned_for_what_the_tables_hold_now(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    mode = database.read_now(
+        lambda tx: tx.connection.exec_driver_sql("SHOW plan_cache_mode").scalar()
+    )
+    database.close_now()
+
+    assert mode == "force_custom_plan"
