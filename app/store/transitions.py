@@ -248,6 +248,19 @@ _ENDED = (
 )
 
 
+_ANY_THROUGH = (
+    sa.select(job.c.key)
+    .join(job_stats, job_stats.c.job_key == job.c.key)
+    .where(_ALIVE, job_stats.c.total == FINISHED)
+    .limit(1)
+)
+
+
+def is_any_through(tx: Transaction) -> bool:
+    """Whether `close_ended` would find a job to end."""
+    return tx.execute(_ANY_THROUGH).first() is not None
+
+
 def close_ended(tx: Transaction) -> Sequence[str]:
     """End every job whose prompts all have an outcome; answer the ids of those ended now."""
     closed: list[str] = []

@@ -8,11 +8,12 @@ gave up.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from app.observability.logs import get_logger
 from app.services.signals import News, Signals
 from app.store import sweeps, transitions
-from app.store.database import Database
+from app.store.database import Database, Transaction
 from app.worker.executor import Executor
 
 
@@ -29,17 +30,32 @@ class Closer:
 
     async def run_once(self) -> float:
         """One round; answers seconds until the next."""
-        for early in await self._database.read(transitions.ending_early):
+        to_end = await self._database.read(_to_end)
+        for early in to_end.early:
             if early.abort_running:
                 self._executor.abort_jobs({early.job_key})
             while await self._database.write(sweeps.cancel_pending, early.job_key):
                 pass
-        for job_key in await self._database.read(transitions.out_of_time):
+        for job_key in to_end.late:
             while await self._database.write(sweeps.expire_pending, job_key):
                 pass
-        closed = await self._database.write(transitions.close_ended)
-        announce_ended(closed, self._signals)
+        if to_end.early or to_end.late or to_end.is_any_through:
+            closed = await self._database.write(transitions.close_ended)
+            announce_ended(closed, self._signals)
         return self._every_s
+
+
+class _ToEnd(NamedTuple):
+    early: Sequence[transitions.EndingEarly]
+    late: Sequence[int]
+    is_any_through: bool
+
+
+def _to_end(tx: Transaction) -> _ToEnd:
+    """What is to be done, in one reading: an idle worker asks each second."""
+    return _ToEnd(
+        transitions.ending_early(tx), transitions.out_of_time(tx), transitions.is_any_through(tx)
+    )
 
 
 def announce_ended(batch_ids: Sequence[str], signals: Signals) -> None:

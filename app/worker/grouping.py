@@ -10,7 +10,7 @@ from app.domain.model_names import normalise_model
 from app.observability.logs import get_logger
 from app.services.signals import Signals
 from app.store import groups
-from app.store.database import Database
+from app.store.database import Database, Transaction
 from app.store.groups import HostView, Wish
 from app.worker.places import Place
 
@@ -48,24 +48,25 @@ class Grouping:
         """
         waits = False
         for place in self._places:
-            await self._forget_unloaded(place)
-            wish = await self._database.read(groups.wish_of, place.share.key)
+            several, wish = await self._database.read(_several_and_wish, place.share.key)
+            if several and await self._forget_unloaded(place):
+                wish = await self._database.read(groups.wish_of, place.share.key)
             waits = waits or wish is not Wish.NONE
             if await self._advance(place, wish):
                 self._signals.work_available.set()
         return _APART_S if waits else self._poll_s
 
-    async def _forget_unloaded(self, place: Place) -> None:
+    async def _forget_unloaded(self, place: Place) -> bool:
+        """Whether it was time to look what the host still has in memory."""
         key, now = place.share.key, time.monotonic()
         if not place.host.available or now < self._next_sight.get(key, 0.0):
-            return
-        if not await self._database.read(groups.runs_several, key):
-            return
+            return False
         self._next_sight[key] = now + _VIEW_S
         # Never by an older view: it may be from before one of them was loaded.
         view = await place.host.look(judging=False)
         if view.loaded is not None and view.models_trouble is None:
             await self._database.write(groups.forget_unloaded, key, _loaded(place))
+        return True
 
     async def consider(self, place: Place) -> bool:
         """Whether a host that does nothing has been given another group, or is closer to one."""
@@ -131,3 +132,8 @@ class Grouping:
 def _loaded(place: Place) -> frozenset[str]:
     """One names of the models that were last seen in the host's memory."""
     return frozenset(normalise_model(model.name) for model in place.host.view.loaded or ())
+
+
+def _several_and_wish(tx: Transaction, host_key: int) -> tuple[bool, Wish]:
+    """Whether the host runs several groups, and its wish: one reading, made each second."""
+    return groups.runs_several(tx, host_key), groups.wish_of(tx, host_key)
