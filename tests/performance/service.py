@@ -1,8 +1,9 @@
 """What the service costs, as ratios to a reference that is measured beside it in the same run.
 
     python -m tests.performance.service [overhead] [makespan] [speedup] [bulk] [reads] [idle]
+    python -m tests.performance.service unscaled
 
-Without a name it measures everything. The host is a process of its own that answers at once or
+Without a name it measures everything but `unscaled`, which is `speedup` with prompts of 2 s. The host is a process of its own that answers at once or
 after a fixed delay; the service is the real command `promptmill serve` on an empty SQLite file.
 Contenders take turns and the median counts. Nothing here fails on a slow machine: it prints.
 """
@@ -383,7 +384,10 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
 
 def main() -> None:
     for name in sys.argv[1:] or MEASUREMENTS:
-        MEASUREMENTS[name]()
+        if name == "unscaled":
+            speedup(scale=1.0)
+        else:
+            MEASUREMENTS[name]()
 
 
 if __name__ == "__main__":
