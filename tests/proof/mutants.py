@@ -93,7 +93,7 @@ MUTANTS = (
         (
             Change(
                 QUEUE,
-                'True: _take(_runs_group(sa.bindparam("claimed_group")))',
+                'True: _take(_runs_group(sa.bindparam("claimed_load")))',
                 "True: _take()",
             ),
         ),
