@@ -138,16 +138,14 @@ class Host:
             },
         )
 
-    async def run(self, call: Call, *, timeline: Timeline | None = None) -> Outcome:
+    async def run(self, call: Call) -> Outcome:
         """Send a prompt; a failure that is the host's puts it aside.
 
         What goes down with the host, or with the model's process, is blamed on nobody in
-        particular (`Blame.LOSS`).
+        particular (`Blame.LOSS`). To tell that, a failure may be kept back for a moment.
         """
         with self._flights.begin(call.model) as flight:
-            returns = self.health.returns
-            outcome = await self.client.run(call, timeline=timeline)
-            self._learn(outcome, call, returns)
+            outcome = await self._call(call)
             fell = await flight.fell_with_others(outcome)
         if isinstance(outcome, Failed) and outcome.blame is Blame.ATTEMPT:
             down = not self.available and outcome.code in OF_THE_HOST
@@ -155,8 +153,13 @@ class Host:
                 return replace(outcome, blame=Blame.LOSS)
         return outcome
 
-    def _learn(self, outcome: Outcome, call: Call, returns: int) -> None:
-        """Draw the conclusions from a call that was begun after so many returns of the host."""
+    async def measure(self, call: Call, timeline: Timeline) -> Outcome:
+        """Send a prompt for a benchmark: its outcome is told at once, whatever became of others."""
+        return await self._call(call, timeline)
+
+    async def _call(self, call: Call, timeline: Timeline | None = None) -> Outcome:
+        returns = self.health.returns
+        outcome = await self.client.run(call, timeline=timeline)
         spoken = counted(outcome, call)
         now = self._clock()
         self.tally.note(spoken, model=call.model, now=now)
@@ -167,6 +170,7 @@ class Host:
             now=now,
             fingerprint=0 if isinstance(outcome, Succeeded) else fingerprint_of(call),
         )
+        return outcome
 
     async def probe(self) -> float:
         """Look at the host if it is put aside and has rested; the seconds until the next look.

@@ -138,7 +138,7 @@ class Session:
             step=step,
         )
         timeline = Timeline()
-        outcome = await self._host.run(self._call(block.model, text), timeline=timeline)
+        outcome = await self._host.measure(self._call(block.model, text), timeline)
         run = self._run_of(block, step, outcome, timeline, due=due)
         found = flags.run_flags(
             run,

@@ -183,12 +183,12 @@ async def test_a_host_fills_in_the_timeline_and_still_judges_its_health() -> Non
     route = ollama.post("/api/generate").respond(content=WORD + LAST)
     client = OllamaClient("gpu", transport=httpx.MockTransport(ollama.async_handler))
     host, timeline = Host(client), Timeline()
-    assert isinstance(await host.run(CALL, timeline=timeline), Succeeded)
+    assert isinstance(await host.measure(CALL, timeline), Succeeded)
     assert len(timeline.chunk_times) == 1
 
     route.mock(side_effect=httpx.ConnectError("refused"))
     timeline = Timeline()
-    failed = await host.run(CALL, timeline=timeline)
+    failed = await host.measure(CALL, timeline)
     assert isinstance(failed, Failed)
     assert failed.blame is Blame.HOST
     assert not host.available
