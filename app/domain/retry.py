@@ -47,7 +47,7 @@ def decide(
     """Whether the prompt is finished after its `attempt`-th try (the first is 1).
 
     `backoff_s(attempt)` draws the seconds to wait after that try. `losses` is how often before what
-    ran it died.
+    ran it died: one that brings its host down comes back less and less often.
     """
     if not isinstance(outcome, Failed):
         return Finish()
@@ -58,7 +58,7 @@ def decide(
             # The host rests as a whole, so the prompt itself need not wait.
             return TryAgain(wait_s=0.0, charged=False)
         case Blame.LOSS if losses + 1 < MOST_LOSSES:
-            return TryAgain(wait_s=backoff_s(attempt), charged=False, lost=True)
+            return TryAgain(wait_s=backoff_s(attempt + losses), charged=False, lost=True)
         case Blame.ATTEMPT | Blame.LOSS:
             if attempt >= max_attempts:
                 return Finish()

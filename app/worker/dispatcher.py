@@ -156,7 +156,17 @@ class Dispatcher:
         for each in finished:
             in_flight[each.lease.host_key] -= 1
         asked = spread(wanted, places, in_flight)
-        return [(place, asked[place.share.key]) for place in places]
+        return [
+            (
+                place,
+                # One call shows whether a host that came back is well; what brings it down comes
+                # back too, and would take all the others with it.
+                min(asked[place.share.key], max(1 - in_flight[place.share.key], 0))
+                if place.host.health.on_trial
+                else asked[place.share.key],
+            )
+            for place in places
+        ]
 
     def _exchange(
         self,
@@ -186,7 +196,7 @@ class Dispatcher:
                 short.append(place)
         # What one place has no work for, another may have.
         for place, _ in asked:
-            if left and place not in short:
+            if left and place not in short and not place.host.health.on_trial:
                 claimed = self._claim(tx, place, left)
                 leases += claimed
                 left -= len(claimed)

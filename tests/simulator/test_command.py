@@ -97,7 +97,8 @@ async def test_it_says_where_it_listens_and_does_what_the_options_say(tmp_path):
     assert said == f"Simulated Ollama, not a real model, on {url} (models: one, two)"
     assert names == ["two:latest", "one:latest"]
     assert refused.status_code == 503
-    assert all(answer.json()["total_duration"] / 1e9 >= 0.5 for answer in answers)
+    # A pause may end a third of a millisecond early: no timer is finer.
+    assert all(answer.json()["total_duration"] / 1e9 >= 0.499 for answer in answers)
     assert stats["models"]["one:latest"]["peak_in_slots"] == 3
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
     assert (events.count("arrived"), events.count("ended")) == (5, 5)

@@ -329,8 +329,8 @@ async def test_under_each_fault_every_prompt_ends_as_promised(
             elif result.status is TaskState.SUCCEEDED:
                 check_answer(result, struck(own))
         if promise.blame is Blame.ATTEMPT and not promise.others:
-            # Of eight calls all fail at once by chance only near the end, when few are left.
-            assert sum(one.attempts - 1 for one in results) >= may_be_charged / 2
+            # That all calls in flight fail at once by chance is seldom, but not where few are left.
+            assert sum(one.attempts - 1 for one in results) >= may_be_charged / 5
         if promise.blame is Blame.HOST:
             assert {one.attempts for one in results} == {1}, "what the host does is not charged"
             assert all(one.status is TaskState.SUCCEEDED for one in results)
