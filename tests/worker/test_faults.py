@@ -405,6 +405,21 @@ async def test_what_was_in_flight_when_a_process_died_is_charged_to_nobody(
     assert {(one.status, one.attempts) for one in results} == {(TaskState.SUCCEEDED, 1)}
 
 
+async def test_one_call_shows_whether_a_host_is_well_before_the_others_follow(
+    laboratory: Any, sqlite_url: str
+) -> None:
+    async with laboratory(sqlite_url) as lab:
+        lab.fail_by("503")
+        batch_id = await lab.submit("Question", CLEAN)
+        async with asyncio.timeout(PATIENCE_S):
+            await lab.host.until(lambda tally: tally.calls >= SLOTS)
+        lab.fail_by()
+        assert (await lab.ended(batch_id)).counts.succeeded == CLEAN
+        answered = [call for call in lab.host.calls if call.prompt and not call.fault]
+    first, *others = sorted(answered, key=lambda call: call.arrived)
+    assert min(call.arrived for call in others) >= first.ended
+
+
 async def test_a_prompt_that_brings_the_process_down_every_time_ends(
     laboratory: Any, sqlite_url: str
 ) -> None:
