@@ -7,6 +7,7 @@ has; the domain never reads one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 MAX_CONCURRENT_BOUND = 256
@@ -44,14 +45,35 @@ def startable(
     return max(free, 0)
 
 
-def next_start_at_ms(started_at_ms: int, limits: Limits) -> int:
-    """The earliest moment of the next start, given that one started at `started_at_ms`.
+START_TOLERANCE_S = 0.005
+"""Two starts may be closer than the delay by as much; the clocks of two machines and the way from a
+decision to the network are not exacter."""
+MOST_START_WINDOW_S = 1.0
 
+
+def next_start_at_ms(
+    started_at_ms: int, limits: Limits, *, window_s: float = START_TOLERANCE_S
+) -> int:
+    """The earliest moment of the next start, given that one was permitted at `started_at_ms`.
+
+    The permitted call may begin until `window_s` after its permit. What that is more than the
+    tolerance is added to the delay, so that the next start is far enough from the latest moment.
     Rounded up, so that a delay that is not a whole millisecond is never cut short.
     """
-    delay_ms = limits.rate_limit_delay_s * 1000
-    whole = int(delay_ms)
-    return started_at_ms + whole + (1 if delay_ms > whole else 0)
+    late_s = max(window_s - START_TOLERANCE_S, 0.0)
+    return started_at_ms + math.ceil(round((limits.rate_limit_delay_s + late_s) * 1000, 6))
+
+
+def adapted_window_s(window_s: float, *, missed: bool) -> float:
+    """How long the next permit is to be good for, after one was used or missed.
+
+    A missed permit costs a whole delay, a wide window a part of each. At this ratio of the steps it
+    settles where a fifth of the permits is missed, however slow the machine is, and there is none
+    on which nothing starts.
+    """
+    if missed:
+        return min(window_s * 1.5, MOST_START_WINDOW_S)
+    return max(window_s * 0.9, START_TOLERANCE_S)
 
 
 _GIGA = 1_000_000_000

@@ -31,6 +31,8 @@ class TryAgain:
     """Whether the attempt counts against `max_attempts`."""
     lost: bool = False
     """Whether it counts against `MOST_LOSSES`."""
+    keeps_place: bool = False
+    """Whether it comes next again, instead of after what waits already; for calls not begun."""
 
 
 Decision = Finish | TryAgain

@@ -38,7 +38,7 @@ from app.domain.lifecycle import (
     job_target,
     task_target,
 )
-from app.domain.limits import Limits, next_start_at_ms, startable
+from app.domain.limits import START_TOLERANCE_S, Limits, next_start_at_ms, startable
 from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import MOST_LOSSES, Decision, Finish, TryAgain
 from app.store import groups
@@ -114,9 +114,18 @@ class Lease:
     """The moment of the claim by the database's clock."""
     claimed_at: float
     """The same moment by this process's monotonic clock, in seconds."""
+    start_by: float
+    """The latest moment at which the call may begin, by the same clock: then the permit ends."""
+    available_at_ms: int
+    """Its place in the queue."""
     group_key: int = 0
     begins_alike: bool = False
     """Whether the group is of prompts that begin alike."""
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether the call has to begin within moments, by a permit of its job's delay."""
+        return self.limits.rate_limit_delay_s > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,16 +257,21 @@ def claim(
     owner: str,
     lease_ms: int,
     share: HostShare,
+    start_window_s: float = START_TOLERANCE_S,
     aging_ms: int = NEVER_MS,
     affinity: Affinity | None = None,
 ) -> Sequence[Lease]:
     """Take up to `wanted` prompts that may start at this very moment.
 
     The claim is the start permit: limits are counted under the job's lock, and the earliest moment
-    of the job's next start is written in the same transaction. Jobs take turns: the highest
-    priority first, among equals the one that waited longest. Each `aging_ms` that a job has waited
-    raises its priority by one, so that a low one is not starved by a stream of higher ones.
-    With an `affinity` equals are ordered by it first.
+    of the job's next start is written in the same transaction. With a delay between starts the
+    permit is good for `start_window_s`, else as long as the lease; who comes later gives it back.
+    A paced start is the last of its claim, so that only the commit is between it and the call:
+    there may be more to claim at once.
+
+    Jobs take turns: the highest priority first, among equals the one that waited longest. Each
+    `aging_ms` that a job has waited raises its priority by one, so that a low one is not starved by
+    a stream of higher ones. With an `affinity` equals are ordered by it first.
     """
     leases: list[Lease] = []
     looked_at: list[tuple[int, int]] = []
@@ -267,9 +281,16 @@ def claim(
             break
         looked_at.append((row.key, row.group_key))
         leases += _claim_of_job(
-            tx, row, wanted=wanted - len(leases), owner=owner, lease_ms=lease_ms, share=share
+            tx,
+            row,
+            wanted=wanted - len(leases),
+            owner=owner,
+            lease_ms=lease_ms,
+            share=share,
+            start_window_s=start_window_s,
         )
-        if row.going <= len(looked_at):
+        # A paced start waits for nothing but the commit.
+        if row.going <= len(looked_at) or (leases and leases[-1].is_paced):
             break
     return leases
 
@@ -445,7 +466,7 @@ def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
             lease_until_ms=sa.bindparam("until"),
             host_key=sa.bindparam("at_host"),
         )
-        .returning(task.c.id, task.c.attempt, task.c.losses)
+        .returning(task.c.id, task.c.attempt, task.c.losses, task.c.available_at_ms)
     )
 
 
@@ -473,6 +494,7 @@ def _claim_of_job(
     owner: str,
     lease_ms: int,
     share: HostShare,
+    start_window_s: float,
 ) -> list[Lease]:
     limits = Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s)
     at_host = 0
@@ -489,7 +511,9 @@ def _claim_of_job(
     )
     if most == 0:
         return []
+    is_paced = limits.rate_limit_delay_s > 0
     # Read after the locks: waiting for one must not shorten the distance to the next start.
+    asked_at = time.monotonic()
     now, claimed_at = tx.now_ms(), time.monotonic()
     token = secrets.randbits(63)
     taken = (
@@ -512,35 +536,43 @@ def _claim_of_job(
     )
     if not taken:
         return []
+    was = {one.id: one for one in taken}
+    prompts = _PROMPTS.run(tx, {"ids": list(was)}).all()
+    begins_alike = row.group_key != row.load_key
+    if begins_alike:
+        _note_run(tx, row, share, now)
+    if is_paced:
+        # The permit counts from here: only the commit may still make the start late.
+        asked_at = time.monotonic()
+        now, claimed_at = tx.now_ms(), time.monotonic()
     _MARK_STARTED.run(
         tx,
         # A clock of whole milliseconds may be one behind, hence the 1.
         {
             "job_key": row.key,
-            "next_start": next_start_at_ms(now + 1, limits) if limits.rate_limit_delay_s else now,
+            "next_start": (
+                next_start_at_ms(now + 1, limits, window_s=start_window_s) if is_paced else now
+            ),
             "now": now,
         },
     )
-    begins_alike = row.group_key != row.load_key
-    if begins_alike:
-        _note_run(tx, row, share, now)
-    tries: dict[int, tuple[int, int]] = {one.id: (one.attempt, one.losses) for one in taken}
-    prompts = _PROMPTS.run(tx, {"ids": list(tries)}).all()
     parameters, fail_on = json_value(row.parameters), json_value(row.fail_on)
     return [
         Lease(
             task_id=found.id,
             token=token,
             job_key=row.key,
-            attempt=tries[found.id][0],
+            attempt=was[found.id].attempt,
             max_attempts=row.max_attempts,
-            losses=tries[found.id][1],
+            losses=was[found.id].losses,
             limits=limits,
             call=_call(row, parameters, found.text, json_value(found.overrides)),
             host_key=share.key,
             fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
             claimed_at_ms=now,
             claimed_at=claimed_at,
+            start_by=asked_at + (start_window_s if is_paced else lease_ms / 1000),
+            available_at_ms=was[found.id].available_at_ms,
             group_key=row.group_key,
             begins_alike=begins_alike,
         )
@@ -851,7 +883,11 @@ def _put_back(tx: Transaction, completion: Completion, again: TryAgain) -> int:
             "token": completion.lease.token,
             "uncharged": 0 if again.charged else 1,
             "lost": 1 if again.lost else 0,
-            "available_at": tx.now_ms() + int(again.wait_s * 1000),
+            "available_at": (
+                completion.lease.available_at_ms
+                if again.keeps_place
+                else tx.now_ms() + int(again.wait_s * 1000)
+            ),
         },
     ).rowcount
 

@@ -133,13 +133,15 @@ def update(tx: Transaction, batch_id: str, changes: BatchChanges) -> None:
     if changes.rate_limit_delay_s is not None:
         delay = Limits(rate_limit_delay_s=changes.rate_limit_delay_s)
         values["rate_limit_delay_s"] = changes.rate_limit_delay_s
-        # The old delay's moment may be an hour away; the new one counts from the same last start.
+        # The old delay's moment may be an hour away; the new one counts from the same last start,
+        # which may come as late as it was allowed to.
+        was_ms = sa.cast(job.c.rate_limit_delay_s * 1000, sa.BigInteger)
+        last_start_ms = sa.case(
+            (job.c.rate_limit_delay_s > 0, job.c.next_start_at_ms - was_ms),
+            else_=job.c.next_start_at_ms + 1,
+        )
         values["next_start_at_ms"] = sa.case(
-            (
-                job.c.last_claimed_at_ms > 0,
-                job.c.last_claimed_at_ms + next_start_at_ms(1, delay),
-            ),
-            else_=0,
+            (job.c.last_claimed_at_ms > 0, last_start_ms + next_start_at_ms(0, delay)), else_=0
         )
     if changes.priority is not None:
         values["priority"] = changes.priority

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.services.signals import News, Signals
@@ -42,6 +42,8 @@ class _Exchange:
     leases: Sequence[Lease]
     short: Sequence[Place]
     """Places that were asked for more than there was."""
+    interrupted: bool = False
+    """Whether it was committed early, for a paced start, and there may be more to claim."""
 
 
 class Dispatcher:
@@ -111,7 +113,7 @@ class Dispatcher:
         announce_ended(done.ended, self._signals)
         if done.recorded.job_stopped:
             self._signals.spread(News.ENDING)
-        if len(self._recorder):
+        if len(self._recorder) or done.interrupted:
             return 0.0
         if len(done.leases) >= wanted:
             return 0.0 if self._wanted(0) else self._pause_s()
@@ -179,28 +181,41 @@ class Dispatcher:
         ended = transitions.close_ended(tx) if recorded.job_may_end else ()
         leases: list[Lease] = []
         short: list[Place] = []
+        for place, claimed, is_short in self._claims(tx, asked):
+            leases += claimed
+            if claimed and claimed[-1].is_paced:
+                # It must not wait for claims at other places either; these come next.
+                return _Exchange(recorded, ended, leases, short, interrupted=True)
+            if is_short:
+                short.append(place)
+        return _Exchange(recorded, ended, leases, short)
+
+    def _claims(
+        self, tx: Transaction, asked: Sequence[tuple[Place, int]]
+    ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
+        """What is claimed at each place, one after another, and whether there was no more."""
         left = sum(wanted for _, wanted in asked)
+        exhausted: list[Place] = []
         if len(asked) > 1 and self._turns.matter:
             # First each what it has evaluated the beginning of, then the rest whoever comes first.
             asked = list(asked)
             for n, (place, wanted) in enumerate(asked):
                 claimed = self._claim(tx, place, wanted, leave=True)
-                leases += claimed
                 left -= len(claimed)
                 asked[n] = (place, wanted - len(claimed))
+                yield place, claimed, False
         for place, wanted in asked:
             claimed = self._claim(tx, place, wanted)
-            leases += claimed
             left -= len(claimed)
             if len(claimed) < wanted:
-                short.append(place)
+                exhausted.append(place)
+            yield place, claimed, len(claimed) < wanted
         # What one place has no work for, another may have.
         for place, _ in asked:
-            if left and place not in short and not place.host.health.on_trial:
+            if left and place not in exhausted and not place.host.health.on_trial:
                 claimed = self._claim(tx, place, left)
-                leases += claimed
                 left -= len(claimed)
-        return _Exchange(recorded, ended, leases, short)
+                yield place, claimed, False
 
     def _claim(
         self, tx: Transaction, place: Place, wanted: int, *, leave: bool = False
@@ -214,6 +229,7 @@ class Dispatcher:
             lease_ms=self._lease_ms,
             share=place.share,
             aging_ms=self._aging_ms,
+            start_window_s=self._executor.start_window_s,
             affinity=self._turns.affinity(place.share.key, leave=leave),
         )
         self._turns.note(place.share.key, leases)

@@ -14,6 +14,7 @@ from functools import partial
 from app.domain import retry
 from app.domain.calls import Call
 from app.domain.groups import keep_alive_for
+from app.domain.limits import START_TOLERANCE_S, adapted_window_s
 from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Finish, TryAgain
 from app.observability.logs import get_logger
@@ -34,7 +35,7 @@ class Abort(Enum):
 @dataclass(slots=True)
 class _Running:
     lease: Lease
-    call: asyncio.Task[Outcome]
+    call: asyncio.Task[Outcome | None]
     started: float | None = None
     """Monotonic seconds when the call was begun; None while it keeps its distance."""
     abort: Abort | None = None
@@ -73,6 +74,8 @@ class Executor:
         # Few, and no one else's: a schema may keep a thread busy for seconds.
         self._judges = ThreadPoolExecutor(_JUDGES, thread_name_prefix="judge")
         self._log = get_logger()
+        self.start_window_s = START_TOLERANCE_S
+        """How long a permit of a paced start is to be good for."""
         self.empty = asyncio.Event()
         """Set while no prompt holds a slot."""
         self.empty.set()
@@ -135,10 +138,17 @@ class Executor:
             running.abort = reason
             running.call.cancel()
 
-    async def _run(self, key: tuple[int, int], lease: Lease) -> Outcome:
-        if lease.limits.rate_limit_delay_s > 0:
+    async def _run(self, key: tuple[int, int], lease: Lease) -> Outcome | None:
+        """How the call ended; None when it was too late to begin it."""
+        if lease.is_paced:
             await self._keep_distance(lease)
-        self._running[key].started = time.monotonic()
+        started = time.monotonic()
+        missed = started > lease.start_by
+        if lease.is_paced:
+            self.start_window_s = adapted_window_s(self.start_window_s, missed=missed)
+        if missed:
+            return None
+        self._running[key].started = started
         outcome = await self._hosts[lease.host_key].run(self._call_of(lease))
         return await self._judged(outcome, lease) if isinstance(outcome, Succeeded) else outcome
 
@@ -159,7 +169,7 @@ class Executor:
         judge = partial(structured_output.judge, answer, lease.call, fail_on=lease.fail_on)
         return await asyncio.get_running_loop().run_in_executor(self._judges, judge)
 
-    def _ended(self, key: tuple[int, int], call: asyncio.Task[Outcome]) -> None:
+    def _ended(self, key: tuple[int, int], call: asyncio.Task[Outcome | None]) -> None:
         running = self._running.pop(key)
         if call.cancelled():
             if running.abort is None:
@@ -214,7 +224,8 @@ class Executor:
             outcome, decision = _CANCELLED, Finish()
         else:
             # Given back. With the lease lost that is a dropped completion, and counted as one.
-            outcome, decision = _CANCELLED, TryAgain(wait_s=0.0, charged=False)
+            outcome = _CANCELLED
+            decision = TryAgain(wait_s=0.0, charged=False, keeps_place=True)
         # The lease's clock is the database's; this process's clock only adds what passed since.
         now = time.monotonic()
         before_start_s = (running.started or now) - lease.claimed_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,10 @@ from app.domain.lifecycle import (
     task_target,
 )
 from app.domain.limits import (
+    MOST_START_WINDOW_S,
+    START_TOLERANCE_S,
     Limits,
+    adapted_window_s,
     next_start_at_ms,
     parse_parameter_size,
     recommended_limits,
@@ -60,6 +64,34 @@ def test_all_free_slots_are_used() -> None:
 @pytest.mark.parametrize(("delay_s", "next_ms"), [(0.1, 1100), (0.0001, 1001), (0.0305, 1031)])
 def test_a_delay_is_never_cut_short(delay_s: float, next_ms: int) -> None:
     assert next_start_at_ms(1000, replace(FREE, rate_limit_delay_s=delay_s)) == next_ms
+
+
+@pytest.mark.parametrize(("window_s", "next_ms"), [(0.001, 1100), (0.005, 1100), (0.03, 1125)])
+def test_what_a_start_may_come_late_is_added_to_the_delay(window_s: float, next_ms: int) -> None:
+    paced = replace(FREE, rate_limit_delay_s=0.1)
+    assert next_start_at_ms(1000, paced, window_s=window_s) == next_ms
+
+
+@given(late_s=st.floats(0, 0.9))
+def test_a_window_grows_until_a_slow_machine_can_start_within_it(late_s: float) -> None:
+    window_s, missed = START_TOLERANCE_S, 0
+    while late_s > window_s:
+        window_s, missed = adapted_window_s(window_s, missed=True), missed + 1
+    assert missed <= 13
+    assert adapted_window_s(window_s, missed=True) <= MOST_START_WINDOW_S
+
+
+def test_a_window_settles_where_a_fifth_of_the_starts_is_missed() -> None:
+    lateness = random.Random(7)
+    window_s, missed = START_TOLERANCE_S, 0
+    for _ in range(5_000):
+        is_late = lateness.expovariate(1 / 0.02) > window_s
+        missed += is_late
+        window_s = adapted_window_s(window_s, missed=is_late)
+    assert 0.15 < missed / 5_000 < 0.25
+    for _ in range(50):
+        window_s = adapted_window_s(window_s, missed=False)
+    assert window_s == START_TOLERANCE_S
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -312,7 +312,8 @@ class Run:
                     f"{plan.name}: shortest gap of permits, of recorded starts, the delay (ms)",
                     f"{gap}, {told}, {wanted:.0f}",
                 )
-                self._must(gap >= wanted - 5, f"{plan.name} had a gap of {gap} ms")
+                self._must(gap >= wanted - 5, f"{plan.name} had permits {gap} ms apart")
+                self._must(told >= wanted - 5, f"{plan.name} had starts {told} ms apart")
         self._tell("host: most granted at once, and its slots", f"{audit.most_of_host}, {SLOTS}")
         self._must(audit.most_of_host <= SLOTS, f"the host had {audit.most_of_host}")
 
@@ -323,10 +324,12 @@ class Run:
     def _judge_calls(self, log: Path) -> None:
         asked: Counter[str] = Counter()
         in_flight = most = 0
+        arrivals: defaultdict[str, list[float]] = defaultdict(list)
         for line in log.read_text().splitlines():
             note = json.loads(line)
             if note["event"] == "arrived":
                 asked[note["prompt"]] += 1
+                arrivals[note["prompt"].partition(" ")[0]].append(note["arrived"])
             in_flight += 1 if note["event"] == "arrived" else -1
             most = max(most, in_flight)
         texts = {text for plan in self.batches.values() for text in plan.texts()}
@@ -336,6 +339,16 @@ class Run:
             ("prompts called more than once", sum(times > 1 for times in asked.values())),
             ("most calls at the host at once, those of the frozen and cut off included", most),
         ]
+        for plan in self.batches.values():
+            if plan.delay_s:
+                came = sorted(arrivals[plan.name])
+                gap = min(later - earlier for earlier, later in pairwise(came)) * 1000
+                wanted = plan.delay_s * 1000
+                self._tell(
+                    f"{plan.name}: shortest gap of arrivals at the host, the delay (ms)",
+                    f"{gap:.0f}, {wanted:.0f}",
+                )
+                self._must(gap >= wanted - 5, f"{plan.name} had calls {gap:.1f} ms apart")
         self._must(not never, f"{len(never)} prompts have an answer and were never asked")
         self._must(not strange, f"{len(strange)} prompts were asked that nobody sent")
 

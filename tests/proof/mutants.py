@@ -122,6 +122,16 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a call that is made although its permit is over",
+        (Change("app/worker/executor.py", "        if missed:\n            return None\n", ""),),
+        ("tests/worker/test_starts.py",),
+    ),
+    Mutant(
+        "the next start permitted without regard to how late the last may come",
+        (Change(QUEUE, "limits, window_s=start_window_s)", "limits)"),),
+        ("tests/store/test_queue.py",),
+    ),
+    Mutant(
         "no primary key on results",
         (
             Change(

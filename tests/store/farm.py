@@ -6,7 +6,7 @@ from typing import Any
 
 from app.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
 from app.domain.lifecycle import TaskState
-from app.domain.limits import Limits
+from app.domain.limits import START_TOLERANCE_S, Limits
 from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Decision, Finish
 from app.store import jobs, queue, results, sweeps, transitions
@@ -43,6 +43,7 @@ class Farm:
         owner: str = "w1",
         slots: int | None = None,
         aging_ms: int = queue.NEVER_MS,
+        start_window_s: float = START_TOLERANCE_S,
     ) -> list[Lease]:
         share = HostShare(key=self.host_key, url="http://ollama:11434", slots=slots)
         claimed = self.database.write_now(
@@ -52,6 +53,7 @@ class Farm:
             lease_ms=LEASE_MS,
             share=share,
             aging_ms=aging_ms,
+            start_window_s=start_window_s,
         )
         return list(claimed)
 

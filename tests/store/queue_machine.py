@@ -32,7 +32,7 @@ from app.domain.lifecycle import (
     TaskState,
     task_sources,
 )
-from app.domain.limits import Limits
+from app.domain.limits import START_TOLERANCE_S, Limits
 from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Decision, Finish, TryAgain
 from app.store import jobs, queue, sweeps, transitions
@@ -53,6 +53,8 @@ from tests.store.queue_picture import (
 )
 
 WORKERS = ("ann", "bob", "cid")
+START_WINDOWS_S = {"ann": START_TOLERANCE_S, "bob": 0.05, "cid": 0.2, "zoe": 0.05}
+"""How late each may begin a paced call."""
 LEASE_S = 30.0
 SLOTS = 5
 MOST_BATCHES = 4
@@ -280,14 +282,16 @@ class QueueMachine(RuleBasedStateMachine):
             owner=worker,
             lease_ms=round(LEASE_S * 1000),
             share=self.share,
+            start_window_s=START_WINDOWS_S[worker],
         )
         assert len(leases) <= wanted
+        assert not any(one.is_paced for one in leases[:-1]), "a paced start ends its claim"
         for lease in leases:
-            self._may_start(lease)
+            self._may_start(lease, START_WINDOWS_S[worker])
         self._did("claim", len(leases))
         return leases
 
-    def _may_start(self, lease: Lease) -> None:
+    def _may_start(self, lease: Lease, window_s: float) -> None:
         row = self.before.jobs[lease.job_key]
         now = self.clock.now_ms
         assert lease.claimed_at_ms == now
@@ -299,7 +303,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert now - self.last_start.get(lease.job_key, 0) >= delay_ms
         if delay_ms:
             self._did("paced")
-        self.last_start[lease.job_key] = now
+        # The latest moment at which it may begin, but for the tolerance.
+        late_s = max(window_s - START_TOLERANCE_S, 0) if lease.is_paced else 0
+        self.last_start[lease.job_key] = now + round(late_s * 1000)
 
     @precondition(lambda self: any(self.held.values()))
     @rule(data=st.data())
@@ -527,6 +533,7 @@ ENDINGS: st.SearchStrategy[tuple[Outcome | None, Decision]] = st.sampled_from(
         (_ABORTED, Finish()),
         (_BROKE, TryAgain(wait_s=0.0, charged=False)),
         (_BROKE, TryAgain(wait_s=0.5, charged=True)),
+        (_ABORTED, TryAgain(wait_s=0.0, charged=False, keeps_place=True)),
     ]
 )
 """How an attempt can end; None stands for the answer that belongs to the prompt."""

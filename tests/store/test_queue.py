@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.jobs import BatchDraft, PromptDraft
+from app.domain.jobs import BatchChanges, BatchDraft, PromptDraft
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
@@ -67,6 +67,45 @@ def test_a_delay_lets_one_prompt_start_and_the_next_after_it(farm: Farm, clock: 
     assert farm.leases() == []
     clock.forward(0.001)
     assert len(farm.leases()) == 1
+
+
+def test_the_next_start_keeps_its_distance_from_the_latest_moment_of_the_last(
+    farm: Farm, clock: Any
+) -> None:
+    batch_id = farm.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=0.1))
+    assert len(farm.leases(start_window_s=0.045)) == 1
+    assert farm.next_due_in_ms() == 101 + 40
+    changes = BatchChanges(rate_limit_delay_s=0.03)
+    farm.database.write_now(transitions.update, batch_id, changes)
+    assert farm.next_due_in_ms() == 31 + 40
+    clock.forward(0.071)
+    assert len(farm.leases()) == 1
+
+
+def test_a_paced_start_is_the_last_of_its_claim(farm: Farm) -> None:
+    for delay_s in (0.0, 0.1, 0.1, 0.0):
+        farm.submit(2, limits=Limits(max_concurrent=2, rate_limit_delay_s=delay_s))
+    claims = [[lease.is_paced for lease in farm.leases()] for _ in range(4)]
+    assert claims == [[False, False, True], [True], [False, False], []]
+
+
+def test_a_permit_ends_by_its_window_or_with_the_lease(farm: Farm) -> None:
+    farm.submit(1, limits=Limits(max_concurrent=1, rate_limit_delay_s=0.1))
+    farm.submit(1)
+    (paced,) = farm.leases(start_window_s=0.03)
+    (free,) = farm.leases(start_window_s=0.03)
+    assert paced.start_by - paced.claimed_at == pytest.approx(0.03, abs=0.02)
+    assert free.start_by - free.claimed_at == pytest.approx(LEASE_MS / 1000, abs=0.5)
+
+
+def test_what_was_not_begun_comes_next_again(farm: Farm, clock: Any) -> None:
+    farm.submit(3, limits=Limits(max_concurrent=1, rate_limit_delay_s=0))
+    (first,) = farm.leases()
+    clock.forward(1)
+    back = TryAgain(wait_s=0.0, charged=False, keeps_place=True)
+    farm.complete(first, outcome=failure(), decision=back)
+    (again,) = farm.leases()
+    assert (again.task_id, again.attempt) == (first.task_id, 1)
 
 
 def test_the_hosts_slots_hold_over_all_batches(farm: Farm) -> None:
