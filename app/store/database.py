@@ -3,7 +3,7 @@
 A use of the database is a plain function that takes a `Transaction` first. It runs in a thread, in
 one transaction that commits when the function returns and rolls back when it raises:
 
-    job = await database.write(queue.claim, wanted=5)
+    job = await database.write(claims.claim, wanted=5)
 
 The rule to know: a write that has begun is finished whatever happens to the coroutine that awaits
 it, because a thread is not cancelled. Nobody is left to wonder whether half of it was done.

@@ -28,10 +28,11 @@ from app.domain.lifecycle import (
 from app.domain.limits import Limits
 from app.domain.outcomes import ErrorCode
 from app.domain.pulls import Pull
-from app.store import awaiting, queue, rates
+from app.store import awaiting, rates
 from app.store.counters import FINISHED
 from app.store.database import Transaction
 from app.store.job_groups import forget_groups
+from app.store.prompts import enqueue
 from app.store.tables import (
     host,
     id_range,
@@ -68,7 +69,7 @@ def insert(
         total=len(draft.prompts),
         idempotency=idempotency,
     )
-    queue.enqueue(tx, job_key, draft.prompts, grouped=grouped)
+    enqueue(tx, job_key, draft.prompts, grouped=grouped)
     if draft.auto_pull:
         awaiting.note_models(tx, job_key, draft.prompts)
 

@@ -11,7 +11,7 @@ through `json_value`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any, cast
@@ -198,3 +198,9 @@ def _pairs_in_postgresql(element: _PairsIn, compiler: SQLCompiler, **options: An
     ones = compiler.process(sa.bindparam(f"{element.name}_1", type_=_ARRAY), **options)
     twos = compiler.process(sa.bindparam(f"{element.name}_2", type_=_ARRAY), **options)
     return f"({first}, {second}) IN (SELECT * FROM unnest({ones}, {twos}))"  # noqa: S608 - as above
+
+
+def slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """The items in pieces of at most that size, for statements that take so many values."""
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

@@ -1,7 +1,7 @@
-"""THE queue: every change of a task's state, each a short transaction's work.
+"""THE queue: every change of a task's state under a lease, each a short transaction's work.
 
-    enqueue          -> pending     a batch is stored with all its prompts
-    claim            pending -> running     under a lease, within the limits of job and host
+    enqueue          -> pending     a batch is stored with all its prompts (`prompts`)
+    claim            pending -> running     within the limits of job and host (`claims`)
     renew            running     the lease is prolonged
     complete         running -> succeeded | failed | cancelled | pending     guarded by the lease
     rescue           running -> pending | failed     the lease ran out
@@ -12,670 +12,53 @@ The rule to know: whoever changes a running task proves that it holds its lease 
 the claim drew. A token is drawn anew at every claim, so a worker that was paused beyond its lease
 finds its token gone and its late result is dropped: the fence.
 
-Locks are taken in one order: tasks, then counters when completing; job, then host, then tasks when
-claiming. A claim never waits for a job's row or a task's (SKIP LOCKED), so the two cannot deadlock
-in one transaction. States stand in the SQL as literals: with a bound parameter PostgreSQL's generic
-plan misses the partial indexes.
+Locks are taken in one order: tasks, then counters. A claim takes them as job, then host, then
+tasks, but never waits for a job's row or a task's (SKIP LOCKED), so the two cannot deadlock in one
+transaction. States stand in the SQL as literals: with a bound parameter PostgreSQL's generic plan
+misses the partial indexes.
 """
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.domain.calls import Call
-from app.domain.jobs import PromptDraft
 from app.domain.lifecycle import (
-    JobEvent,
     TaskEvent,
     TaskState,
-    job_target,
     task_target,
 )
-from app.domain.limits import START_TOLERANCE_S, Limits, next_start_at_ms, startable
 from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
-from app.domain.retry import MOST_LOSSES, Decision, Finish, TryAgain
-from app.store import groups
+from app.domain.retry import MOST_LOSSES, Finish, TryAgain
 from app.store.counters import Tally, count
 from app.store.database import Transaction
-from app.store.job_groups import groups_of
+from app.store.leases import Completion, Recorded
 from app.store.prepared import (
     Prepared,
     id_pairs,
     ids_in,
     json_text,
-    json_value,
     pairs_in,
+    slices,
 )
 from app.store.sweeps import FREED, store_results_without_call
 from app.store.tables import (
-    host,
-    host_group,
-    job,
-    job_group,
-    model_group,
-    prompt,
     prompt_id,
     result,
     task,
 )
 
-NEVER_MS = 1 << 53
-"""A time so long that it means never."""
 _SETBACKS = frozenset({ErrorCode.SERVER_BUSY, ErrorCode.TIMEOUT})
 """Failures that may come of too many calls at a time."""
-_JOBS_PER_CLAIM = 16
-_PROMPTS_PER_INSERT = 5_000
 
-_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
-_GOING = sa.and_(
-    _ALIVE, sa.text("job.state NOT IN ('paused', 'cancelling')"), sa.text("NOT job.awaits_models")
-)
-_OTHER = job.alias("other")
-_PENDING = sa.text("task.state = 'pending'")
 _RUNNING = sa.text("task.state = 'running'")
 _STILL_RUNNING = sa.text("coalesce(task.state, '') = 'running'")
 """The same of tasks that are named by their ids. Written so that no partial index fits: until it is
 vacuumed such an index holds an entry for every task that ever ran, and PostgreSQL, which takes it
 for small, would read them all at every flush."""
-_HOST_IS_FREE = ~(
-    sa.select(sa.literal(1))
-    .where(host.c.key == sa.bindparam("at_host"), host.c.held_by.is_not(None))
-    .exists()
-)
-"""A benchmark that has the host to itself lets no prompt start there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """The right to run one prompt, and everything needed to do so."""
-
-    task_id: int
-    token: int
-    job_key: int
-    attempt: int
-    """Which try this is, counted from 1."""
-    max_attempts: int
-    losses: int = 0
-    """How often what ran it died: its worker, or its host."""
-    limits: Limits
-    call: Call
-    host_key: int
-    """The host that it is to run on, whose slot it takes."""
-    fail_on: tuple[ErrorCode, ...] | None = None
-    """Defects that make the answer a failure; None: the default ones."""
-    claimed_at_ms: int
-    """The moment of the claim by the database's clock."""
-    claimed_at: float
-    """The same moment by this process's monotonic clock, in seconds."""
-    start_by: float
-    """The latest moment at which the call may begin, by the same clock: then the permit ends."""
-    available_at_ms: int
-    """Its place in the queue."""
-    group_key: int = 0
-    begins_alike: bool = False
-    """Whether the group is of prompts that begin alike."""
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether the call has to begin within moments, by a permit of its job's delay."""
-        return self.limits.rate_limit_delay_s > 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostShare:
-    """The host that claimed prompts will run on, and how many it takes."""
-
-    key: int
-    url: str
-    slots: int | None
-    """Most running calls of all workers there; None: not limited."""
-    grouped: bool = False
-    """Whether only prompts of the groups that the host runs may start there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Affinity:
-    """Which prompts a host is to be given before others of equal priority; see `app.worker.turns`.
-
-    It only orders: jobs that never had a turn come before, and what nobody else takes is taken.
-    """
-
-    group: int | None = None
-    """The group whose turn it is at the host."""
-    leave: bool = False
-    """Whether to stop before a group that began alike at another host last."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """How an attempt ended and what is to follow."""
-
-    lease: Lease
-    outcome: Outcome
-    decision: Decision
-    host_url: str
-    started_at_ms: int
-    finished_at_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """What a flush did."""
-
-    finished: int
-    """Results stored."""
-    fenced: int
-    """Outcomes dropped, because the lease was no longer theirs."""
-    job_may_end: bool = False
-    """Whether a job has no prompt left and waits to be closed."""
-    job_stopped: bool = False
-    """Whether a job's stop rule has struck, so that what waits of it is to be cancelled."""
-
-
-# --- enqueue ---------------------------------------------------------------------------------
-
-
-def enqueue(
-    tx: Transaction,
-    job_key: int,
-    prompts: Sequence[PromptDraft],
-    *,
-    first_index: int = 0,
-    grouped: bool = True,
-) -> None:
-    """Store prompts of a new job, and a pending task for each.
-
-    They are numbered from `first_index`, so that a large job can be stored in several
-    transactions before it comes alive. Without `grouped` all are of the one group that any host
-    runs.
-    """
-    for first in range(0, len(prompts), _PROMPTS_PER_INSERT):
-        chunk = prompts[first : first + _PROMPTS_PER_INSERT]
-        tx.execute(
-            sa.insert(prompt),
-            [
-                {
-                    "id": prompt_id(job_key, index),
-                    "text": draft.text,
-                    "custom_id": draft.custom_id,
-                    "overrides": draft.overrides,
-                }
-                for index, draft in enumerate(chunk, start=first_index + first)
-            ],
-        )
-    usual, others = groups_of(tx, job_key, prompts if grouped else ())
-    tx.execute(
-        _ADD_TASKS,
-        {
-            "job_key": job_key,
-            "low": prompt_id(job_key, first_index),
-            "high": prompt_id(job_key, first_index + len(prompts) - 1),
-            "now": tx.now_ms(),
-            "usual": usual,
-        },
-    )
-    for group, places in others.items():
-        for some in _slices(places, 4_000):
-            ids = [prompt_id(job_key, first_index + place) for place in some]
-            tx.execute(_PUT_IN_GROUP, {"ids": ids, "group": group})
-
-
-_ADD_TASKS = sa.insert(task).from_select(
-    ["id", "job_key", "state", "attempt", "losses", "available_at_ms", "group_key"],
-    sa.select(
-        prompt.c.id,
-        sa.bindparam("job_key", type_=sa.BigInteger),
-        sa.literal(TaskState.PENDING, task.c.state.type),
-        sa.literal(0),
-        sa.literal(0),
-        sa.bindparam("now", type_=sa.BigInteger),
-        sa.bindparam("usual", type_=sa.BigInteger),
-    ).where(prompt.c.id.between(sa.bindparam("low"), sa.bindparam("high"))),
-    include_defaults=False,
-)
-_PUT_IN_GROUP = (
-    sa.update(task)
-    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)))
-    .values(group_key=sa.bindparam("group"))
-)
-
-
-# --- claim -----------------------------------------------------------------------------------
-
-
-def claim(
-    tx: Transaction,
-    *,
-    wanted: int,
-    owner: str,
-    lease_ms: int,
-    share: HostShare,
-    start_window_s: float = START_TOLERANCE_S,
-    aging_ms: int = NEVER_MS,
-    affinity: Affinity | None = None,
-) -> Sequence[Lease]:
-    """Take up to `wanted` prompts that may start at this very moment.
-
-    The claim is the start permit: limits are counted under the job's lock, and the earliest moment
-    of the job's next start is written in the same transaction. With a delay between starts the
-    permit is good for `start_window_s`, else as long as the lease; who comes later gives it back.
-    A paced start is the last of its claim, so that only the commit is between it and the call:
-    there may be more to claim at once.
-
-    Jobs take turns: the highest priority first, among equals the one that waited longest. Each
-    `aging_ms` that a job has waited raises its priority by one, so that a low one is not starved by
-    a stream of higher ones. With an `affinity` equals are ordered by it first.
-    """
-    leases: list[Lease] = []
-    looked_at: list[tuple[int, int]] = []
-    while len(leases) < wanted and len(looked_at) < _JOBS_PER_CLAIM:
-        row = _lock_claimable_job(tx, looked_at, aging_ms, share, affinity)
-        if row is None or (affinity and affinity.leave and row.rank == _RANK_ELSEWHERE):
-            break
-        looked_at.append((row.key, row.group_key))
-        leases += _claim_of_job(
-            tx,
-            row,
-            wanted=wanted - len(leases),
-            owner=owner,
-            lease_ms=lease_ms,
-            share=share,
-            start_window_s=start_window_s,
-        )
-        # A paced start waits for nothing but the commit.
-        if row.going <= len(looked_at) or (leases and leases[-1].is_paced):
-            break
-    return leases
-
-
-_RUNNING_OF_JOB = (
-    sa.select(sa.func.count()).select_from(task).where(task.c.job_key == job.c.key, _RUNNING)
-).scalar_subquery()
-_OTHER_GROUP = job_group.alias("other_group")
-_GOING_JOBS = (
-    sa.select(sa.func.count())
-    .select_from(_OTHER)
-    .join(_OTHER_GROUP, _OTHER_GROUP.c.job_key == _OTHER.c.key)
-    .where(sa.text("other.state IN ('queued', 'running', 'paused', 'cancelling')"))
-    .where(sa.text("other.state NOT IN ('paused', 'cancelling')"))
-    .where(sa.text("NOT other.awaits_models"))
-    .scalar_subquery()
-)
-_WAITED_SINCE = sa.case(
-    (job.c.last_claimed_at_ms > 0, job.c.last_claimed_at_ms), else_=job.c.created_at_ms
-)
-_AGED_PRIORITY = (
-    job.c.priority
-    + (sa.bindparam("now", type_=sa.BigInteger) - _WAITED_SINCE)
-    // sa.bindparam("aging", type_=sa.BigInteger)
-).desc()
-_IN_TURN = (job.c.last_claimed_at_ms, job.c.key, job_group.c.group_key)
-_CLAIMABLE_ROWS = (
-    sa.select(
-        job.c.key,
-        job.c.model,
-        job.c.parameters,
-        job.c.timeout_s,
-        job.c.max_attempts,
-        job.c.max_concurrent,
-        job.c.rate_limit_delay_s,
-        job.c.fail_on,
-        job_group.c.group_key,
-        job_group.c.load_key,
-        _RUNNING_OF_JOB.label("running"),
-        _GOING_JOBS.label("going"),
-    )
-    .join(job_group, job_group.c.job_key == job.c.key)
-    .where(
-        _GOING,
-        job.c.next_start_at_ms <= sa.bindparam("now"),
-        sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
-        groups.HAS_WORK,
-        job.c.max_concurrent > _RUNNING_OF_JOB,
-        _HOST_IS_FREE,
-    )
-)
-_CLAIMABLE = _CLAIMABLE_ROWS.order_by(_AGED_PRIORITY, *_IN_TURN).limit(1)
-_RANK_ELSEWHERE = 2
-_LEFT_MS = 5_000
-"""A job that was given nothing for so long is not left to another host any more."""
-_RANK = sa.case(
-    (job_group.c.group_key == sa.bindparam("turn_of"), 0),
-    (
-        sa.and_(
-            model_group.c.last_host_key.is_not(None),
-            model_group.c.last_host_key != sa.bindparam("at_host"),
-            sa.or_(
-                job.c.last_claimed_at_ms == 0,
-                job.c.last_claimed_at_ms > sa.bindparam("now", type_=sa.BigInteger) - _LEFT_MS,
-            ),
-        ),
-        _RANK_ELSEWHERE,
-    ),
-    else_=1,
-)
-_CLAIMABLE_BY_AFFINITY = (
-    _CLAIMABLE_ROWS.add_columns(
-        model_group.c.last_host_key, model_group.c.last_run_ms, _RANK.label("rank")
-    )
-    .outerjoin(model_group, model_group.c.key == job_group.c.group_key)
-    .order_by(
-        _AGED_PRIORITY,
-        # Who never had a turn does not wait for the end of another one's.
-        sa.case((job.c.last_claimed_at_ms == 0, 0), else_=1),
-        _RANK,
-        *_IN_TURN,
-    )
-    .limit(1)
-)
-
-
-def _locked(statement: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    return statement.with_for_update(of=job, skip_locked=True, key_share=True)
-
-
-def _runs_group(group: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    """Whether the host runs the group now."""
-    return (
-        sa.select(sa.literal(1))
-        .where(host_group.c.host_key == sa.bindparam("at_host"), host_group.c.group_key == group)
-        .exists()
-    )
-
-
-def _both(statement: sa.Select[*tuple[Any, ...]]) -> dict[bool, Prepared]:
-    """The statement as it is, and for the groups that the host runs."""
-    return {
-        False: Prepared(statement),
-        True: Prepared(statement.where(_runs_group(job_group.c.load_key))),
-    }
-
-
-_NOT_SEEN = ~pairs_in(job.c.key, job_group.c.group_key, "seen")
-_CLAIMABLE_JOB = _both(_locked(_CLAIMABLE))
-_OTHER_CLAIMABLE_JOB = _both(_locked(_CLAIMABLE.where(_NOT_SEEN)))
-_JOB_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY))
-_OTHER_JOB_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY.where(_NOT_SEEN)))
-_SOME_CLAIMABLE_JOB = _both(_CLAIMABLE)
-
-
-def _lock_claimable_job(
-    tx: Transaction,
-    seen: Sequence[tuple[int, int]],
-    aging_ms: int,
-    share: HostShare,
-    affinity: Affinity | None = None,
-) -> sa.Row[Any] | None:
-    values = {"now": tx.now_ms(), "aging": aging_ms, "at_host": share.key}
-    first, other = _CLAIMABLE_JOB, _OTHER_CLAIMABLE_JOB
-    if affinity is not None:
-        first, other = _JOB_BY_AFFINITY, _OTHER_JOB_BY_AFFINITY
-        values["turn_of"] = -1 if affinity.group is None else affinity.group
-    if not seen:
-        return first[share.grouped].run(tx, values).first()
-    return other[share.grouped].run(tx, {**values, **id_pairs(tx, "seen", seen)}).first()
-
-
-_COUNT_RUNNING = Prepared(
-    sa.select(sa.func.count())
-    .select_from(task)
-    .where(task.c.job_key == sa.bindparam("job_key"), _RUNNING)
-)
-_LOCK_HOST = sa.select(host.c.key).where(host.c.key == sa.bindparam("host_key")).with_for_update()
-_COUNT_AT_HOST = (
-    sa.select(sa.func.count())
-    .select_from(task)
-    .where(task.c.host_key == sa.bindparam("host_key"), _RUNNING)
-)
-
-
-def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
-    # The LIMIT must sit in a CTE: in a sub-select PostgreSQL may evaluate it again for every row
-    # and take more than it says.
-    due = (
-        sa.select(task.c.id)
-        .where(
-            task.c.job_key == sa.bindparam("claimed_job"),
-            task.c.group_key == sa.bindparam("claimed_group"),
-            _PENDING,
-            task.c.available_at_ms <= sa.bindparam("now"),
-            # Again, now that the job is locked: see `holding.wait_for_claims`.
-            _HOST_IS_FREE,
-            *conditions,
-        )
-        .order_by(task.c.available_at_ms, task.c.id)
-        .limit(sa.bindparam("most"))
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    return Prepared(
-        sa.update(task)
-        .where(task.c.id.in_(sa.select(due.c.id)), _PENDING)
-        .values(
-            state=sa.literal(task_target(TaskEvent.CLAIM), task.c.state.type),
-            attempt=task.c.attempt + 1,
-            lease_token=sa.bindparam("token"),
-            lease_owner=sa.bindparam("owner"),
-            lease_until_ms=sa.bindparam("until"),
-            host_key=sa.bindparam("at_host"),
-        )
-        .returning(task.c.id, task.c.attempt, task.c.losses, task.c.available_at_ms)
-    )
-
-
-_TAKE = {False: _take(), True: _take(_runs_group(sa.bindparam("claimed_load")))}
-_PROMPTS = Prepared(
-    sa.select(prompt.c.id, prompt.c.text, prompt.c.overrides).where(ids_in(prompt.c.id, "ids"))
-)
-_MARK_STARTED = Prepared(
-    sa.update(job)
-    .where(job.c.key == sa.bindparam("job_key"))
-    .values(
-        next_start_at_ms=sa.bindparam("next_start"),
-        last_claimed_at_ms=sa.bindparam("now"),
-        started_at_ms=sa.func.coalesce(job.c.started_at_ms, sa.bindparam("now")),
-        state=sa.literal(job_target(JobEvent.START), job.c.state.type),
-    )
-)
-
-
-def _claim_of_job(
-    tx: Transaction,
-    row: sa.Row[Any],
-    *,
-    wanted: int,
-    owner: str,
-    lease_ms: int,
-    share: HostShare,
-    start_window_s: float,
-) -> list[Lease]:
-    limits = Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s)
-    at_host = 0
-    if share.slots is not None:
-        tx.execute(_LOCK_HOST, {"host_key": share.key})
-        at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()
-    running = row.running
-    if not tx.is_sqlite:
-        # Counted again in a statement of its own, after the lock, so that it sees what others
-        # committed meanwhile. SQLite's writer has been alone since its transaction began.
-        running = _COUNT_RUNNING.run(tx, {"job_key": row.key}).scalar_one()
-    most = startable(
-        wanted=wanted, running=running, limits=limits, host_running=at_host, host_slots=share.slots
-    )
-    if most == 0:
-        return []
-    is_paced = limits.rate_limit_delay_s > 0
-    # Read after the locks: waiting for one must not shorten the distance to the next start.
-    asked_at = time.monotonic()
-    now, claimed_at = tx.now_ms(), time.monotonic()
-    token = secrets.randbits(63)
-    taken = (
-        _TAKE[share.grouped]
-        .run(
-            tx,
-            {
-                "claimed_job": row.key,
-                "claimed_group": row.group_key,
-                "claimed_load": row.load_key,
-                "now": now,
-                "most": most,
-                "token": token,
-                "owner": owner,
-                "until": now + lease_ms,
-                "at_host": share.key,
-            },
-        )
-        .all()
-    )
-    if not taken:
-        return []
-    was = {one.id: one for one in taken}
-    prompts = _PROMPTS.run(tx, {"ids": list(was)}).all()
-    begins_alike = row.group_key != row.load_key
-    if begins_alike:
-        _note_run(tx, row, share, now)
-    if is_paced:
-        # The permit counts from here: only the commit may still make the start late.
-        asked_at = time.monotonic()
-        now, claimed_at = tx.now_ms(), time.monotonic()
-    _MARK_STARTED.run(
-        tx,
-        # A clock of whole milliseconds may be one behind, hence the 1.
-        {
-            "job_key": row.key,
-            "next_start": (
-                next_start_at_ms(now + 1, limits, window_s=start_window_s) if is_paced else now
-            ),
-            "now": now,
-        },
-    )
-    parameters, fail_on = json_value(row.parameters), json_value(row.fail_on)
-    return [
-        Lease(
-            task_id=found.id,
-            token=token,
-            job_key=row.key,
-            attempt=was[found.id].attempt,
-            max_attempts=row.max_attempts,
-            losses=was[found.id].losses,
-            limits=limits,
-            call=_call(row, parameters, found.text, json_value(found.overrides)),
-            host_key=share.key,
-            fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
-            claimed_at_ms=now,
-            claimed_at=claimed_at,
-            start_by=asked_at + (start_window_s if is_paced else lease_ms / 1000),
-            available_at_ms=was[found.id].available_at_ms,
-            group_key=row.group_key,
-            begins_alike=begins_alike,
-        )
-        for found in sorted(prompts, key=lambda each: each.id)
-    ]
-
-
-_RUN_NOTED_APART_MS = 2_000
-_NOTED = (
-    sa.select(model_group.c.key)
-    .where(model_group.c.key == sa.bindparam("alike"))
-    .with_for_update(skip_locked=True)
-    .cte("noted")
-)
-_NOTE_RUN = Prepared(
-    sa.update(model_group)
-    .where(model_group.c.key.in_(sa.select(_NOTED.c.key)))
-    .values(last_host_key=sa.bindparam("at_host"), last_run_ms=sa.bindparam("now"))
-)
-
-
-def _note_run(tx: Transaction, row: sa.Row[Any], share: HostShare, now: int) -> None:
-    """Note which host has the beginning evaluated; of two that run it, it is the one that began.
-
-    Not at every claim, and never waiting: it is a hint.
-    """
-    ran_at: int | None = getattr(row, "last_host_key", None)
-    if ran_at is not None:
-        apart_ms = _RUN_NOTED_APART_MS if ran_at == share.key else 2 * _RUN_NOTED_APART_MS
-        if now - row.last_run_ms < apart_ms:
-            return
-    _NOTE_RUN.run(tx, {"alike": row.group_key, "at_host": share.key, "now": now})
-
-
-def _call(
-    row: sa.Row[Any],
-    parameters: Mapping[str, Any],
-    text: str,
-    overrides: Mapping[str, Any] | None,
-) -> Call:
-    if not overrides:
-        return Call(
-            model=row.model,
-            prompt=text,
-            parameters=parameters,
-            timeout_s=row.timeout_s,
-        )
-    own = dict(overrides)
-    model, messages = own.pop("model", row.model), own.pop("messages", None)
-    return Call(
-        model=model,
-        prompt=None if messages is not None else text,
-        messages=None if messages is None else tuple(messages),
-        parameters={**parameters, **own},
-        timeout_s=row.timeout_s,
-    )
-
-
-_NEXT_DUE = (
-    sa.select(
-        sa.func.min(
-            sa.case(
-                (job.c.next_start_at_ms > sa.bindparam("now"), job.c.next_start_at_ms), else_=None
-            )
-        ),
-        sa.func.min(
-            sa.select(sa.func.min(task.c.available_at_ms))
-            .where(
-                task.c.job_key == job.c.key,
-                task.c.group_key == job_group.c.group_key,
-                _PENDING,
-                task.c.available_at_ms > sa.bindparam("now"),
-            )
-            .correlate(job, job_group)
-            .scalar_subquery()
-        ),
-    )
-    .select_from(job)
-    .join(job_group, job_group.c.job_key == job.c.key)
-    .where(_GOING)
-)
-
-
-def may_start_now(tx: Transaction, share: HostShare) -> bool:
-    """Whether a claim that came back short left something that may start now.
-
-    On PostgreSQL a claim passes over a job that another worker is claiming from at that moment;
-    it is free again a few milliseconds later. And a start that was not due yet may be by now:
-    `next_due_in_ms` speaks only of what is still to come.
-    """
-    if share.slots is not None:
-        at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()
-        if at_host >= share.slots:
-            return False
-    now = {"now": tx.now_ms(), "aging": NEVER_MS, "at_host": share.key}
-    return _SOME_CLAIMABLE_JOB[share.grouped].run(tx, now).first() is not None
-
-
-def next_due_in_ms(tx: Transaction) -> int | None:
-    """Milliseconds until a prompt becomes claimable by the passing of time alone; None: never."""
-    now = tx.now_ms()
-    moments = [at for at in tx.execute(_NEXT_DUE, {"now": now}).one() if at is not None]
-    return max(min(moments) - now, 0) if moments else None
 
 
 # --- renew -----------------------------------------------------------------------------------
@@ -706,7 +89,7 @@ def renew(
     former are to be aborted.
     """
     held: set[tuple[int, int]] = set()
-    for ids in _slices(sorted(task_ids), 4_000):
+    for ids in slices(sorted(task_ids), 4_000):
         until = tx.now_ms() + lease_ms
         rows = tx.execute(_RENEW, {"ids": ids, "own": owner, "until": until})
         held.update((row.id, row.lease_token) for row in rows)
@@ -944,8 +327,3 @@ def rescue(tx: Transaction, *, limit: int = 500, all_running: bool = False) -> i
             message=f"What ran this prompt died {MOST_LOSSES} times, in the end the worker.",
         )
     return len(lost)
-
-
-def _slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]

@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from app.domain.errors import Unavailable
 from app.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
 from app.domain.lifecycle import JobEvent, JobState, job_target
-from app.store import awaiting, jobs, queue
+from app.store import awaiting, jobs
 from app.store.database import Transaction
+from app.store.prompts import enqueue
 from app.store.tables import job, job_stats
 
 # As a literal, so that it matches the partial index.
@@ -54,7 +55,7 @@ def extend(
         Unavailable: It was given up meanwhile.
     """
     _update(tx, job_key, received_at_ms=tx.now_ms())
-    queue.enqueue(tx, job_key, prompts, first_index=first_index, grouped=grouped)
+    enqueue(tx, job_key, prompts, first_index=first_index, grouped=grouped)
     awaiting.note_models(tx, job_key, prompts)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.services.signals import News, Signals
-from app.store import queue, transitions
+from app.store import claimable, claims, queue, transitions
 from app.store.database import Database, Transaction
-from app.store.queue import Completion, HostShare, Lease, Recorded
+from app.store.leases import Completion, HostShare, Lease, Recorded
 from app.worker.closer import announce_ended
 from app.worker.executor import Executor
 from app.worker.grouping import Grouping
@@ -74,7 +74,7 @@ class Dispatcher:
         self._concurrency = concurrency
         self._lease_ms = round(lease_s * 1000)
         self._poll_s = poll_s
-        self._aging_ms = round(aging_s * 1000) or queue.NEVER_MS
+        self._aging_ms = round(aging_s * 1000) or claimable.NEVER_MS
         self._turns = Turns()
         self._is_quick = True
         self.claiming = True
@@ -222,7 +222,7 @@ class Dispatcher:
     ) -> Sequence[Lease]:
         if not wanted:
             return ()
-        leases = queue.claim(
+        leases = claims.claim(
             tx,
             wanted=wanted,
             owner=self._owner,
@@ -238,9 +238,9 @@ class Dispatcher:
 
 def _next_due_in_s(tx: Transaction, shares: Sequence[HostShare]) -> Callable[[], float] | None:
     """How long to wait, told when it is asked: a paced start must not come late by a read."""
-    if any(queue.may_start_now(tx, share) for share in shares):
+    if any(claimable.may_start_now(tx, share) for share in shares):
         return lambda: random.uniform(*_TRY_AGAIN_S)  # noqa: S311 - not a secret
-    due_in_ms = queue.next_due_in_ms(tx)
+    due_in_ms = claimable.next_due_in_ms(tx)
     if due_in_ms is None:
         return None
     at = time.monotonic() + due_in_ms / 1000

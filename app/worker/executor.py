@@ -20,7 +20,7 @@ from app.domain.retry import Finish, TryAgain
 from app.observability.logs import get_logger
 from app.ollama import structured_output
 from app.ollama.hosts import Host
-from app.store.queue import Completion, Lease
+from app.store.leases import Completion, Lease
 from app.worker.recorder import Recorder
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.ollama.hosts import Host
-from app.store.queue import HostShare
+from app.store.leases import HostShare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from app.store.queue import Completion
+from app.store.leases import Completion
 
 
 class Recorder:

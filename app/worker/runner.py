@@ -20,7 +20,7 @@ from app.observability.logs import get_logger
 from app.services.resources import Resources
 from app.services.signals import News
 from app.store import benchmark_runs, jobs, pulls, workers
-from app.store.queue import HostShare
+from app.store.leases import HostShare
 from app.worker.adapter import Adapter
 from app.worker.backoff import full_jitter
 from app.worker.benchmarker import Benchmarker

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.store.queue import Affinity, Lease
+from app.store.leases import Affinity, Lease
 
 TURN_S = 1.0
 """Seconds that a turn lasts at least."""

@@ -26,9 +26,9 @@ from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.limits import Limits
 from app.domain.outcomes import CallMetrics, Succeeded
 from app.domain.retry import Finish
-from app.store import jobs, queue, schema
+from app.store import claims, jobs, queue, schema
 from app.store.database import Database, Transaction
-from app.store.queue import Completion, HostShare, Lease
+from app.store.leases import Completion, HostShare, Lease
 
 PROMPTS = 10_000
 GROUP = 20
@@ -56,7 +56,7 @@ def exchange(tx: Transaction, finished: list[Lease], share: HostShare, owner: st
                 for lease in finished
             ],
         )
-    claim = queue.claim(tx, wanted=GROUP, owner=owner, lease_ms=30_000, share=share)
+    claim = claims.claim(tx, wanted=GROUP, owner=owner, lease_ms=30_000, share=share)
     return list(claim.leases)
 
 

@@ -26,9 +26,9 @@ from app.domain.lifecycle import JobState
 from app.domain.limits import Limits
 from app.domain.outcomes import Succeeded
 from app.domain.retry import Finish
-from app.store import jobs, queue, results, schema
+from app.store import claims, jobs, queue, results, schema
 from app.store.database import Database, Transaction
-from app.store.queue import Completion, HostShare, Lease
+from app.store.leases import Completion, HostShare, Lease
 from app.store.tables import job
 from tests.performance import zero_latency_host
 from tests.performance.service import QUESTION, run_batch, serving
@@ -193,7 +193,7 @@ def _give_up(tx: Transaction, job_key: int) -> None:
 def _exchange(database: Database, share: HostShare, prompts: int, group: int = 10) -> None:
     def once(tx: Transaction, leases: Sequence[Lease]) -> Sequence[Lease]:
         queue.complete(tx, [_answered(lease) for lease in leases])
-        return queue.claim(tx, wanted=group, owner="measured", lease_ms=60_000, share=share)
+        return claims.claim(tx, wanted=group, owner="measured", lease_ms=60_000, share=share)
 
     leases: Sequence[Lease] = ()
     for _ in range(prompts // group + 1):

@@ -38,6 +38,7 @@ class Mutant:
 
 
 QUEUE = "app/store/queue.py"
+CLAIMS = "app/store/claims.py"
 RACES = "tests/store/test_races.py"
 GROUPS = "tests/store/test_groups.py"
 FIRST_TABLES = "migrations/versions/0001_the_first_tables.py"
@@ -67,22 +68,22 @@ MUTANTS = (
     ),
     Mutant(
         "LIMIT in a sub-select instead of a CTE",
-        (Change(QUEUE, '        .cte("due")', '        .subquery("due")'),),
+        (Change(CLAIMS, '        .cte("due")', '        .subquery("due")'),),
         ("tests/store/test_races.py::test_a_claim_takes_no_more_than_it_may_whatever_the_plan",),
     ),
     Mutant(
         "the job's running prompts counted before its lock is held",
-        (Change(QUEUE, "    if not tx.is_sqlite:\n", "    if False:\n"),),
+        (Change(CLAIMS, "    if not tx.is_sqlite:\n", "    if False:\n"),),
         (f"{RACES}::test_a_claim_counts_what_others_committed_while_it_looked_for_a_job",),
     ),
     Mutant(
         "the host's running prompts counted before its lock is held",
         (
             Change(
-                QUEUE,
+                CLAIMS,
                 '        tx.execute(_LOCK_HOST, {"host_key": share.key})\n'
-                '        at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()\n',
-                '        at_host = tx.execute(_COUNT_AT_HOST, {"host_key": share.key}).scalar_one()\n'
+                '        at_host = tx.execute(COUNT_AT_HOST, {"host_key": share.key}).scalar_one()\n',
+                '        at_host = tx.execute(COUNT_AT_HOST, {"host_key": share.key}).scalar_one()\n'
                 '        tx.execute(_LOCK_HOST, {"host_key": share.key})\n',
             ),
         ),
@@ -92,8 +93,8 @@ MUTANTS = (
         "the host's group not looked at again under the job's lock",
         (
             Change(
-                QUEUE,
-                'True: _take(_runs_group(sa.bindparam("claimed_load")))',
+                CLAIMS,
+                'True: _take(runs_group(sa.bindparam("claimed_load")))',
                 "True: _take()",
             ),
         ),
@@ -108,9 +109,9 @@ MUTANTS = (
         "a benchmark's host not looked at again under the job's lock",
         (
             Change(
-                QUEUE,
+                CLAIMS,
                 "            # Again, now that the job is locked: see `holding.wait_for_claims`.\n"
-                "            _HOST_IS_FREE,\n",
+                "            HOST_IS_FREE,\n",
                 "",
             ),
         ),
@@ -128,7 +129,7 @@ MUTANTS = (
     ),
     Mutant(
         "the next start permitted without regard to how late the last may come",
-        (Change(QUEUE, "limits, window_s=start_window_s)", "limits)"),),
+        (Change(CLAIMS, "limits, window_s=start_window_s)", "limits)"),),
         ("tests/store/test_queue.py",),
     ),
     Mutant(

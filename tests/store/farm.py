@@ -9,9 +9,9 @@ from app.domain.lifecycle import TaskState
 from app.domain.limits import START_TOLERANCE_S, Limits
 from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Decision, Finish
-from app.store import jobs, queue, results, sweeps, transitions
+from app.store import claimable, claims, jobs, queue, results, sweeps, transitions
 from app.store.database import Database
-from app.store.queue import Completion, HostShare, Lease, Recorded
+from app.store.leases import Completion, HostShare, Lease, Recorded
 
 LEASE_MS = 30_000
 UNPACED = Limits(max_concurrent=5, rate_limit_delay_s=0)
@@ -42,12 +42,12 @@ class Farm:
         *,
         owner: str = "w1",
         slots: int | None = None,
-        aging_ms: int = queue.NEVER_MS,
+        aging_ms: int = claimable.NEVER_MS,
         start_window_s: float = START_TOLERANCE_S,
     ) -> list[Lease]:
         share = HostShare(key=self.host_key, url="http://ollama:11434", slots=slots)
         claimed = self.database.write_now(
-            queue.claim,
+            claims.claim,
             wanted=wanted,
             owner=owner,
             lease_ms=LEASE_MS,
@@ -58,7 +58,7 @@ class Farm:
         return list(claimed)
 
     def next_due_in_ms(self) -> int | None:
-        return self.database.read_now(queue.next_due_in_ms)
+        return self.database.read_now(claimable.next_due_in_ms)
 
     def sweep_cancelled(self) -> int:
         early = self.database.read_now(transitions.ending_early)

@@ -35,9 +35,9 @@ from app.domain.lifecycle import (
 from app.domain.limits import START_TOLERANCE_S, Limits
 from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import Decision, Finish, TryAgain
-from app.store import jobs, queue, sweeps, transitions
+from app.store import claims, jobs, queue, sweeps, transitions
 from app.store.database import Database, Transaction
-from app.store.queue import Completion, HostShare, Lease
+from app.store.leases import Completion, HostShare, Lease
 from app.store.tables import index_of, job_key_of, metadata
 from tests.conftest import FakeClock
 from tests.store.queue_picture import (
@@ -277,7 +277,7 @@ class QueueMachine(RuleBasedStateMachine):
     def _claim(self, worker: str, wanted: int) -> Sequence[Lease]:
         self.may_happen = frozenset({TaskEvent.CLAIM, JobEvent.START})
         leases = self.database.write_now(
-            queue.claim,
+            claims.claim,
             wanted=wanted,
             owner=worker,
             lease_ms=round(LEASE_S * 1000),
@@ -506,7 +506,7 @@ def _one_round(tx: Transaction, ids: Sequence[str], share: HostShare) -> list[st
     for key in transitions.out_of_time(tx):
         sweeps.expire_pending(tx, key)
     queue.rescue(tx)
-    leases = queue.claim(tx, wanted=100, owner="last", lease_ms=30_000, share=share)
+    leases = claims.claim(tx, wanted=100, owner="last", lease_ms=30_000, share=share)
     if leases:
         queue.complete(tx, [completion(lease, None, Finish()) for lease in leases])
     transitions.close_ended(tx)

@@ -23,7 +23,7 @@ from app.domain.lifecycle import (
 )
 from app.store import jobs
 from app.store.database import Transaction
-from app.store.queue import Lease
+from app.store.leases import Lease
 from app.store.tables import index_of, job, job_key_of, job_stats, prompt, result, task
 
 RUNS_AGAIN = frozenset({TaskEvent.RUN_AGAIN, JobEvent.RETRY, JobEvent.RETRY_UNSTARTED})

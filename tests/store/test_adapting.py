@@ -13,7 +13,7 @@ from app.domain.retry import TryAgain
 from app.store import adapting, transitions
 from app.store.adapting import Changed
 from app.store.database import Database
-from app.store.queue import Recorded
+from app.store.leases import Recorded
 from app.store.tables import job, job_stats
 from tests.conftest import FakeClock
 from tests.store.farm import Farm, failure

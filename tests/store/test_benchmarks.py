@@ -22,10 +22,10 @@ from app.domain.errors import Conflict, NotFound
 from app.domain.jobs import IdempotencyKey
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.outcomes import CallMetrics, ErrorCode
-from app.store import benchmark_runs, benchmarks, holding, jobs, queue
+from app.store import benchmark_runs, benchmarks, claimable, holding, jobs
 from app.store.benchmark_runs import BenchmarkLease
 from app.store.database import Database
-from app.store.queue import HostShare
+from app.store.leases import HostShare
 from tests.store.farm import Farm
 
 LEASE_MS = 30_000
@@ -428,7 +428,7 @@ def test_no_prompt_starts_at_a_host_that_a_benchmark_holds(bench, farm: Farm) ->
 
     assert farm.leases() == []
     share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
-    assert not bench.database.read_now(queue.may_start_now, share), "it would be asked for ever"
+    assert not bench.database.read_now(claimable.may_start_now, share), "it would be asked for ever"
 
     bench.end(lease)
 

@@ -7,7 +7,7 @@ import pytest
 from app.domain.outcomes import Outcome
 from app.domain.retry import Finish
 from app.store import queue
-from app.store.queue import Completion, Lease
+from app.store.leases import Completion, Lease
 from tests.store.farm import Farm, answer, failure
 
 

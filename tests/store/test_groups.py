@@ -11,10 +11,10 @@ import pytest
 
 from app.domain.jobs import PromptDraft
 from app.domain.limits import Limits
-from app.store import benchmark_runs, benchmarks, groups, jobs, queue, transitions
+from app.store import benchmark_runs, benchmarks, claimable, claims, groups, jobs, transitions
 from app.store.database import Database, Transaction
 from app.store.groups import HostView, Wish
-from app.store.queue import HostShare, Lease
+from app.store.leases import HostShare, Lease
 from tests.store.farm import Farm, answer
 from tests.store.test_races import until_somebody_waits_for_a_lock
 
@@ -36,7 +36,7 @@ class Grouped(Farm):
     def claim(self, wanted: int = 100, share: HostShare | None = None) -> list[Lease]:
         return list(
             self.database.write_now(
-                queue.claim,
+                claims.claim,
                 wanted=wanted,
                 owner="w",
                 lease_ms=30_000,
@@ -323,7 +323,7 @@ def test_a_switch_waits_for_the_claim_that_was_under_way_when_it_began(postgresq
     begun, claimed = threading.Event(), threading.Event()
 
     def claim_slowly(tx: Transaction) -> Sequence[Lease]:
-        leases = queue.claim(tx, wanted=3, owner="w", lease_ms=30_000, share=farm.share)
+        leases = claims.claim(tx, wanted=3, owner="w", lease_ms=30_000, share=farm.share)
         claimed.set()
         assert begun.wait(10)
         until_somebody_waits_for_a_lock(shared)
@@ -363,13 +363,13 @@ def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
     farm.advance()
 
     def claim_while_the_host_begins_to_switch(tx: Transaction) -> Sequence[Lease]:
-        row = queue._lock_claimable_job(tx, [], queue.NEVER_MS, farm.share)
+        row = claimable.lock_claimable_job(tx, [], claimable.NEVER_MS, farm.share)
         assert row is not None
         with ThreadPoolExecutor(1) as threads:
             threads.submit(
                 shared.write_now, lambda other: groups._begin_switch(other, farm.host_key, 2)
             ).result(20)
-        return queue._claim_of_job(tx, row, wanted=3, owner="w", lease_ms=30_000, share=farm.share)
+        return claims._claim_of_job(tx, row, wanted=3, owner="w", lease_ms=30_000, share=farm.share)
 
     assert shared.write_now(claim_while_the_host_begins_to_switch) == []
     shared.close_now()

@@ -13,7 +13,7 @@ from app.domain.limits import Limits
 from app.domain.outcomes import Blame, ErrorCode, Failed
 from app.domain.retry import MOST_LOSSES
 from app.services import control
-from app.store import jobs, queue, results, sweeps, transitions
+from app.store import claimable, jobs, queue, results, sweeps, transitions
 from app.store.tables import job
 from tests.store.farm import UNPACED, Farm, failure
 
@@ -451,7 +451,7 @@ def test_waiting_raises_a_low_priority_so_that_it_does_not_starve(farm: Farm, cl
     farm.submit(40, priority=0)
     # Each second of waiting counts one: every two and a half seconds the low one has its turn.
     assert turns(farm, clock, 18, aging_ms=1000).count("a") == pytest.approx(4, abs=1)
-    assert turns(farm, clock, 9, aging_ms=queue.NEVER_MS) == "bbbbbbbbb"
+    assert turns(farm, clock, 9, aging_ms=claimable.NEVER_MS) == "bbbbbbbbb"
 
 
 # --- what a client cannot see ----------------------------------------------------------------

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.limits import Limits
-from app.store import groups, jobs, queue, rates, results, sweeps
+from app.store import claimable, claims, groups, jobs, queue, rates, results, sweeps
 from app.store.database import Database
 from app.store.prepared import Pairs, Prepared
 
@@ -27,20 +27,20 @@ TAKE = {
     "at_host": 1,
 }
 STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
-    "claimable job": (queue._CLAIMABLE_JOB[False], FEW, "ix_task_pending"),
-    "claimable job of a group": (queue._CLAIMABLE_JOB[True], FEW, "ix_task_pending"),
+    "claimable job": (claimable._CLAIMABLE_JOB[False], FEW, "ix_task_pending"),
+    "claimable job of a group": (claimable._CLAIMABLE_JOB[True], FEW, "ix_task_pending"),
     "claimable job by affinity": (
-        queue._JOB_BY_AFFINITY[True],
+        claimable._JOB_BY_AFFINITY[True],
         {**FEW, "turn_of": 1},
         "ix_task_pending",
     ),
     "waiting groups": (groups._WAITING, FEW, "ix_task_pending"),
-    "count running": (queue._COUNT_RUNNING, FEW, "ix_task_running"),
-    "count at host": (queue._COUNT_AT_HOST, FEW, "ix_task_host"),
-    "take": (queue._TAKE[False], TAKE, "ix_task_pending"),
-    "take of a group": (queue._TAKE[True], TAKE, "ix_task_pending"),
+    "count running": (claims._COUNT_RUNNING, FEW, "ix_task_running"),
+    "count at host": (claimable.COUNT_AT_HOST, FEW, "ix_task_host"),
+    "take": (claims._TAKE[False], TAKE, "ix_task_pending"),
+    "take of a group": (claims._TAKE[True], TAKE, "ix_task_pending"),
     "lost leases": (queue._LOST, {"before": 9, "most": 5}, "ix_task_lease"),
-    "next due": (queue._NEXT_DUE, FEW, "ix_task_pending"),
+    "next due": (claimable._NEXT_DUE, FEW, "ix_task_pending"),
     "cancel": (sweeps._CANCEL, {"swept_job": 1, "most": 5}, "ix_task_pending"),
     "rate": (rates._FINISHED_AT, {"events": [2**32 + 5, 2**33 + 5]}, "ix_result_event"),
     "failures": (

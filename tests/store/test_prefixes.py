@@ -6,9 +6,9 @@ import pytest
 
 from app.domain.jobs import PromptDraft
 from app.domain.limits import Limits
-from app.store import groups, jobs, queue
+from app.store import claims, groups, jobs
 from app.store.database import Database
-from app.store.queue import Affinity, HostShare, Lease
+from app.store.leases import Affinity, HostShare, Lease
 from tests.store.test_groups import Grouped
 
 WIDE = Limits(max_concurrent=99, rate_limit_delay_s=0)
@@ -40,7 +40,7 @@ class Alike(Grouped):
     ) -> list[Lease]:
         return list(
             self.database.write_now(
-                queue.claim,
+                claims.claim,
                 wanted=wanted,
                 owner="w",
                 lease_ms=30_000,

@@ -12,10 +12,11 @@ from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.lifecycle import JobState
 from app.domain.outcomes import ErrorCode
 from app.domain.pulls import MOST_ATTEMPTS, Progress, PullState, Sight
-from app.store import awaiting, groups, jobs, pulls, queue, sweeps, transitions, uploads
+from app.store import awaiting, claimable, groups, jobs, pulls, sweeps, transitions, uploads
 from app.store.awaiting import Plan
 from app.store.database import Database
 from app.store.groups import HostView, Wish
+from app.store.leases import HostShare
 from app.store.pull_tables import job_model, job_pull, pull
 from app.store.pulls import PullLease
 from tests.conftest import FakeClock
@@ -100,8 +101,8 @@ def test_nothing_of_a_batch_starts_until_its_models_are_there(farm: Farm, sight:
 def test_a_batch_that_waits_keeps_no_other_one_and_no_worker(farm: Farm, clock: FakeClock) -> None:
     farm.submit(5, auto_pull=True, priority=100)
     assert farm.next_due_in_ms() is None
-    share = queue.HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
-    assert not farm.database.read_now(queue.may_start_now, share)
+    share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
+    assert not farm.database.read_now(claimable.may_start_now, share)
 
     farm.submit(2)
 

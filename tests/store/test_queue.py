@@ -14,9 +14,9 @@ from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
 from app.domain.retry import MOST_LOSSES, TryAgain
-from app.store import jobs, queue, transitions
+from app.store import claimable, claims, jobs, queue, transitions
 from app.store.database import Database
-from app.store.queue import HostShare, Recorded
+from app.store.leases import HostShare, Recorded
 from app.store.tables import result
 from tests.store.farm import LEASE_MS, UNPACED, Farm, failure
 
@@ -383,18 +383,18 @@ def test_a_claim_that_passed_over_a_job_in_another_workers_hands_is_worth_repeat
     other = Database(database_url, clock=clock)
 
     def while_one_claims(tx: Any) -> None:
-        assert len(queue.claim(tx, wanted=1, owner="w1", lease_ms=LEASE_MS, share=share)) == 1
+        assert len(claims.claim(tx, wanted=1, owner="w1", lease_ms=LEASE_MS, share=share)) == 1
         if not other.is_sqlite:
             passed_over = other.write_now(
-                queue.claim, wanted=1, owner="w2", lease_ms=LEASE_MS, share=share
+                claims.claim, wanted=1, owner="w2", lease_ms=LEASE_MS, share=share
             )
             assert list(passed_over) == []
-            assert other.read_now(queue.may_start_now, share)
+            assert other.read_now(claimable.may_start_now, share)
 
     farm.database.write_now(while_one_claims)
-    assert not other.read_now(queue.may_start_now, full)
+    assert not other.read_now(claimable.may_start_now, full)
     assert len(farm.leases()) == 2
-    assert not other.read_now(queue.may_start_now, share)
+    assert not other.read_now(claimable.may_start_now, share)
     other.close_now()
 
 
@@ -404,10 +404,10 @@ def test_a_start_that_has_come_due_since_the_claim_is_not_waited_for(
     farm.submit(2, limits=Limits(max_concurrent=5, rate_limit_delay_s=0.05))
     assert (len(farm.leases()), len(farm.leases())) == (1, 0)
     share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
-    assert not farm.database.read_now(queue.may_start_now, share)
+    assert not farm.database.read_now(claimable.may_start_now, share)
     assert farm.next_due_in_ms() is not None
 
     clock.forward(0.1)
 
     assert farm.next_due_in_ms() is None, "nothing is still to come"
-    assert farm.database.read_now(queue.may_start_now, share)
+    assert farm.database.read_now(claimable.may_start_now, share)

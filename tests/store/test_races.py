@@ -15,9 +15,9 @@ from app.domain.benchmarks.records import BenchmarkDraft
 from app.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
 from app.domain.limits import Limits
 from app.services.batches import Submission, _submit
-from app.store import benchmark_runs, benchmarks, holding, jobs, queue
+from app.store import benchmark_runs, benchmarks, claimable, claims, holding, jobs
 from app.store.database import Database, Transaction
-from app.store.queue import HostShare, Lease
+from app.store.leases import HostShare, Lease
 from tests.conftest import FakeClock
 
 pytestmark = pytest.mark.postgresql
@@ -90,7 +90,7 @@ class Claimer:
         self.database.write_now(jobs.insert, draft, batch_id=f"batch_{number:04}")
 
     def claim(self, tx: Transaction, wanted: int, *, owner: str = "w") -> Sequence[Lease]:
-        return queue.claim(tx, wanted=wanted, owner=owner, lease_ms=60_000, share=self.share)
+        return claims.claim(tx, wanted=wanted, owner=owner, lease_ms=60_000, share=self.share)
 
 
 JOINS_THAT_READ_BOTH_SIDES_ONCE = (
@@ -197,7 +197,7 @@ def test_a_benchmark_waits_for_the_claim_that_was_under_way_when_it_took_the_hos
     claimed, taken = threading.Event(), threading.Event()
 
     def claim_slowly(tx: Transaction) -> Sequence[Lease]:
-        leases = queue.claim(tx, wanted=3, owner="w", lease_ms=30_000, share=worker.share)
+        leases = claims.claim(tx, wanted=3, owner="w", lease_ms=30_000, share=worker.share)
         claimed.set()
         assert taken.wait(10)
         until_somebody_waits_for_a_lock(shared)
@@ -227,7 +227,7 @@ def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_
     shared.write_now(benchmarks.insert, draft, benchmark_id="bench_0001")
 
     def claim_while_the_host_is_taken(tx: Transaction) -> Sequence[Lease]:
-        row = queue._lock_claimable_job(tx, [], queue.NEVER_MS, worker.share)
+        row = claimable.lock_claimable_job(tx, [], claimable.NEVER_MS, worker.share)
         assert row is not None
         with ThreadPoolExecutor(1) as threads:
             taking = threads.submit(
@@ -238,7 +238,7 @@ def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_
                 host_key=worker.share.key,
             )
             assert taking.result(20) is not None
-        return queue._claim_of_job(
+        return claims._claim_of_job(
             tx, row, wanted=3, owner="w", lease_ms=30_000, share=worker.share
         )
 

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from app.domain.limits import Limits
 from app.domain.workers import Worker
 from app.services import batches, workers
-from app.store import jobs, queue
+from app.store import claimable, claims, jobs, queue
+from app.store.leases import HostShare
 from app.store.wakeups import LISTENER_NAME
 from app.worker.rescuer import Rescuer
 
@@ -182,7 +183,7 @@ async def test_a_dead_workers_prompts_go_back_as_soon_as_its_lease_runs_out(
     async with serving(lease_s=12, heartbeat_s=1, **RARELY) as service:
         database = service.resources.database
         key = await database.write(jobs.register_host, "http://elsewhere:11434")
-        share = queue.HostShare(key=key, url="http://elsewhere:11434", slots=None)
+        share = HostShare(key=key, url="http://elsewhere:11434", slots=None)
 
         def die_with_a_prompt(tx: Any) -> None:
             from tests.worker.conftest import BatchDraft, PromptDraft
@@ -191,8 +192,8 @@ async def test_a_dead_workers_prompts_go_back_as_soon_as_its_lease_runs_out(
                 prompts=[PromptDraft("Why?")], model="m", limits=Limits(rate_limit_delay_s=0)
             )
             jobs.insert(tx, draft, batch_id="batch_1")
-            queue.claim(
-                tx, wanted=1, owner="dead", lease_ms=5_000, share=share, aging_ms=queue.NEVER_MS
+            claims.claim(
+                tx, wanted=1, owner="dead", lease_ms=5_000, share=share, aging_ms=claimable.NEVER_MS
             )
 
         begun = time.monotonic()
@@ -215,12 +216,12 @@ async def test_the_rescuer_sleeps_until_the_next_lease_runs_out_but_not_for_long
         await service.submit(1)
         key = await database.write(jobs.register_host, "http://h")
         await database.write(
-            queue.claim,
+            claims.claim,
             wanted=1,
             owner="w",
             lease_ms=round(lease_ends_in_s * 1000),
-            share=queue.HostShare(key=key, url="http://h", slots=None),
-            aging_ms=queue.NEVER_MS,
+            share=HostShare(key=key, url="http://h", slots=None),
+            aging_ms=claimable.NEVER_MS,
         )
 
         assert least - 0.5 <= await rescuer.run_once() <= most

@@ -15,7 +15,7 @@ from app.domain.calls import Call
 from app.domain.limits import START_TOLERANCE_S, Limits
 from app.domain.outcomes import Outcome, Succeeded
 from app.domain.retry import Finish, TryAgain
-from app.store.queue import Completion, Lease
+from app.store.leases import Completion, Lease
 from app.worker.executor import Executor
 from app.worker.recorder import Recorder
 

@@ -15,6 +15,8 @@ from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import ErrorCode
 from app.services import batches
+from app.store import claims, jobs
+from app.store.leases import HostShare
 
 
 async def test_every_prompt_gets_its_own_answer_in_order(serving: Any) -> None:
@@ -173,12 +175,11 @@ async def test_a_stop_past_its_deadline_gives_prompts_back_uncharged(
 async def test_work_left_behind_by_a_dead_worker_is_taken_up(serving: Any) -> None:
     async with serving(embedded_worker=False) as service:
         batch_id = await service.submit(3)
-        from app.store import jobs, queue
 
         key = await service.resources.database.write(jobs.register_host, "http://h")
-        share = queue.HostShare(key=key, url="http://h", slots=None)
+        share = HostShare(key=key, url="http://h", slots=None)
         await service.resources.database.write(
-            queue.claim, wanted=3, owner="dead", lease_ms=1, share=share
+            claims.claim, wanted=3, owner="dead", lease_ms=1, share=share
         )
     async with serving() as service:
         await service.ended(batch_id)
