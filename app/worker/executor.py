@@ -42,6 +42,8 @@ class _Running:
 
 
 _JUDGES = 2
+_LATE_S = 0.03
+"""A window that is worth a word to the operator."""
 
 _CANCELLED = Failed(
     code=ErrorCode.CANCELLED,
@@ -76,6 +78,7 @@ class Executor:
         self._log = get_logger()
         self.start_window_s = START_TOLERANCE_S
         """How long a permit of a paced start is to be good for."""
+        self._told_late = False
         self.empty = asyncio.Event()
         """Set while no prompt holds a slot."""
         self.empty.set()
@@ -145,12 +148,25 @@ class Executor:
         started = time.monotonic()
         missed = started > lease.start_by
         if lease.is_paced:
-            self.start_window_s = adapted_window_s(self.start_window_s, missed=missed)
+            self._note_punctuality(missed=missed)
         if missed:
             return None
         self._running[key].started = started
         outcome = await self._hosts[lease.host_key].run(self._call_of(lease))
         return await self._judged(outcome, lease) if isinstance(outcome, Succeeded) else outcome
+
+    def _note_punctuality(self, *, missed: bool) -> None:
+        self.start_window_s = adapted_window_s(self.start_window_s, missed=missed)
+        if self.start_window_s == START_TOLERANCE_S:
+            self._told_late = False
+        elif self.start_window_s > _LATE_S and not self._told_late:
+            self._told_late = True
+            self._log.warning(
+                "Calls begin late after their permits, so batches with a rate_limit_delay go slower"
+                " by about window_ms for each prompt; the machine is busy, or the database slow.",
+                action="starts_late",
+                window_ms=round(self.start_window_s * 1000),
+            )
 
     def _call_of(self, lease: Lease) -> Call:
         """The call as it is sent."""

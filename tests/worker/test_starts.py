@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.domain.calls import Call
 from app.domain.limits import START_TOLERANCE_S, Limits
@@ -88,6 +89,17 @@ async def test_only_missed_paced_starts_widen_the_window(executor: Executor) -> 
     for _ in range(10):
         await outcome_of(executor, lease(delay_s=0.001, start_by=time.monotonic() + 10))
     assert executor.start_window_s == START_TOLERANCE_S
+
+
+async def test_an_operator_is_told_once_that_calls_begin_late(executor: Executor) -> None:
+    with capture_logs() as logged:
+        for _ in range(20):
+            await outcome_of(executor, lease(delay_s=0.01, start_by=0.0))
+        for _ in range(60):
+            await outcome_of(executor, lease(delay_s=0.0001, start_by=time.monotonic() + 10))
+        for _ in range(20):
+            await outcome_of(executor, lease(delay_s=0.01, start_by=0.0))
+    assert [one["action"] for one in logged] == ["starts_late", "starts_late"]
 
 
 async def test_starts_keep_their_distance_and_their_order_while_the_process_is_held_up(
