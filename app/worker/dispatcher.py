@@ -15,7 +15,7 @@ from app.worker.closer import announce_ended
 from app.worker.executor import Executor
 from app.worker.grouping import Grouping
 from app.worker.loops import wait_for
-from app.worker.places import Place, spread
+from app.worker.places import Ask, Place, in_steps, spread
 from app.worker.recorder import Recorder
 from app.worker.turns import Turns
 
@@ -150,7 +150,7 @@ class Dispatcher:
 
     def _asked(
         self, wanted: int, places: Sequence[Place], finished: Sequence[Completion]
-    ) -> Sequence[tuple[Place, int]]:
+    ) -> Sequence[Ask]:
         """How many calls to ask for at which place; the slots of what has finished are free."""
         if not wanted:
             return ()
@@ -159,13 +159,14 @@ class Dispatcher:
             in_flight[each.lease.host_key] -= 1
         asked = spread(wanted, places, in_flight)
         return [
-            (
+            Ask(
                 place,
                 # One call shows whether a host that came back is well; what brings it down comes
                 # back too, and would take all the others with it.
-                min(asked[place.share.key], max(1 - in_flight[place.share.key], 0))
+                wanted=min(asked[place.share.key], max(1 - in_flight[place.share.key], 0))
                 if place.host.health.on_trial
                 else asked[place.share.key],
+                held=in_flight[place.share.key],
             )
             for place in places
         ]
@@ -174,7 +175,7 @@ class Dispatcher:
         self,
         tx: Transaction,
         finished: Sequence[Completion],
-        asked: Sequence[tuple[Place, int]],
+        asked: Sequence[Ask],
     ) -> _Exchange:
         recorded = queue.complete(tx, finished) if finished else _NOTHING_RECORDED
         # In the same commit: nobody then sees a batch that runs although nothing of it is left.
@@ -191,37 +192,34 @@ class Dispatcher:
         return _Exchange(recorded, ended, leases, short)
 
     def _claims(
-        self, tx: Transaction, asked: Sequence[tuple[Place, int]]
+        self, tx: Transaction, asked: Sequence[Ask]
     ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
         """What is claimed at each place, one after another, and whether there was no more."""
-        left = sum(wanted for _, wanted in asked)
-        exhausted: list[Place] = []
         if len(asked) > 1 and self._turns.matter:
             # First each what it has evaluated the beginning of, then the rest whoever comes first.
-            asked = list(asked)
-            for n, (place, wanted) in enumerate(asked):
-                claimed = self._claim(tx, place, wanted, leave=True)
-                left -= len(claimed)
-                asked[n] = (place, wanted - len(claimed))
-                yield place, claimed, False
-        for place, wanted in asked:
-            claimed = self._claim(tx, place, wanted)
-            left -= len(claimed)
-            if len(claimed) < wanted:
-                exhausted.append(place)
-            yield place, claimed, len(claimed) < wanted
+            yield from self._in_steps(tx, asked, leave=True)
+        yield from self._in_steps(tx, asked)
         # What one place has no work for, another may have.
-        for place, _ in asked:
-            if left and place not in exhausted and not place.host.health.on_trial:
-                claimed = self._claim(tx, place, left)
+        left = sum(ask.wanted for ask in asked)
+        for ask in asked:
+            if left and not ask.wanted and not ask.place.host.health.on_trial:
+                claimed = self._claim(tx, ask.place, left)
                 left -= len(claimed)
-                yield place, claimed, False
+                yield ask.place, claimed, False
+
+    def _in_steps(
+        self, tx: Transaction, asked: Sequence[Ask], *, leave: bool = False
+    ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
+        for ask, number in in_steps(asked):
+            claimed = self._claim(tx, ask.place, number, leave=leave)
+            ask.take(len(claimed))
+            is_short = len(claimed) < number
+            ask.exhausted = is_short
+            yield ask.place, claimed, is_short and not leave
 
     def _claim(
         self, tx: Transaction, place: Place, wanted: int, *, leave: bool = False
     ) -> Sequence[Lease]:
-        if not wanted:
-            return ()
         leases = claims.claim(
             tx,
             wanted=wanted,

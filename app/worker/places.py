@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.ollama.hosts import Host
@@ -16,6 +16,46 @@ class Place:
 
     host: Host
     share: HostShare
+
+
+@dataclass(slots=True)
+class Ask:
+    """How many calls are still to be asked for at a place."""
+
+    place: Place
+    wanted: int
+    held: int
+    """Calls that are there already."""
+    exhausted: bool = False
+    """Whether the last claim there brought less than was asked for."""
+
+    @property
+    def fullness(self) -> float:
+        """The share of its slots that is taken; without slots, the calls."""
+        return self.held / (self.place.share.slots or 1)
+
+    def take(self, number: int) -> None:
+        """Note what was claimed."""
+        self.wanted -= number
+        self.held += number
+
+
+_STEPS = (1, 1, 2, 4, 8)
+
+
+def in_steps(asked: Sequence[Ask]) -> Iterator[tuple[Ask, int]]:
+    """Whom to ask next for how many; the caller notes what came of it.
+
+    The emptiest place first, in small steps that grow: a batch that runs few at a time is then
+    spread over all places, and one that runs many takes few claims.
+    """
+    steps = {ask.place.share.key: iter(_STEPS) for ask in asked}
+    for ask in asked:
+        ask.exhausted = False
+    while able := [ask for ask in asked if ask.wanted > 0 and not ask.exhausted]:
+        ask = min(able, key=lambda ask: ask.fullness)
+        step = next(steps[ask.place.share.key], _STEPS[-1])
+        yield ask, ask.wanted if len(asked) == 1 else min(step, ask.wanted)
 
 
 def spread(wanted: int, places: Sequence[Place], in_flight: Mapping[int, int]) -> dict[int, int]:

@@ -203,6 +203,20 @@ async def test_one_batch_fills_all_hosts_and_none_beyond_its_slots(farm) -> None
     assert all(len(two.called(host)) > 10 for host in (0, 1))
 
 
+@pytest.mark.parametrize("delay_s", [0.0, 0.01])
+@pytest.mark.parametrize("most", [2, 5])
+async def test_a_batch_that_runs_few_at_a_time_is_spread_over_the_hosts(
+    farm, most: int, delay_s: float
+) -> None:
+    few = Limits(max_concurrent=most, rate_limit_delay_s=delay_s)
+    async with farm(["a"], ["a"], speed=Speed(request_s=0.05)) as two:
+        await two.ended(await two.submit(40, limits=few))
+
+    # A few go to the first alone, before the second has taken up the model.
+    assert min(len(two.called(host)) for host in (0, 1)) >= 12
+    assert max(host.stats()["peak_in_flight"] for host in two.hosts) <= 4
+
+
 async def test_a_host_with_work_gets_what_the_other_has_no_work_for(farm) -> None:
     wide = Limits(max_concurrent=4, rate_limit_delay_s=0)
     async with farm(["a"], ["b"], speed=Speed(request_s=0.1), concurrency=4) as two:
