@@ -48,7 +48,8 @@ def startable(
 START_TOLERANCE_S = 0.005
 """Two starts may be closer than the delay by as much; the clocks of two machines and the way from a
 decision to the network are not exacter."""
-MOST_START_WINDOW_S = 1.0
+MOST_START_WINDOW_S = 60.0
+"""A database that takes longer to commit than that starts nothing that has a delay."""
 
 
 def next_start_at_ms(

@@ -72,12 +72,12 @@ def test_what_a_start_may_come_late_is_added_to_the_delay(window_s: float, next_
     assert next_start_at_ms(1000, paced, window_s=window_s) == next_ms
 
 
-@given(late_s=st.floats(0, 0.9))
+@given(late_s=st.floats(0, MOST_START_WINDOW_S))
 def test_a_window_grows_until_a_slow_machine_can_start_within_it(late_s: float) -> None:
     window_s, missed = START_TOLERANCE_S, 0
     while late_s > window_s:
         window_s, missed = adapted_window_s(window_s, missed=True), missed + 1
-    assert missed <= 13
+    assert missed <= 24
     assert adapted_window_s(window_s, missed=True) <= MOST_START_WINDOW_S
 
 
