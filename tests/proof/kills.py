@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -255,7 +255,7 @@ class Run:
         self.figures += [("harm done", _listed(self.harm)), ("seconds", f"{self.seconds:.0f}")]
         self._judge_results(rows, audit)
         self._judge_limits(rows, audit)
-        self._judge_calls(log)
+        self._judge_calls(log, rows)
         self.figures += [
             ("claims, put back, finished", _counts(audit)),
             ("late completions fenced off (as the workers counted)", self.fenced),
@@ -321,15 +321,16 @@ class Run:
         starts = sorted(one.started_at_ms for one in rows.results.values() if one.job_key == key)
         return min(later - earlier for earlier, later in pairwise(starts))
 
-    def _judge_calls(self, log: Path) -> None:
+    def _judge_calls(self, log: Path, rows: Rows) -> None:
         asked: Counter[str] = Counter()
         in_flight = most = 0
         arrivals: defaultdict[str, list[float]] = defaultdict(list)
+        """By prompt, in milliseconds of the simulator's clock."""
         for line in log.read_text().splitlines():
             note = json.loads(line)
             if note["event"] == "arrived":
                 asked[note["prompt"]] += 1
-                arrivals[note["prompt"].partition(" ")[0]].append(note["arrived"])
+                arrivals[note["prompt"]].append(note["arrived"] * 1000)
             in_flight += 1 if note["event"] == "arrived" else -1
             most = max(most, in_flight)
         texts = {text for plan in self.batches.values() for text in plan.texts()}
@@ -341,16 +342,34 @@ class Run:
         ]
         for plan in self.batches.values():
             if plan.delay_s:
-                came = sorted(arrivals[plan.name])
-                gap = min(later - earlier for earlier, later in pairwise(came)) * 1000
-                wanted = plan.delay_s * 1000
-                self._tell(
-                    f"{plan.name}: shortest gap of arrivals at the host, the delay (ms)",
-                    f"{gap:.0f}, {wanted:.0f}",
-                )
-                self._must(gap >= wanted - 5, f"{plan.name} had calls {gap:.1f} ms apart")
+                self._judge_arrivals(plan, arrivals, rows)
         self._must(not never, f"{len(never)} prompts have an answer and were never asked")
         self._must(not strange, f"{len(strange)} prompts were asked that nobody sent")
+
+    def _judge_arrivals(
+        self, plan: Plan, arrivals: Mapping[str, Sequence[float]], rows: Rows
+    ) -> None:
+        """The distance of all calls, those of workers that died or froze afterwards included.
+
+        A call that is longer on its way than the next comes closer to it. How long the way is, the
+        prompts tell that were called once: from the recorded start to the arrival, with the
+        fastest for zero, since the two clocks have nothing in common.
+        """
+        called = {text: arrivals[text] for text in plan.texts()}
+        ways = sorted(
+            called[one.text][0] - one.started_at_ms
+            for one in rows.results.values()
+            if len(called.get(one.text, ())) == 1
+        )
+        way = ways[round(0.99 * (len(ways) - 1))] - ways[0]
+        came = sorted(moment for moments in called.values() for moment in moments)
+        gap = min(later - earlier for earlier, later in pairwise(came))
+        wanted = plan.delay_s * 1000
+        self._tell(
+            f"{plan.name}: shortest gap of arrivals, p99 of the way there, the delay (ms)",
+            f"{gap:.0f}, {way:.0f}, {wanted:.0f}",
+        )
+        self._must(gap >= wanted - 5 - way, f"{plan.name} had calls {gap:.1f} ms apart")
 
     def _tell(self, name: str, value: object) -> None:
         self.figures.append((name, value))
