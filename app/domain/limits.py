@@ -48,7 +48,7 @@ def startable(
 START_TOLERANCE_S = 0.005
 """Two starts may be closer than the delay by as much; the clocks of two machines and the way from a
 decision to the network are not exacter."""
-MOST_START_WINDOW_S = 60.0
+MOST_START_WINDOW_S = 10.0
 """A database that takes longer to commit than that starts nothing that has a delay."""
 
 

@@ -55,6 +55,7 @@ class Puller:
         self._lease_ms = round(lease_s * 1000)
         self._backoff_s = backoff_s
         self._stopping = asyncio.Event()
+        self._planning = asyncio.Lock()
         self._pulling: set[asyncio.Task[None]] = set()
         self._log = get_logger()
 
@@ -65,18 +66,22 @@ class Puller:
         since_ms = await self._database.read(awaiting.looked_at_ms)
         if since_ms is None:
             return _IDLE_S
-        plan = await self._database.write(
-            awaiting.plan,
-            await asyncio.gather(*map(_sight, self._places)),
-            since_ms=since_ms,
-            everywhere=self._everywhere,
-            owner=self._owner,
-            lease_ms=self._lease_ms,
-        )
-        for lease in plan.leases:
-            task = asyncio.create_task(self._pull(lease), name=f"pull-{lease.key}")
-            self._pulling.add(task)
-            task.add_done_callback(self._ended)
+        sights = await asyncio.gather(*map(_sight, self._places))
+        async with self._planning:
+            if self._stopping.is_set():
+                return _IDLE_S
+            plan = await self._database.write(
+                awaiting.plan,
+                sights,
+                since_ms=since_ms,
+                everywhere=self._everywhere,
+                owner=self._owner,
+                lease_ms=self._lease_ms,
+            )
+            for lease in plan.leases:
+                task = asyncio.create_task(self._pull(lease), name=f"pull-{lease.key}")
+                self._pulling.add(task)
+                task.add_done_callback(self._ended)
         if plan.released:
             self._signals.spread(News.WORK)
         return _APART_S
@@ -84,8 +89,11 @@ class Puller:
     async def stop(self) -> None:
         """Begin nothing more; give pulls that are under way back, for another worker."""
         self._stopping.set()
-        if self._pulling:
-            await asyncio.wait(self._pulling)
+        # What is just being taken on is given back as well.
+        async with self._planning:
+            pulling = set(self._pulling)
+        if pulling:
+            await asyncio.wait(pulling)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._pulling.discard(task)

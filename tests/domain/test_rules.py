@@ -77,7 +77,7 @@ def test_a_window_grows_until_a_slow_machine_can_start_within_it(late_s: float) 
     window_s, missed = START_TOLERANCE_S, 0
     while late_s > window_s:
         window_s, missed = adapted_window_s(window_s, missed=True), missed + 1
-    assert missed <= 24
+    assert missed <= 19
     assert adapted_window_s(window_s, missed=True) <= MOST_START_WINDOW_S
 
 

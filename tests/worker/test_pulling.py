@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ from app.simulator import (
     create_simulator,
     running,
 )
-from app.store import pulls
+from app.store import awaiting, pulls
 from app.worker.puller import Puller
 from app.worker.runner import Worker, _identity, _places, working
 from tests.worker.conftest import stream
@@ -351,6 +352,37 @@ async def test_a_worker_that_stops_gives_its_pull_back(database_url: str) -> Non
             assert states(await one.batch(batch_id)) == [PullState.WAITING]
             async with working(resources):
                 await one.until(batch_id, lambda batch: states(batch) == [PullState.PULLING])
+
+
+async def test_a_worker_that_stops_while_it_takes_on_a_pull_gives_it_back(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_on, go_on = threading.Event(), threading.Event()
+    plan, stop = awaiting.plan, Puller.stop
+
+    def plan_slowly(*args: Any, **fields: Any) -> awaiting.Plan:
+        planned = plan(*args, **fields)
+        if planned.leases:
+            taken_on.set()
+            assert go_on.wait(20)
+        return planned
+
+    async def stop_meanwhile(puller: Puller) -> None:
+        stopping = asyncio.create_task(stop(puller))
+        await asyncio.sleep(0)
+        go_on.set()
+        await stopping
+
+    monkeypatch.setattr(awaiting, "plan", plan_slowly)
+    monkeypatch.setattr(Puller, "stop", stop_meanwhile)
+    async with running(host_with(pullable="a", pull_s=FOR_EVER_S)) as url:
+        settings = settings_for([url], database_url, lease_s=600, heartbeat_s=100)
+        async with open_resources(settings) as resources:
+            one = Farm(resources, [])
+            async with working(resources):
+                batch_id = await one.submit()
+                assert await asyncio.to_thread(taken_on.wait, 20)
+            assert states(await one.batch(batch_id)) == [PullState.WAITING]
 
 
 # --- several hosts --------------------------------------------------------------------------------
