@@ -64,20 +64,25 @@ class Benchmarker:
         self._announce(await self._database.write(benchmarks.end_cancelled))
         if not self._host.available:
             return self._poll_s
-        lease = await self._database.write(
-            benchmark_runs.take_up,
-            owner=self._owner,
-            lease_ms=self._lease_ms,
-            host_key=self._host_key,
-        )
-        if lease is None:
-            return self._poll_s
+        # From before the lease is there: a stop must not miss one that is just being taken.
         self._idle.clear()
         try:
-            await self._hold(lease)
+            if self._stopping.is_set():
+                return self._poll_s
+            lease = await self._database.write(
+                benchmark_runs.take_up,
+                owner=self._owner,
+                lease_ms=self._lease_ms,
+                host_key=self._host_key,
+            )
+            if lease is None:
+                return self._poll_s
+            try:
+                await self._hold(lease)
+            finally:
+                self._signals.spread(News.WORK)
         finally:
             self._idle.set()
-            self._signals.spread(News.WORK)
         return 0.0
 
     async def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +80,9 @@ class Dispatcher:
         self._is_quick = True
         self.claiming = True
         """Cleared at the start of a graceful stop: nothing new is begun, outcomes are recorded."""
+        self.settled = asyncio.Event()
+        """Cleared while an exchange is under way, whose leases the executor does not know yet."""
+        self.settled.set()
         self.finished = 0
         """Results stored since the start."""
         self.fenced = 0
@@ -97,17 +101,20 @@ class Dispatcher:
             return self._pause_s()
         asked = self._asked(wanted, places, finished)
         began = time.monotonic()
+        self.settled.clear()
         try:
             done = await self._database.write(self._exchange, finished, asked)
         except BaseException:
             self._recorder.put_back(finished)
+            self.settled.set()
             raise
-        self._is_quick = time.monotonic() - began <= _QUICK_S
         self._executor.recorded(finished)
-        self.finished += done.recorded.finished
-        self.fenced += done.recorded.fenced
         for lease in done.leases:
             self._executor.start(lease)
+        self.settled.set()
+        self._is_quick = time.monotonic() - began <= _QUICK_S
+        self.finished += done.recorded.finished
+        self.fenced += done.recorded.fenced
         if finished or done.leases:
             self._signals.job_changed.send()
         announce_ended(done.ended, self._signals)

@@ -232,6 +232,7 @@ class Worker:
         log.info("Stopping.", action="drain", running=self.executor.running)
         await self.benchmarker.stop()
         await self.puller.stop()
+        await wait_for(self.dispatcher.settled, _LAST_COMMIT_S)
         if not await wait_for(self.executor.empty, self._drain_s):
             log.info("Giving back.", action="release", running=self.executor.running)
             self.executor.abort_all()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from app.domain.benchmarks.plan import total_steps
 from app.domain.benchmarks.records import (
@@ -39,6 +41,9 @@ from app.simulator import (
     create_simulator,
     running,
 )
+from app.store import benchmark_runs
+from app.store.benchmark_tables import benchmark
+from app.worker.benchmarker import Benchmarker
 from app.worker.runner import working
 
 SPEED = Speed(load_s=0.15, prefill_tokens_per_s=20_000, decode_tokens_per_s=2_000)
@@ -475,6 +480,38 @@ async def test_a_stopped_service_goes_on_where_it_was_and_patches_nothing(labora
     ]
     assert level.window_s == pytest.approx(sum(spans)), "the time between is not counted"
     assert found.benchmark.counts.succeeded == total_steps(found.benchmark.draft)
+
+
+async def test_a_stop_in_the_middle_of_taking_a_benchmark_up_gives_it_back(
+    laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, go_on = threading.Event(), threading.Event()
+    take_up, stop = benchmark_runs.take_up, Benchmarker.stop
+
+    def take_up_slowly(*args: Any, **fields: Any) -> Any:
+        lease = take_up(*args, **fields)
+        if lease is not None:
+            taken.set()
+            assert go_on.wait(20)
+        return lease
+
+    async def stop_meanwhile(benchmarker: Benchmarker) -> None:
+        stopping = asyncio.create_task(stop(benchmarker))
+        await asyncio.sleep(0)
+        go_on.set()
+        await stopping
+
+    async with laboratory(worker=False) as lab:
+        await lab.submit("tiny")
+        with monkeypatch.context() as patched:
+            patched.setattr(benchmark_runs, "take_up", take_up_slowly)
+            patched.setattr(Benchmarker, "stop", stop_meanwhile)
+            async with working(lab.resources):
+                assert await asyncio.to_thread(taken.wait, 20)
+        owners = await lab.resources.database.read(
+            lambda tx: tx.execute(sa.select(benchmark.c.lease_owner)).scalars().all()
+        )
+    assert owners == [None]
 
 
 async def test_no_prompt_of_the_first_session_is_sent_again_in_the_second(laboratory) -> None:

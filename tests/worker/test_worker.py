@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import threading
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +18,8 @@ from app.domain.limits import Limits
 from app.domain.outcomes import ErrorCode
 from app.services import batches
 from app.store import claims, jobs
-from app.store.leases import HostShare
+from app.store.leases import HostShare, Lease
+from app.worker.runner import Worker, working
 
 
 async def test_every_prompt_gets_its_own_answer_in_order(serving: Any) -> None:
@@ -156,6 +159,37 @@ async def test_a_graceful_stop_lets_running_calls_end(serving: Any, ollama: Any)
         counts = (await batches.get(service.resources, batch_id)).counts
     assert (counts.running, counts.succeeded) == (0, 5)
     assert len(ollama.asked) == 5
+
+
+async def test_a_stop_in_the_middle_of_a_claim_leaves_no_prompt_under_a_lease(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed, go_on = threading.Event(), threading.Event()
+    claim, drain = claims.claim, Worker.drain
+
+    def claim_slowly(*args: Any, **fields: Any) -> Sequence[Lease]:
+        leases = claim(*args, **fields)
+        if leases:
+            claimed.set()
+            assert go_on.wait(20)
+        return leases
+
+    async def drain_meanwhile(worker: Worker) -> None:
+        draining = asyncio.create_task(drain(worker))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        go_on.set()
+        await draining
+
+    async with serving(embedded_worker=False) as api:
+        batch_id = await api.submit(3)
+        with monkeypatch.context() as patched:
+            patched.setattr(claims, "claim", claim_slowly)
+            patched.setattr(Worker, "drain", drain_meanwhile)
+            async with working(api.resources):
+                assert await asyncio.to_thread(claimed.wait, 20)
+        counts = (await batches.get(api.resources, batch_id)).counts
+    assert (counts.running, counts.total) == (0, 3)
 
 
 async def test_a_stop_past_its_deadline_gives_prompts_back_uncharged(
