@@ -278,7 +278,8 @@ async def test_what_a_host_that_refuses_had_goes_back_uncharged_and_runs_elsewhe
 
 async def test_two_models_on_two_hosts_are_loaded_once_each(farm) -> None:
     async with farm(["a", "b"], ["a", "b"]) as two:
-        ids = [await two.submit(20, model) for model in ("a", "b")]
+        # Both at once: with one alone for a moment, both hosts may have taken it up by then.
+        ids = await asyncio.gather(*(two.submit(20, model) for model in ("a", "b")))
         for batch_id in ids:
             await two.ended(batch_id)
 
