@@ -69,8 +69,8 @@ def adapted_window_s(window_s: float, *, missed: bool) -> float:
     """How long the next permit is to be good for, after one was used or missed.
 
     A missed permit costs a whole delay, a wide window a part of each. At this ratio of the steps it
-    settles where a fifth of the permits is missed, however slow the machine is, and there is none
-    on which nothing starts.
+    settles where a fifth of the permits is missed, and a machine as slow as `MOST_START_WINDOW_S`
+    still starts something.
     """
     if missed:
         return min(window_s * 1.5, MOST_START_WINDOW_S)

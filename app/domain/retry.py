@@ -32,7 +32,8 @@ class TryAgain:
     lost: bool = False
     """Whether it counts against `MOST_LOSSES`."""
     keeps_place: bool = False
-    """Whether it comes next again, instead of after what waits already; for calls not begun."""
+    """Whether it comes next again, instead of after what waits already; for
+    calls that were not begun, or broken off because the worker stops."""
 
 
 Decision = Finish | TryAgain

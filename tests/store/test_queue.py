@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from app.domain.limits import Limits
 from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
 from app.domain.retry import MOST_LOSSES, TryAgain
 from app.store import claimable, claims, jobs, queue, transitions
-from app.store.database import Database
+from app.store.database import Database, Transaction
 from app.store.leases import HostShare, Recorded
 from app.store.tables import result
 from tests.store.farm import LEASE_MS, UNPACED, Farm, failure
@@ -96,6 +97,22 @@ def test_a_permit_ends_by_its_window_or_with_the_lease(farm: Farm) -> None:
     (free,) = farm.leases(start_window_s=0.03)
     assert paced.start_by - paced.claimed_at == pytest.approx(0.03, abs=0.02)
     assert free.start_by - free.claimed_at == pytest.approx(LEASE_MS / 1000, abs=0.5)
+
+
+def test_a_worker_held_up_while_it_reads_the_databases_clock_is_late(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm.submit(1, limits=Limits(max_concurrent=1, rate_limit_delay_s=0.1))
+    now_ms = Transaction.now_ms
+
+    def held_up(tx: Transaction) -> int:
+        now = now_ms(tx)
+        time.sleep(0.03)
+        return now
+
+    monkeypatch.setattr(Transaction, "now_ms", held_up)
+    (lease,) = farm.leases(start_window_s=0.02)
+    assert lease.start_by < lease.claimed_at
 
 
 def test_what_was_not_begun_comes_next_again(farm: Farm, clock: Any) -> None:
