@@ -20,6 +20,12 @@ def read(service: Any, path: str, **query: Any) -> dict[str, Any]:
     return response.json()
 
 
+def wait_until_taken_up(service: Any, path: str) -> None:
+    deadline = time.monotonic() + 30
+    while read(service, path)["status"] == "queued":
+        assert time.monotonic() < deadline, "no worker takes it up"
+
+
 def runs_of(service: Any, path: str) -> list[dict[str, Any]]:
     return read(service, f"{path}/runs", limit=1000)["data"]
 
@@ -45,6 +51,8 @@ def test_killed_again_and_again_it_measures_every_run_once_and_patches_nothing(
         "options": {"num_predict": 16},
     }
     path = service.http.post("/benchmarks", json=body).headers["location"]
+    # From the taking-up on, not from the answer to the POST, the host is the benchmark's alone.
+    wait_until_taken_up(service, path)
     batch = service.submit(["After the benchmark."])
     kept: list[dict[str, Any]] = []
     for _ in range(KILLS):
