@@ -87,7 +87,18 @@ RANK_ELSEWHERE = 2
 _LEFT_MS = 5_000
 """A job that was given nothing for so long is not left to another host any more."""
 _RANK = sa.case(
-    (job_group.c.group_key == sa.bindparam("turn_of"), 0),
+    (
+        sa.and_(
+            job_group.c.group_key == sa.bindparam("turn_of"),
+            # A host that helped another one with its group leaves it when there is its own.
+            sa.or_(
+                sa.bindparam("leave", type_=sa.Integer) == 0,
+                model_group.c.last_host_key.is_(None),
+                model_group.c.last_host_key == sa.bindparam("at_host"),
+            ),
+        ),
+        0,
+    ),
     (
         sa.and_(
             model_group.c.last_host_key.is_not(None),
@@ -163,6 +174,7 @@ def lock_claimable_job(
     if affinity is not None:
         first, other = _JOB_BY_AFFINITY, _OTHER_JOB_BY_AFFINITY
         values["turn_of"] = -1 if affinity.group is None else affinity.group
+        values["leave"] = int(affinity.leave)
     if not seen:
         return first[share.grouped].run(tx, values).first()
     return other[share.grouped].run(tx, {**values, **id_pairs(tx, "seen", seen)}).first()

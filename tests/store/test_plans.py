@@ -31,7 +31,7 @@ STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
     "claimable job of a group": (claimable._CLAIMABLE_JOB[True], FEW, "ix_task_pending"),
     "claimable job by affinity": (
         claimable._JOB_BY_AFFINITY[True],
-        {**FEW, "turn_of": 1},
+        {**FEW, "turn_of": 1, "leave": 0},
         "ix_task_pending",
     ),
     "waiting groups": (groups._WAITING, FEW, "ix_task_pending"),

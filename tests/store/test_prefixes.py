@@ -172,6 +172,23 @@ def test_what_another_host_ran_last_is_left_to_it(alike) -> None:
     assert len(alike.take(5, share=alike.other)) == 5, "and what it does not take nobody waits for"
 
 
+def test_a_host_that_helped_another_one_with_its_document_leaves_it_when_there_is_its_own(
+    alike,
+) -> None:
+    alike.submit(prompts=questions(*"aaaaaa"), limits=WIDE)
+    both_hosts_run(alike)
+    first = alike.take(5)
+    helped = alike.take(share=alike.other)
+    assert asked_about([*first, *helped]) == ["a"] * 6
+    alike.complete(*first, *helped)
+    alike.submit(prompts=questions(*"aaaabbbb"), limits=WIDE)
+
+    (lease,) = alike.take(1, share=alike.other, turn_of=helped[0].group_key, leave=True)
+    assert asked_about([lease]) == ["b"]
+    (lease,) = alike.take(1, share=alike.other, turn_of=helped[0].group_key)
+    assert asked_about([lease]) == ["a"], "in its turn, once nobody else came for it"
+
+
 def test_it_is_not_left_to_a_host_that_does_not_come_for_it(alike, clock) -> None:
     narrow = Limits(max_concurrent=1, rate_limit_delay_s=0)
     alike.submit(20, parameters={"system": document("s")}, limits=narrow)
