@@ -68,9 +68,9 @@ def next_start_at_ms(
 def adapted_window_s(window_s: float, *, missed: bool) -> float:
     """How long the next permit is to be good for, after one was used or missed.
 
-    A missed permit costs a whole delay, a wide window a part of each. At this ratio of the steps it
-    settles where a fifth of the permits is missed, and a machine as slow as `MOST_START_WINDOW_S`
-    still starts something.
+    A missed permit costs another claim, a wide window a part of every delay. At this ratio of the
+    steps it settles where a fifth of the permits is missed, and a machine as slow as
+    `MOST_START_WINDOW_S` still starts something.
     """
     if missed:
         return min(window_s * 1.5, MOST_START_WINDOW_S)

@@ -34,6 +34,8 @@ class TryAgain:
     keeps_place: bool = False
     """Whether it comes next again, instead of after what waits already; for
     calls that were not begun, or broken off because the worker stops."""
+    unused: bool = False
+    """Whether the call was not begun, so that its permit to start counts no more."""
 
 
 Decision = Finish | TryAgain

@@ -135,6 +135,7 @@ _MARK_STARTED = Prepared(
     .values(
         next_start_at_ms=sa.bindparam("next_start"),
         last_claimed_at_ms=sa.bindparam("now"),
+        last_permit=sa.bindparam("token"),
         started_at_ms=sa.func.coalesce(job.c.started_at_ms, sa.bindparam("now")),
         state=sa.literal(job_target(JobEvent.START), job.c.state.type),
     )
@@ -209,6 +210,7 @@ def _claim_of_job(
                 next_start_at_ms(now + 1, limits, window_s=start_window_s) if is_paced else now
             ),
             "now": now,
+            "token": token,
         },
     )
     parameters, fail_on = json_value(row.parameters), json_value(row.fail_on)

@@ -14,8 +14,8 @@ finds its token gone and its late result is dropped: the fence.
 
 Locks are taken in one order: tasks, then counters. A claim takes them as job, then host, then
 tasks, but never waits for a job's row or a task's (SKIP LOCKED), so the two cannot deadlock in one
-transaction. States stand in the SQL as literals: with a bound parameter PostgreSQL's generic plan
-misses the partial indexes.
+transaction; nor does a completion that takes a permit back from a job. States stand in the SQL as
+literals: with a bound parameter PostgreSQL's generic plan misses the partial indexes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from app.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
 from app.domain.retry import MOST_LOSSES, Finish, TryAgain
 from app.store.counters import Tally, count
 from app.store.database import Transaction
-from app.store.leases import Completion, Recorded
+from app.store.leases import Completion, Lease, Recorded
 from app.store.prepared import (
     Prepared,
     id_pairs,
@@ -45,11 +45,7 @@ from app.store.prepared import (
     slices,
 )
 from app.store.sweeps import FREED, store_results_without_call
-from app.store.tables import (
-    prompt_id,
-    result,
-    task,
-)
+from app.store.tables import job, prompt_id, result, task
 
 _SETBACKS = frozenset({ErrorCode.SERVER_BUSY, ErrorCode.TIMEOUT})
 """Failures that may come of too many calls at a time."""
@@ -105,11 +101,12 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     Each takes effect only while its lease is still held; the others are dropped and counted.
     """
     # All tasks before any counter: the order of locks at the top of this file.
-    returned = sum(
-        _put_back(tx, each, each.decision)
-        for each in completions
-        if isinstance(each.decision, TryAgain)
-    )
+    returned = 0
+    for each in completions:
+        if isinstance(each.decision, TryAgain) and _put_back(tx, each, each.decision):
+            returned += 1
+            if each.decision.unused and each.lease.is_paced:
+                _take_permit_back(tx, each.lease)
     final = [each for each in completions if isinstance(each.decision, Finish)]
     recorded = _finish(tx, final)
     finished = [each for each in final if (each.lease.task_id, each.lease.token) in recorded]
@@ -257,9 +254,9 @@ _PUT_BACK = (
 )
 
 
-def _put_back(tx: Transaction, completion: Completion, again: TryAgain) -> int:
-    """1 when the task went back to the queue, 0 when its lease was lost."""
-    return tx.execute(
+def _put_back(tx: Transaction, completion: Completion, again: TryAgain) -> bool:
+    """Whether the task went back to the queue; not when its lease was lost."""
+    put_back = tx.execute(
         _PUT_BACK,
         {
             "put_back": completion.lease.task_id,
@@ -272,7 +269,43 @@ def _put_back(tx: Transaction, completion: Completion, again: TryAgain) -> int:
                 else tx.now_ms() + int(again.wait_s * 1000)
             ),
         },
-    ).rowcount
+    )
+    return bool(put_back.rowcount)
+
+
+_PERMITTED = (
+    sa.select(job.c.key)
+    .where(
+        job.c.key == sa.bindparam("job_key"),
+        job.c.last_permit == sa.bindparam("token"),
+        job.c.rate_limit_delay_s == sa.bindparam("delay_s", type_=sa.Float),
+    )
+    .with_for_update(skip_locked=True)
+    .cte("permitted")
+)
+_TAKE_PERMIT_BACK = (
+    sa.update(job)
+    .where(job.c.key.in_(sa.select(_PERMITTED.c.key)))
+    .values(next_start_at_ms=sa.bindparam("permitted_at"))
+)
+
+
+def _take_permit_back(tx: Transaction, lease: Lease) -> None:
+    """Let the job's next prompt start at once, for nothing started by the lease's permit.
+
+    What was allowed at the permit's moment is allowed since. Not when another start was permitted
+    since, or the delay is another one; and never waiting for the job's row, because the task's is
+    locked already: then the delay passes once for nothing.
+    """
+    tx.execute(
+        _TAKE_PERMIT_BACK,
+        {
+            "job_key": lease.job_key,
+            "token": lease.token,
+            "delay_s": lease.limits.rate_limit_delay_s,
+            "permitted_at": lease.claimed_at_ms,
+        },
+    )
 
 
 # --- rescue ----------------------------------------------------------------------------------

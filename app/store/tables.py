@@ -141,6 +141,8 @@ class JobRow(Row, table=True):
     finished_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     next_start_at_ms: int = Field(default=0, sa_type=BigInteger)
     last_claimed_at_ms: int = Field(default=0, sa_type=BigInteger)
+    last_permit: int | None = Field(default=None, sa_type=BigInteger)
+    """The token of the lease that was the last to be permitted to start."""
     expires_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     max_failures: str | None = Field(default=None, max_length=32)
     """As the client wrote it: a count, or a share such as `20%`."""

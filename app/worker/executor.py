@@ -38,6 +38,8 @@ class _Running:
     call: asyncio.Task[Outcome | None]
     started: float | None = None
     """Monotonic seconds when the call was begun; None while it keeps its distance."""
+    spent: bool = False
+    """Whether the permit counts although the call was not begun."""
     abort: Abort | None = None
 
 
@@ -143,14 +145,18 @@ class Executor:
 
     async def _run(self, key: tuple[int, int], lease: Lease) -> Outcome | None:
         """How the call ended; None when it was too late to begin it."""
-        if lease.is_paced:
-            await self._keep_distance(lease)
+        if lease.is_paced and not await self._keep_distance(lease):
+            # Not given back with the prompt: the next one, at once, would be as early.
+            self._running[key].spent = True
+            return None
         started = time.monotonic()
         missed = started > lease.start_by
         if lease.is_paced:
             self._note_punctuality(missed=missed)
         if missed:
             return None
+        if lease.is_paced:
+            self._note_start(lease, started)
         self._running[key].started = started
         outcome = await self._hosts[lease.host_key].run(self._call_of(lease))
         return await self._judged(outcome, lease) if isinstance(outcome, Succeeded) else outcome
@@ -206,24 +212,25 @@ class Executor:
         self._unrecorded += 1
         self._recorder.add(self._completion(running, outcome))
 
-    async def _keep_distance(self, lease: Lease) -> None:
-        """Start no closer to the job's last start here than its delay.
+    async def _keep_distance(self, lease: Lease) -> bool:
+        """Wait until the job's last start here is as long ago as its delay.
 
         The claim has already seen to the delay; but claims are commits and a commit may take
-        longer at one time than at the next. This evens that out.
+        longer at one time than at the next. This evens that out. False, at once, when the permit
+        ends before: then the database's clock has jumped.
         """
-        loop = asyncio.get_running_loop()
-        last = self._last_start.get(lease.job_key)
-        at = (
-            loop.time()
-            if last is None
-            else max(loop.time(), last + lease.limits.rate_limit_delay_s)
-        )
-        self._last_start[lease.job_key] = at
+        if (last := self._last_start.get(lease.job_key)) is not None:
+            at, now = last + lease.limits.rate_limit_delay_s, time.monotonic()
+            if now <= lease.start_by < at:
+                return False
+            if at > now:
+                await asyncio.sleep(at - now)
+        return True
+
+    def _note_start(self, lease: Lease, started: float) -> None:
+        self._last_start[lease.job_key] = started
         if len(self._last_start) > 1000:  # noqa: PLR2004 - only keeps the table small
-            self._last_start = {lease.job_key: at}
-        if (wait_s := at - loop.time()) > 0:
-            await asyncio.sleep(wait_s)
+            self._last_start = {lease.job_key: started}
 
     def _completion(self, running: _Running, outcome: Outcome | None) -> Completion:
         """What the recorder gets; `outcome` is None when the call was aborted."""
@@ -241,7 +248,8 @@ class Executor:
         else:
             # Given back. With the lease lost that is a dropped completion, and counted as one.
             outcome = _CANCELLED
-            decision = TryAgain(wait_s=0.0, charged=False, keeps_place=True)
+            unused = running.started is None and not running.spent
+            decision = TryAgain(wait_s=0.0, charged=False, keeps_place=True, unused=unused)
         # The lease's clock is the database's; this process's clock only adds what passed since.
         now = time.monotonic()
         before_start_s = (running.started or now) - lease.claimed_at

@@ -143,7 +143,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.before = Picture()
         self.may_happen: frozenset[TaskEvent | JobEvent] = frozenset()
         """What the latest rule may do; a change of any other kind is a fault."""
-        self.last_start: dict[int, int] = {}
+        self.starts: dict[int, dict[int, int]] = {}
+        """Of each job the moments until which starts may come, by the tokens that permit them."""
         self.texts: dict[int, str | None] = {}
         """What the answer to each finished prompt must say."""
 
@@ -300,12 +301,13 @@ class QueueMachine(RuleBasedStateMachine):
         assert row.next_start_at_ms <= now
         # From start to start, whatever the row says: the delay in force now has passed.
         delay_ms = row.rate_limit_delay_s * 1000
-        assert now - self.last_start.get(lease.job_key, 0) >= delay_ms
+        starts = self.starts.setdefault(lease.job_key, {})
+        assert now - max(starts.values(), default=0) >= delay_ms
         if delay_ms:
             self._did("paced")
         # The latest moment at which it may begin, but for the tolerance.
         late_s = max(window_s - START_TOLERANCE_S, 0) if lease.is_paced else 0
-        self.last_start[lease.job_key] = now + round(late_s * 1000)
+        starts[lease.token] = now + round(late_s * 1000)
 
     @precondition(lambda self: any(self.held.values()))
     @rule(data=st.data())
@@ -372,6 +374,10 @@ class QueueMachine(RuleBasedStateMachine):
         assert recorded.finished == len(finished)
         self.texts |= {one.lease.task_id: one.outcome.response for one in finished}
         self.strays += leases
+        for one in good:
+            if isinstance(one.decision, TryAgain) and one.decision.unused and one.lease.is_paced:
+                del self.starts[one.lease.job_key][one.lease.token]
+                self._did("unused")
         self._did("fenced", recorded.fenced)
         self._did("finished", recorded.finished)
         self._did("stopped", int(recorded.job_stopped))
@@ -471,7 +477,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.strays = [one for one in self.strays if one.job_key != key]
         for worker, leases in self.held.items():
             self.held[worker] = [one for one in leases if one.job_key != key]
-        self.last_start.pop(key, None)
+        self.starts.pop(key, None)
         kept = {
             name: {one: row for one, row in rows.items() if job_of(one) != key}
             for name, rows, job_of in (
@@ -534,6 +540,7 @@ ENDINGS: st.SearchStrategy[tuple[Outcome | None, Decision]] = st.sampled_from(
         (_BROKE, TryAgain(wait_s=0.0, charged=False)),
         (_BROKE, TryAgain(wait_s=0.5, charged=True)),
         (_ABORTED, TryAgain(wait_s=0.0, charged=False, keeps_place=True)),
+        (_ABORTED, TryAgain(wait_s=0.0, charged=False, keeps_place=True, unused=True)),
     ]
 )
 """How an attempt can end; None stands for the answer that belongs to the prompt."""

@@ -125,6 +125,48 @@ def test_what_was_not_begun_comes_next_again(farm: Farm, clock: Any) -> None:
     assert (again.task_id, again.attempt) == (first.task_id, 1)
 
 
+LATE = TryAgain(wait_s=0.0, charged=False, keeps_place=True, unused=True)
+
+
+def test_a_permit_that_was_not_used_costs_no_delay(farm: Farm) -> None:
+    farm.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=3600))
+    (late,) = farm.leases()
+    assert farm.leases() == []
+    farm.complete(late, outcome=failure(), decision=LATE)
+    assert len(farm.leases()) == 1
+    assert farm.leases() == []
+
+
+def test_a_call_that_was_begun_keeps_its_distance_when_it_is_given_back(farm: Farm) -> None:
+    farm.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=3600))
+    (begun,) = farm.leases()
+    farm.complete(begun, outcome=failure(), decision=replace(LATE, unused=False))
+    assert farm.leases() == []
+
+
+def test_an_unused_permit_opens_nothing_once_another_start_was_permitted(
+    farm: Farm, clock: Any
+) -> None:
+    farm.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=0.1))
+    (late,) = farm.leases()
+    clock.forward(0.101)
+    (in_time,) = farm.leases(owner="w2")
+    farm.complete(late, outcome=failure(), decision=LATE)
+    assert farm.leases() == []
+    farm.complete(late, outcome=failure(), decision=LATE)
+    farm.complete(in_time)
+    assert farm.leases() == []
+
+
+def test_an_unused_permit_leaves_a_delay_that_was_changed_since(farm: Farm) -> None:
+    batch_id = farm.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=0.1))
+    (late,) = farm.leases()
+    farm.database.write_now(transitions.update, batch_id, BatchChanges(rate_limit_delay_s=2.0))
+    due_in_ms = farm.next_due_in_ms()
+    farm.complete(late, outcome=failure(), decision=LATE)
+    assert farm.next_due_in_ms() == due_in_ms
+
+
 def test_the_hosts_slots_hold_over_all_batches(farm: Farm) -> None:
     farm.submit(5)
     farm.submit(5)

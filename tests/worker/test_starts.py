@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +39,7 @@ def lease(*, delay_s: float, start_by: float) -> Lease:
     )
 
 
-Run = Callable[[Lease], Any]
+GIVEN_BACK = TryAgain(wait_s=0.0, charged=False, keeps_place=True, unused=True)
 
 
 @pytest.fixture
@@ -60,6 +60,10 @@ def executor(calls: list[Call]) -> Executor:
 
 async def outcome_of(executor: Executor, claimed: Lease) -> Completion:
     executor.start(claimed)
+    return await next_of(executor)
+
+
+async def next_of(executor: Executor) -> Completion:
     while not (recorded := executor._recorder.take(1)):
         await asyncio.sleep(0)
     executor.recorded(recorded)
@@ -72,13 +76,49 @@ async def test_a_call_whose_permit_is_over_is_not_made_and_keeps_its_place_and_a
 ) -> None:
     late = lease(delay_s=delay_s, start_by=time.monotonic() - 0.001)
     back = await outcome_of(executor, late)
-    assert back.decision == TryAgain(wait_s=0.0, charged=False, keeps_place=True)
+    assert back.decision == GIVEN_BACK
     assert calls == []
 
     in_time = lease(delay_s=delay_s, start_by=time.monotonic() + 10)
     done = await outcome_of(executor, in_time)
     assert done.decision == Finish()
     assert len(calls) == 1
+
+
+async def test_a_call_that_was_not_made_is_nothing_to_keep_a_distance_from(
+    executor: Executor, calls: list[Call]
+) -> None:
+    await outcome_of(executor, lease(delay_s=3600, start_by=0.0))
+    await outcome_of(executor, lease(delay_s=3600, start_by=time.monotonic() + 10))
+    assert len(calls) == 1
+
+
+async def test_a_permit_that_comes_too_early_for_this_process_is_spent_and_no_call_made(
+    executor: Executor, calls: list[Call]
+) -> None:
+    await outcome_of(executor, lease(delay_s=3600, start_by=time.monotonic() + 10))
+    early = await outcome_of(executor, lease(delay_s=3600, start_by=time.monotonic() + 10))
+    assert early.decision == replace(GIVEN_BACK, unused=False)
+    assert len(calls) == 1
+
+
+async def test_a_stop_gives_the_permit_back_only_of_a_call_that_was_not_begun(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def run(call: Call) -> Outcome:
+        begun.set()
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(executor._hosts[1], "run", run)
+    executor.start(lease(delay_s=0.1, start_by=time.monotonic() + 10))
+    executor.abort_all()
+    assert (await next_of(executor)).decision == GIVEN_BACK
+    executor.start(lease(delay_s=0.1, start_by=time.monotonic() + 10))
+    await begun.wait()
+    executor.abort_all()
+    assert (await next_of(executor)).decision == replace(GIVEN_BACK, unused=False)
 
 
 async def test_only_missed_paced_starts_widen_the_window(executor: Executor) -> None:
