@@ -4,6 +4,9 @@ Triggers, put in by the harness and not by the service, note every change of a t
 every start that a job was permitted, with the database's own clock. They are part of the
 transaction that they watch: what is rolled back was never granted. So limits are judged by the
 grants, whatever a frozen worker may still be doing at the host.
+
+A permit that the service takes back, because nothing was started by it, is marked as such and no
+distance is counted from it. That really nothing was started is judged by what arrives at the host.
 """
 
 from __future__ import annotations
@@ -21,10 +24,13 @@ _NOTE = (
     "at_ms BIGINT, task_id BIGINT, job_key BIGINT, host_key BIGINT, before TEXT, after TEXT,"
     " token BIGINT"
 )
+_PERMIT = "job_key BIGINT, at_ms BIGINT, taken_back INTEGER DEFAULT 0"
+_TAKE_BACK = """UPDATE permit SET taken_back = 1
+        WHERE seq = (SELECT max(seq) FROM permit WHERE job_key = NEW.key)"""
 _SQLITE_NOW = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 _ON_SQLITE = (
     f"CREATE TABLE audit (seq INTEGER PRIMARY KEY, {_NOTE})",
-    "CREATE TABLE permit (seq INTEGER PRIMARY KEY, job_key BIGINT, at_ms BIGINT)",
+    f"CREATE TABLE permit (seq INTEGER PRIMARY KEY, {_PERMIT})",
     f"""CREATE TRIGGER note_task AFTER UPDATE OF state ON task WHEN OLD.state <> NEW.state BEGIN
         INSERT INTO audit (at_ms, task_id, job_key, host_key, before, after, token)
         VALUES ({_SQLITE_NOW}, NEW.id, NEW.job_key, coalesce(NEW.host_key, OLD.host_key),
@@ -32,10 +38,12 @@ _ON_SQLITE = (
     """CREATE TRIGGER note_start AFTER UPDATE OF last_claimed_at_ms ON job
         WHEN OLD.last_claimed_at_ms <> NEW.last_claimed_at_ms OR NEW.rate_limit_delay_s > 0 BEGIN
         INSERT INTO permit (job_key, at_ms) VALUES (NEW.key, NEW.last_claimed_at_ms); END""",
+    f"""CREATE TRIGGER note_take_back AFTER UPDATE OF next_start_at_ms ON job
+        WHEN NEW.next_start_at_ms < OLD.next_start_at_ms BEGIN {_TAKE_BACK}; END""",
 )
 _ON_POSTGRESQL = (
     f"CREATE TABLE audit (seq BIGSERIAL PRIMARY KEY, {_NOTE})",
-    "CREATE TABLE permit (seq BIGSERIAL PRIMARY KEY, job_key BIGINT, at_ms BIGINT)",
+    f"CREATE TABLE permit (seq BIGSERIAL PRIMARY KEY, {_PERMIT})",
     """CREATE FUNCTION note_task() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO audit (at_ms, task_id, job_key, host_key, before, after, token)
         VALUES ((extract(epoch FROM clock_timestamp()) * 1000)::bigint, NEW.id, NEW.job_key,
@@ -45,10 +53,14 @@ _ON_POSTGRESQL = (
     """CREATE FUNCTION note_start() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO permit (job_key, at_ms) VALUES (NEW.key, NEW.last_claimed_at_ms);
         RETURN NULL; END $$""",
+    f"""CREATE FUNCTION note_take_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        {_TAKE_BACK}; RETURN NULL; END $$""",
     """CREATE TRIGGER note_task AFTER UPDATE ON task FOR EACH ROW
         WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION note_task()""",
     """CREATE TRIGGER note_start AFTER UPDATE OF last_claimed_at_ms ON job FOR EACH ROW
         EXECUTE FUNCTION note_start()""",
+    """CREATE TRIGGER note_take_back AFTER UPDATE OF next_start_at_ms ON job FOR EACH ROW
+        WHEN (NEW.next_start_at_ms < OLD.next_start_at_ms) EXECUTE FUNCTION note_take_back()""",
 )
 
 
@@ -72,7 +84,10 @@ class Audit:
     most_of_job: dict[int, int] = field(default_factory=dict)
     most_of_host: int = 0
     shortest_gap_ms: dict[int, int] = field(default_factory=dict)
-    """Between two permits of the same job."""
+    """Between two permits of the same job, of those that were not taken back."""
+    permits: int = 0
+    taken_back: int = 0
+    """Permits that ended before a call was made."""
 
 
 def read_audit(database: Database) -> Audit:
@@ -99,7 +114,11 @@ def read_audit(database: Database) -> Audit:
         else:
             audit.finished[note.task_id] += 1
     moments: defaultdict[int, list[int]] = defaultdict(list)
+    audit.permits = len(permits)
+    audit.taken_back = sum(permit.taken_back for permit in permits)
     for permit in permits:
+        if permit.taken_back:
+            continue
         moments[permit.job_key].append(permit.at_ms)
     for job_key, at_ms in moments.items():
         gaps = [later - earlier for earlier, later in pairwise(at_ms)]
