@@ -133,6 +133,11 @@ MUTANTS = (
         ("tests/store/test_queue.py",),
     ),
     Mutant(
+        "a permit taken back although another start was permitted since",
+        (Change(QUEUE, '        job.c.last_permit == sa.bindparam("token"),\n', ""),),
+        ("tests/store/test_queue.py",),
+    ),
+    Mutant(
         "no primary key on results",
         (
             Change(
