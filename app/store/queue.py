@@ -14,8 +14,9 @@ finds its token gone and its late result is dropped: the fence.
 
 Locks are taken in one order: tasks, then counters. A claim takes them as job, then host, then
 tasks, but never waits for a job's row or a task's (SKIP LOCKED), so the two cannot deadlock in one
-transaction; nor does a completion that takes a permit back from a job. States stand in the SQL as
-literals: with a bound parameter PostgreSQL's generic plan misses the partial indexes.
+transaction. A completion takes permits back from jobs when it has everything else, and waits for no
+job's row either. States stand in the SQL as literals: with a bound parameter PostgreSQL's generic
+plan misses the partial indexes.
 """
 
 from __future__ import annotations
@@ -100,20 +101,23 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
 
     Each takes effect only while its lease is still held; the others are dropped and counted.
     """
-    # All tasks before any counter: the order of locks at the top of this file.
-    returned = 0
-    for each in completions:
-        if isinstance(each.decision, TryAgain) and _put_back(tx, each, each.decision):
-            returned += 1
-            if each.decision.unused and each.lease.is_paced:
-                _take_permit_back(tx, each.lease)
+    # All tasks before any counter, and jobs at last: the order of locks at the top of this file.
+    returned = [
+        each
+        for each in completions
+        if isinstance(each.decision, TryAgain) and _put_back(tx, each, each.decision)
+    ]
     final = [each for each in completions if isinstance(each.decision, Finish)]
     recorded = _finish(tx, final)
     finished = [each for each in final if (each.lease.task_id, each.lease.token) in recorded]
+    meaning = _store(tx, finished, _setbacks(completions))
+    for each in returned:
+        if isinstance(each.decision, TryAgain) and each.decision.unused and each.lease.is_paced:
+            _take_permit_back(tx, each.lease)
     return Recorded(
         finished=len(finished),
-        fenced=len(completions) - len(finished) - returned,
-        **_store(tx, finished, _setbacks(completions)),
+        fenced=len(completions) - len(finished) - len(returned),
+        **meaning,
     )
 
 
@@ -294,8 +298,8 @@ def _take_permit_back(tx: Transaction, lease: Lease) -> None:
     """Let the job's next prompt start at once, for nothing started by the lease's permit.
 
     What was allowed at the permit's moment is allowed since. Not when another start was permitted
-    since, or the delay is another one; and never waiting for the job's row, because the task's is
-    locked already: then the delay passes once for nothing.
+    since, or the delay is another one; and never waiting for the job's row, because tasks and
+    counters are locked already: then the delay passes once for nothing.
     """
     tx.execute(
         _TAKE_PERMIT_BACK,

@@ -14,11 +14,15 @@ import sqlalchemy as sa
 from app.domain.benchmarks.records import BenchmarkDraft
 from app.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
 from app.domain.limits import Limits
+from app.domain.outcomes import Outcome, Succeeded
+from app.domain.retry import Decision, Finish, TryAgain
 from app.services.batches import Submission, _submit
-from app.store import benchmark_runs, benchmarks, claimable, claims, holding, jobs
+from app.store import benchmark_runs, benchmarks, claimable, claims, holding, jobs, queue
 from app.store.database import Database, Transaction
-from app.store.leases import HostShare, Lease
+from app.store.leases import Completion, HostShare, Lease
+from app.store.tables import job, job_stats
 from tests.conftest import FakeClock
+from tests.store.farm import failure
 
 pytestmark = pytest.mark.postgresql
 
@@ -182,6 +186,53 @@ def test_claims_of_two_jobs_at_once_never_exceed_the_slots_of_their_host(shared:
 
     assert (len(one), len(other)) == (2, 1)
     assert {lease.job_key for lease in one} != {lease.job_key for lease in other}
+
+
+# --- completions -------------------------------------------------------------------------------
+
+
+def test_a_completion_that_takes_a_permit_back_holds_up_nobody_who_stops_the_job(
+    shared: Database,
+) -> None:
+    worker = Claimer(shared)
+    worker.submit(2, limits=Limits(max_concurrent=2, rate_limit_delay_s=0.001))
+    leases: list[Lease] = []
+    while len(leases) < 2:
+        leases += shared.write_now(worker.claim, 1)
+    done, late = leases
+    counted = threading.Event()
+
+    def stop(tx: Transaction) -> None:
+        """As a stop rule strikes: the counters first, then the job."""
+        tx.execute(sa.update(job_stats).values(failed=job_stats.c.failed + 1))
+        counted.set()
+        until_somebody_waits_for_a_lock(shared)
+        tx.execute(sa.update(job).values(stop_reason="too many failed"))
+
+    with ThreadPoolExecutor(1) as threads:
+        stopping = threads.submit(shared.write_now, stop)
+        assert counted.wait(10)
+        recorded = shared.write_now(
+            queue.complete,
+            [
+                completion(late, failure(), TryAgain(wait_s=0, charged=False, unused=True)),
+                completion(done, Succeeded(response="Because."), Finish()),
+            ],
+        )
+        stopping.result(20)
+
+    assert (recorded.finished, recorded.fenced) == (1, 0)
+
+
+def completion(lease: Lease, outcome: Outcome, decision: Decision) -> Completion:
+    return Completion(
+        lease=lease,
+        outcome=outcome,
+        decision=decision,
+        host_url=HOST,
+        started_at_ms=lease.claimed_at_ms,
+        finished_at_ms=lease.claimed_at_ms,
+    )
 
 
 # --- a benchmark takes the host ----------------------------------------------------------------
