@@ -289,18 +289,21 @@ async def test_who_leaves_frees_everything(service) -> None:
     async with listening(service) as url, asyncio.timeout(10):
         # The first stream of a process starts a task that watches for the process's end, for good.
         await come_and_go(url)
-        while streams():
-            await asyncio.sleep(0.01)
+        while left := streams():
+            await asyncio.wait(left)
         before = asyncio.all_tasks()
         for _ in range(5):
             await come_and_go(url)
-        while asyncio.all_tasks() - before:
-            await asyncio.sleep(0.01)
+        while left := asyncio.all_tasks() - before:
+            await asyncio.wait(left)
 
 
-def streams() -> list[str]:
-    names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
-    return [name for name in names if name.startswith("EventSourceResponse.")]
+def streams() -> list[asyncio.Task]:
+    return [
+        task
+        for task in asyncio.all_tasks()
+        if task.get_coro().__qualname__.startswith("EventSourceResponse.")
+    ]
 
 
 async def test_the_stream_of_a_batch_that_is_deleted_closes_without_an_end(service) -> None:

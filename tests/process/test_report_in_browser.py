@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
         reason = "there is no `chromium` on the PATH: apt-get install chromium"
         if os.environ.get("CI"):
             pytest.fail(reason)
-        pytest.skip(reason)
+        pytest.skip(reason)  # CI has failed above; a developer may have no browser.
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield found
