@@ -41,7 +41,7 @@ QUEUE = "app/store/queue.py"
 CLAIMS = "app/store/claims.py"
 RACES = "tests/store/test_races.py"
 GROUPS = "tests/store/test_groups.py"
-FIRST_TABLES = "migrations/versions/0001_the_first_tables.py"
+FIRST_TABLES = "migrations/versions/0001_first_release.py"
 
 MUTANTS = (
     Mutant(
