@@ -18,6 +18,7 @@ from itertools import accumulate
 from statistics import NormalDist, mean, median, variance
 
 from app.domain.statistics import CONFIDENCE, Estimand, Interval, Method
+from app.domain.student_t import two_sided_p, two_sided_t
 
 LEAST_FOR_RANKS = 5
 """Values on each side from which on ranks are used: 4 and 4 can hardly differ at 5 %."""
@@ -77,8 +78,7 @@ def compare(base: Sequence[float], target: Sequence[float], *, lower_is_better: 
     them, the interval is not and thus rather wide; they can differ near the border.
     `lower_is_better` says whether a ratio below 1 is `faster` (times) or `slower` (rates).
 
-    Welch's test imports `scipy.special`, which takes up to a second the first time, and a thousand
-    runs a side take a tenth of a second: call it off the event loop.
+    A thousand runs a side take a tenth of a second: call it off the event loop.
 
     Raises:
         ValueError: a value is not finite or not above 0.
@@ -175,14 +175,12 @@ def _by_means(base: Sequence[float], target: Sequence[float]) -> _Shift:
     freedom = 1 / math.fsum(
         part**2 / (len(logs) - 1) for part, logs in zip(parts, (base, target), strict=True)
     )
-    from scipy.special import stdtr, stdtrit  # noqa: PLC0415 - a second and 50 MB with NumPy
-
-    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    half = two_sided_t(1 - CONFIDENCE, freedom) * error
     return _Shift(
         method=Method.WELCH_ON_LOGS,
         centre=centre,
         bounds=(centre - half, centre + half),
-        p_value=float(2 * stdtr(freedom, -abs(centre) / error)),
+        p_value=two_sided_p(centre / error, freedom),
     )
 
 

@@ -16,19 +16,14 @@ from functools import lru_cache
 from itertools import combinations
 from statistics import mean, median, stdev
 
+from app.domain.student_t import two_sided_t
+
 CONFIDENCE = 0.95
 """How often, at least, an interval is meant to hold what it is an interval of."""
 PERCENTILES = {"p50": (0.50, 1), "p90": (0.90, 10), "p95": (0.95, 20), "p99": (0.99, 100)}
 """Percentile: its fraction, and the least number of values that it is told of."""
 LEAST_FOR_ORDER_STATISTICS = 6
 """Below it even from the smallest value to the largest is not a 95 % interval of the median."""
-STUDENT_T = {
-    2: 12.706204736174705,
-    3: 4.302652729749464,
-    4: 3.182446305284264,
-    5: 2.776445105197799,
-}
-"""How many standard errors a 95 % interval of the mean of so many values reaches to each side."""
 
 
 class Estimand(StrEnum):
@@ -166,9 +161,11 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
     outlier among them it holds the mean less often than it says. Of more values there is
     `median_interval`, which supposes nothing.
     """
-    if (quantile := STUDENT_T.get(len(values))) is None:
+    n = len(values)
+    if not 2 <= n < LEAST_FOR_ORDER_STATISTICS:  # noqa: PLR2004 - one value has no spread
         return None
-    centre, half = mean(values), quantile * stdev(values) / math.sqrt(len(values))
+    centre = mean(values)
+    half = two_sided_t(1 - CONFIDENCE, n - 1) * stdev(values) / math.sqrt(n)
     return Interval(
         low=centre - half, high=centre + half, of=Estimand.MEAN, method=Method.STUDENT_T
     )
