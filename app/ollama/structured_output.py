@@ -15,7 +15,8 @@ from pydantic_core import from_json
 
 from app.domain.calls import Call
 from app.domain.outcomes import DEFAULT_FAIL_ON, Blame, ErrorCode, Failed, Outcome, Succeeded
-from app.ollama.json_schema import TooCostly, Unsound, mismatch
+from app.ollama.counted_keywords import TooCostly
+from app.ollama.json_schema import Unsound, mismatch
 from app.ollama.text import one_line
 
 BLAMES: Final = {
