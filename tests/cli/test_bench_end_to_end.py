@@ -15,7 +15,7 @@ from app.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
 from tests.cli.conftest import serve_arguments
 from tests.cli.pretended import Invoke
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 QUICK = Speed(load_s=0.05, decode_tokens_per_s=500)
 SLOW = Speed(load_s=0.05, decode_tokens_per_s=125)

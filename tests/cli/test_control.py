@@ -223,7 +223,7 @@ def test_an_expired_batch_has_failed_for_whoever_watches_and_can_be_retried(
 # --- against a real service ------------------------------------------------------------------
 
 
-@pytest.mark.process
+@pytest.mark.proof
 def test_a_batch_is_paused_changed_and_resumed_by_commands(
     invoke: Invoke, service_url: str
 ) -> None:
@@ -247,7 +247,7 @@ def test_a_batch_is_paused_changed_and_resumed_by_commands(
     assert (too_late.exit_code, "completed" in too_late.stderr) == (2, True)
 
 
-@pytest.mark.process
+@pytest.mark.proof
 def test_what_expired_is_shown_and_run_again_by_commands(invoke: Invoke, service_url: str) -> None:
     url = ("--url", service_url)
     limits = ("--rate-limit-delay", 60, "--expires-in-s", 0.2, "--max-failures", "0.5%")

@@ -22,7 +22,7 @@ from app.simulator import ModelSpec, SimulatorSettings, answer_text, running_in_
 from tests.cli.conftest import serve_arguments
 from tests.cli.pretended import Invoke
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 QUESTIONS = Path(__file__).parents[1] / "data" / "gsm8k_test.jsonl"
 

@@ -12,7 +12,7 @@ from tests.cli.pretended import Invoke
 SLOW = ("httpx", "pydantic_settings", "sqlalchemy", "alembic", "fastapi", "app.settings")
 
 
-@pytest.mark.process
+@pytest.mark.proof
 def test_help_loads_nothing_that_only_some_commands_need() -> None:
     program = f"import sys, app.cli; print([name for name in {SLOW} if name in sys.modules])"
 
@@ -37,7 +37,7 @@ def test_without_a_command_there_is_help(invoke: Invoke) -> None:
     assert "promptmill demo" in result.output
 
 
-@pytest.mark.process
+@pytest.mark.proof
 def test_the_package_can_be_run_as_a_module() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "app", "--help"], capture_output=True, text=True, check=True

@@ -23,7 +23,7 @@ from app.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
 from tests.cli.pretended import Invoke
 from tests.own_postgresql import OwnPostgresql
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 LEASE_S = 3
 

@@ -75,8 +75,11 @@ def simulate() -> Iterator[Callable[..., tuple[str, Simulator]]]:
 
 
 @pytest.fixture
-def serve(sqlite_url: str) -> Iterator[Callable[..., Service]]:
-    """`serve(ollama_host)` starts the service; again after a kill, on the same database."""
+def serve(sqlite_url: str, simulate: object) -> Iterator[Callable[..., Service]]:
+    """`serve(ollama_host)` starts the service; again after a kill, on the same database.
+
+    It asks for `simulate` so that the service ends before the host that it calls.
+    """
     started: list[Service] = []
 
     def start(ollama_host: str, **variables: str) -> Service:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 RUNS = 12
 LEVEL = 2

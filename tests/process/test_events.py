@@ -13,7 +13,7 @@ import pytest
 from app.client import EndEvent, ProgressEvent, PromptmillClient, ResultEvent
 from app.client.event_stream import MessageParser
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 
 def test_sigterm_ends_every_stream_properly_and_waits_for_none(serve: Any, simulate: Any) -> None:

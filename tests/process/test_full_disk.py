@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from app.simulator import answer_text
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 NO_FILE_GROWS_BEYOND = 4096
 """Bytes; less than any database has already, so that every write is refused by the system."""

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from app.api.reports import ReportFormat, render
 from tests.reports.example import report
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 ARGUMENTS = (
     "--no-sandbox",

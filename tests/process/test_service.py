@@ -12,7 +12,7 @@ import pytest
 
 from app.simulator import answer_text
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 GSM8K = Path(__file__).parents[1] / "data" / "gsm8k_test.jsonl"
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from app.store.database import Database
 from app.store.tables import job, prompt
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 HEADERS = {"content-type": "application/x-ndjson"}
 LINES = 200_000

@@ -48,7 +48,7 @@ def test_a_wrong_option_is_refused(options):
     assert result.exit_code == 2
 
 
-@pytest.mark.process
+@pytest.mark.proof
 async def test_it_says_where_it_listens_and_does_what_the_options_say(tmp_path):
     log = tmp_path / "calls.jsonl"
     options = [

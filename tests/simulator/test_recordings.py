@@ -332,7 +332,7 @@ async def test_a_repeated_token_ends_the_answer_without_done(simulated):
 COMMAND = "import typer; from app.cli.simulate import simulate; typer.run(simulate)"
 
 
-@pytest.mark.process
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("exchanges", "number"),
     [

@@ -282,6 +282,7 @@ def test_every_fault_has_its_promise_and_its_row() -> None:
     assert marked[1] == faults()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", [kind for kind in FaultKind if kind is not FaultKind.PULL_ERROR])
 async def test_a_call_that_is_struck_and_its_host_fare_as_promised(kind: FaultKind) -> None:
     rule = next(rule for rule in RULES if kind_of(rule) is kind)
@@ -310,6 +311,7 @@ async def test_a_call_that_is_struck_and_its_host_fare_as_promised(kind: FaultKi
 # --- each alone, and all together -----------------------------------------------------------------
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("rule", RULES)
 async def test_under_each_fault_every_prompt_ends_as_promised(
     laboratory: Any, sqlite_url: str, rule: str
@@ -340,6 +342,7 @@ async def test_under_each_fault_every_prompt_ends_as_promised(
         assert await lab.clean_run("After") < RECOVERY_S
 
 
+@pytest.mark.proof
 async def test_under_all_faults_at_once_every_prompt_ends_as_promised(
     laboratory: Any, database_url: str
 ) -> None:
