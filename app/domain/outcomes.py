@@ -49,6 +49,8 @@ class ErrorCode(StrEnum):
     """The batch's time ran out before this prompt had an answer."""
     LEASE_LOST = "lease_lost"
     """What ran the prompt, its worker or its host, died ten times; the last time the worker."""
+    COULD_NOT_BE_STORED = "could_not_be_stored"
+    """The database refused the outcome of the call; the log says why."""
 
 
 DEFECTS: Final = (

@@ -13,17 +13,13 @@ from pydantic_core import from_json
 
 from app.domain.outcomes import CallMetrics, Failed, Succeeded
 from app.ollama.errors import Break, failed_break
-from app.ollama.text import one_line, storable, storable_json
+from app.ollama.text import LONGEST_NAME, MOST_TOKENS, count, one_line, storable, storable_json
 from app.ollama.words import server_words, spoken
 
 LINE_BOUND = 8 * 1024 * 1024
 """Most bytes of a line; Ollama itself holds its runner to the same."""
 ANSWER_BOUND = 64 * 1024 * 1024
 """Most bytes of a whole answer."""
-
-_COUNTER_BOUND = 2**63
-"""Counters beyond are nonsense, and no database has a column for them."""
-_REASON_BOUND = 64
 
 
 class Answer:
@@ -110,14 +106,14 @@ class Answer:
             thinking=storable("".join(self._thoughts)) if self._thoughts else None,
             tool_calls=storable_json(self._tool_calls) if self._tool_calls else None,
             logprobs=storable_json(self._logprobs) if self._logprobs else None,
-            done_reason=one_line(reason, _REASON_BOUND) if isinstance(reason, str) else None,
+            done_reason=one_line(reason, LONGEST_NAME) if isinstance(reason, str) else None,
             metrics=CallMetrics(
-                total_duration=_counter(final.get("total_duration")),
-                load_duration=_counter(final.get("load_duration")),
-                prompt_eval_count=_counter(final.get("prompt_eval_count")),
-                prompt_eval_duration=_counter(final.get("prompt_eval_duration")),
-                eval_count=_counter(final.get("eval_count")),
-                eval_duration=_counter(final.get("eval_duration")),
+                total_duration=count(final.get("total_duration")),
+                load_duration=count(final.get("load_duration")),
+                prompt_eval_count=count(final.get("prompt_eval_count"), MOST_TOKENS),
+                prompt_eval_duration=count(final.get("prompt_eval_duration")),
+                eval_count=count(final.get("eval_count"), MOST_TOKENS),
+                eval_duration=count(final.get("eval_duration")),
                 latency_s=latency_s,
                 ttft_s=ttft_s,
             ),
@@ -199,10 +195,3 @@ def _leniently(line: bytes) -> object:
 def _is_cut(rest: bytes) -> bool:
     """Whether an object begins there and does not end."""
     return rest.lstrip().startswith(b"{") and not rest.rstrip().endswith(b"}")
-
-
-def _counter(value: object) -> int | None:
-    """A raw counter of Ollama's, None where it left it out or it is no count."""
-    if type(value) is int and 0 <= value < _COUNTER_BOUND:
-        return value
-    return None

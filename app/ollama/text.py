@@ -1,14 +1,22 @@
-"""Text from a server, made fit to be stored: neither NUL nor half a character survives.
+"""Values from a server, made fit to be stored; a test holds the bounds against the columns.
 
 PostgreSQL refuses NUL in a text and no UTF-8 encoder takes a lone surrogate, but JSON can spell
 both (as escapes) and a model or a broken stream may send them. Each becomes U+FFFD, the sign that
-something was there that cannot be shown.
+something was there that cannot be shown. Numbers that no column holds, or that JSON cannot spell,
+become None: a gateway that sends them does not know the number either.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+import math
+from typing import Any, Final, cast
 
+LONGEST_NAME: Final = 64
+"""Most characters of a word that a server chooses, such as `done_reason`."""
+LARGEST_NUMBER: Final = 2**53
+"""Most that a counter may say: 104 days in nanoseconds, and what any reader of JSON can hold."""
+MOST_TOKENS: Final = 2**31 - 1
+"""Most tokens of a call; the sums of four billion such prompts fit their columns."""
 _REPLACEMENT = "\ufffd"
 
 
@@ -31,15 +39,25 @@ def storable(text: str) -> str:
 
 
 def storable_json(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """The same JSON with every text in it `storable`, names of members included."""
+    """The same JSON with every text in it `storable`, names of members included.
+
+    A number that is not finite, which JSON cannot spell, becomes None.
+    """
     if isinstance(value, str):
         return storable(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, list):
         return [storable_json(item) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
         members = cast("dict[str, Any]", value).items()
         return {storable(name): storable_json(item) for name, item in members}
     return value
+
+
+def count(value: object, most: int = LARGEST_NUMBER) -> int | None:
+    """A counter as a server sends it; None where the server left it out or it is no count."""
+    return value if type(value) is int and 0 <= value <= most else None
 
 
 def one_line(text: str, limit: int) -> str:

@@ -2,17 +2,23 @@
 
 The one rule to know: unknown fields are ignored and missing ones are None, since both come and go
 between versions of Ollama; only what a value cannot be without is required. Chunks of a prompt's
-answer have no model here: `app.ollama.answer` reads them as dicts, for speed.
+answer have no model here: `app.ollama.answer` reads them as dicts, for speed. Names and numbers are
+bounded as they come in, because pulls and benchmarks store them.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from app.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
+from app.ollama.text import count, one_line
+
+_Word = Annotated[str, AfterValidator(partial(one_line, limit=500))]
+_Number = Annotated[int, AfterValidator(lambda value: count(value) or 0)]
 
 
 class _Body(BaseModel):
@@ -22,24 +28,24 @@ class _Body(BaseModel):
 class Version(_Body):
     """`/api/version`."""
 
-    version: str
+    version: _Word
 
 
 class _Details(_Body):
-    family: str | None = None
-    parameter_size: str | None = None
-    quantization_level: str | None = None
+    family: _Word | None = None
+    parameter_size: _Word | None = None
+    quantization_level: _Word | None = None
 
 
 _NO_DETAILS = _Details()
 
 
 class _Tag(_Body):
-    name: str
-    size: int = 0
-    digest: str = ""
+    name: _Word
+    size: _Number = 0
+    digest: _Word = ""
     details: _Details | None = None
-    capabilities: tuple[str, ...] | None = None
+    capabilities: tuple[_Word, ...] | None = None
     modified_at: datetime | None = None
 
     def installed(self) -> InstalledModel:
@@ -63,12 +69,12 @@ class Tags(_Body):
 
 
 class _Process(_Body):
-    name: str
-    size: int = 0
-    size_vram: int = 0
-    digest: str = ""
+    name: _Word
+    size: _Number = 0
+    size_vram: _Number = 0
+    digest: _Word = ""
     details: _Details | None = None
-    context_length: int | None = None
+    context_length: _Number | None = None
     expires_at: datetime | None = None
 
     def running(self) -> RunningModel:
@@ -102,7 +108,7 @@ class Shown(_Body):
     """`/api/show`."""
 
     details: _Details | None = None
-    capabilities: tuple[str, ...] | None = None
+    capabilities: tuple[_Word, ...] | None = None
     model_info: dict[str, Any] | None = None
     parameters: str | None = None
     template: str | None = None
@@ -135,11 +141,11 @@ class Shown(_Body):
 class PullLine(_Body):
     """A line of `/api/pull`; either `status` or `error` is there."""
 
-    status: str | None = None
-    error: str | None = None
-    digest: str | None = None
-    total: int | None = None
-    completed: int | None = None
+    status: _Word | None = None
+    error: _Word | None = None
+    digest: _Word | None = None
+    total: _Number | None = None
+    completed: _Number | None = None
 
     def progress(self) -> PullProgress:
         """The same as a value, of a line that is no error."""

@@ -16,7 +16,10 @@ from app.services.starting_limit import with_starting_limit
 from app.store import jobs, results, transitions
 from app.store.database import Transaction
 
-_RESULTS_PER_CHUNK = 500
+_MOST_PER_CHUNK = 500
+_FIRST_CHUNK = 20
+_TEXT_PER_CHUNK = 4_000_000
+"""Characters that a chunk of an export is to have, about: what is read at a time is in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,21 +166,30 @@ async def stream_results(
     """All finished results in prompt order, in chunks; each chunk is a read of its own.
 
     Raises:
-        NotFound: There is no batch of that id; raised here, before anything is streamed.
+        NotFound: There is no batch of that id. Raised here, before anything is streamed, and by
+            the stream when the batch is deleted meanwhile: its end would else look like the end.
     """
-    key = await resources.database.read(results.job_key, batch_id)
+    await resources.database.read(results.job_key, batch_id)
+
+    def read(tx: Transaction, limit: int, after: int | None) -> Sequence[TaskResult]:
+        key = results.job_key(tx, batch_id)
+        found = results.page(tx, key, limit=limit, after_index=after, status=status)
+        # Were it deleted between the two statements, results could be missing from the second.
+        results.job_key(tx, batch_id)
+        return found
 
     async def chunks() -> AsyncIterator[Sequence[TaskResult]]:
         after: int | None = None
+        limit = _FIRST_CHUNK
         while True:
-            chunk = await resources.database.read(
-                results.page, key, limit=_RESULTS_PER_CHUNK, after_index=after, status=status
-            )
+            chunk = await resources.database.read(read, limit, after)
             if chunk:
                 yield chunk
-            if len(chunk) < _RESULTS_PER_CHUNK:
+            if len(chunk) < limit:
                 return
             after = chunk[-1].index
+            text = sum(len(each.prompt) + len(each.response or "") for each in chunk)
+            limit = max(min(len(chunk) * _TEXT_PER_CHUNK // (text or 1), _MOST_PER_CHUNK), 1)
 
     return chunks()
 

@@ -30,6 +30,7 @@ class BenchmarkRow(Row, table=True):
             sqlite_where=text("deleted_at_ms IS NOT NULL"),
             postgresql_where=text("deleted_at_ms IS NOT NULL"),
         ),
+        {"sqlite_autoincrement": True},
     )
 
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))

@@ -241,16 +241,17 @@ def mark_deleted(tx: Transaction, benchmark_id: str) -> None:
         NotFound: There is none of that id.
         Conflict: It has not ended.
     """
-    state = state_of(tx, benchmark_id)
-    if state not in TERMINAL_JOB_STATES:
+    deleted = tx.execute(
+        sa.update(benchmark)
+        .where(benchmark.c.id == benchmark_id, _VISIBLE)
+        .where(benchmark.c.state.in_(TERMINAL_JOB_STATES))
+        .values(deleted_at_ms=tx.now_ms(), idempotency_key=None)
+    ).rowcount
+    if not deleted:
+        state = state_of(tx, benchmark_id)
         raise Conflict(
             f"The benchmark is {state.value}; cancel it first, or wait until it has ended."
         )
-    tx.execute(
-        sa.update(benchmark)
-        .where(benchmark.c.id == benchmark_id)
-        .values(deleted_at_ms=tx.now_ms(), idempotency_key=None)
-    )
 
 
 def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:

@@ -81,8 +81,10 @@ _COUNT = Prepared(
 )
 
 
-def count(tx: Transaction, job_key: int, tally: Tally) -> Counted:
+def count(tx: Transaction, job_key: int, tally: Tally) -> Counted | None:
     """Add to a job's counters; several jobs are to be counted in the order of their keys.
+
+    None when the job is gone.
 
     More failures may be more than the job bears: then it is stopped here, in the transaction that
     counts them, so that no claim after it starts another prompt.
@@ -91,7 +93,9 @@ def count(tx: Transaction, job_key: int, tally: Tally) -> Counted:
         tx,
         {"counted_job": job_key, "events": tally.events}
         | {f"more_{name}": getattr(tally, name) for name in _ADDED},
-    ).one()
+    ).one_or_none()
+    if row is None:
+        return None
     stopped = tally.failed > 0 and _stop_if_too_many_failed(tx, job_key, row.failed, row.total)
     return Counted(
         stopped=stopped,

@@ -329,14 +329,14 @@ def mark_deleted(tx: Transaction, batch_id: str) -> None:
         NotFound: There is none of that id.
         Conflict: It has not ended.
     """
-    state = state_of(tx, batch_id)
-    if state not in TERMINAL_JOB_STATES:
-        raise Conflict(f"The batch is {state.value}; cancel it first, or wait until it has ended.")
-    tx.execute(
+    deleted = tx.execute(
         sa.update(job)
-        .where(job.c.id == batch_id)
+        .where(job.c.id == batch_id, VISIBLE, job.c.state.in_(TERMINAL_JOB_STATES))
         .values(deleted_at_ms=tx.now_ms(), idempotency_key=None)
-    )
+    ).rowcount
+    if not deleted:
+        state = state_of(tx, batch_id)
+        raise Conflict(f"The batch is {state.value}; cancel it first, or wait until it has ended.")
 
 
 def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:

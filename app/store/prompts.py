@@ -54,7 +54,6 @@ def enqueue(
             "job_key": job_key,
             "low": prompt_id(job_key, first_index),
             "high": prompt_id(job_key, first_index + len(prompts) - 1),
-            "now": tx.now_ms(),
             "usual": usual,
         },
     )
@@ -72,7 +71,7 @@ _ADD_TASKS = sa.insert(task).from_select(
         sa.literal(TaskState.PENDING, task.c.state.type),
         sa.literal(0),
         sa.literal(0),
-        sa.bindparam("now", type_=sa.BigInteger),
+        sa.literal(0),
         sa.bindparam("usual", type_=sa.BigInteger),
     ).where(prompt.c.id.between(sa.bindparam("low"), sa.bindparam("high"))),
     include_defaults=False,

@@ -22,7 +22,7 @@ plan misses the partial indexes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,6 +51,7 @@ from app.store.tables import job, prompt_id, result, task
 _SETBACKS = frozenset({ErrorCode.SERVER_BUSY, ErrorCode.TIMEOUT})
 """Failures that may come of too many calls at a time."""
 
+_PENDING = sa.text("task.state = 'pending'")
 _RUNNING = sa.text("task.state = 'running'")
 _STILL_RUNNING = sa.text("coalesce(task.state, '') = 'running'")
 """The same of tasks that are named by their ids. Written so that no partial index fits: until it is
@@ -110,7 +111,8 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     final = [each for each in completions if isinstance(each.decision, Finish)]
     recorded = _finish(tx, final)
     finished = [each for each in final if (each.lease.task_id, each.lease.token) in recorded]
-    meaning = _store(tx, finished, _setbacks(completions))
+    # What a lost lease brings is no sign of its host today, and its job may be gone.
+    meaning = _store(tx, finished, _setbacks([*finished, *returned]))
     for each in returned:
         if isinstance(each.decision, TryAgain) and each.decision.unused and each.lease.is_paced:
             _take_permit_back(tx, each.lease)
@@ -191,7 +193,8 @@ def _store(
     # In the order of keys, so that two flushes never wait for each other crosswise.
     for job_key, own in sorted(by_job.items()):
         tally = _tally(own, setbacks[job_key])
-        counted = count(tx, job_key, tally)
+        if (counted := count(tx, job_key, tally)) is None:
+            continue
         rows += [_result_row(each, counted.first_event + n) for n, each in enumerate(own)]
         may_end = may_end or counted.all_done
         stopped = stopped or counted.stopped
@@ -331,6 +334,11 @@ _RESCUE = (
         **FREED,
     )
 )
+_WAIT = (
+    sa.update(task)
+    .where(task.c.id == sa.bindparam("waiting"), _PENDING)
+    .values(available_at_ms=sa.bindparam("available_at", type_=sa.BigInteger))
+)
 _GIVE_UP = (
     sa.update(task)
     .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), _STILL_RUNNING)
@@ -342,10 +350,24 @@ _GIVE_UP = (
 )
 
 
-def rescue(tx: Transaction, *, limit: int = 500, all_running: bool = False) -> int:
-    """Take prompts back from workers whose leases ran out; answer how many there were.
+def _at_once(losses: int) -> float:
+    del losses
+    return 0.0
+
+
+def rescue(
+    tx: Transaction,
+    *,
+    limit: int = 500,
+    backoff_s: Callable[[int], float] = _at_once,
+    all_running: bool = False,
+) -> int:
+    """Take prompts back from workers whose leases ran out; returns how many there were.
 
     A lost lease is the worker's failure, so it is not charged to the prompt, until `MOST_LOSSES`.
+    After the first loss a prompt keeps its place. After more it waits `backoff_s(losses)`, drawn
+    for each anew: of prompts that were lost together one may be what ends the worker, and the
+    others are to come back apart from it.
     `all_running` takes every running prompt, for the start of a database's only worker.
     """
     before = (1 << 62) if all_running else tx.now_ms()
@@ -354,6 +376,13 @@ def rescue(tx: Transaction, *, limit: int = 500, all_running: bool = False) -> i
     given_up = [(row.id, row.attempt) for row in lost if row.losses + 1 >= MOST_LOSSES]
     if back:
         tx.execute(_RESCUE, {"ids": back})
+    if again := [row for row in lost if 0 < row.losses < MOST_LOSSES - 1]:
+        now = tx.now_ms()
+        waits = [(row.id, backoff_s(row.losses + 1)) for row in again]
+        tx.execute(
+            _WAIT,
+            [{"waiting": key, "available_at": now + int(wait_s * 1000)} for key, wait_s in waits],
+        )
     if given_up:
         tx.execute(_GIVE_UP, {"ids": [task_id for task_id, _ in given_up]})
         store_results_without_call(

@@ -5,7 +5,9 @@
     run_again        failed | cancelled | expired -> pending     their results are taken back
 
 A job of a million prompts is swept while others are worked off, because no piece holds the
-database for long. Locks are taken as everywhere: tasks, then counters.
+database for long. A sweep is begun from a list that may be old, so that each piece looks under the
+locks whether its job is still to be swept. Locks are taken as `transitions.reopen` takes them:
+counters, job, then tasks without waiting.
 """
 
 from __future__ import annotations
@@ -16,11 +18,29 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from app.domain.lifecycle import TaskEvent, TaskState, task_sources, task_target
+from app.domain.lifecycle import (
+    JobEvent,
+    JobState,
+    TaskEvent,
+    TaskState,
+    job_sources,
+    task_sources,
+    task_target,
+)
 from app.domain.outcomes import ErrorCode
 from app.store.counters import Tally, count
 from app.store.database import Transaction
-from app.store.tables import INDEX_BITS, id_range, job, job_key_of, prompt, prompt_id, result, task
+from app.store.tables import (
+    INDEX_BITS,
+    id_range,
+    job,
+    job_key_of,
+    job_stats,
+    prompt,
+    prompt_id,
+    result,
+    task,
+)
 
 PIECE: Final = 5_000
 """Prompts of one transaction."""
@@ -57,8 +77,21 @@ _CANCEL = _end_pending(TaskEvent.CANCEL)
 _EXPIRE = _end_pending(TaskEvent.EXPIRE)
 
 
+def _is_locked(tx: Transaction, job_key: int, *conditions: sa.ColumnElement[bool]) -> bool:
+    """Lock a job with its counters; False when the conditions do not hold any more."""
+    counters = sa.select(job_stats.c.job_key).where(job_stats.c.job_key == job_key)
+    tx.execute(counters.with_for_update())
+    found = sa.select(job.c.key).where(job.c.key == job_key, *conditions)
+    return tx.execute(found.with_for_update(key_share=True)).first() is not None
+
+
 def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Cancel some waiting prompts of a job that is to end early; answer how many, 0 at the end."""
+    """Cancel some waiting prompts of a job that is to end early; returns how many, 0 at the end.
+
+    A job that is not being cancelled (any more) is left alone.
+    """
+    if not _is_locked(tx, job_key, job.c.state == JobState.CANCELLING):
+        return 0
     found = tx.execute(_CANCEL, {"swept_job": job_key, "most": limit}).scalars().all()
     store_results_without_call(
         tx,
@@ -71,7 +104,13 @@ def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
 
 
 def expire_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Expire some waiting prompts of a job whose time ran out; answer how many, 0 at the end."""
+    """Expire some waiting prompts of a job whose time ran out; returns how many, 0 at the end.
+
+    A job that has time again, or is being cancelled, is left alone.
+    """
+    is_late = job.c.expires_at_ms <= tx.now_ms()
+    if not _is_locked(tx, job_key, is_late, job.c.state.in_(job_sources(JobEvent.EXPIRE))):
+        return 0
     found = tx.execute(_EXPIRE, {"swept_job": job_key, "most": limit}).scalars().all()
     store_results_without_call(
         tx,
@@ -93,7 +132,8 @@ def store_results_without_call(
     for job_key, own in sorted(by_job.items()):
         tally = Tally(events=len(own))
         tally.add(status, len(own))
-        first_event = count(tx, job_key, tally).first_event
+        if (counted := count(tx, job_key, tally)) is None:
+            continue
         own_model = prompt.c.overrides["model"].as_string()
         ended = (
             sa.select(
@@ -104,7 +144,7 @@ def store_results_without_call(
                 sa.literal(message),
                 task.c.attempt,
                 sa.literal(tx.now_ms(), sa.BigInteger),
-                sa.literal(prompt_id(job_key, first_event) - 1, sa.BigInteger)
+                sa.literal(prompt_id(job_key, counted.first_event) - 1, sa.BigInteger)
                 + sa.func.row_number().over(order_by=task.c.id),
             )
             .join(prompt, prompt.c.id == task.c.id)
@@ -146,7 +186,7 @@ _RUN_AGAIN = (
         state=sa.literal(task_target(TaskEvent.RUN_AGAIN), task.c.state.type),
         attempt=0,
         losses=0,
-        available_at_ms=sa.bindparam("now"),
+        available_at_ms=0,
         **FREED,
     )
     .returning(task.c.id)
@@ -198,7 +238,7 @@ def _ended_without_success(
 def _put_back(tx: Transaction, job_key: int, status_of: dict[int, TaskState]) -> int:
     if not status_of:
         return 0
-    again = tx.execute(_RUN_AGAIN, {"ids": list(status_of), "now": tx.now_ms()}).scalars().all()
+    again = tx.execute(_RUN_AGAIN, {"ids": list(status_of)}).scalars().all()
     tx.execute(_TAKE_BACK, {"ids": list(again)})
     tally = Tally()
     for task_id in again:

@@ -117,8 +117,9 @@ class JobRow(Row, table=True):
             sqlite_where=text("state = 'receiving'"),
             postgresql_where=text("state = 'receiving'"),
         ),
-        # Updated at every claim: room in the page keeps PostgreSQL's updates in place.
-        {"postgresql_with": {"fillfactor": "50"}},
+        # Updated at every claim: room in the page keeps PostgreSQL's updates in place. A key is not
+        # given again, because an old list or an export may still name it.
+        {"postgresql_with": {"fillfactor": "50"}, "sqlite_autoincrement": True},
     )
 
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
@@ -333,7 +334,7 @@ class ResultRow(Row, table=True):
     error_code: ErrorCode | None = Field(default=None, sa_type=text_enum(ErrorCode))
     error: str | None = Field(default=None, sa_type=Text)
     attempts: int
-    done_reason: str | None = Field(default=None, max_length=32)
+    done_reason: str | None = Field(default=None, max_length=64)
     host: str | None = Field(default=None, sa_type=Text)
     total_duration: int | None = Field(default=None, sa_type=BigInteger)
     load_duration: int | None = Field(default=None, sa_type=BigInteger)

@@ -86,7 +86,11 @@ def request_cancel(tx: Transaction, batch_id: str) -> None:
     if state in TERMINAL_JOB_STATES:
         raise Conflict(f"The batch has already ended: it is {state.value}.")
     # Its stop rule may be ending it, which lets running calls finish; the client's wish does not.
-    tx.execute(sa.update(job).where(job.c.id == batch_id).values(stop_reason=None))
+    tx.execute(
+        sa.update(job)
+        .where(job.c.id == batch_id, job.c.state == JobState.CANCELLING)
+        .values(stop_reason=None)
+    )
 
 
 _LAST_EVENT = (
@@ -266,11 +270,14 @@ def is_any_through(tx: Transaction) -> bool:
 def close_ended(tx: Transaction) -> Sequence[str]:
     """End every job whose prompts all have an outcome; answer the ids of those ended now."""
     closed: list[str] = []
+    # Counted again under the job's lock, which `_ENDED` may have waited for: a retry that ended
+    # meanwhile is in the newest counters, and not in those that `_ENDED` was joined with.
+    is_through = sa.exists().where(job_stats.c.job_key == job.c.key, job_stats.c.total == FINISHED)
     for row in tx.execute(_ENDED).all():
         event, error = _ending(tx, row)
         changed = tx.execute(
             sa.update(job)
-            .where(job.c.key == row.key, job.c.state.in_(job_sources(event)))
+            .where(job.c.key == row.key, job.c.state.in_(job_sources(event)), is_through)
             .values(state=job_target(event), finished_at_ms=tx.now_ms(), error=error)
         ).rowcount
         if changed:

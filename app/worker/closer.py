@@ -31,14 +31,16 @@ class Closer:
     async def run_once(self) -> float:
         """One round; answers seconds until the next."""
         to_end = await self._database.read(_to_end)
-        for early in to_end.early:
-            if early.abort_running:
-                self._executor.abort_jobs({early.job_key})
-            while await self._database.write(sweeps.cancel_pending, early.job_key):
-                pass
-        for job_key in to_end.late:
-            while await self._database.write(sweeps.expire_pending, job_key):
-                pass
+        self._executor.abort_jobs({each.job_key for each in to_end.early if each.abort_running})
+        sweeping = [(sweeps.cancel_pending, each.job_key) for each in to_end.early]
+        sweeping += [(sweeps.expire_pending, job_key) for job_key in to_end.late]
+        while sweeping:
+            # In turns, so that a large batch does not keep small ones from ending.
+            sweeping = [
+                (sweep, job_key)
+                for sweep, job_key in sweeping
+                if await self._database.write(sweep, job_key)
+            ]
         if to_end.early or to_end.late or to_end.is_any_through:
             closed = await self._database.write(transitions.close_ended)
             announce_ended(closed, self._signals)

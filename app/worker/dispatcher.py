@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from app.domain.errors import Unavailable
+from app.observability.logs import get_logger
 from app.services.signals import News, Signals
 from app.store import claimable, claims, queue, transitions
 from app.store.database import Database, Transaction
@@ -17,7 +19,7 @@ from app.worker.executor import Executor
 from app.worker.grouping import Grouping
 from app.worker.loops import wait_for
 from app.worker.places import Ask, Place, in_steps, spread
-from app.worker.recorder import Recorder
+from app.worker.recorder import Recorder, could_not_be_stored
 from app.worker.turns import Turns
 
 _MOST_PER_FLUSH = 200
@@ -87,6 +89,8 @@ class Dispatcher:
         """Results stored since the start."""
         self.fenced = 0
         """Outcomes dropped since the start, because their leases had been lost."""
+        self.last_exchange_at = time.monotonic()
+        """Monotonic seconds when the last exchange went through, or there was nothing to do."""
 
     async def run_once(self) -> float:
         """One exchange with the database; answers seconds until another may be worth while.
@@ -98,16 +102,18 @@ class Dispatcher:
         places = [place for place in self._places if place.host.available]
         wanted = self._wanted(len(finished)) if places else 0
         if not finished and not wanted:
+            self.last_exchange_at = time.monotonic()
             return self._pause_s()
         asked = self._asked(wanted, places, finished)
         began = time.monotonic()
         self.settled.clear()
         try:
-            done = await self._database.write(self._exchange, finished, asked)
+            done = await self._exchanged(finished, asked)
         except BaseException:
             self._recorder.put_back(finished)
             self.settled.set()
             raise
+        self.last_exchange_at = time.monotonic()
         self._executor.recorded(finished)
         for lease in done.leases:
             self._executor.start(lease)
@@ -177,6 +183,52 @@ class Dispatcher:
             )
             for place in places
         ]
+
+    async def _exchanged(self, finished: Sequence[Completion], asked: Sequence[Ask]) -> _Exchange:
+        """One exchange; outcomes that the database refuses together are recorded one by one."""
+        try:
+            return await self._database.write(self._exchange, finished, asked)
+        except Unavailable:
+            raise
+        except Exception:
+            if not finished:
+                raise
+            get_logger().exception(
+                "The database refused an exchange; its outcomes are recorded one by one.",
+                action="exchange_refused",
+                prompts=len(finished),
+            )
+        done = [await self._recorded_alone(each) for each in finished]
+        recorded = Recorded(
+            finished=sum(each.recorded.finished for each in done),
+            fenced=sum(each.recorded.fenced for each in done),
+            job_stopped=any(each.recorded.job_stopped for each in done),
+        )
+        ended = [batch_id for each in done for batch_id in each.ended]
+        return _Exchange(recorded, ended, leases=(), short=(), interrupted=True)
+
+    async def _recorded_alone(self, completion: Completion) -> _Exchange:
+        """An exchange of one outcome; one that is refused alone too is recorded as a failure.
+
+        If even that is refused, the prompt is left to its lease, which nobody prolongs any more.
+        """
+        try:
+            return await self._database.write(self._exchange, [completion], ())
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the driver or the database raises
+            failure = could_not_be_stored(completion, error)
+        try:
+            return await self._database.write(self._exchange, [failure], ())
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            get_logger().exception(
+                "The outcome of a prompt cannot be recorded; it will run again.",
+                action="outcome_refused",
+                prompt=completion.lease.task_id,
+            )
+        return _Exchange(Recorded(finished=0, fenced=1), ended=(), leases=(), short=())
 
     def _exchange(
         self,

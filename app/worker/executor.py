@@ -72,7 +72,7 @@ class Executor:
         self._backoff_s = backoff_s
         # By lease, not by prompt: a prompt whose lease was lost may be here twice.
         self._running: dict[tuple[int, int], _Running] = {}
-        self._unrecorded = 0
+        self._unrecorded: dict[tuple[int, int], Lease] = {}
         self._by_host: Counter[int] = Counter()
         self._last_start: dict[int, float] = {}
         # Few, and no one else's: a schema may keep a thread busy for seconds.
@@ -88,16 +88,17 @@ class Executor:
     @property
     def in_flight(self) -> int:
         """Prompts that hold a slot: running, or finished and not yet recorded."""
-        return len(self._running) + self._unrecorded
+        return len(self._running) + len(self._unrecorded)
 
     @property
     def running(self) -> int:
         """Calls under way."""
         return len(self._running)
 
-    def leases(self) -> list[Lease]:
-        """The leases of all calls under way."""
-        return [running.lease for running in self._running.values()]
+    def leases(self) -> dict[tuple[int, int], Lease]:
+        """The leases, by prompt and token, of all calls under way or not recorded yet."""
+        running = {key: each.lease for key, each in self._running.items()}
+        return running | self._unrecorded
 
     def in_flight_by_host(self) -> Counter[int]:
         """Prompts that hold a slot, by the key of their host."""
@@ -116,7 +117,8 @@ class Executor:
 
     def recorded(self, completions: Sequence[Completion]) -> None:
         """These outcomes are in the database: their slots are free."""
-        self._unrecorded -= len(completions)
+        for each in completions:
+            del self._unrecorded[each.lease.task_id, each.lease.token]
         self._by_host.subtract(each.lease.host_key for each in completions)
         if not self.in_flight:
             self.empty.set()
@@ -209,7 +211,7 @@ class Executor:
             )
         else:
             outcome = call.result()
-        self._unrecorded += 1
+        self._unrecorded[key] = running.lease
         self._recorder.add(self._completion(running, outcome))
 
     async def _keep_distance(self, lease: Lease) -> bool:

@@ -1,6 +1,7 @@
-"""Prolonging the leases of this worker's calls, and showing that it lives.
+"""Prolonging the leases of this worker's prompts, and showing that it lives.
 
-A call whose lease was lost is aborted.
+A prompt whose call has ended keeps its lease until its outcome is recorded. A call whose lease was
+lost is aborted.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ class Heartbeat:
 
     async def run_once(self) -> float:
         """Beat once; answers seconds until the next time."""
-        before = {(lease.task_id, lease.token) for lease in self._executor.leases()}
+        before = self._executor.leases().keys()
         held = await self._database.write(self._beat, [task_id for task_id, _ in before])
-        lost = before - held
-        # What ended meanwhile is not lost, and is not under way any more either.
+        # What was recorded meanwhile is not lost, and this worker does not hold it any more.
+        lost = (before - held) & self._executor.leases().keys()
         self._executor.abort_lost(lost)
         if lost:
             get_logger().warning(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
+from app.domain.outcomes import Blame, ErrorCode, Failed
+from app.domain.retry import Finish
+from app.ollama.text import one_line
 from app.store.leases import Completion
+
+_LONGEST_REASON = 200
 
 
 class Recorder:
@@ -35,3 +41,17 @@ class Recorder:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+
+def could_not_be_stored(completion: Completion, error: Exception) -> Completion:
+    """The completion with a failure in place of an outcome that the database refused.
+
+    Nothing of the outcome is in it but the words of the database's driver.
+    """
+    reason = one_line(str(getattr(error, "orig", None) or type(error).__name__), _LONGEST_REASON)
+    failed = Failed(
+        code=ErrorCode.COULD_NOT_BE_STORED,
+        message=f"The database refused the outcome of the call: {reason}",
+        blame=Blame.PROMPT,
+    )
+    return replace(completion, outcome=failed, decision=Finish())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 
 from app.observability.logs import get_logger
 from app.services.signals import News, Signals
-from app.store import queue, workers
+from app.store import clocks, queue, workers
 from app.store.database import Database, Transaction
+from app.worker.executor import Executor
 
 _MOST_AT_ONCE = 500
 _SPREAD = 0.02
@@ -17,19 +19,37 @@ _SPREAD = 0.02
 class Rescuer:
     """Looks for leases that ran out; any worker may, all do.
 
-    It sleeps until the first lease of all that it saw runs out. Those of living workers are
-    prolonged before that, and leases that are given meanwhile end later than a third of a lease
+    A worker prolongs its own leases first: one that was asleep with its machine, or cut off from
+    the database, would else take its own prompts back and run them twice.
+
+    The rescuer sleeps until the first lease of all that it saw runs out. Those of living workers
+    are prolonged before that, and leases that are given meanwhile end later than a third of a lease
     from now, which is the longest that it sleeps: so none runs out unnoticed.
     """
 
-    def __init__(self, *, database: Database, signals: Signals, lease_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        signals: Signals,
+        executor: Executor,
+        owner: str,
+        lease_s: float,
+        backoff_s: Callable[[int], float],
+        retry_most_s: float,
+    ) -> None:
         self._database = database
         self._signals = signals
+        self._executor = executor
+        self._owner = owner
         self._lease_s = lease_s
+        self._backoff_s = backoff_s
+        self._longest_wait_ms = round((retry_most_s + lease_s) * 1000)
 
     async def run_once(self) -> float:
         """Rescue once; answers seconds until the next time, jittered so that workers spread."""
-        rescued, next_end_ms = await self._database.write(_rescue)
+        own = [task_id for task_id, _ in self._executor.leases()]
+        rescued, next_end_ms = await self._database.write(self._rescue, own)
         if rescued:
             self._tell(rescued)
         if rescued == _MOST_AT_ONCE:
@@ -44,7 +64,7 @@ class Rescuer:
         """At the start of a database's only worker: whatever runs was left by its predecessor."""
         total = 0
         while rescued := await self._database.write(
-            queue.rescue, limit=_MOST_AT_ONCE, all_running=True
+            queue.rescue, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s, all_running=True
         ):
             total += rescued
         if total:
@@ -59,7 +79,10 @@ class Rescuer:
         self._signals.spread(News.WORK)
         self._signals.spread(News.ENDING)
 
-
-def _rescue(tx: Transaction) -> tuple[int, int | None]:
-    """How many prompts went back, and in how many milliseconds the next lease runs out."""
-    return queue.rescue(tx, limit=_MOST_AT_ONCE), workers.next_lease_end_ms(tx)
+    def _rescue(self, tx: Transaction, own: Sequence[int]) -> tuple[int, int | None]:
+        """How many prompts went back, and in how many milliseconds the next lease runs out."""
+        lease_ms = round(self._lease_s * 1000)
+        clocks.bring_near(tx, longest_wait_ms=self._longest_wait_ms, lease_ms=lease_ms)
+        queue.renew(tx, owner=self._owner, task_ids=own, lease_ms=lease_ms)
+        rescued = queue.rescue(tx, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s)
+        return rescued, workers.next_lease_end_ms(tx)

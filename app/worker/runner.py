@@ -112,11 +112,12 @@ class Worker:
         self._signals = signals
         self._places = places
         self._drain_s = settings.drain_s
+        backoff_s = full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s)
         self.recorder = Recorder(signals.work_available)
         self.executor = Executor(
             {place.share.key: place.host for place in places},
             self.recorder,
-            backoff_s=full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s),
+            backoff_s=backoff_s,
             keeps_models=settings.grouping,
         )
         self.grouping = Grouping(
@@ -147,7 +148,15 @@ class Worker:
             lease_s=settings.lease_s,
             every_s=settings.heartbeat_s,
         )
-        self.rescuer = Rescuer(database=database, signals=signals, lease_s=settings.lease_s)
+        self.rescuer = Rescuer(
+            database=database,
+            signals=signals,
+            executor=self.executor,
+            owner=identity.id,
+            lease_s=settings.lease_s,
+            backoff_s=backoff_s,
+            retry_most_s=settings.retry_most_s,
+        )
         self.closer = Closer(
             database=database, signals=signals, executor=self.executor, every_s=settings.poll_s
         )
@@ -172,7 +181,7 @@ class Worker:
             places=places,
             owner=identity.id,
             lease_s=settings.lease_s,
-            backoff_s=full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s),
+            backoff_s=backoff_s,
         )
 
     async def take_up(self) -> None:

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_benchmark")),
         sa.UniqueConstraint("id", name=op.f("uq_benchmark_id")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_benchmark_idempotency_key")),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         "ix_benchmark_alive",
@@ -192,6 +193,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_job")),
         sa.UniqueConstraint("id", name=op.f("uq_job_id")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_job_idempotency_key")),
+        sqlite_autoincrement=True,
         postgresql_with={"fillfactor": "50"},
     )
     op.create_index(
@@ -311,7 +313,7 @@ def upgrade() -> None:
         sa.Column("error_code", sa.String(length=32), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("done_reason", sa.String(length=32), nullable=True),
+        sa.Column("done_reason", sa.String(length=64), nullable=True),
         sa.Column("host", sa.Text(), nullable=True),
         sa.Column("total_duration", sa.BigInteger(), nullable=True),
         sa.Column("load_duration", sa.BigInteger(), nullable=True),

@@ -12,12 +12,23 @@ import pytest
 import sqlalchemy as sa
 
 from app.domain.benchmarks.records import BenchmarkDraft
+from app.domain.errors import Conflict
 from app.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
 from app.domain.limits import Limits
 from app.domain.outcomes import Outcome, Succeeded
 from app.domain.retry import Decision, Finish, TryAgain
 from app.services.batches import Submission, _submit
-from app.store import benchmark_runs, benchmarks, claimable, claims, holding, jobs, queue
+from app.store import (
+    benchmark_runs,
+    benchmarks,
+    claimable,
+    claims,
+    holding,
+    jobs,
+    queue,
+    sweeps,
+    transitions,
+)
 from app.store.database import Database, Transaction
 from app.store.leases import Completion, HostShare, Lease
 from app.store.tables import job, job_stats
@@ -294,3 +305,31 @@ def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_
         )
 
     assert shared.write_now(claim_while_the_host_is_taken) == []
+
+
+# --- deleting ----------------------------------------------------------------------------------
+
+
+def test_a_batch_is_not_deleted_while_a_retry_of_it_commits(shared: Database) -> None:
+    draft = BatchDraft(prompts=[PromptDraft("a")], model="m", limits=Limits(rate_limit_delay_s=0))
+    shared.write_now(jobs.insert, draft, batch_id="batch_0001")
+    batch = shared.read_now(jobs.get, "batch_0001")
+    shared.write_now(transitions.request_cancel, batch.id)
+    shared.write_now(sweeps.cancel_pending, batch.key)
+    shared.write_now(transitions.close_ended)
+    begun = threading.Event()
+
+    def retry(tx: Transaction) -> None:
+        key = transitions.reopen(tx, batch.id, expires_in_s=None)
+        sweeps.run_again(tx, key)
+        begun.set()
+        until_somebody_waits_for_a_lock(shared)
+
+    with ThreadPoolExecutor(2) as threads:
+        retried = threads.submit(shared.write_now, retry)
+        assert begun.wait(10)
+        deleted = threads.submit(shared.write_now, jobs.mark_deleted, batch.id)
+        retried.result(20)
+        with pytest.raises(Conflict):
+            deleted.result(20)
+    assert shared.read_now(jobs.get, batch.id).counts.pending == 1

@@ -17,6 +17,8 @@ from app.services import batches, workers
 from app.store import claimable, claims, jobs, queue
 from app.store.leases import HostShare
 from app.store.wakeups import LISTENER_NAME
+from app.worker.executor import Executor
+from app.worker.recorder import Recorder
 from app.worker.rescuer import Rescuer
 
 ENOUGH_S = 10
@@ -210,7 +212,15 @@ async def test_the_rescuer_sleeps_until_the_next_lease_runs_out_but_not_for_long
 ) -> None:
     async with serving(embedded_worker=False) as service:
         database, signals = service.resources.database, service.resources.signals
-        rescuer = Rescuer(database=database, signals=signals, lease_s=30)
+        rescuer = Rescuer(
+            database=database,
+            signals=signals,
+            executor=Executor({}, Recorder(asyncio.Event()), backoff_s=float),
+            owner="w",
+            lease_s=30,
+            backoff_s=float,
+            retry_most_s=60,
+        )
         assert 8 <= await rescuer.run_once() <= 10
 
         await service.submit(1)

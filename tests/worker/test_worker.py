@@ -64,6 +64,7 @@ async def test_two_batches_share_the_hosts_slots(serving: Any, ollama: Any) -> N
     assert ollama.peak <= 3
 
 
+@pytest.mark.proof
 async def test_starts_keep_the_distance_asked_for(serving: Any, ollama: Any) -> None:
     async with serving() as service:
         limits = Limits(max_concurrent=5, rate_limit_delay_s=0.05)
