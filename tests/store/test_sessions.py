@@ -209,6 +209,14 @@ def test_a_commit_is_on_disk_where_the_database_would_not_wait_for_that(
     assert one_value(database, "SHOW synchronous_commit") == "on"
 
 
+def test_a_commit_is_on_disk_where_the_system_leaves_that_to_the_disk(
+    sqlite_url: str, opened: Callable[..., Database]
+) -> None:
+    database = opened(sqlite_url)
+    assert one_value(database, "PRAGMA fullfsync") == 1
+    assert one_value(database, "PRAGMA synchronous") == 2
+
+
 @on_postgresql
 def test_options_in_the_url_change_what_they_name_and_nothing_else(
     postgresql_url: str, opened: Callable[..., Database]
