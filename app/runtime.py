@@ -37,7 +37,9 @@ async def open_resources(
     _tune_the_interpreter()
     pooling = settings.poll_only
     await asyncio.to_thread(schema.upgrade, settings.database_url, transaction_pooling=pooling)
-    database = Database(settings.database_url, transaction_pooling=pooling)
+    database = Database(
+        settings.database_url, transaction_pooling=pooling, lease_s=settings.lease_s
+    )
     signals = Signals()
     hosts = tuple(_host(settings, spec, transport) for spec in settings.hosts)
     try:

@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from app.domain.errors import StorageFull, Unavailable
+from app.store import postgresql
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,16 +39,6 @@ Clock = Callable[[], int]
 
 _SQLITE_BUSY_MS = 10_000
 _POSTGRESQL_CONNECTIONS = 12
-_POSTGRESQL_LIMITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}
-_POSTGRESQL_SESSION = {
-    "timezone": "UTC",
-    # The plan that fits any parameters is chosen once, by what the tables held at that moment; one
-    # chosen while the queue was short read all that waited at every claim.
-    "plan_cache_mode": "force_custom_plan",
-}
-_CONNECT_WITHIN_S = 5
-_KEEP_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-"""A server that vanished without a word is noticed after a minute, not after the system's hours."""
 _RACE_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
 """PostgreSQL's codes of a race: serialisation, deadlock, a lock not had in time, and a unique key
 that another transaction has just inserted. Begun anew, the work finds what the other stored."""
@@ -113,22 +104,32 @@ class Database:
 
     `transaction_pooling` is for PostgreSQL behind PgBouncer in that mode, where each transaction
     may run in another session: then nothing is left in a session that the next would need.
+    `lease_s` is the lease of the workers, of which PostgreSQL's limits of waiting are parts.
     """
 
     def __init__(
-        self, database_url: str, *, clock: Clock | None = None, transaction_pooling: bool = False
+        self,
+        database_url: str,
+        *,
+        clock: Clock | None = None,
+        transaction_pooling: bool = False,
+        lease_s: float = 30.0,
     ) -> None:
         self.url = _driver_url(database_url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock or (_system_clock_ms if self.is_sqlite else None)
         self._worker_lock: IO[str] | None = None
+        self._noticing = postgresql.noticing_a_lost_server(lease_s)
         if self.is_sqlite:
             self._write_engine = _sqlite_engine(self.url, connections=1, begin="BEGIN IMMEDIATE")
             self._read_engine = _sqlite_engine(self.url, connections=4, begin="BEGIN")
             writers, readers = 1, 4
         else:
-            self._write_engine = self._read_engine = _postgresql_engine(
-                self.url, transaction_pooling=transaction_pooling
+            self._write_engine = self._read_engine = postgresql.engine(
+                self.url,
+                connections=_POSTGRESQL_CONNECTIONS,
+                transaction_pooling=transaction_pooling,
+                lease_s=lease_s,
             )
             writers, readers = 8, 4
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="database-write")
@@ -191,7 +192,7 @@ class Database:
         """What psycopg takes to open a session of PostgreSQL beside those of the pool."""
         _, arguments = self._write_engine.dialect.create_connect_args(self.url)
         arguments["application_name"] = application_name
-        return {"connect_timeout": _CONNECT_WITHIN_S, **_KEEP_ALIVE, **arguments}
+        return {**self._noticing, **arguments}
 
     def lock_for_one_worker(self) -> bool:
         """Take the right to be the only worker of a SQLite file, until `close` or the process ends.
@@ -248,6 +249,8 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MS}")
         connection.execute("PRAGMA synchronous = FULL")
+        # On macOS `fsync` leaves it to the disk when it writes; elsewhere this says nothing new.
+        connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         if begin == "BEGIN":
@@ -259,39 +262,6 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
 
     # Registered by decoration; named here so that a reader and the type checker see their use.
     _ = (on_connect, on_begin)
-    return engine
-
-
-def _postgresql_engine(url: URL, *, transaction_pooling: bool) -> Engine:
-    arguments: dict[str, Any] = {
-        "connect_timeout": _CONNECT_WITHIN_S,
-        "application_name": "promptmill",
-        **_KEEP_ALIVE,
-    }
-    if transaction_pooling:
-        # A statement prepared in one session is not known in the next.
-        arguments["prepare_threshold"] = None
-    else:
-        settings = {**_POSTGRESQL_LIMITS, **_POSTGRESQL_SESSION}
-        arguments["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    engine = sa.create_engine(
-        url,
-        pool_size=_POSTGRESQL_CONNECTIONS,
-        max_overflow=0,
-        pool_pre_ping=True,
-        # What the URL says itself goes before.
-        connect_args={name: arguments[name] for name in arguments.keys() - url.query.keys()},
-    )
-    if transaction_pooling:
-        set_limits = ";".join(
-            f"SET LOCAL {name} = '{value}'" for name, value in _POSTGRESQL_LIMITS.items()
-        )
-
-        @event.listens_for(engine, "begin")
-        def on_begin(connection: Connection) -> None:
-            connection.exec_driver_sql(set_limits)
-
-        _ = on_begin  # as above
     return engine
 
 

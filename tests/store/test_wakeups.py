@@ -185,6 +185,6 @@ def test_the_limits_of_waiting_hold_in_every_transaction(
     try:
         for _ in range(2):
             assert one_value(database, "SHOW lock_timeout") == "10s"
-            assert one_value(database, "SHOW idle_in_transaction_session_timeout") == "1min"
+            assert one_value(database, "SHOW idle_in_transaction_session_timeout") == "3s"
     finally:
         database.close_now()
