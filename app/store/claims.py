@@ -83,6 +83,28 @@ def claim(
     return leases
 
 
+_FREE_HOSTS = (
+    sa.select(host.c.key)
+    .where(host.c.key.in_(sa.bindparam("hosts", expanding=True)))
+    .order_by(host.c.key)
+    .with_for_update(skip_locked=True)
+)
+
+
+def lock_free_hosts(tx: Transaction, shares: Sequence[HostShare]) -> set[int]:
+    """The keys of those hosts at which this transaction may claim, with their rows locked.
+
+    For a transaction that claims at several hosts. A host with slots at which another worker is
+    claiming is passed over, for to wait for it with the lock of another host would be a deadlock
+    with a worker that came the other way round.
+    """
+    limited = [share.key for share in shares if share.slots is not None]
+    free = {share.key for share in shares} - set(limited)
+    if limited:
+        free |= set(tx.execute(_FREE_HOSTS, {"hosts": limited}).scalars())
+    return free
+
+
 _COUNT_RUNNING = Prepared(
     sa.select(sa.func.count())
     .select_from(task)

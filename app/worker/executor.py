@@ -129,11 +129,12 @@ class Executor:
             if running.lease.job_key in job_keys:
                 self._abort(running, Abort.BATCH_CANCELLED)
 
-    def abort_lost(self, lost: Collection[tuple[int, int]]) -> None:
-        """Abort the calls whose leases (prompt, token) are no longer ours."""
-        for key in lost:
-            if key in self._running:
-                self._abort(self._running[key], Abort.LEASE_LOST)
+    def abort_lost(self, lost: Collection[tuple[int, int]]) -> int:
+        """Abort the calls whose leases (prompt, token) are no longer ours; returns how many."""
+        calls = [self._running[key] for key in lost if key in self._running]
+        for running in calls:
+            self._abort(running, Abort.LEASE_LOST)
+        return len(calls)
 
     def abort_all(self) -> None:
         """Abort everything; the prompts go back to the queue, uncharged."""

@@ -40,14 +40,12 @@ class Heartbeat:
         """Beat once; answers seconds until the next time."""
         before = self._executor.leases().keys()
         held = await self._database.write(self._beat, [task_id for task_id, _ in before])
-        # What was recorded meanwhile is not lost, and this worker does not hold it any more.
-        lost = (before - held) & self._executor.leases().keys()
-        self._executor.abort_lost(lost)
-        if lost:
+        # What is being recorded at this moment is passed over by the renewal, and is not lost.
+        if aborted := self._executor.abort_lost(before - held):
             get_logger().warning(
-                "Leases were lost or are just being completed.",
+                "Leases were lost; their calls are given up.",
                 action="leases_lost",
-                prompts=len(lost),
+                prompts=aborted,
             )
         return self._every_s
 

@@ -43,11 +43,12 @@ class Ask:
 _STEPS = (1, 1, 2, 4, 8)
 
 
-def in_steps(asked: Sequence[Ask]) -> Iterator[tuple[Ask, int]]:
+def in_steps(asked: Sequence[Ask], *, plenty: bool = False) -> Iterator[tuple[Ask, int]]:
     """Whom to ask next for how many; the caller notes what came of it.
 
     The emptiest place first, in small steps that grow: a batch that runs few at a time is then
-    spread over all places, and one that runs many takes few claims.
+    spread over all places, and one that runs many takes few claims. Where there is `plenty` of
+    work each place is asked once for all that it is to have.
     """
     steps = {ask.place.share.key: iter(_STEPS) for ask in asked}
     for ask in asked:
@@ -55,7 +56,7 @@ def in_steps(asked: Sequence[Ask]) -> Iterator[tuple[Ask, int]]:
     while able := [ask for ask in asked if ask.wanted > 0 and not ask.exhausted]:
         ask = min(able, key=lambda ask: ask.fullness)
         step = next(steps[ask.place.share.key], _STEPS[-1])
-        yield ask, ask.wanted if len(asked) == 1 else min(step, ask.wanted)
+        yield ask, ask.wanted if plenty or len(asked) == 1 else min(step, ask.wanted)
 
 
 def spread(wanted: int, places: Sequence[Place], in_flight: Mapping[int, int]) -> dict[int, int]:

@@ -333,3 +333,31 @@ def test_a_batch_is_not_deleted_while_a_retry_of_it_commits(shared: Database) ->
         with pytest.raises(Conflict):
             deleted.result(20)
     assert shared.read_now(jobs.get, batch.id).counts.pending == 1
+
+
+# --- several hosts -----------------------------------------------------------------------------
+
+
+def test_a_claim_at_several_hosts_passes_over_those_where_another_worker_claims(
+    shared: Database,
+) -> None:
+    shares = [
+        HostShare(key=shared.write_now(jobs.register_host, url), url=url, slots=slots)
+        for url, slots in (("http://one", 2), ("http://two", 2), ("http://unlimited", None))
+    ]
+    locked, looked = threading.Event(), threading.Event()
+
+    def hold(tx: Transaction) -> set[int]:
+        free = claims.lock_free_hosts(tx, shares[1:2])
+        locked.set()
+        assert looked.wait(10)
+        return free
+
+    with ThreadPoolExecutor(1) as threads:
+        held = threads.submit(shared.write_now, hold)
+        assert locked.wait(10)
+        # The other way round, which would be a deadlock if it waited.
+        free = shared.write_now(claims.lock_free_hosts, list(reversed(shares)))
+        looked.set()
+        assert held.result(20) == {shares[1].key}
+    assert free == {shares[0].key, shares[2].key}
