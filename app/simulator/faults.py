@@ -51,6 +51,8 @@ class FaultKind(StrEnum):
     CRASH_ALL = "crash_all"  #: as crash, and every other loaded model dies too
     RELOAD = "reload"  #: the model is unloaded before this request and loaded anew for it
     CACHE_HIT = "cache_hit"  #: the prompt's beginning was cached: only its last token is evaluated
+    LONG_REASON = "long_reason"  #: `done_reason` is a sentence of two hundred characters
+    ODD_NUMBERS = "odd_numbers"  #: counters beyond 2**62, and `logprobs` that are no numbers
     PULL_ERROR = "pull_error"  #: a pull fails after "pulling manifest" (by rule only)
 
 

@@ -35,6 +35,13 @@ from app.simulator.wire import Exchange
 
 _NO_JSON = '{"model":"\n'
 """A line of an answer that was cut on its way."""
+_LONG_REASON = "The model has said what there was to say. ".ljust(200, ".")
+_ODD_COUNT = 2**63 - 1
+"""Two of them are more than a column of a database holds."""
+_ODD_LOGPROBS = ",".join(
+    f'{{"token":"x","logprob":{number}}}' for number in ("-Infinity", "NaN", "1e999")
+)
+"""As gateways written in Python send them."""
 
 _OPEN_ENDED = 10
 """An answer without a limit ends after so many times `num_ctx`."""
@@ -193,6 +200,7 @@ class _Speech:
             FaultKind.NO_DONE,
             FaultKind.REPEAT,
         }
+        self._spoilt = fault.kind if fault is not None else None
         options = request.wanted.options
         window = options.runner.num_ctx
         limit = options.num_predict if options.num_predict > 0 else _OPEN_ENDED * window
@@ -352,7 +360,7 @@ class _Speech:
         # The first token belongs to the prompt's time, so one token alone has no duration.
         spoke = max(1, self._last_ns - self._first_ns) if answer.eval_tokens > 1 else 0
         numbers = self._prompt.count + answer.eval_tokens - 1
-        return Ending(
+        ending = Ending(
             done_reason=answer.done_reason,
             total_ns=time.perf_counter_ns() - self._request.started_ns,
             load_ns=self._load_ns,
@@ -363,6 +371,12 @@ class _Speech:
             context=context_numbers(numbers) if self._request.has_context else "",
             logprobs=logprobs,
         )
+        if self._spoilt is FaultKind.LONG_REASON:
+            ending.done_reason = _LONG_REASON
+        if self._spoilt is FaultKind.ODD_NUMBERS:
+            ending.prompt_tokens = ending.eval_tokens = ending.total_ns = _ODD_COUNT
+            ending.logprobs = _ODD_LOGPROBS
+        return ending
 
 
 def prompt_size(tokens: int, *, raw: bool = False) -> int:

@@ -433,3 +433,19 @@ def test_a_rule_is_written_like_a_word():
 def test_a_misspelled_rule_is_refused(text):
     with pytest.raises(FaultSyntaxError):
         FaultRule.parse(text)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_ends_with_a_long_reason(simulated, lines, stream):
+    async with simulated() as server:
+        *_, end = lines(await server.generate("x [[fault:long_reason]]", stream=stream))
+    assert (end["done"], len(end["done_reason"])) == (True, 200)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_ends_with_odd_numbers(simulated, stream):
+    async with simulated() as server:
+        answer = await server.generate("x [[fault:odd_numbers]]", stream=stream)
+    end = answer.text.splitlines()[-1]
+    assert f'"eval_count":{2**63 - 1}' in end
+    assert all(f'"logprob":{odd}' in end for odd in ("-Infinity", "NaN", "1e999"))

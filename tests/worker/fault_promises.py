@@ -92,6 +92,8 @@ PROMISES: dict[FaultKind, Promise] = {
     FaultKind.ONE_TOKEN: Promise("answers with a single token"),
     FaultKind.RELOAD: Promise("unloads the model and loads it anew"),
     FaultKind.CACHE_HIT: Promise("has the prompt in its cache"),
+    FaultKind.LONG_REASON: Promise("ends with a `done_reason` of 200 characters"),
+    FaultKind.ODD_NUMBERS: Promise("sends counters and `logprobs` that are no numbers"),
     FaultKind.PULL_ERROR: Promise("fails to pull a model", _ERROR),
 }
 

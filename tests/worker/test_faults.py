@@ -91,6 +91,8 @@ RULES = (
     "one_token rate=0.2",
     "reload rate=0.05",
     "cache_hit rate=0.2",
+    "long_reason rate=0.2",
+    "odd_numbers rate=0.2",
 )
 """Each kind alone; those that cost everybody time are rarer."""
 
