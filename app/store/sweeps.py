@@ -5,9 +5,12 @@
     run_again        failed | cancelled | expired -> pending     their results are taken back
 
 A job of a million prompts is swept while others are worked off, because no piece holds the
-database for long. A sweep is begun from a list that may be old, so that each piece looks under the
-locks whether its job is still to be swept. Locks are taken as `transitions.reopen` takes them:
-counters, job, then tasks without waiting.
+database for long.
+
+The rule to know: a sweep that ends prompts looks itself whether its job is to be ended, under the
+locks of the job's counters and of its row, in each piece. The list of such jobs that a worker has
+read may be old: a client may have had the prompts run again since. Locks are taken as `reopen`
+takes them, counters, then the job, then tasks, and no task is waited for (SKIP LOCKED).
 """
 
 from __future__ import annotations
@@ -18,15 +21,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from app.domain.lifecycle import (
-    JobEvent,
-    JobState,
-    TaskEvent,
-    TaskState,
-    job_sources,
-    task_sources,
-    task_target,
-)
+from app.domain.lifecycle import TaskEvent, TaskState, task_sources, task_target
 from app.domain.outcomes import ErrorCode
 from app.store.counters import Tally, count
 from app.store.database import Transaction
@@ -75,22 +70,38 @@ def _end_pending(event: TaskEvent) -> sa.UpdateBase:
 
 _CANCEL = _end_pending(TaskEvent.CANCEL)
 _EXPIRE = _end_pending(TaskEvent.EXPIRE)
+_IS_CANCELLED = job.c.state == sa.text("'cancelling'")
+IS_OUT_OF_TIME = sa.and_(
+    sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"),
+    job.c.state != sa.text("'cancelling'"),
+    job.c.expires_at_ms <= sa.bindparam("now", type_=sa.BigInteger),
+)
+"""Whether a job's time has run out before it ended; the time that it has is compared with `now`."""
+_LOCK_COUNTERS = (
+    sa.select(job_stats.c.job_key)
+    .where(job_stats.c.job_key == sa.bindparam("swept_job"))
+    .with_for_update()
+)
 
 
-def _is_locked(tx: Transaction, job_key: int, *conditions: sa.ColumnElement[bool]) -> bool:
-    """Lock a job with its counters; False when the conditions do not hold any more."""
-    counters = sa.select(job_stats.c.job_key).where(job_stats.c.job_key == job_key)
-    tx.execute(counters.with_for_update())
-    found = sa.select(job.c.key).where(job.c.key == job_key, *conditions)
-    return tx.execute(found.with_for_update(key_share=True)).first() is not None
+def _lock_job(tx: Transaction, job_key: int, condition: sa.ColumnElement[bool]) -> bool:
+    """Whether the condition holds for the job; if it does it holds until the commit."""
+    tx.execute(_LOCK_COUNTERS, {"swept_job": job_key})
+    # PostgreSQL, when it has waited for the row, looks at the condition again in the newest one.
+    statement = (
+        sa.select(job.c.key)
+        .where(job.c.key == sa.bindparam("swept_job"), condition)
+        .with_for_update(key_share=True)
+    )
+    return tx.execute(statement, {"swept_job": job_key, "now": tx.now_ms()}).first() is not None
 
 
 def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Cancel some waiting prompts of a job that is to end early; returns how many, 0 at the end.
+    """Cancel some waiting prompts of a job that is to end early; answer how many, 0 at the end.
 
-    A job that is not being cancelled (any more) is left alone.
+    0 as well when the job is not to end early any more.
     """
-    if not _is_locked(tx, job_key, job.c.state == JobState.CANCELLING):
+    if not _lock_job(tx, job_key, _IS_CANCELLED):
         return 0
     found = tx.execute(_CANCEL, {"swept_job": job_key, "most": limit}).scalars().all()
     store_results_without_call(
@@ -104,12 +115,11 @@ def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
 
 
 def expire_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Expire some waiting prompts of a job whose time ran out; returns how many, 0 at the end.
+    """Expire some waiting prompts of a job whose time ran out; answer how many, 0 at the end.
 
-    A job that has time again, or is being cancelled, is left alone.
+    0 as well when the job has been given more time.
     """
-    is_late = job.c.expires_at_ms <= tx.now_ms()
-    if not _is_locked(tx, job_key, is_late, job.c.state.in_(job_sources(JobEvent.EXPIRE))):
+    if not _lock_job(tx, job_key, IS_OUT_OF_TIME):
         return 0
     found = tx.execute(_EXPIRE, {"swept_job": job_key, "most": limit}).scalars().all()
     store_results_without_call(

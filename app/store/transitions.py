@@ -25,6 +25,7 @@ from app.domain.limits import Limits, next_start_at_ms
 from app.store import awaiting, jobs
 from app.store.counters import FINISHED
 from app.store.database import Transaction
+from app.store.sweeps import IS_OUT_OF_TIME
 from app.store.tables import id_range, job, job_stats, result, task
 
 _ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
@@ -82,15 +83,15 @@ def request_cancel(tx: Transaction, batch_id: str) -> None:
     """
     if _move(tx, batch_id, JobEvent.REQUEST_CANCEL):
         return
-    state = jobs.state_of(tx, batch_id)
-    if state in TERMINAL_JOB_STATES:
-        raise Conflict(f"The batch has already ended: it is {state.value}.")
     # Its stop rule may be ending it, which lets running calls finish; the client's wish does not.
-    tx.execute(
+    is_under_way = tx.execute(
         sa.update(job)
-        .where(job.c.id == batch_id, job.c.state == JobState.CANCELLING)
+        .where(job.c.id == batch_id, jobs.VISIBLE, job.c.state == JobState.CANCELLING)
         .values(stop_reason=None)
-    )
+    ).rowcount
+    if not is_under_way:
+        state = jobs.state_of(tx, batch_id).value
+        raise Conflict(f"The batch has already ended: it is {state}.")
 
 
 _LAST_EVENT = (
@@ -228,15 +229,17 @@ def ending_early(tx: Transaction) -> Sequence[EndingEarly]:
 def out_of_time(tx: Transaction) -> Sequence[int]:
     """Keys of the jobs whose time has run out while some of their prompts wait."""
     waiting = sa.exists().where(task.c.job_key == job.c.key, sa.text("task.state = 'pending'"))
-    statement = sa.select(job.c.key).where(
-        _ALIVE,
-        job.c.state != sa.text("'cancelling'"),
-        job.c.expires_at_ms <= tx.now_ms(),
-        waiting,
-    )
-    return tx.execute(statement).scalars().all()
+    statement = sa.select(job.c.key).where(IS_OUT_OF_TIME, waiting)
+    return tx.execute(statement, {"now": tx.now_ms()}).scalars().all()
 
 
+_LOCK_ENDED = (
+    sa.select(job.c.key)
+    .join(job_stats, job_stats.c.job_key == job.c.key)
+    .where(_ALIVE, job_stats.c.total == FINISHED)
+    .order_by(job.c.key)
+    .with_for_update(of=job, skip_locked=True, key_share=True)
+)
 _ENDED = (
     sa.select(
         job.c.key,
@@ -248,9 +251,11 @@ _ENDED = (
         job_stats.c.total,
     )
     .join(job_stats, job_stats.c.job_key == job.c.key)
-    .where(_ALIVE, job_stats.c.total == FINISHED)
+    .where(
+        job.c.key.in_(sa.bindparam("locked", expanding=True)),
+        job_stats.c.total == FINISHED,
+    )
     .order_by(job.c.key)
-    .with_for_update(of=job, skip_locked=True, key_share=True)
 )
 
 
@@ -270,14 +275,14 @@ def is_any_through(tx: Transaction) -> bool:
 def close_ended(tx: Transaction) -> Sequence[str]:
     """End every job whose prompts all have an outcome; answer the ids of those ended now."""
     closed: list[str] = []
-    # Counted again under the job's lock, which `_ENDED` may have waited for: a retry that ended
-    # meanwhile is in the newest counters, and not in those that `_ENDED` was joined with.
-    is_through = sa.exists().where(job_stats.c.job_key == job.c.key, job_stats.c.total == FINISHED)
-    for row in tx.execute(_ENDED).all():
+    locked = tx.execute(_LOCK_ENDED).scalars().all()
+    # Counted again in a statement of its own: the one that locks joins the newest row of a job with
+    # counters as old as its snapshot, and a job may have been ended and run again since.
+    for row in tx.execute(_ENDED, {"locked": locked}).all() if locked else ():
         event, error = _ending(tx, row)
         changed = tx.execute(
             sa.update(job)
-            .where(job.c.key == row.key, job.c.state.in_(job_sources(event)), is_through)
+            .where(job.c.key == row.key, job.c.state.in_(job_sources(event)))
             .values(state=job_target(event), finished_at_ms=tx.now_ms(), error=error)
         ).rowcount
         if changed:

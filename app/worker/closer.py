@@ -29,22 +29,22 @@ class Closer:
         self._every_s = every_s
 
     async def run_once(self) -> float:
-        """One round; answers seconds until the next."""
+        """One round, with a piece of each job; answers seconds until the next, 0 for more pieces.
+
+        Each round looks anew which jobs are to end. So whoever is cancelled while a large job is
+        swept is aborted after a piece of it, and not at its end.
+        """
         to_end = await self._database.read(_to_end)
-        self._executor.abort_jobs({each.job_key for each in to_end.early if each.abort_running})
-        sweeping = [(sweeps.cancel_pending, each.job_key) for each in to_end.early]
-        sweeping += [(sweeps.expire_pending, job_key) for job_key in to_end.late]
-        while sweeping:
-            # In turns, so that a large batch does not keep small ones from ending.
-            sweeping = [
-                (sweep, job_key)
-                for sweep, job_key in sweeping
-                if await self._database.write(sweep, job_key)
-            ]
+        self._executor.abort_jobs({one.job_key for one in to_end.early if one.abort_running})
+        swept = 0
+        for early in to_end.early:
+            swept += await self._database.write(sweeps.cancel_pending, early.job_key)
+        for job_key in to_end.late:
+            swept += await self._database.write(sweeps.expire_pending, job_key)
         if to_end.early or to_end.late or to_end.is_any_through:
             closed = await self._database.write(transitions.close_ended)
             announce_ended(closed, self._signals)
-        return self._every_s
+        return 0.0 if swept else self._every_s
 
 
 class _ToEnd(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from app.domain.benchmarks.records import BenchmarkDraft
 from app.domain.errors import Conflict
-from app.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
+from app.domain.jobs import BatchDraft, FailureLimit, IdempotencyKey, PromptDraft
+from app.domain.lifecycle import JobState
 from app.domain.limits import Limits
 from app.domain.outcomes import Outcome, Succeeded
 from app.domain.retry import Decision, Finish, TryAgain
@@ -141,6 +142,8 @@ HELD_UP = (
     """CREATE FUNCTION wait_for_leave() RETURNS bool LANGUAGE sql VOLATILE
        AS 'SELECT pg_advisory_xact_lock_shared(1) IS NOT NULL'""",
     "CREATE POLICY held_up ON task USING (wait_for_leave())",
+    "ALTER TABLE job_stats ENABLE ROW LEVEL SECURITY",
+    "CREATE POLICY held_up ON job_stats USING (wait_for_leave())",
 )
 
 
@@ -154,7 +157,7 @@ def same_moment(postgresql_url: str, clock: FakeClock) -> Iterator[Database]:
 
 @pytest.fixture
 def held_up(shared: Database) -> Iterator[str]:
-    """A role whose statements, once begun, wait at the first task that they look at."""
+    """A role whose statements, once begun, wait at the first task or counters they look at."""
 
     def run(tx: Transaction, statements: Sequence[str]) -> None:
         for statement in statements:
@@ -244,6 +247,120 @@ def completion(lease: Lease, outcome: Outcome, decision: Decision) -> Completion
         started_at_ms=lease.claimed_at_ms,
         finished_at_ms=lease.claimed_at_ms,
     )
+
+
+# --- batches as a whole ------------------------------------------------------------------------
+
+
+def run_again(tx: Transaction, batch_id: str) -> None:
+    key = transitions.reopen(tx, batch_id, expires_in_s=None)
+    sweeps.run_again(tx, key)
+
+
+def fail_all(shared: Database, *, prompts: int, max_failures: str | None = None) -> str:
+    """A batch whose prompts have all failed, and which nobody has ended yet; its id."""
+    worker = Claimer(shared)
+    limits = Limits(max_concurrent=prompts, rate_limit_delay_s=0)
+    draft = BatchDraft(
+        prompts=[PromptDraft(str(number)) for number in range(prompts)],
+        model="m",
+        limits=limits,
+        max_failures=None if max_failures is None else FailureLimit(max_failures),
+    )
+    shared.write_now(jobs.insert, draft, batch_id="batch_0001")
+    leases = shared.write_now(worker.claim, prompts)
+    shared.write_now(queue.complete, [completion(each, failure(), Finish()) for each in leases])
+    return "batch_0001"
+
+
+def while_uncommitted(
+    database: Database, first: Callable[[Transaction], Any], second: Callable[[], Any]
+) -> Future[Any]:
+    """Commit the first when the second, begun meanwhile, waits for it; the second's outcome."""
+
+    def hold(tx: Transaction) -> Future[Any]:
+        first(tx)
+        waiting = threads.submit(second)
+        until_somebody_waits_for_a_lock(database)
+        return waiting
+
+    with ThreadPoolExecutor(1) as threads:
+        return database.write_now(hold)
+
+
+def test_a_batch_that_is_run_again_at_that_moment_is_not_deleted(shared: Database) -> None:
+    batch_id = fail_all(shared, prompts=2)
+    shared.write_now(transitions.close_ended)
+
+    deleting = while_uncommitted(
+        shared,
+        lambda tx: run_again(tx, batch_id),
+        lambda: shared.write_now(jobs.mark_deleted, batch_id),
+    )
+
+    with pytest.raises(Conflict, match="running"):
+        deleting.result(20)
+    assert shared.read_now(jobs.get, batch_id).counts.pending == 2
+
+
+def test_a_batch_that_was_ended_and_run_again_meanwhile_is_not_ended_by_an_old_look(
+    shared: Database, held_up: str
+) -> None:
+    batch_id = fail_all(shared, prompts=3)
+
+    def end_slowly(tx: Transaction) -> Sequence[str]:
+        tx.execute(sa.text(f"SET LOCAL ROLE {held_up}"))
+        return transitions.close_ended(tx)
+
+    def run_again_meanwhile(tx: Transaction) -> Future[Sequence[str]]:
+        tx.execute(sa.text("SELECT pg_advisory_xact_lock(1)"))
+        slow = threads.submit(shared.write_now, end_slowly)
+        until_somebody_waits_for_a_lock(shared)
+        assert shared.write_now(transitions.close_ended) == [batch_id]
+        shared.write_now(run_again, batch_id)
+        return slow
+
+    with ThreadPoolExecutor(1) as threads:
+        assert shared.write_now(run_again_meanwhile).result(20) == []
+
+    batch = shared.read_now(jobs.get, batch_id)
+    assert (batch.state, batch.counts.pending) == (JobState.RUNNING, 3)
+
+
+def test_a_cancel_at_the_moment_when_the_stop_rule_ends_a_batch_is_refused_and_changes_nothing(
+    shared: Database,
+) -> None:
+    batch_id = fail_all(shared, prompts=2, max_failures="1")
+
+    cancelling = while_uncommitted(
+        shared,
+        transitions.close_ended,
+        lambda: shared.write_now(transitions.request_cancel, batch_id),
+    )
+
+    with pytest.raises(Conflict, match="already ended"):
+        cancelling.result(20)
+    reason = sa.select(job.c.stop_reason)
+    assert "failed" in str(shared.read_now(lambda tx: tx.execute(reason).scalar_one()))
+
+
+def test_a_sweep_that_waited_for_a_retry_ends_nothing_of_it(shared: Database) -> None:
+    submitter = Claimer(shared)
+    submitter.submit(3, limits=Limits())
+    batch_id = "batch_0001"
+    key = shared.read_now(jobs.get, batch_id).key
+    shared.write_now(transitions.request_cancel, batch_id)
+    shared.write_now(sweeps.cancel_pending, key)
+    shared.write_now(transitions.close_ended)
+
+    sweeping = while_uncommitted(
+        shared,
+        lambda tx: run_again(tx, batch_id),
+        lambda: shared.write_now(sweeps.cancel_pending, key),
+    )
+
+    assert sweeping.result(20) == 0
+    assert shared.read_now(jobs.get, batch_id).counts.pending == 3
 
 
 # --- a benchmark takes the host ----------------------------------------------------------------
