@@ -472,10 +472,10 @@ class QueueMachine(RuleBasedStateMachine):
         return st.sampled_from([worker for worker in WORKERS if self.held[worker]])
 
     def _forget(self, key: int) -> None:
-        """Of a batch that is gone; SQLite may give its key to the next."""
+        """Of a batch that is gone; SQLite may give its key to the next, and calls still come back."""
         del self.ids[key]
-        self.strays = [one for one in self.strays if one.job_key != key]
         for worker, leases in self.held.items():
+            self.strays += [one for one in leases if one.job_key == key]
             self.held[worker] = [one for one in leases if one.job_key != key]
         self.starts.pop(key, None)
         kept = {
@@ -530,6 +530,7 @@ def some_of(leases: Sequence[Lease]) -> st.SearchStrategy[list[Lease]]:
 
 
 _BROKE = Failed(code=ErrorCode.SERVER_ERROR, message="it broke", blame=Blame.ATTEMPT)
+_LATE = Failed(code=ErrorCode.TIMEOUT, message="too late", blame=Blame.ATTEMPT)
 _ABORTED = Failed(code=ErrorCode.CANCELLED, message="cancelled", blame=Blame.PROMPT)
 ENDINGS: st.SearchStrategy[tuple[Outcome | None, Decision]] = st.sampled_from(
     [
@@ -537,6 +538,8 @@ ENDINGS: st.SearchStrategy[tuple[Outcome | None, Decision]] = st.sampled_from(
         (None, Finish()),
         (_BROKE, Finish()),
         (_ABORTED, Finish()),
+        (_LATE, Finish()),
+        (_LATE, TryAgain(wait_s=0.0, charged=True)),
         (_BROKE, TryAgain(wait_s=0.0, charged=False)),
         (_BROKE, TryAgain(wait_s=0.5, charged=True)),
         (_ABORTED, TryAgain(wait_s=0.0, charged=False, keeps_place=True)),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.retry import TryAgain
-from app.store import queue
+from app.domain.outcomes import ErrorCode
+from app.domain.retry import Finish, TryAgain
+from app.store import jobs, queue
+from app.store.tables import job_stats
 from tests.store.farm import Farm, failure
 
 
@@ -23,3 +25,23 @@ def test_a_prompt_given_back_late_stays_with_the_worker_that_has_it_now(
     assert (late.finished, late.fenced) == (0, 1)
     assert farm.states(batch_id) == {"running": 1}
     assert farm.complete(held).finished == 1
+
+
+@pytest.mark.parametrize("decision", [Finish(), TryAgain(wait_s=0.0, charged=True)])
+def test_a_late_timeout_of_a_deleted_batch_is_dropped_and_counts_for_no_other(
+    farm: Farm, decision: Finish | TryAgain
+) -> None:
+    gone = farm.submit(1)
+    (lost,) = farm.leases(owner="frozen")
+    farm.database.write_now(queue.rescue, all_running=True)
+    farm.complete(*farm.leases(owner="fresh"))
+    farm.close()
+    farm.database.write_now(jobs.mark_deleted, gone)
+    while farm.database.write_now(jobs.purge_some):
+        pass
+    farm.submit(1)
+
+    late = farm.complete(lost, outcome=failure(ErrorCode.TIMEOUT), decision=decision)
+
+    assert (late.finished, late.fenced) == (0, 1)
+    assert farm.database.read_now(lambda tx: tx.execute(job_stats.select()).one()).setbacks == 0
