@@ -238,6 +238,8 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
+        # An error would else repeat prompts and answers into the log.
+        hide_parameters=True,
         connect_args={"check_same_thread": False},
     )
 

@@ -41,6 +41,8 @@ def engine(url: URL, *, connections: int, transaction_pooling: bool, lease_s: fl
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
+        # They are prompts and answers, which no error message is to show.
+        hide_parameters=True,
         connect_args={**arguments, **given},
     )
     if transaction_pooling:

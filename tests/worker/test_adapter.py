@@ -21,6 +21,9 @@ DRAFT = BatchDraft(
     auto_concurrency=True,
 )
 
+# The clock on the wall is what these tests look at: they run one at a time.
+pytestmark = pytest.mark.proof
+
 
 def host_with(size: str | None) -> httpx.MockTransport:
     """An Ollama that has the model `m`, of that size."""
