@@ -12,6 +12,9 @@ from app.simulator import Speed
 SMALL, TINY = "small:latest", "tiny:latest"
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 
+# The clock on the wall is what these tests look at: they run one at a time.
+pytestmark = pytest.mark.proof
+
 
 def loads(server, model=TINY):
     return server.simulator.calls.tally.models[model].loads

@@ -15,6 +15,9 @@ from app.simulator.runner import TOLERANCE_S, Runner
 
 TEN = "one two three four five six seven eight nine ten"
 
+# The clock on the wall is what these tests look at: they run one at a time.
+pytestmark = pytest.mark.proof
+
 
 async def moments_of(server, prompt):
     """The final line, and seconds from sending to each of the others."""

@@ -96,7 +96,7 @@ def test_only_what_living_workers_tell_counts(database: Database, clock: Any) ->
 
     clock.forward(20)
     identity = WorkerIdentity(id="alive", host_name="gpu", pid=7, version="1", concurrency=256)
-    database.write_now(workers.touch, identity, finished=0, fenced=0)
+    database.write_now(workers.touch, identity, exchanged_ago_ms=0, finished=0, fenced=0)
     clock.forward(20)
 
     assert set(told(database)) == {"alive"}
