@@ -18,6 +18,7 @@ from app.simulator import (
     FaultRule,
     FaultSyntaxError,
     ModelSpec,
+    Refusing,
     SimulatorSettings,
     Speed,
     new_event_loop,
@@ -69,6 +70,10 @@ def simulate(
         list[str] | None,
         typer.Option(help="A rule such as '503 rate=0.1 first=20 times=1'. May be repeated."),
     ] = None,
+    refuse: Annotated[
+        Refusing | None,
+        typer.Option(help="Answer every request so, as a gateway or another program would."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides which calls a fault rate hits.")] = 0,
     log: Annotated[
         Path | None, typer.Option(help="Append each call to this file as lines of JSON.")
@@ -101,6 +106,7 @@ def simulate(
             context_length=context_length,
             answer_tokens=(int(least), int(most or least)),
             faults=rules,
+            refuse=refuse,
             seed=seed,
             log_path=log,
         )

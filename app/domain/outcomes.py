@@ -24,7 +24,7 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "invalid_request"
     """Ollama refused the request itself (an option, a capability); the same again fails."""
     HOST_REFUSED = "host_refused"
-    """The host or a proxy before it denies access (401, 403)."""
+    """The host or a proxy before it takes no prompts (401, 403), or what answers is no Ollama."""
     HOST_UNREACHABLE = "host_unreachable"
     """No connection could be made, or it broke before any answer."""
     TIMEOUT = "timeout"
@@ -74,6 +74,9 @@ class Blame(Enum):
     LOSS = "loss"
     """The call went down with the host or the model's process, as others did: it goes back
     uncharged, but not for ever, because one of them may be what brings it down."""
+    REFUSAL = "refusal"
+    """The host, or what answers in its place, takes no prompts: it is put aside, and the prompt
+    goes back uncharged while another host is left."""
     HOST = "host"
     """The host is not there or takes nothing: the prompt goes back uncharged, the host rests."""
 

@@ -48,23 +48,27 @@ def decide(
     max_attempts: int,
     backoff_s: Callable[[int], float],
     losses: int = 0,
+    is_elsewhere: bool = False,
 ) -> Decision:
     """Whether the prompt is finished after its `attempt`-th try (the first is 1).
 
     `backoff_s(attempt)` draws the seconds to wait after that try. `losses` is how often before what
-    ran it died: one that brings its host down comes back less and less often.
+    ran it died: one that brings its host down comes back less and less often. `is_elsewhere` says
+    whether another host is left for a prompt that its host refused; a prompt that is itself the
+    reason for the refusal must end some day, so what is uncharged is counted as a loss.
     """
     if not isinstance(outcome, Failed):
         return Finish()
+    is_spared = is_elsewhere or outcome.blame is Blame.LOSS
     match outcome.blame:
         case Blame.PROMPT:
             return Finish()
         case Blame.HOST:
             # The host rests as a whole, so the prompt itself need not wait.
             return TryAgain(wait_s=0.0, charged=False)
-        case Blame.LOSS if losses + 1 < MOST_LOSSES:
+        case Blame.LOSS | Blame.REFUSAL if is_spared and losses + 1 < MOST_LOSSES:
             return TryAgain(wait_s=backoff_s(attempt + losses), charged=False, lost=True)
-        case Blame.ATTEMPT | Blame.LOSS:
+        case Blame.ATTEMPT | Blame.LOSS | Blame.REFUSAL:
             if attempt >= max_attempts:
                 return Finish()
             return TryAgain(wait_s=backoff_s(attempt), charged=True)

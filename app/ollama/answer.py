@@ -32,6 +32,7 @@ class Answer:
         "_held_size",
         "_logprobs",
         "_size",
+        "_speaks",
         "_text_field",
         "_texts",
         "_thoughts",
@@ -51,6 +52,7 @@ class Answer:
         self._held: list[bytes] = []
         self._held_size = 0
         self._size = 0
+        self._speaks = False
         self._final: dict[str, Any] | None = None
         self.failed: Failed | None = None
         """Set as soon as the answer is known to be unusable; the rest need not be read."""
@@ -147,7 +149,8 @@ class Answer:
         try:
             self._take(item)
         except (AttributeError, TypeError):
-            self._fail(Break.NOT_JSON, server_words(line)[1])
+            kind = Break.NOT_JSON if self._speaks else Break.NO_OLLAMA
+            self._fail(kind, server_words(line)[1])
 
     def _take(self, item: Any) -> None:  # noqa: ANN401 - checked by using it: that costs nothing
         """Take a parsed line; raises when it has not the shape of Ollama's."""
@@ -155,6 +158,10 @@ class Answer:
         if error is not None:
             self._fail(Break.ERROR_LINE, spoken(error))
             return
+        if not self._speaks:
+            if item.keys().isdisjoint(_FIRST_FIELDS):
+                raise TypeError
+            self._speaks = True
         source = (item.get("message") or _NO_MESSAGE) if self._chat else item
         text, thought = source.get(self._text_field), source.get("thinking")
         if text:
@@ -176,6 +183,8 @@ class Answer:
 
 
 _BLANK = object()
+_FIRST_FIELDS = frozenset({"model", "response", "message", "done"})
+"""A first line without any of them is another program's."""
 _NO_MESSAGE: dict[str, Any] = {}
 
 

@@ -65,7 +65,7 @@ class BlockingClient:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise OllamaError(failed_break(Break.NOT_JSON))
+            raise OllamaError(failed_break(Break.NO_OLLAMA))
         return cast("dict[str, Any]", answer)
 
     def run(self, call: Call) -> Outcome:
@@ -121,7 +121,7 @@ class BlockingClient:
         except (httpx.HTTPError, OSError) as error:
             raise self._translated(error) from error
         except ValidationError as error:
-            raise OllamaError(failed_break(Break.NOT_JSON)) from error
+            raise OllamaError(failed_break(Break.NO_OLLAMA)) from error
         if status != "success":
             raise OllamaError(failed_break(Break.NO_SUCCESS))
 

@@ -342,7 +342,8 @@ class OllamaClient:
 
     def _translated(self, error: Exception, phase: Phase = Phase.ASKED) -> OllamaError:
         if isinstance(error, ValidationError):
-            return OllamaError(failed_break(Break.NOT_JSON))
+            kind = Break.NO_OLLAMA if phase is Phase.ASKED else Break.NOT_JSON
+            return OllamaError(failed_break(kind))
         return OllamaError(self._failed(error, phase))
 
     def _told(self, failed: Failed) -> Failed:

@@ -34,7 +34,7 @@ class Flight:
 
         A failure waits for up to `GRACE_S` to see what becomes of the others.
         """
-        if isinstance(outcome, Failed) and outcome.blame is Blame.HOST:
+        if isinstance(outcome, Failed) and outcome.blame in {Blame.HOST, Blame.REFUSAL}:
             return False  # it never got through, which says nothing about the others
         if not _may_be_a_collapse(outcome):
             if self.collapse is not None:

@@ -42,7 +42,8 @@ class Verdict:
     blame: Blame
 
 
-_REFUSED = Verdict(ErrorCode.HOST_REFUSED, Blame.PROMPT)
+_REFUSED = Verdict(ErrorCode.HOST_REFUSED, Blame.REFUSAL)
+_MODEL_REFUSED = Verdict(ErrorCode.HOST_REFUSED, Blame.PROMPT)
 _NO_MODEL = Verdict(ErrorCode.MODEL_NOT_FOUND, Blame.PROMPT)
 _INVALID = Verdict(ErrorCode.INVALID_REQUEST, Blame.PROMPT)
 _BUSY = Verdict(ErrorCode.SERVER_BUSY, Blame.HOST)
@@ -76,13 +77,29 @@ def _only(status: int) -> range:
     return range(status, status + 1)
 
 
+_NO_API = "There is no Ollama API at this address"
+
 ANSWERS: tuple[AnswerRule, ...] = (
+    AnswerRule(statuses=range(201, 300), verdict=_REFUSED, meaning=_NO_API),
     AnswerRule(
         statuses=range(300, 400),
         verdict=_REFUSED,
         meaning="The host redirects elsewhere; give the address it names as the host's",
     ),
+    AnswerRule(
+        statuses=_only(401),
+        speaker=Speaker.CLOUD,
+        verdict=_MODEL_REFUSED,
+        meaning="The host is not signed in to the cloud that runs the model",
+    ),
     AnswerRule(statuses=_only(401), verdict=_REFUSED, meaning="The host demands a sign-in"),
+    AnswerRule(
+        # Of a cloud model; Ollama's check of the `Host` header has no words.
+        statuses=_only(403),
+        speaker=Speaker.OLLAMA,
+        verdict=_MODEL_REFUSED,
+        meaning="The host denies access to the model",
+    ),
     AnswerRule(statuses=_only(403), verdict=_REFUSED, meaning="The host denies access"),
     AnswerRule(
         statuses=_only(404),
@@ -90,9 +107,7 @@ ANSWERS: tuple[AnswerRule, ...] = (
         verdict=_NO_MODEL,
         meaning="The host does not have the model; pull it first",
     ),
-    AnswerRule(
-        statuses=_only(404), verdict=_INVALID, meaning="There is no Ollama API at this address"
-    ),
+    AnswerRule(statuses=range(404, 406), speaker=Speaker.OTHER, verdict=_REFUSED, meaning=_NO_API),
     AnswerRule(statuses=_only(408), verdict=_LATE, meaning="A proxy gave up waiting"),
     AnswerRule(statuses=_only(429), verdict=_BUSY, meaning="The host limits the rate of requests"),
     AnswerRule(statuses=_only(499), verdict=_ERROR, meaning="The host dropped the request"),
@@ -111,6 +126,7 @@ ANSWERS: tuple[AnswerRule, ...] = (
         verdict=_UNUSABLE,
         meaning="The host cannot use the model",
     ),
+    AnswerRule(statuses=_only(501), speaker=Speaker.OTHER, verdict=_REFUSED, meaning=_NO_API),
     AnswerRule(statuses=_only(501), verdict=_INVALID, meaning="The model cannot do this"),
     AnswerRule(
         # Ollama itself says 502 when a cloud model is down: then the host is well, and putting it
@@ -149,7 +165,7 @@ def failed_answer(base_url: str, status: int, body: bytes) -> Failed:
 def _fits(rule: AnswerRule, status: int, speaker: Speaker, words: str) -> bool:
     return (
         status in rule.statuses
-        and rule.speaker in {None, speaker}
+        and (rule.speaker in {None, speaker} or rule.speaker is speaker.hands_on)
         and (rule.words is None or rule.words.search(words) is not None)
     )
 
@@ -323,7 +339,8 @@ class Break(Enum):
 
     ERROR_LINE = "The host failed while it worked on the prompt"
     NO_DONE = "The answer ended without 'done': the model repeated itself or the host stopped"
-    NOT_JSON = "What answered does not speak Ollama's API"
+    NO_OLLAMA = "What answered does not speak Ollama's API"
+    NOT_JSON = "The host sent a line that is none of Ollama's"
     LINE_TOO_LONG = "The host sent a line of more than 8 MB"
     ANSWER_TOO_LONG = "The host sent an answer of more than 64 MB"
     NO_SUCCESS = "The pull ended without 'success'"
@@ -333,6 +350,7 @@ BREAKS: dict[Break, Verdict] = {
     Break.ERROR_LINE: _ERROR,
     Break.NO_DONE: _CUT,
     Break.NO_SUCCESS: _CUT,
+    Break.NO_OLLAMA: _REFUSED,
     Break.NOT_JSON: _ERROR,
     Break.LINE_TOO_LONG: _ERROR,
     Break.ANSWER_TOO_LONG: _ERROR,

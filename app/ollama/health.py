@@ -1,8 +1,9 @@
 """The state of health of a host: what follows from each event, decided purely.
 
-The one rule to know: a host is put aside by a `Blame.HOST` outcome, by failures of several
-different prompts with no answer between them, or by looks that it does not answer; and only a probe
-takes it back. The failures of a single prompt, however often it is tried, say nothing about a host.
+The one rule to know: a host is put aside by a `Blame.HOST` or `Blame.REFUSAL` outcome, by failures
+of several different prompts with no answer between them, or by looks that it does not answer; and
+only a probe takes it back. The failures of a single prompt, however often it is tried, say nothing
+about a host.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def after_call(
     if isinstance(outcome, Succeeded):
         return replace(health, rests=0, failing=frozenset()) if health.troubled else health
     match outcome.blame:
-        case Blame.HOST:
+        case Blame.HOST | Blame.REFUSAL:
             return _resting(health, outcome, now)
         case Blame.PROMPT:
             # Whoever refuses a prompt is there; that prompts are worked on is not shown by it.
@@ -127,7 +128,7 @@ def after_look(health: Health, trouble: Failed | None, *, now: float) -> Health:
     if trouble is None:
         return health if health.missed == 0 else replace(health, missed=0)
     missed = health.missed + 1
-    if trouble.blame is Blame.HOST or missed >= LOOKS_MISSED_IN_A_ROW:
+    if trouble.blame in {Blame.HOST, Blame.REFUSAL} or missed >= LOOKS_MISSED_IN_A_ROW:
         return _resting(health, trouble, now)
     return replace(health, missed=missed)
 

@@ -98,6 +98,12 @@ class Host:
         """Whether work may go to the host now."""
         return self.health.available
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the host is put aside because it takes no prompts, or is no Ollama."""
+        trouble = self.health.trouble
+        return trouble is not None and trouble.code is ErrorCode.HOST_REFUSED
+
     def may_run(self, model: str) -> bool:
         """Whether the settings let the host be asked for that model."""
         return self._only is None or normalise_model(model) in self._only
@@ -176,7 +182,8 @@ class Host:
         """Look at the host if it is put aside and has rested; the seconds until the next look.
 
         A host that was busy is taken back without asking: that it answers says nothing about the
-        length of its queue. Any other is taken back as soon as it tells its version.
+        length of its queue. Any other is taken back as soon as it tells its version; one that
+        refused has to tell its models too, for gateways often let everybody ask for the version.
         """
         health = self.health
         if health.trouble is None:
@@ -188,6 +195,8 @@ class Host:
         if health.trouble.code is not ErrorCode.SERVER_BUSY:
             try:
                 await self.client.version()
+                if health.trouble.code is ErrorCode.HOST_REFUSED:
+                    await self.client.list_models()
             except OllamaError as error:
                 trouble = error.failed
         now = self._clock()

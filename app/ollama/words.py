@@ -18,8 +18,15 @@ class Speaker(Enum):
 
     OLLAMA = "Ollama"
     """The body is JSON with `error`."""
+    CLOUD = "Ollama's cloud"
+    """The body is JSON with `error` and `signin_url`: the cloud refuses one of its models."""
     OTHER = "a proxy or another program"
     """The body is empty, text, HTML or another JSON."""
+
+    @property
+    def hands_on(self) -> Speaker:
+        """Who says it to us: what the cloud says comes out of Ollama."""
+        return Speaker.OLLAMA if self is Speaker.CLOUD else self
 
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
@@ -31,7 +38,8 @@ def server_words(body: bytes) -> tuple[Speaker, str]:
     text = body.decode("utf-8", "replace")
     error = error_in_json(text)
     if error is not None:
-        return Speaker.OLLAMA, one_line(error, WORDS_BOUND)
+        speaker = Speaker.CLOUD if '"signin_url"' in text else Speaker.OLLAMA
+        return speaker, one_line(error, WORDS_BOUND)
     title = _TITLE.search(text)
     if title is not None:
         text = title.group(1)

@@ -20,6 +20,7 @@ faults on (`[[fault:cut]]`) are in `app.simulator.faults`; the log of calls is a
 
 from __future__ import annotations
 
+from app.simulator.access import Refusing
 from app.simulator.app import Simulator
 from app.simulator.calls import Call, CallLog, ModelTally, Tally, prompt_hash
 from app.simulator.catalog import DEFAULT_MODELS, PULLABLE_MODELS, plain_model
@@ -42,6 +43,7 @@ __all__ = [
     "FaultSyntaxError",
     "ModelSpec",
     "ModelTally",
+    "Refusing",
     "Simulator",
     "SimulatorSettings",
     "Speed",

@@ -1,14 +1,28 @@
-"""Who may ask: the checks of the Host and Origin headers, which both answer 403 without a body."""
+"""Who may ask: the checks of the Host and Origin headers, which both answer 403 without a body.
+
+And who may not ask at all: what stands at the address lets nobody through, or is no Ollama.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+from enum import StrEnum
 from functools import lru_cache
 
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 _LOCAL_ORIGINS = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "[::1]"})  # noqa: S104  # a name, not a binding
 _APP_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "vscode-file"})
+
+
+class Refusing(StrEnum):
+    """What answers every request but those under /simulator, in Ollama's place."""
+
+    UNAUTHORIZED = "401"  #: a gateway that wants a key
+    FORBIDDEN = "403"  #: a gateway that denies access
+    REDIRECT = "302"  #: a gateway that sends everybody to its sign-in
+    FOREIGN = "404"  #: another program, which has no such path
+    PAGE = "page"  #: another program, which shows a page of HTML whatever the path
 
 
 @lru_cache(maxsize=1024)

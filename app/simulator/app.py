@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from app.simulator.access import allow_origin, host_is_welcome
+from app.simulator.access import Refusing, allow_origin, host_is_welcome
 from app.simulator.calls import CallLog, Tally
 from app.simulator.refusals import Refusal
 from app.simulator.routes import DYNAMIC_ROUTES, ROUTES, Route, allowed_methods
@@ -92,6 +92,10 @@ class Simulator:
             call.outcome = "refused"
             await exchange.answer(403, b"", "")
             return
+        if self.state.refuse is not None and not path.startswith("/simulator/"):
+            call.outcome = "refused"
+            await _turn_away(exchange, self.state.refuse)
+            return
         methods = ROUTES.get(path)
         if methods is None:
             methods = next(
@@ -136,6 +140,17 @@ class Simulator:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
             await send({"type": "lifespan.startup.complete"})
+
+
+async def _turn_away(exchange: Exchange, refusing: Refusing) -> None:
+    match refusing:
+        case Refusing.REDIRECT:
+            exchange.add_header(b"location", b"/sign-in")
+            await exchange.answer(302, TEXT, "")
+        case Refusing.PAGE:
+            await exchange.answer(200, b"text/html", "<title>Welcome</title>\n<p>It works.</p>\n")
+        case _:
+            await exchange.answer(int(refusing.value), TEXT, "")
 
 
 async def _cancel_on_departure(exchange: Exchange, task: asyncio.Task[None]) -> None:

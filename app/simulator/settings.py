@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app.simulator.access import Refusing
 from app.simulator.faults import FaultRule
 
 KEEP_ALIVE_S = 300.0
@@ -107,6 +108,8 @@ class SimulatorSettings:
     """Whether a slot evaluates only what a prompt does not share with the one before in it."""
     faults: tuple[FaultRule, ...] = ()
     """What goes wrong, and how often (`app.simulator.faults`)."""
+    refuse: Refusing | None = None
+    """What answers every request in Ollama's place; None: nothing does."""
     seed: int = 0
     """Decides, with the prompt and its attempt, which calls a fault rate hits."""
     pull_s: float = 1.0

@@ -142,7 +142,21 @@ def renew(tx: Transaction, lease: BenchmarkLease, *, lease_ms: int) -> JobState 
 
 
 def record(tx: Transaction, lease: BenchmarkLease, runs: Sequence[BenchmarkRun]) -> bool:
-    """Store runs and count those of steps that are new; False when the lease was lost."""
+    """Store runs and count those of steps that are new; False when the lease was lost.
+
+    Runs of this session that are there already are passed over: the commit of an earlier try took
+    effect, and only its answer was lost.
+    """
+    low, high = id_range(lease.benchmark.key)
+    stored = tx.execute(
+        sa.select(benchmark_run.c.step).where(
+            benchmark_run.c.id.between(low, high),
+            benchmark_run.c.session == lease.session,
+            benchmark_run.c.step.in_([run.step for run in runs]),
+        )
+    ).scalars()
+    there = set(stored)
+    runs = [run for run in runs if run.step not in there]
     new = [run for run in runs if run.step not in lease.done]
     succeeded = sum(run.succeeded for run in new)
     recorded = tx.execute(
@@ -157,6 +171,8 @@ def record(tx: Transaction, lease: BenchmarkLease, runs: Sequence[BenchmarkRun])
     ).scalar()
     if recorded is None:
         return False
+    if not runs:
+        return True
     first = recorded - len(runs)
     tx.execute(
         sa.insert(benchmark_run),

@@ -113,7 +113,7 @@ class Benchmarker:
         storing = asyncio.create_task(writer.run(), name="benchmark-writer")
         measuring = asyncio.create_task(self._measure(session), name="benchmark")
         try:
-            state = await self._watch(lease, measuring)
+            state = await self._watch(lease, measuring, storing)
         finally:
             measuring.cancel()
             await asyncio.wait({measuring})
@@ -136,10 +136,15 @@ class Benchmarker:
             await asyncio.sleep(_LOOK_S)
         await session.run()
 
-    async def _watch(self, lease: BenchmarkLease, measuring: asyncio.Task[None]) -> JobState | None:
+    async def _watch(
+        self,
+        lease: BenchmarkLease,
+        measuring: asyncio.Task[None],
+        storing: asyncio.Task[None],
+    ) -> JobState | None:
         """Keep the lease until the measuring has ended or is to end; the benchmark's state then.
 
-        None when the lease was lost.
+        It is to end, too, when nothing is stored any more. None when the lease was lost.
         """
         while True:
             changed = self._signals.job_changed.listen()
@@ -150,9 +155,11 @@ class Benchmarker:
             except Unavailable as error:
                 self._log.warning(str(error), action="benchmark_unrenewed")
                 state = JobState.RUNNING
-            if state is not JobState.RUNNING or measuring.done() or self._stopping.is_set():
+            if state is not JobState.RUNNING or self._stopping.is_set():
                 return state
-            await changed.wait(self._heartbeat_s, measuring)
+            if measuring.done() or storing.done():
+                return state
+            await changed.wait(self._heartbeat_s, measuring, storing)
             if not measuring.done():
                 await asyncio.wait({measuring}, timeout=_LOOK_S)
 

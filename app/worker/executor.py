@@ -235,6 +235,14 @@ class Executor:
         if len(self._last_start) > 1000:  # noqa: PLR2004 - only keeps the table small
             self._last_start = {lease.job_key: started}
 
+    def _is_elsewhere(self, lease: Lease) -> bool:
+        """Whether another host of this worker may take the prompt, now or when it is back."""
+        model = lease.call.model
+        return any(
+            key != lease.host_key and not host.refuses and host.has_model(model) is not False
+            for key, host in self._hosts.items()
+        )
+
     def _completion(self, running: _Running, outcome: Outcome | None) -> Completion:
         """What the recorder gets; `outcome` is None when the call was aborted."""
         lease = running.lease
@@ -244,6 +252,7 @@ class Executor:
                 attempt=lease.attempt,
                 max_attempts=lease.max_attempts,
                 losses=lease.losses,
+                is_elsewhere=self._is_elsewhere(lease),
                 backoff_s=self._backoff_s,
             )
         elif running.abort is Abort.BATCH_CANCELLED:

@@ -300,7 +300,7 @@ class _ModelSession:
             self._session.report(run)
             if isinstance(outcome, Failed):
                 self._give_up_if_hopeless(outcome)
-                if outcome.blame is Blame.HOST:
+                if self.is_usable and outcome.blame in {Blame.HOST, Blame.REFUSAL}:
                     await self._session.host_is_back()
                     due = self._session.now()
             if not self.is_usable:
@@ -317,7 +317,8 @@ class _ModelSession:
 
     def _give_up_if_hopeless(self, failed: Failed) -> None:
         """A model that was refused as such before it answered once will not answer later."""
-        hopeless = failed.blame is Blame.PROMPT and failed.code is not ErrorCode.CANCELLED
+        refused = failed.blame in {Blame.PROMPT, Blame.REFUSAL}
+        hopeless = refused and failed.code is not ErrorCode.CANCELLED
         if hopeless and not self._answered:
             self.environment = replace(
                 self.environment, error=failed.message, error_code=failed.code

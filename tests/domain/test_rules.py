@@ -141,6 +141,25 @@ def test_what_fell_with_its_host_is_not_charged_until_it_has_fallen_too_often() 
     assert follows(MOST_LOSSES - 1, attempt=3) == Finish()
 
 
+def test_a_refusal_is_not_charged_while_another_host_is_left_until_there_were_too_many() -> None:
+    refused = Failed(code=ErrorCode.HOST_REFUSED, message="401", blame=Blame.REFUSAL)
+
+    def follows(losses: int = 0, attempt: int = 1, *, is_elsewhere: bool):
+        return decide(
+            refused,
+            attempt=attempt,
+            max_attempts=3,
+            backoff_s=float,
+            losses=losses,
+            is_elsewhere=is_elsewhere,
+        )
+
+    assert follows(attempt=3, is_elsewhere=True) == TryAgain(3.0, charged=False, lost=True)
+    assert follows(MOST_LOSSES - 1, is_elsewhere=True) == TryAgain(1.0, charged=True)
+    assert follows(is_elsewhere=False) == TryAgain(1.0, charged=True)
+    assert follows(attempt=3, is_elsewhere=False) == Finish()
+
+
 @given(
     times=st.lists(st.integers(0, 2**48 - 1), min_size=2, max_size=2),
     randoms=st.lists(st.integers(0, 2**RANDOM_BITS - 1), min_size=2, max_size=2),

@@ -12,6 +12,7 @@ from app.ollama.errors import AnswerRule, Timeout, Verdict
 FOLLOWS = {
     Blame.PROMPT: "fails at once",
     Blame.ATTEMPT: "tried again",
+    Blame.REFUSAL: "goes to another host",
     Blame.HOST: "goes back uncharged",
 }
 
@@ -28,7 +29,11 @@ def _statuses(rule: AnswerRule) -> str:
 
 
 def _who(rule: AnswerRule) -> str:
-    return {"OLLAMA": "Ollama", "OTHER": "a proxy"}[rule.speaker.name] if rule.speaker else ""
+    return (
+        {"OLLAMA": "Ollama", "CLOUD": "its cloud", "OTHER": "a proxy"}[rule.speaker.name]
+        if rule.speaker
+        else ""
+    )
 
 
 def _words(rule: AnswerRule) -> str:

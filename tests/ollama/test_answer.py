@@ -175,20 +175,33 @@ def test_an_end_without_done_true_is_incomplete(last):
         (b'"text"\n', "text"),
         (b"null\n", "null"),
         (b"5\n", "5"),
-        (b'{"response":["x"],"done":true}\n', "response"),
-        (b'{"response":5,"done":true}\n', "response"),
-        (b'{"response":{"a":1}}\n', "response"),
+        (b'{"detail":"x"}\n', "detail"),
         (b"[" * 100_000 + b"\n", "["),
         (b'{"a":' * 100_000 + b"\n", "a"),
         (b"\xff\xfe\x00\n", "\ufffd"),
     ],
 )  # fmt: skip
-def test_what_is_not_ollamas_json_is_a_server_error_that_shows_it(body, words):
+def test_an_answer_that_is_not_ollamas_is_the_refusal_of_what_stands_there(body, words):
     failed = failure(body)
-    assert (failed.code, failed.blame) == (ErrorCode.SERVER_ERROR, Blame.ATTEMPT)
+    assert (failed.code, failed.blame) == (ErrorCode.HOST_REFUSED, Blame.REFUSAL)
     assert words in failed.message
     assert len(failed.message) < 700
     assert "\n" not in failed.message
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"response":["x"],"done":true}\n', "response"),
+        (b'{"response":5,"done":true}\n', "response"),
+        (b'{"response":{"a":1}}\n', "response"),
+        (line(response="x") + b"<p>Oops</p>\n", "Oops"),
+    ],
+)
+def test_a_line_that_is_not_ollamas_is_a_server_error_that_shows_it(body, words):
+    failed = failure(body)
+    assert (failed.code, failed.blame) == (ErrorCode.SERVER_ERROR, Blame.ATTEMPT)
+    assert words in failed.message
 
 
 def test_a_chat_message_that_is_no_object_is_a_server_error():

@@ -102,7 +102,7 @@ OLLAMA_ANSWERS = [
     (400, "invalid model name", ErrorCode.INVALID_REQUEST, Blame.PROMPT),
     (400, '"x" does not support generate', ErrorCode.INVALID_REQUEST, Blame.PROMPT),
     (400, "the input length exceeds the context length", ErrorCode.INVALID_REQUEST, Blame.PROMPT),
-    (401, "unauthorized", ErrorCode.HOST_REFUSED, Blame.PROMPT),
+    (401, "unauthorized", ErrorCode.HOST_REFUSED, Blame.REFUSAL),
     (403, "ollama cloud is disabled", ErrorCode.HOST_REFUSED, Blame.PROMPT),
     (404, "model 'x' not found", ErrorCode.MODEL_NOT_FOUND, Blame.PROMPT),
     (404, "model '' not found", ErrorCode.MODEL_NOT_FOUND, Blame.PROMPT),
@@ -134,9 +134,9 @@ def test_every_refusal_of_ollama_is_told_by_its_code_and_words(status, words, co
 @pytest.mark.parametrize(
     ("status", "body", "code", "blame", "says"),
     [
-        (302, b"", ErrorCode.HOST_REFUSED, Blame.PROMPT, "redirects"),
-        (403, b"", ErrorCode.HOST_REFUSED, Blame.PROMPT, "denies"),
-        (404, b"404 page not found", ErrorCode.INVALID_REQUEST, Blame.PROMPT, "no Ollama API"),
+        (302, b"", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "redirects"),
+        (403, b"", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "denies"),
+        (404, b"404 page not found", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "no Ollama API"),
         (408, b"", ErrorCode.TIMEOUT, Blame.ATTEMPT, "gave up"),
         (
             502,
@@ -147,13 +147,31 @@ def test_every_refusal_of_ollama_is_told_by_its_code_and_words(status, words, co
         ),
         (504, b"upstream timed out", ErrorCode.HOST_UNREACHABLE, Blame.HOST, "upstream"),
         (599, b"\xff\xfe", ErrorCode.SERVER_ERROR, Blame.ATTEMPT, "failed"),
-        (200 + 26, b"", ErrorCode.SERVER_ERROR, Blame.ATTEMPT, "unexpected"),
+        (401, b"", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "sign-in"),
+        (405, b"", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "no Ollama API"),
+        (501, b"<title>x</title>", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "no Ollama API"),
+        (413, b"", ErrorCode.INVALID_REQUEST, Blame.PROMPT, "refused"),
+        (200 + 26, b"", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "no Ollama API"),
+        (601, b"", ErrorCode.SERVER_ERROR, Blame.ATTEMPT, "unexpected"),
     ],
 )
 def test_what_a_proxy_says_is_not_taken_for_ollamas_word(status, body, code, blame, says) -> None:
     failed = failed_answer(URL, status, body)
     assert (failed.code, failed.blame) == (code, blame)
     assert says in failed.message
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, b'{"error":"unauthorized","signin_url":"https://ollama.com/connect?name=x"}'),
+        (403, b'{"error":"ollama cloud is disabled: remote model is unavailable"}'),
+        (403, b'{"error":"no subscription","signin_url":"https://ollama.com/connect"}'),
+    ],
+)
+def test_the_refusal_of_a_cloud_model_is_not_the_hosts(status: int, body: bytes) -> None:
+    failed = failed_answer(URL, status, body)
+    assert (failed.code, failed.blame) == (ErrorCode.HOST_REFUSED, Blame.PROMPT)
 
 
 def test_every_status_has_a_row() -> None:

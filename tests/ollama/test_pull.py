@@ -75,8 +75,8 @@ def error_line(words: str) -> bytes:
         ),
         (
             [plain("200 OK", b"<html>\n<title>Hello</title>\n</html>", "text/html")],
-            ErrorCode.SERVER_ERROR,
-            Blame.ATTEMPT,
+            ErrorCode.HOST_REFUSED,
+            Blame.REFUSAL,
             "does not speak Ollama's API",
         ),
         (

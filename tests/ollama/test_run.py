@@ -157,7 +157,7 @@ async def test_a_redirect_is_not_followed_but_told():
     redirect = b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://elsewhere/\r\nContent-Length: 0\r\n\r\n"
     async with raw_host(always(redirect)) as host:
         outcome = await run(host.url)
-    assert (outcome.code, outcome.blame) == (ErrorCode.HOST_REFUSED, Blame.PROMPT)
+    assert (outcome.code, outcome.blame) == (ErrorCode.HOST_REFUSED, Blame.REFUSAL)
     assert len(host.requests) == 1
 
 

@@ -282,9 +282,21 @@ def test_a_measured_run_cannot_be_stored_twice(bench) -> None:
     bench.record(lease, run(0))
 
     with pytest.raises(Exception, match=r"(?i)unique"):
-        bench.record(lease, run(0, session=2))
+        bench.record(replace(lease, session=2), run(0, session=2))
 
     assert len(bench.runs(lease)) == 1
+
+
+def test_runs_whose_commit_was_not_answered_are_stored_once_when_they_come_again(bench) -> None:
+    bench.submit(draft=replace(SMALL, warmup_runs=1))
+    lease = bench.taken_up()
+    bench.record(lease, run(0, phase=Phase.WARMUP), run(1))
+
+    assert bench.record(lease, run(0, phase=Phase.WARMUP), run(1))
+    assert bench.record(lease, run(0, phase=Phase.WARMUP), run(1), run(2))
+
+    assert [one.step for one in bench.runs(lease)] == [0, 1, 2]
+    assert bench.get().counts.succeeded == 3
 
 
 def test_what_was_learnt_and_skipped_is_kept(bench) -> None:

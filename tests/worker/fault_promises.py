@@ -33,7 +33,7 @@ class Promise:
     @property
     def aside_after(self) -> int | None:
         """Different prompts in a row that have to fail so until the host is put aside; or never."""
-        if self.blame is Blame.HOST:
+        if self.blame in {Blame.HOST, Blame.REFUSAL}:
             return 1
         broken = self.blame is Blame.ATTEMPT and self.code not in outcomes.DEFECTS
         return PROMPTS_FAILED_IN_A_ROW if broken else None
@@ -42,6 +42,7 @@ class Promise:
 _UNREACHABLE, _ERROR = ErrorCode.HOST_UNREACHABLE, ErrorCode.SERVER_ERROR
 _CUT, _LATE, _BUSY = ErrorCode.INCOMPLETE, ErrorCode.TIMEOUT, ErrorCode.SERVER_BUSY
 _PROMPT, _ATTEMPT, _HOST = Blame.PROMPT, Blame.ATTEMPT, Blame.HOST
+_REFUSED, _REFUSAL = ErrorCode.HOST_REFUSED, Blame.REFUSAL
 
 PROMISES: dict[FaultKind, Promise] = {
     FaultKind.CLOSE: Promise("closes the connection without an answer", _UNREACHABLE, _ATTEMPT),
@@ -62,15 +63,13 @@ PROMISES: dict[FaultKind, Promise] = {
     FaultKind.REPEAT: Promise("stops a model that repeats itself", _CUT, _ATTEMPT),
     FaultKind.ERROR: Promise("sends an error line in mid-answer", _ERROR, _ATTEMPT),
     FaultKind.NOT_JSON: Promise("sends a line that is no JSON", _ERROR, _ATTEMPT),
-    FaultKind.PAGE: Promise("(a proxy) sends a page of HTML under 200", _ERROR, _ATTEMPT),
+    FaultKind.PAGE: Promise("(a proxy) sends a page of HTML under 200", _REFUSED, _REFUSAL),
     FaultKind.BAD_GATEWAY: Promise("(a proxy) sends a page of HTML under 502", _UNREACHABLE, _HOST),
     FaultKind.UPSTREAM: Promise("cannot reach the cloud (502 with JSON)", _ERROR, _ATTEMPT),
     FaultKind.BUSY: Promise("is full (503)", _BUSY, _HOST),
     FaultKind.RATE_LIMITED: Promise("limits the rate (429)", _BUSY, _HOST),
-    FaultKind.UNAUTHORIZED: Promise("demands a sign-in (401)", ErrorCode.HOST_REFUSED, _PROMPT),
-    FaultKind.FORBIDDEN: Promise(
-        "(or a proxy) denies access (403)", ErrorCode.HOST_REFUSED, _PROMPT
-    ),
+    FaultKind.UNAUTHORIZED: Promise("demands a sign-in for a cloud model (401)", _REFUSED, _PROMPT),
+    FaultKind.FORBIDDEN: Promise("(or a proxy) denies access (403)", _REFUSED, _REFUSAL),
     FaultKind.MISSING: Promise("does not have the model (404)", ErrorCode.MODEL_NOT_FOUND, _PROMPT),
     FaultKind.TOO_LONG: Promise("refuses the request (400)", ErrorCode.INVALID_REQUEST, _PROMPT),
     FaultKind.STOPPED: Promise("says that the runner has stopped (500)", _ERROR, _ATTEMPT),
@@ -103,6 +102,10 @@ DEFECTS: dict[FaultKind, ErrorCode] = {FaultKind.LENGTH: ErrorCode.TRUNCATED}
 _AGAIN = {
     _PROMPT: ("no", "one attempt"),
     _ATTEMPT: ("until `max_attempts`", "one attempt each time"),
+    _REFUSAL: (
+        "at another host; with none left, until `max_attempts`",
+        "nothing; with none left, one attempt each time",
+    ),
     _HOST: ("for as long as it takes", "nothing"),
     None: ("no", "one attempt"),
 }

@@ -24,7 +24,7 @@ from app.domain.benchmarks.records import (
 )
 from app.domain.errors import Conflict, Invalid
 from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.lifecycle import JobState
+from app.domain.lifecycle import JobState, TaskState
 from app.domain.limits import Limits
 from app.domain.outcomes import ErrorCode
 from app.runtime import open_resources
@@ -42,7 +42,8 @@ from app.simulator import (
     running,
 )
 from app.store import benchmark_runs
-from app.store.benchmark_tables import benchmark
+from app.store.benchmark_tables import benchmark, benchmark_run
+from app.store.tables import prompt_id
 from app.worker.benchmarker import Benchmarker
 from app.worker.runner import working
 
@@ -512,6 +513,54 @@ async def test_a_stop_in_the_middle_of_taking_a_benchmark_up_gives_it_back(
             lambda tx: tx.execute(sa.select(benchmark.c.lease_owner)).scalars().all()
         )
     assert owners == [None]
+
+
+async def test_a_session_whose_runs_cannot_be_stored_ends_instead_of_measuring_for_nothing(
+    laboratory,
+) -> None:
+    async with laboratory(worker=False) as lab:
+        benchmark_id = await lab.submit(num_runs=200)
+        database = lab.resources.database
+        key = (await lab.get(benchmark_id)).key
+        in_the_way = run_row(prompt_id(key, 0), key)
+        await database.write(lambda tx: tx.execute(sa.insert(benchmark_run), [in_the_way]))
+        sessions = sa.select(benchmark.c.sessions).where(benchmark.c.key == key)
+        async with working(lab.resources):
+            async with asyncio.timeout(PATIENCE_S):
+                while (await database.read(lambda tx: tx.execute(sessions).scalar_one())) < 2:
+                    await asyncio.sleep(0.02)  # what another session is has no event
+            first_session = len(lab.asked)
+            await database.write(
+                lambda tx: tx.execute(
+                    sa.delete(benchmark_run).where(benchmark_run.c.id == in_the_way["id"])
+                )
+            )
+            found = await lab.ended(benchmark_id)
+    assert first_session < 100
+    assert found.benchmark.state is JobState.COMPLETED
+    assert found.benchmark.counts.succeeded == 200
+
+
+def run_row(row_id: int, key: int) -> dict[str, Any]:
+    """A row of `benchmark_run` of no benchmark's step."""
+    return {
+        "id": row_id,
+        "benchmark_key": key,
+        "step": 999,
+        "session": 0,
+        "block": 0,
+        "phase": Phase.WARMUP,
+        "model": "x",
+        "prompt_index": 0,
+        "concurrency": 1,
+        "run_index": 0,
+        "status": TaskState.SUCCEEDED,
+        "scheduled_at_ms": 0,
+        "started_at_ms": 0,
+        "scheduled_s": 0.0,
+        "ended_s": 0.0,
+        "flags": [],
+    }
 
 
 async def test_no_prompt_of_the_first_session_is_sent_again_in_the_second(laboratory) -> None:

@@ -71,13 +71,13 @@ RULES = (
     "repeat rate=0.2",
     "error rate=0.2",
     "not_json rate=0.2",
-    "page rate=0.2",
+    "page rate=0.05",
     "bad_gateway rate=0.03",
     "502 rate=0.2",
     "503 rate=0.05",
     "429 rate=0.03",
     "401 rate=0.2",
-    "403 rate=0.2",
+    "403 rate=0.05",
     "404 rate=0.2",
     "400 rate=0.2",
     "500 rate=0.2",
@@ -238,8 +238,13 @@ def check(
     told = f"{result} after {[(call.fault, call.outcome) for call in calls]}"
     *earlier, last = [promises_for(call, others) for call in calls]
     for promises in earlier:
-        assert any(one.blame in {Blame.ATTEMPT, Blame.HOST} for one in promises), told
-    charged = sum(all(one.blame is Blame.ATTEMPT for one in promises) for promises in earlier)
+        assert any(one.blame in {Blame.ATTEMPT, Blame.HOST, Blame.REFUSAL} for one in promises), (
+            told
+        )
+    # There is no other host that a refusal could be left uncharged for.
+    charged = sum(
+        all(one.blame in {Blame.ATTEMPT, Blame.REFUSAL} for one in promises) for promises in earlier
+    )
     if ErrorCode.HOST_UNREACHABLE in others or len(others) > 1:
         # A connection may break before its request has reached the host, whose log lacks it then.
         assert 1 <= result.attempts <= 3, told
@@ -252,7 +257,10 @@ def check(
         return charged
     assert result.status is TaskState.FAILED
     assert result.error, told
-    if {one.blame for one in last if one.code is result.error_code} == {Blame.ATTEMPT}:
+    if {one.blame for one in last if one.code is result.error_code} <= {
+        Blame.ATTEMPT,
+        Blame.REFUSAL,
+    }:
         assert result.attempts == 3, told  # the default of `max_attempts`
     return charged
 
