@@ -237,6 +237,8 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
+        # An error would else repeat prompts and answers into the log.
+        hide_parameters=True,
         connect_args={"check_same_thread": False},
     )
 
@@ -278,6 +280,7 @@ def _postgresql_engine(url: URL, *, transaction_pooling: bool) -> Engine:
         url,
         pool_size=_POSTGRESQL_CONNECTIONS,
         max_overflow=0,
+        hide_parameters=True,
         pool_pre_ping=True,
         # What the URL says itself goes before.
         connect_args={name: arguments[name] for name in arguments.keys() - url.query.keys()},
