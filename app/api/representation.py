@@ -215,6 +215,7 @@ def worker_document(worker: Worker) -> dict[str, Any]:
         "fenced": worker.fenced,
         "started_at": timestamp(worker.started_at_ms),
         "seen_at": timestamp(worker.seen_at_ms),
+        "exchanged_at": timestamp(worker.exchanged_at_ms),
         "stopped_at": timestamp(worker.stopped_at_ms),
     }
 

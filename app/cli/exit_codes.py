@@ -15,5 +15,7 @@ UNREACHABLE: Final = 3
 """The service (or its database) cannot be reached, or answers in a way that makes no sense."""
 SLOWER: Final = 4
 """Of `bench --fail-if-slower`: every run has an answer, and a latency has grown too much."""
+WORKER_ENDED: Final = 5
+"""Of `serve` and `worker`: a part of the worker has ended although nobody asked it to stop."""
 INTERRUPTED: Final = 130
 """Ctrl-C, as shells have it: 128 and SIGINT."""

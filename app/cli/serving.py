@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import signal
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
@@ -18,9 +18,9 @@ from app.cli import exit_codes
 from app.cli.service_settings import checked_settings, without_password
 from app.cli.terminal import fail, say
 from app.cli.version import version
-from app.domain.errors import PromptmillError
+from app.domain.errors import PromptmillError, WorkerEnded
 from app.main import create_app
-from app.observability.logs import configure_logging
+from app.observability.logs import configure_logging, get_logger
 from app.settings import Settings
 
 _REQUESTS_MAY_END_S: Final = 3
@@ -34,7 +34,7 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
     """Serve until SIGTERM or Ctrl-C. `options` go before the environment where they are not None.
 
     Raises:
-        typer.Exit: It could not start; stderr says why.
+        typer.Exit: It could not start, or not go on; stderr says why.
     """
     settings = checked_settings(**options)
     configure_logging(level=settings.log_level, as_json=settings.log_json)
@@ -43,10 +43,10 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
     url = url_of(settings.host, listener.getsockname()[1])
     typer.echo(f"Promptmill {version()} listens on {url}")
     _introduce(settings, url)
-    startup = Startup(create_app(settings))
-    server = uvicorn.Server(
+    lifespan = WatchedLifespan(create_app(settings))
+    server = Server(
         uvicorn.Config(
-            startup,
+            lifespan,
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -57,50 +57,97 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
             timeout_graceful_shutdown=_REQUESTS_MAY_END_S,
         )
     )
+    lifespan.stop = server.stop
     try:
         with _signals_end_quietly():
             server.run(sockets=[listener])
     finally:
         # Versions of uvicorn differ in whether they return or exit when the start has failed.
-        if startup.refusal is not None:
-            fail(f"cannot start: {startup.refusal}")
+        if lifespan.refusal is not None:
+            fail(f"cannot start: {lifespan.refusal}")
+    if lifespan.early_end is not None:
+        fail(lifespan.early_end)
+        raise typer.Exit(exit_codes.WORKER_ENDED)
     if not server.started:
         raise typer.Exit(exit_codes.UNREACHABLE)
 
 
-class Startup:
-    """An application around the real one that notices why it could not start.
+class Server(uvicorn.Server):
+    """uvicorn's server, which a second signal ends at once, and which the application may stop."""
+
+    _told = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop gracefully; at the second signal end as if nobody had looked."""
+        if self._told:
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        self._told = True
+        super().handle_exit(sig, frame)
+
+    def stop(self) -> None:
+        """Stop soon, without a signal."""
+        self.should_exit = True
+
+
+class WatchedLifespan:
+    """An application around the real one that notices why its lifespan did not begin, or ended.
 
     uvicorn would write a traceback into the log; what the service itself refuses is one sentence.
+    Of an end before it asked for one, uvicorn would take no notice at all.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self.refusal: PromptmillError | None = None
+        self.early_end: str | None = None
+        """Why the lifespan ended before it was asked to, in a sentence."""
+        self.stop: Callable[[], None] = lambda: None
+        """Called at such an end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; look only at the start."""
+        """Pass a request on; look only at the lifespan."""
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
         failure: Message | None = None
+        is_running = False
+
+        async def receive_and_look() -> Message:
+            nonlocal is_running
+            message = await receive()
+            is_running = is_running and message["type"] != "lifespan.shutdown"
+            return message
 
         async def hold_failure_back(message: Message) -> None:
-            nonlocal failure
+            nonlocal failure, is_running
             if message["type"] == "lifespan.startup.failed":
                 failure = message
+            elif message["type"] == "lifespan.shutdown.failed" and is_running:
+                # A traceback; the error itself comes next.
+                await send({"type": message["type"], "message": ""})
             else:
+                is_running = message["type"] == "lifespan.startup.complete"
                 await send(message)
 
         try:
-            await self._app(scope, receive, hold_failure_back)
+            await self._app(scope, receive_and_look, hold_failure_back)
         except BaseException as error:
             if failure is not None and isinstance(error, PromptmillError):
                 self.refusal = error
                 failure = {"type": failure["type"], "message": ""}
             if failure is not None:
                 await send(failure)
+            if is_running:
+                self._end_early(error)
             raise
+
+    def _end_early(self, error: BaseException) -> None:
+        self.early_end = str(error)
+        if not isinstance(error, WorkerEnded):
+            self.early_end = f"The service has ended by itself: {type(error).__name__}"
+            get_logger().error("The service ends.", action="service_ended", exc_info=error)
+        self.stop()
 
 
 def url_of(host: str, port: int) -> str:

@@ -13,7 +13,7 @@ from app.cli import exit_codes
 from app.cli.service_settings import checked_settings, without_password
 from app.cli.terminal import fail, say
 from app.cli.version import version
-from app.domain.errors import PromptmillError
+from app.domain.errors import PromptmillError, WorkerEnded
 from app.domain.workers import WorkerIdentity
 from app.observability.logs import configure_logging
 from app.runtime import open_resources
@@ -34,6 +34,9 @@ def run_worker(**options: Any) -> None:  # noqa: ANN401 - one per setting, check
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_work(settings))
+    except WorkerEnded as error:
+        fail(str(error))
+        raise typer.Exit(exit_codes.WORKER_ENDED) from None
     except PromptmillError as error:
         fail(f"cannot start: {error}")
         raise typer.Exit(exit_codes.UNREACHABLE) from None

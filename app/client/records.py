@@ -299,6 +299,8 @@ class Worker(Record):
     """Outcomes that it had to drop, because the prompts were no longer its own."""
     started_at: datetime
     seen_at: datetime
+    exchanged_at: datetime | None = None
+    """When it last had nothing left to tell the database; older than a lease: it stands still."""
     stopped_at: datetime | None = None
 
 

@@ -52,5 +52,9 @@ class Unavailable(PromptmillError):  # noqa: N818
     """The database or the Ollama host is not there now; the same request may succeed later."""
 
 
+class WorkerEnded(Unavailable):
+    """A worker of this process cannot go on: one of its roles has ended."""
+
+
 class StorageFull(Unavailable):
     """The database can be read, but has no room to store anything; it may be given some."""

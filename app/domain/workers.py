@@ -43,7 +43,14 @@ class Worker:
     """Outcomes that it had to drop, because their leases had been lost."""
     started_at_ms: int
     seen_at_ms: int
+    exchanged_at_ms: int
+    """When it last had nothing left to tell the database, as of its last heartbeat."""
     stopped_at_ms: int | None
+
+    def stands_still(self, *, after_ms: int) -> bool:
+        """Whether it shows that it lives, and for longer than `after_ms` did not get on."""
+        silent_ms = self.seen_at_ms - self.exchanged_at_ms
+        return self.state is WorkerState.ALIVE and silent_ms > after_ms
 
 
 def worker_state(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.domain.forecast import Forecast
@@ -20,6 +21,18 @@ class LastForecast:
     """Monotonic seconds."""
 
 
+@dataclass(slots=True, kw_only=True)
+class OwnWorker:
+    """What a worker of this process tells of itself, for `/health` and `/ready`."""
+
+    last_exchange_at: Callable[[], float]
+    """Monotonic seconds when its dispatcher last had nothing left to tell the database."""
+    ended: str | None = None
+    """Which of its roles has ended, in a sentence: it does not work any more."""
+    outdated: str | None = None
+    """Why it begins nothing any more, in a sentence: the schema is not its own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """The long-lived things of one process."""
@@ -29,8 +42,8 @@ class Resources:
     hosts: tuple[Host, ...]
     """The Ollama hosts that work goes to, one at least, in the order of the settings."""
     signals: Signals
-    own_workers: set[str] = field(default_factory=set[str])
-    """Ids of the workers of this process: `hosts` tells more than what they report."""
+    own_workers: dict[str, OwnWorker] = field(default_factory=dict[str, OwnWorker])
+    """The workers of this process by their ids; of hosts `hosts` tells more than they report."""
     last_forecast: LastForecast = field(default_factory=LastForecast)
 
     @property

@@ -75,19 +75,27 @@ def downgrade(database_url: str, revision: str, *, transaction_pooling: bool = F
 
 def check(database_url: str, *, transaction_pooling: bool = False) -> SchemaState:
     """Compare the database with this version; writes nothing, creates no file."""
-    head = ScriptDirectory(str(_migrations_folder())).get_current_head()
-    if head is None:
-        raise AssertionError("the package carries no migrations")
+    wanted = head()
     database = Database(database_url, transaction_pooling=transaction_pooling)
     try:
         if database.is_sqlite and not Path(str(database.url.database)).exists():
-            return SchemaState(current=None, head=head)
-        current = database.read_now(
-            lambda tx: MigrationContext.configure(tx.connection).get_current_revision()
-        )
-        return SchemaState(current=current, head=head)
+            return SchemaState(current=None, head=wanted)
+        return SchemaState(current=database.read_now(revision_of), head=wanted)
     finally:
         database.close_now()
+
+
+def head() -> str:
+    """The revision that this version wants."""
+    found = ScriptDirectory(str(_migrations_folder())).get_current_head()
+    if found is None:
+        raise AssertionError("the package carries no migrations")
+    return found
+
+
+def revision_of(tx: Transaction) -> str | None:
+    """The revision that the database has; None when no table of ours is there."""
+    return MigrationContext.configure(tx.connection).get_current_revision()
 
 
 def _prepare_file(database: Database) -> None:

@@ -26,6 +26,8 @@ class WorkerRow(Row, table=True):
     concurrency: int
     started_at_ms: int = Field(sa_type=BigInteger)
     seen_at_ms: int = Field(sa_type=BigInteger)
+    exchanged_at_ms: int = Field(sa_type=BigInteger)
+    """When its dispatcher last had nothing left to tell the database, as of `seen_at_ms`."""
     stopped_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     finished: int = Field(default=0, sa_type=BigInteger)
     """Results stored."""

@@ -32,17 +32,37 @@ def register(tx: Transaction, identity: WorkerIdentity) -> None:
     now = tx.now_ms()
     tx.execute(sa.delete(worker).where(worker.c.seen_at_ms < now - _REMEMBERED_MS))
     reports.forget_strangers(tx)
-    _insert(tx, identity, now_ms=now, finished=0, fenced=0)
+    _insert(tx, identity, now_ms=now, exchanged_at_ms=now, finished=0, fenced=0)
 
 
-def touch(tx: Transaction, identity: WorkerIdentity, *, finished: int, fenced: int) -> None:
-    """Note that the worker lives, and what it has done since its start."""
+def touch(
+    tx: Transaction,
+    identity: WorkerIdentity,
+    *,
+    exchanged_ago_ms: int,
+    finished: int,
+    fenced: int,
+) -> None:
+    """Note that the worker lives, when it last exchanged, and what it has done since its start."""
     now = tx.now_ms()
-    seen = {"seen_at_ms": now, "finished": finished, "fenced": fenced}
+    exchanged = now - exchanged_ago_ms
+    seen = {
+        "seen_at_ms": now,
+        "exchanged_at_ms": exchanged,
+        "finished": finished,
+        "fenced": fenced,
+    }
     own_row = sa.update(worker).where(worker.c.id == identity.id)
     if not tx.execute(own_row.values(seen)).rowcount:
         # It was silent for a day, and others forgot it.
-        _insert(tx, identity, now_ms=now, finished=finished, fenced=fenced)
+        _insert(
+            tx,
+            identity,
+            now_ms=now,
+            exchanged_at_ms=exchanged,
+            finished=finished,
+            fenced=fenced,
+        )
 
 
 def mark_stopped(tx: Transaction, worker_id: str, *, finished: int, fenced: int) -> None:
@@ -57,7 +77,13 @@ def mark_stopped(tx: Transaction, worker_id: str, *, finished: int, fenced: int)
 
 
 def _insert(
-    tx: Transaction, identity: WorkerIdentity, *, now_ms: int, finished: int, fenced: int
+    tx: Transaction,
+    identity: WorkerIdentity,
+    *,
+    now_ms: int,
+    exchanged_at_ms: int,
+    finished: int,
+    fenced: int,
 ) -> None:
     tx.execute(
         sa.insert(worker).values(
@@ -68,6 +94,7 @@ def _insert(
             concurrency=identity.concurrency,
             started_at_ms=now_ms,
             seen_at_ms=now_ms,
+            exchanged_at_ms=exchanged_at_ms,
             finished=finished,
             fenced=fenced,
         )
@@ -121,6 +148,7 @@ def _worker(row: sa.Row[Any], *, now_ms: int, lease_ms: int) -> Worker:
         fenced=row.fenced,
         started_at_ms=row.started_at_ms,
         seen_at_ms=row.seen_at_ms,
+        exchanged_at_ms=row.exchanged_at_ms,
         stopped_at_ms=row.stopped_at_ms,
     )
 

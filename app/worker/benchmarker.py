@@ -87,9 +87,13 @@ class Benchmarker:
 
     async def stop(self) -> None:
         """Begin nothing more; give a benchmark that is under way back, for the next worker."""
+        self.stand_down()
+        await self._idle.wait()
+
+    def stand_down(self) -> None:
+        """`stop`, without waiting for it."""
         self._stopping.set()
         self._signals.job_changed.send()
-        await self._idle.wait()
 
     async def _hold(self, lease: BenchmarkLease) -> None:
         """Measure under the lease, until the end or until it is ours no more."""

@@ -83,6 +83,8 @@ class Dispatcher:
         self.settled = asyncio.Event()
         """Cleared while an exchange is under way, whose leases the executor does not know yet."""
         self.settled.set()
+        self.last_exchange_at = time.monotonic()
+        """When there was last nothing left to tell the database; old while it takes nothing."""
         self.finished = 0
         """Results stored since the start."""
         self.fenced = 0
@@ -98,6 +100,7 @@ class Dispatcher:
         places = [place for place in self._places if place.host.available]
         wanted = self._wanted(len(finished)) if places else 0
         if not finished and not wanted:
+            self.last_exchange_at = time.monotonic()
             return self._pause_s()
         asked = self._asked(wanted, places, finished)
         began = time.monotonic()
@@ -108,6 +111,7 @@ class Dispatcher:
             self._recorder.put_back(finished)
             self.settled.set()
             raise
+        self.last_exchange_at = time.monotonic()
         self._executor.recorded(finished)
         for lease in done.leases:
             self._executor.start(lease)

@@ -88,12 +88,16 @@ class Puller:
 
     async def stop(self) -> None:
         """Begin nothing more; give pulls that are under way back, for another worker."""
-        self._stopping.set()
+        self.stand_down()
         # What is just being taken on is given back as well.
         async with self._planning:
             pulling = set(self._pulling)
         if pulling:
             await asyncio.wait(pulling)
+
+    def stand_down(self) -> None:
+        """`stop`, without waiting for it."""
+        self._stopping.set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._pulling.discard(task)

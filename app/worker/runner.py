@@ -11,13 +11,13 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from importlib.metadata import version
 
-from app.domain.errors import Unavailable
+from app.domain.errors import Unavailable, WorkerEnded
 from app.domain.workers import WorkerIdentity
 from app.observability.logs import get_logger
-from app.services.resources import Resources
+from app.services.resources import OwnWorker, Resources
 from app.services.signals import News
 from app.store import benchmark_runs, jobs, pulls, workers
 from app.store.leases import HostShare
@@ -52,6 +52,7 @@ async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
 
     Raises:
         Unavailable: Another worker works off the same SQLite file, or the database is away.
+        WorkerEnded: A role has ended; it has cancelled the block.
     """
     if not resources.database.lock_for_one_worker():
         raise Unavailable(
@@ -60,17 +61,25 @@ async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
         )
     identity = _identity(resources)
     worker = Worker(resources, identity=identity, places=await _places(resources))
-    resources.own_workers.add(identity.id)
-    await worker.take_up()
-    async with asyncio.TaskGroup() as roles:
-        running = worker.start(roles)
-        try:
-            yield identity
-        finally:
-            await worker.drain()
-            for role in running:
-                role.cancel()
-    await worker.say_goodbye()
+    resources.own_workers[identity.id] = worker.own
+    try:
+        await worker.take_up()
+        async with asyncio.TaskGroup() as roles:
+            running = worker.start(roles)
+            try:
+                yield identity
+            finally:
+                await worker.drain()
+                for role in running:
+                    role.cancel()
+        await worker.say_goodbye()
+    except BaseExceptionGroup:
+        if worker.own.ended is not None:
+            raise WorkerEnded(worker.own.ended) from None  # the log has told of it
+        raise
+    finally:
+        if worker.own.ended is None:
+            del resources.own_workers[identity.id]
 
 
 async def _places(resources: Resources) -> Sequence[Place]:
@@ -112,6 +121,7 @@ class Worker:
         self._signals = signals
         self._places = places
         self._drain_s = settings.drain_s
+        self._stopping = False
         self.recorder = Recorder(signals.work_available)
         self.executor = Executor(
             {place.share.key: place.host for place in places},
@@ -139,6 +149,7 @@ class Worker:
             poll_s=settings.poll_s,
             aging_s=settings.aging_s,
         )
+        self.own = OwnWorker(last_exchange_at=lambda: self.dispatcher.last_exchange_at)
         self.heartbeat = Heartbeat(
             database=database,
             executor=self.executor,
@@ -146,6 +157,7 @@ class Worker:
             identity=identity,
             lease_s=settings.lease_s,
             every_s=settings.heartbeat_s,
+            stand_down=self._stand_down,
         )
         self.rescuer = Rescuer(database=database, signals=signals, lease_s=settings.lease_s)
         self.closer = Closer(
@@ -189,7 +201,7 @@ class Worker:
         """Start every role."""
         signals = self._signals
         return [
-            roles.create_task(repeat(name, run_once, wake), name=name)
+            roles.create_task(self._play(name, run_once, wake), name=name)
             for name, run_once, wake in (
                 ("dispatcher", self.dispatcher.run_once, signals.work_available),
                 ("heartbeat", self.heartbeat.run_once, asyncio.Event()),
@@ -205,6 +217,29 @@ class Worker:
                 ("onlooker", self._look_at_hosts, asyncio.Event()),
             )
         ]
+
+    async def _play(
+        self, role: str, run_once: Callable[[], Awaitable[float]], wake: asyncio.Event
+    ) -> None:
+        """Run a role for ever. If it ends before a stop, the worker ends with it, and says so."""
+        try:
+            await repeat(role, run_once, wake)
+        except (Exception, asyncio.CancelledError) as error:
+            if self._stopping or self.own.ended is not None:
+                raise
+            self.own.ended = f"The role {role} of worker {self._identity.id} has ended."
+            get_logger().exception(
+                "A role of the worker has ended; the worker ends.", action="role_ended", role=role
+            )
+            raise WorkerEnded(self.own.ended) from error
+
+    def _stand_down(self, reason: str) -> None:
+        """Begin nothing more, go on with what is under way: the schema is another version's."""
+        self.own.outdated = reason
+        get_logger().error(reason, action="schema_changed")
+        self.dispatcher.claiming = False
+        self.benchmarker.stand_down()
+        self.puller.stand_down()
 
     async def _probe_hosts(self) -> float:
         """Look whether hosts that were put aside are back; answers seconds until the next look."""
@@ -226,12 +261,17 @@ class Worker:
 
     async def drain(self) -> None:
         """Claim nothing more; wait for calls to end, then give back what still runs."""
+        self._stopping = True
         self.dispatcher.claiming = False
         self._signals.work_available.set()
         log = get_logger()
         log.info("Stopping.", action="drain", running=self.executor.running)
         await self.benchmarker.stop()
         await self.puller.stop()
+        if self.own.ended is not None:
+            # Nobody is left to record or renew anything: the prompts go back with their leases.
+            self.executor.abort_all()
+            return
         await wait_for(self.dispatcher.settled, _LAST_COMMIT_S)
         if not await wait_for(self.executor.empty, self._drain_s):
             log.info("Giving back.", action="release", running=self.executor.running)

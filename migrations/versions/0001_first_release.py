@@ -393,6 +393,7 @@ def upgrade() -> None:
         sa.Column("concurrency", sa.Integer(), nullable=False),
         sa.Column("started_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("seen_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("exchanged_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("stopped_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("finished", sa.BigInteger(), nullable=False),
         sa.Column("fenced", sa.BigInteger(), nullable=False),

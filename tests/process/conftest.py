@@ -79,7 +79,7 @@ def serve(sqlite_url: str) -> Iterator[Callable[..., Service]]:
     """`serve(ollama_host)` starts the service; again after a kill, on the same database."""
     started: list[Service] = []
 
-    def start(ollama_host: str, **variables: str) -> Service:
+    def start(ollama_host: str, *, stderr: Any = None, **variables: str) -> Service:
         environment = {
             **os.environ,
             "DATABASE_URL": sqlite_url,
@@ -89,7 +89,7 @@ def serve(sqlite_url: str) -> Iterator[Callable[..., Service]]:
         }
         command = [sys.executable, "-m", "app", "serve", "--port", "0"]
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, text=True, bufsize=1
+            command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, bufsize=1
         )
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
@@ -107,3 +107,5 @@ def serve(sqlite_url: str) -> Iterator[Callable[..., Service]]:
         service.process.wait(10)
         assert service.process.stdout is not None
         service.process.stdout.close()
+        if service.process.stderr is not None:
+            service.process.stderr.close()

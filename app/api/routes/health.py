@@ -23,11 +23,16 @@ router = APIRouter(tags=["Service"])
     dependencies=[Depends(only_query())],
     responses={
         **always("/health"),
-        **success(200, "The process can answer", Health, {"status": "ok", "version": "0.1.0"}),
+        **success(200, "The process works", Health, {"status": "ok", "version": "0.1.0"}),
+        **problem(UNAVAILABLE, "The role heartbeat of worker gpu-4711 has ended.", "/health"),
     },
 )
-async def tell_health(request: Request) -> Response:
-    """200 as long as the process can answer; it touches neither the database nor Ollama."""
+async def tell_health(request: Request, resources: ResourcesOf) -> Response:
+    """200 as long as the process works, 503 when it cannot go on and is to be started again.
+
+    It touches neither the database nor Ollama.
+    """
+    health.require_health(resources)
     return JsonResponse({"status": "ok", "version": request.app.version})
 
 
@@ -43,7 +48,10 @@ async def tell_health(request: Request) -> Response:
     },
 )
 async def tell_readiness(resources: ResourcesOf) -> Response:
-    """200 when the database and one Ollama host at least answer; else what is missing."""
+    """200 when the database and one Ollama host at least answer and no worker stands still.
+
+    Else what is missing.
+    """
     readiness = await health.check_ready(resources)
     if not readiness.ready:
         raise Unavailable(" ".join(readiness.missing))

@@ -213,6 +213,7 @@ WORKER: Final[dict[str, Any]] = {
     "fenced": 0,
     "started_at": "2026-11-23T06:00:00.000Z",
     "seen_at": "2026-11-23T06:30:00.123Z",
+    "exchanged_at": "2026-11-23T06:29:59.987Z",
     "stopped_at": None,
 }
 WORKER_PAGE: Final[dict[str, Any]] = {"data": [WORKER], "next_cursor": None}

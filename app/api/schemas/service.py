@@ -83,6 +83,11 @@ class Worker(ResponseModel):
         description="When it started.", examples=[examples.WORKER["started_at"]]
     )
     seen_at: str = Field(description="Its last heartbeat.", examples=[examples.WORKER["seen_at"]])
+    exchanged_at: str = Field(
+        description="When it last had nothing left to record or to claim, as of its last"
+        " heartbeat. More than a lease before `seen_at`: it lives, and does not work.",
+        examples=[examples.WORKER["exchanged_at"]],
+    )
     stopped_at: str | None = Field(
         description="When it stopped by itself.", examples=[examples.WORKER["seen_at"], None]
     )
