@@ -168,7 +168,7 @@ class Database:
         must not wait for them. Only this object is to be closed.
         """
         roles = copy.copy(self)
-        roles._readers = self._role_readers
+        roles._readers = self._role_readers  # noqa: SLF001 - a copy of this very object
         return roles
 
     def write_now(

@@ -114,8 +114,9 @@ def _prepare_file(database: Database) -> None:
         raise Unavailable(f"The database file {path} cannot be used: {error}.") from error
     if mode != "wal":
         raise Unavailable(
-            f"The database file {path} cannot have a write-ahead log (its journal is {mode!r}), which"
-            " readers beside a writer need. Put it on a disk of this machine, no network folder."
+            f"The database file {path} cannot have a write-ahead log (its journal is {mode!r}),"
+            " which readers beside a writer need. Put it on a disk of this machine, no network"
+            " folder."
         )
 
 
