@@ -114,6 +114,8 @@ async def wait_until_ended(resources: Resources, batch_id: str, *, timeout_s: fl
         if batch.state in TERMINAL_JOB_STATES or left <= 0:
             return batch
         # The signal may not come, when another process did the work; the database shows it.
+        # It also comes when another batch ends: a look by key costs little, and is made each
+        # `poll_s` anyway.
         await ended.wait(min(left, resources.settings.poll_s))
 
 

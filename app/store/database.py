@@ -12,6 +12,8 @@ it, because a thread is not cancelled. Nobody is left to wonder whether half of 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import fcntl
 import random
 import sqlite3
@@ -38,7 +40,7 @@ Clock = Callable[[], int]
 """Milliseconds since 1970 UTC."""
 
 _SQLITE_BUSY_MS = 10_000
-_POSTGRESQL_CONNECTIONS = 12
+_POSTGRESQL_CONNECTIONS = 13
 _RACE_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
 """PostgreSQL's codes of a race: serialisation, deadlock, a lock not had in time, and a unique key
 that another transaction has just inserted. Begun anew, the work finds what the other stored."""
@@ -122,7 +124,7 @@ class Database:
         self._noticing = postgresql.noticing_a_lost_server(lease_s)
         if self.is_sqlite:
             self._write_engine = _sqlite_engine(self.url, connections=1, begin="BEGIN IMMEDIATE")
-            self._read_engine = _sqlite_engine(self.url, connections=4, begin="BEGIN")
+            self._read_engine = _sqlite_engine(self.url, connections=5, begin="BEGIN")
             writers, readers = 1, 4
         else:
             self._write_engine = self._read_engine = postgresql.engine(
@@ -134,6 +136,7 @@ class Database:
             writers, readers = 8, 4
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="database-write")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="database-read")
+        self._role_readers = ThreadPoolExecutor(1, thread_name_prefix="database-role")
 
     async def write(
         self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -158,6 +161,16 @@ class Database:
         loop = asyncio.get_running_loop()
         call = partial(self.read_now, work, *args, **kwargs)
         return await loop.run_in_executor(self._readers, call)
+
+    def for_roles(self) -> Database:
+        """The same database with a reading thread of its own, for a worker's roles.
+
+        Whoever exports or follows batches keeps the other reading threads busy, and a paced start
+        must not wait for them. Only this object is to be closed.
+        """
+        roles = copy.copy(self)
+        roles._readers = self._role_readers  # noqa: SLF001 - a copy of this very object
+        return roles
 
     def write_now(
         self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -198,15 +211,26 @@ class Database:
         """Take the right to be the only worker of a SQLite file, until `close` or the process ends.
 
         True when it is ours. PostgreSQL takes any number of workers: always True.
+
+        Raises:
+            Unavailable: The folder takes no lock; whether there is another worker is not known.
         """
         if not self.is_sqlite or self._worker_lock is not None:
             return True
-        lock = Path(f"{self.url.database}.lock").open("w", encoding="ascii")  # noqa: SIM115 - held until close
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            return False
+        # Of the file itself, by whatever link it is named.
+        path = Path(f"{Path(str(self.url.database)).resolve()}.lock")
+        with contextlib.ExitStack() as closing:
+            try:
+                lock = closing.enter_context(path.open("w", encoding="ascii"))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                raise Unavailable(
+                    f"The file {path} cannot be locked: {error.strerror}. A worker needs a folder"
+                    " that it may write to, on a disk of its own machine."
+                ) from error
+            closing.pop_all()
         self._worker_lock = lock
         return True
 
@@ -218,6 +242,7 @@ class Database:
         """`close`, in the caller's own thread."""
         self._writers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
+        self._role_readers.shutdown(wait=True)
         self._read_engine.dispose()
         self._write_engine.dispose()
         if self._worker_lock is not None:

@@ -109,9 +109,15 @@ def _prepare_file(database: Database) -> None:
     try:
         connection = sqlite3.connect(path, timeout=10)
         with contextlib.closing(connection):
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     except sqlite3.DatabaseError as error:
         raise Unavailable(f"The database file {path} cannot be used: {error}.") from error
+    if mode != "wal":
+        raise Unavailable(
+            f"The database file {path} cannot have a write-ahead log (its journal is {mode!r}),"
+            " which readers beside a writer need. Put it on a disk of this machine, no network"
+            " folder."
+        )
 
 
 def _run(database: Database, work: Callable[[Config], None]) -> None:

@@ -115,7 +115,8 @@ class Worker:
     def __init__(
         self, resources: Resources, *, identity: WorkerIdentity, places: Sequence[Place]
     ) -> None:
-        settings, database, signals = resources.settings, resources.database, resources.signals
+        settings, signals = resources.settings, resources.signals
+        database = resources.database.for_roles()
         self._identity = identity
         self._database = database
         self._signals = signals

@@ -46,7 +46,7 @@ def test_what_is_written_has_exactly_the_fields_that_are_documented() -> None:
         fenced=3,
         started_at_ms=0,
         seen_at_ms=1_795_415_400_007,
-        exchanged_at_ms=1_795_415_400_007,
+        exchanged_at_ms=1_795_415_400_000,
         stopped_at_ms=None,
     )
 

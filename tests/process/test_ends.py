@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytestmark = pytest.mark.proof
@@ -17,15 +18,16 @@ pytestmark = pytest.mark.proof
 TALKATIVE = {"PROMPTMILL_LOG_LEVEL": "info"}
 SERVE_AND_LOSE_A_ROLE = """
 import asyncio, gc, threading
-from app.cli.serving import run_service
+from app.cli import cli
 
 def lose() -> None:
+    input()
     for found in gc.get_objects():
         if isinstance(found, asyncio.Task) and found.get_name() == "heartbeat":
             found.get_loop().call_soon_threadsafe(found.cancel)
 
-threading.Thread(target=lambda: (input(), lose()), daemon=True).start()
-run_service(port=0)
+threading.Thread(target=lose, daemon=True).start()
+cli(["serve", "--port", "0"])
 """
 
 
@@ -89,10 +91,14 @@ def test_a_role_that_ends_ends_the_service_with_a_status_and_says_which(
         text=True,
     )
     with service:
-        assert service.stdout is not None
-        assert "listens on" in service.stdout.readline()
-
-        _, said = service.communicate("now\n", timeout=30)
+        try:
+            assert service.stdout is not None
+            url = service.stdout.readline().split()[-1]
+            # The socket listens already; the first answer comes when the start is through.
+            httpx.get(f"{url}/health", timeout=30).raise_for_status()
+            _, said = service.communicate("now\n", timeout=30)
+        finally:
+            service.kill()
 
     assert service.returncode == 5
     assert "role_ended" in said

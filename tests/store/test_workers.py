@@ -29,7 +29,7 @@ def states(database: Database) -> dict[str, str]:
 
 def touch(database: Database, name: str = "w1", *, finished: int = 0, fenced: int = 0) -> None:
     database.write_now(
-        workers.touch, identity(name), exchanged_ago_ms=0, finished=finished, fenced=fenced
+        workers.touch, identity(name), exchanged_ago_ms=2_000, finished=finished, fenced=fenced
     )
 
 
@@ -79,7 +79,7 @@ def test_a_worker_tells_who_it_is_and_what_it_has_done(database: Database, clock
             fenced=2,
             started_at_ms=started,
             seen_at_ms=started + 10_000,
-            exchanged_at_ms=started + 10_000,
+            exchanged_at_ms=started + 8_000,
             stopped_at_ms=None,
         )
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -183,3 +184,21 @@ async def test_batches_with_a_delay_start_without_waiting_for_one_another(
             ollama.arrived.clear()
             await ollama.arrived.wait()
         ollama.hold.set()
+
+
+async def test_exports_that_keep_every_reader_busy_hold_up_no_paced_start(
+    serving: Any, ollama: Any
+) -> None:
+    gate = threading.Event()
+    async with serving() as service:
+        read = service.resources.database.read
+        busy = [asyncio.create_task(read(lambda _: gate.wait())) for _ in range(50)]
+        try:
+            await service.submit(4, limits=Limits(max_concurrent=4, rate_limit_delay_s=0.1))
+            async with asyncio.timeout(10):
+                while len(ollama.asked) < 4:
+                    ollama.arrived.clear()
+                    await ollama.arrived.wait()
+        finally:
+            gate.set()
+            await asyncio.gather(*busy)
