@@ -10,9 +10,6 @@ from app.simulator import ModelSpec, Speed
 SLOW = Speed(request_s=30.0)
 TINY = "tiny:latest"
 
-# The clock on the wall is what these tests look at: they run one at a time.
-pytestmark = pytest.mark.proof
-
 
 async def test_no_more_requests_run_at_a_time_than_there_are_slots(simulated):
     async with simulated(speed=Speed(request_s=0.01), num_parallel=4) as server:
