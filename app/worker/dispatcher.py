@@ -187,6 +187,8 @@ class Dispatcher:
         recorded = queue.complete(tx, finished) if finished else _NOTHING_RECORDED
         # In the same commit: nobody then sees a batch that runs although nothing of it is left.
         ended = transitions.close_ended(tx) if recorded.job_may_end else ()
+        for ask in asked:
+            ask.freed = recorded.freed.get(ask.place.share.key, 0)
         leases: list[Lease] = []
         short: list[Place] = []
         for place, claimed, is_short in self._claims(tx, asked):
@@ -210,34 +212,37 @@ class Dispatcher:
         left = sum(ask.wanted for ask in asked)
         for ask in asked:
             if left and not ask.wanted and not ask.place.host.health.on_trial:
-                claimed = self._claim(tx, ask.place, left)
+                claimed = self._claim(tx, ask, left)
                 left -= len(claimed)
+                ask.take(len(claimed))
                 yield ask.place, claimed, False
 
     def _in_steps(
         self, tx: Transaction, asked: Sequence[Ask], *, leave: bool = False
     ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
         for ask, number in in_steps(asked):
-            claimed = self._claim(tx, ask.place, number, leave=leave)
+            claimed = self._claim(tx, ask, number, leave=leave)
             ask.take(len(claimed))
             is_short = len(claimed) < number
             ask.exhausted = is_short
             yield ask.place, claimed, is_short and not leave
 
     def _claim(
-        self, tx: Transaction, place: Place, wanted: int, *, leave: bool = False
+        self, tx: Transaction, ask: Ask, wanted: int, *, leave: bool = False
     ) -> Sequence[Lease]:
+        share = ask.place.share
         leases = claims.claim(
             tx,
             wanted=wanted,
             owner=self._owner,
             lease_ms=self._lease_ms,
-            share=place.share,
+            share=share,
             aging_ms=self._aging_ms,
             start_window_s=self._executor.start_window_s,
-            affinity=self._turns.affinity(place.share.key, leave=leave),
+            affinity=self._turns.affinity(share.key, leave=leave),
+            freed=ask.freed,
         )
-        self._turns.note(place.share.key, leases)
+        self._turns.note(share.key, leases)
         return leases
 
 
