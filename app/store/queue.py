@@ -13,9 +13,9 @@ the claim drew. A token is drawn anew at every claim, so a worker that was pause
 finds its token gone and its late result is dropped: the fence.
 
 Locks are taken in one order: tasks, then counters. A claim locks host, job and tasks, but waits for
-none of them (SKIP LOCKED), so the two cannot deadlock in one transaction. A completion takes permits back from jobs when it has everything else, and waits for no
-job's row either. States stand in the SQL as literals: with a bound parameter PostgreSQL's generic
-plan misses the partial indexes.
+none of them (SKIP LOCKED), so the two cannot deadlock in one transaction. A completion takes
+permits back from jobs when it has everything else, and waits for no job's row either. States stand
+in the SQL as literals: with a bound parameter PostgreSQL's generic plan misses the partial indexes.
 """
 
 from __future__ import annotations
