@@ -1,6 +1,6 @@
 """What a prompt costs as the queue grows, and what more workers bring: figures, not a test.
 
-    python -m tests.performance.scaling [exchange] [depth] [workers] [hosts]
+    python -m tests.performance.scaling [exchange] [depth] [workers] [hosts] [wakes]
 
 Without a name it measures everything. As in `tests.performance.service` the host is a process of its own,
 the service and its workers are the real commands, and nothing here fails on a slow machine.
@@ -29,7 +29,7 @@ from app.domain.retry import Finish
 from app.store import claims, jobs, queue, results, schema
 from app.store.database import Database, Transaction
 from app.store.leases import Completion, HostShare, Lease
-from app.store.tables import job
+from app.store.tables import host_group, job
 from tests.performance import zero_latency_host
 from tests.performance.service import QUESTION, run_batch, serving
 
@@ -332,11 +332,41 @@ def _deadlocks(database_url: str) -> int:
         database.close_now()
 
 
+def idle_starts(starts: int = 12) -> None:
+    """PostgreSQL, four workers at one host that runs no group yet, 64 prompts of 3 s at a time."""
+    prompts, seconds, number = 64, 3.0, 4
+    with (
+        tempfile.TemporaryDirectory() as name,
+        zero_latency_host.running(delay_ms=round(seconds * 1000)) as host_url,
+        postgresql() as database_url,
+    ):
+        variables = {"DATABASE_URL": database_url, "OLLAMA_HOST": host_url}
+        alone = {**variables, "PROMPTMILL_EMBEDDED_WORKER": "false"}
+        with (
+            serving(Path(name), host_url, **alone) as (url, _),
+            workers(number, prompts, variables),
+        ):
+            _wait_for_workers(url, number)
+            database = Database(database_url)
+            ratios: list[float] = []
+            for _ in range(starts):
+                database.write_now(lambda tx: tx.execute(sa.delete(host_group)))
+                took_s = run_batch(url, prompts, max_concurrent=prompts, rate_limit_delay=0)
+                ratios.append(took_s / seconds)
+            database.close_now()
+    shown = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+    print(
+        f"wakes      {starts} idle starts of {number} workers, x ideal: {shown}"
+        "   (wanted: at most 1.15 each)"
+    )
+
+
 MEASUREMENTS = {
     "exchange": exchange,
     "depth": depth,
     "workers": more_workers,
     "hosts": slotted_hosts,
+    "wakes": idle_starts,
 }
 
 
