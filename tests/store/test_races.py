@@ -17,7 +17,16 @@ from app.domain.limits import Limits
 from app.domain.outcomes import Outcome, Succeeded
 from app.domain.retry import Decision, Finish, TryAgain
 from app.services.batches import Submission, _submit
-from app.store import benchmark_runs, benchmarks, claimable, claims, holding, jobs, queue
+from app.store import (
+    benchmark_runs,
+    benchmarks,
+    claimable,
+    claims,
+    holding,
+    job_groups,
+    jobs,
+    queue,
+)
 from app.store.database import Database, Transaction
 from app.store.leases import Completion, HostShare, Lease
 from app.store.tables import job, job_stats
@@ -73,6 +82,36 @@ def test_the_same_idempotency_key_sent_twice_at_once_makes_one_batch(shared: Dat
 def test_two_workers_that_start_at_once_on_a_new_host_make_one_row_of_it(shared: Database) -> None:
     one, other = both(shared, jobs.register_host, "http://gpu:11434")
     assert one == other
+
+
+def test_two_first_batches_with_the_same_models_in_another_order_do_not_deadlock(
+    shared: Database,
+) -> None:
+    tries: list[int] = []
+
+    def store(tx: Transaction, number: int) -> None:
+        tries.append(number)
+        if number:
+            # Of two that wait for each other, the one whose time is up first is ended.
+            tx.execute(sa.text("SET LOCAL deadlock_timeout = '60s'"))
+        models = ("b", "a") if number else ("a", "b")
+        prompts = [PromptDraft("x", None, {"model": model}) for model in models]
+        jobs.insert(tx, BatchDraft(prompts=prompts, model="m"), batch_id=f"batch_{number:04}")
+
+    def first(tx: Transaction) -> None:
+        job_groups.key_of(tx, "a:latest")
+        begun.set()
+        until_somebody_waits_for_a_lock(shared)
+        store(tx, 0)
+
+    begun = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        one = threads.submit(shared.write_now, first)
+        assert begun.wait(10)
+        shared.write_now(store, 1)
+        one.result(20)
+
+    assert tries.count(0) == 1, "the second waits for the first, which waits for nobody"
 
 
 # --- claims ------------------------------------------------------------------------------------
