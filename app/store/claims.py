@@ -30,7 +30,7 @@ from app.store.claimable import (
     HOST_IS_FREE,
     NEVER_MS,
     RANK_ELSEWHERE,
-    lock_claimable_job,
+    Turns,
     runs_group,
 )
 from app.store.database import Transaction
@@ -73,12 +73,11 @@ def claim(
     if share.slots is not None:
         wanted = _of_slots(tx, wanted, share.key, share.slots, freed=freed)
     leases: list[Lease] = []
-    looked_at: list[tuple[int, int]] = []
-    while len(leases) < wanted and len(looked_at) < _JOBS_PER_CLAIM:
-        row = lock_claimable_job(tx, looked_at, aging_ms, share, affinity)
+    turns = Turns(tx, aging_ms, share, affinity)
+    for _ in range(_JOBS_PER_CLAIM if wanted > 0 else 0):
+        row = turns.lock_next()
         if row is None or (affinity and affinity.leave and row.rank == RANK_ELSEWHERE):
             break
-        looked_at.append((row.key, row.group_key))
         leases += _claim_of_job(
             tx,
             row,
@@ -89,7 +88,7 @@ def claim(
             start_window_s=start_window_s,
         )
         # A paced start waits for nothing but the commit.
-        if row.going <= len(looked_at) or (leases and leases[-1].is_paced):
+        if len(leases) >= wanted or (leases[-1:] and leases[-1].is_paced):
             break
     return leases
 

@@ -419,7 +419,7 @@ def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
     farm.advance()
 
     def claim_while_the_host_begins_to_switch(tx: Transaction) -> Sequence[Lease]:
-        row = claimable.lock_claimable_job(tx, [], claimable.NEVER_MS, farm.share)
+        row = claimable.Turns(tx, claimable.NEVER_MS, farm.share).lock_next()
         assert row is not None
         with ThreadPoolExecutor(1) as threads:
             threads.submit(
