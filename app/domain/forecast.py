@@ -10,9 +10,11 @@ Pure: what was measured comes in, seconds go out.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import NamedTuple
 
 from app.domain.limits import Limits
 
@@ -180,11 +182,10 @@ def _pool(models: Iterable[str], groups: frozenset[int], places: Sequence[Place]
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rival:
-    """A batch that wants hosts of another one."""
+class _Rival(NamedTuple):
+    """What a batch that wants hosts of another one takes of them; many batches are alike in it."""
 
-    demand: Demand
+    priority: int
     work_s: float
     """Seconds of all slots of these hosts that it takes."""
     alone_s: float
@@ -212,8 +213,10 @@ class _Rivals:
     pool: _Pool
     so_far_s: float | None
     """How long their own group has had its turn; None when it has none now."""
-    together: Sequence[_Rival]
-    """Batches that may run at the same time, those of this kind among them."""
+    together: Mapping[int, _Rival]
+    """Batches that may run at the same time, by their keys, those of this kind among them."""
+    alike: Mapping[_Rival, int]
+    """The same, with how many of them are alike."""
     in_turns: Sequence[_OtherGroup]
 
     def beside(self, own: Demand) -> list[tuple[float, float]]:
@@ -223,14 +226,14 @@ class _Rivals:
         so that each has had as much as this batch when this batch is done.
         """
         most_s = self.pool.work_s(own)
-        return [
-            (
-                one.work_s if one.demand.priority > own.priority else min(one.work_s, most_s),
-                one.share,
-            )
-            for one in self.together
-            if one.demand.priority >= own.priority and one.demand.key != own.key
-        ]
+        itself = self.together.get(own.key)
+        found: list[tuple[float, float]] = []
+        for one, number in self.alike.items():
+            others = number - (one == itself)
+            if others and one.priority >= own.priority:
+                work_s = one.work_s if one.priority > own.priority else min(one.work_s, most_s)
+                found.append((others * work_s, others * one.share))
+        return found
 
 
 def _rivals(kind: _Kind, outlook: Outlook) -> _Rivals | None:
@@ -242,30 +245,38 @@ def _rivals(kind: _Kind, outlook: Outlook) -> _Rivals | None:
     # A host may run several groups at a time; what it runs beside these shares its slots.
     company = groups.union(*(place.turns for place in places if place.turns.keys() & groups))
     pools: dict[_Kind, _Pool] = {}
-    together: list[_Rival] = []
-    in_turns: dict[frozenset[int], list[_Rival]] = {}
+    rivals: dict[tuple[_Kind, int, int, Limits], _Rival | None] = {}
+    together: dict[int, _Rival] = {}
+    in_turns: dict[frozenset[int], list[tuple[Demand, _Rival]]] = {}
     for demand in outlook.demands.values():
         its_kind = (demand.models, demand.groups)
         if its_kind not in pools:
             # What was never measured is taken to be like these.
             pools[its_kind] = _pool(*its_kind, outlook.places) or pool
-        rival = _rival(demand, pools[its_kind], pool)
+        alike = (its_kind, demand.prompts, demand.priority, demand.limits)
+        if alike not in rivals:
+            rivals[alike] = _rival(demand, pools[its_kind], pool)
+        rival = rivals[alike]
         if rival is None:
             continue
         if demand.groups & company:
-            together.append(rival)
+            together[demand.key] = rival
         else:
-            in_turns.setdefault(demand.groups, []).append(rival)
+            in_turns.setdefault(demand.groups, []).append((demand, rival))
     return _Rivals(
         pool=pool,
         so_far_s=_turn_so_far(groups, places),
         together=together,
+        alike=Counter(together.values()),
         in_turns=[
             _OtherGroup(
-                priority=max(one.demand.priority for one in others),
-                waits_since_ms=min(one.demand.waits_since_ms for one in others),
+                priority=max(demand.priority for demand, _ in others),
+                waits_since_ms=min(demand.waits_since_ms for demand, _ in others),
                 so_far_s=_turn_so_far(theirs, places),
-                needed_s=max(sum(one.work_s for one in others), *(one.alone_s for one in others)),
+                needed_s=max(
+                    sum(rival.work_s for _, rival in others),
+                    *(rival.alone_s for _, rival in others),
+                ),
             )
             for theirs, others in in_turns.items()
         ],
@@ -280,7 +291,7 @@ def _rival(demand: Demand, its: _Pool, wanted: _Pool) -> _Rival | None:
     width, alone_s = its.width(demand), its.alone_s(demand)
     # Its work is spread evenly over its own hosts.
     share = width * common / len(its.places) / wanted.slots
-    return _Rival(demand=demand, work_s=alone_s * share, alone_s=alone_s, share=share)
+    return _Rival(demand.priority, work_s=alone_s * share, alone_s=alone_s, share=share)
 
 
 def _turn_so_far(groups: frozenset[int], places: Iterable[Place]) -> float | None:

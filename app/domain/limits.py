@@ -24,22 +24,12 @@ class Limits:
     rate_limit_delay_s: float = 0.1
 
 
-def startable(
-    *,
-    wanted: int,
-    running: int,
-    limits: Limits,
-    host_running: int = 0,
-    host_slots: int | None = None,
-) -> int:
-    """How many calls of a job may start at this moment.
+def startable(*, wanted: int, running: int, limits: Limits) -> int:
+    """How many calls of a job may start at this moment, as far as its own limits go.
 
     With a delay between starts it is one at most: the next start has to wait for its own moment.
-    `host_slots=None` means that only the job's own limits hold.
     """
     free = min(wanted, limits.max_concurrent - running)
-    if host_slots is not None:
-        free = min(free, host_slots - host_running)
     if limits.rate_limit_delay_s > 0:
         free = min(free, 1)
     return max(free, 0)

@@ -1,13 +1,16 @@
 """When batches will have ended, told with them.
 
-The rule to know: what this is reckoned from is read a few times a second at most, however many
-batches are asked for and by however many clients.
+The rules to know: what this is reckoned from is read a few times a second at most, however many
+batches are asked for and by however many clients, and more seldom if the reading takes long. It is
+read and reckoned in threads: with thousands of live batches either takes longer than the event loop
+may stand still.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from app.domain.forecast import Forecast
@@ -19,6 +22,8 @@ from app.store import outlooks
 _GOING = frozenset({JobState.QUEUED, JobState.RUNNING})
 _FRESH_S = 0.25
 """Age up to which an outlook serves again."""
+_APART = 20
+"""It serves for so many times as long as it took to read, if that is more."""
 
 
 async def foretold(resources: Resources, batches: Sequence[Batch]) -> list[Batch]:
@@ -31,6 +36,10 @@ async def foretold(resources: Resources, batches: Sequence[Batch]) -> list[Batch
     if not keys:
         return list(batches)
     forecast = await _forecast(resources, keys)
+    return await asyncio.to_thread(_told, batches, keys, forecast)
+
+
+def _told(batches: Sequence[Batch], keys: Collection[int], forecast: Forecast) -> list[Batch]:
     return [
         replace(batch, eta_s=_eta_s(batch, forecast)) if batch.key in keys else batch
         for batch in batches
@@ -40,7 +49,7 @@ async def foretold(resources: Resources, batches: Sequence[Batch]) -> list[Batch
 async def _forecast(resources: Resources, keys: set[int]) -> Forecast:
     last, settings = resources.last_forecast, resources.settings
     forecast = last.forecast
-    is_fresh = time.monotonic() - last.read_at <= _FRESH_S
+    is_fresh = time.monotonic() <= last.fresh_until
     if forecast is None or not is_fresh or not keys <= forecast.outlook.demands.keys():
         began_at = time.monotonic()
         outlook = await resources.database.read(
@@ -49,7 +58,9 @@ async def _forecast(resources: Resources, keys: set[int]) -> Forecast:
             turn_s=settings.group_turn_s,
         )
         forecast = Forecast(outlook)
-        last.forecast, last.read_at = forecast, began_at
+        took_s = time.monotonic() - began_at
+        last.forecast = forecast
+        last.fresh_until = began_at + max(_FRESH_S, _APART * took_s)
     return forecast
 
 

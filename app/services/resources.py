@@ -17,7 +17,7 @@ class LastForecast:
     """What forecasts were made of last; kept by `app.services.forecasts`."""
 
     forecast: Forecast | None = None
-    read_at: float = 0.0
+    fresh_until: float = 0.0
     """Monotonic seconds."""
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from app.store import groups
 from app.store.database import Transaction
 from app.store.leases import Affinity, HostShare
-from app.store.prepared import Prepared, id_pairs, pairs_in
+from app.store.prepared import Prepared, id_pairs, ids_in, pairs_in
 from app.store.tables import host, host_group, job, job_group, model_group, task
 
 NEVER_MS = 1 << 53
@@ -39,15 +39,19 @@ _RUNNING_OF_JOB = (
     sa.select(sa.func.count()).select_from(task).where(task.c.job_key == job.c.key, _RUNNING)
 ).scalar_subquery()
 _OTHER_GROUP = job_group.alias("other_group")
-_GOING_JOBS = (
-    sa.select(sa.func.count())
+_FIRST_IN_TURN = 16
+_SOME_GOING = (
+    sa.select(sa.literal(1))
     .select_from(_OTHER)
     .join(_OTHER_GROUP, _OTHER_GROUP.c.job_key == _OTHER.c.key)
     .where(sa.text("other.state IN ('queued', 'running', 'paused', 'cancelling')"))
     .where(sa.text("other.state NOT IN ('paused', 'cancelling')"))
     .where(sa.text("NOT other.awaits_models"))
-    .scalar_subquery()
+    .limit(_FIRST_IN_TURN + 1)
+    .subquery()
 )
+_GOING_JOBS = sa.select(sa.func.count()).select_from(_SOME_GOING).scalar_subquery()
+"""Pairs of job and group that may start something sooner or later; of many no more are counted."""
 _WAITED_SINCE = sa.case(
     (job.c.last_claimed_at_ms > 0, job.c.last_claimed_at_ms), else_=job.c.created_at_ms
 )
@@ -57,6 +61,11 @@ _AGED_PRIORITY = (
     // sa.bindparam("aging", type_=sa.BigInteger)
 ).desc()
 _IN_TURN = (job.c.last_claimed_at_ms, job.c.key, job_group.c.group_key)
+_MAY_START = (
+    _GOING,
+    job.c.next_start_at_ms <= sa.bindparam("now"),
+    sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
+)
 _CLAIMABLE_ROWS = (
     sa.select(
         job.c.key,
@@ -74,9 +83,7 @@ _CLAIMABLE_ROWS = (
     )
     .join(job_group, job_group.c.job_key == job.c.key)
     .where(
-        _GOING,
-        job.c.next_start_at_ms <= sa.bindparam("now"),
-        sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
+        *_MAY_START,
         groups.HAS_WORK,
         job.c.max_concurrent > _RUNNING_OF_JOB,
         HOST_IS_FREE,
@@ -112,19 +119,26 @@ _RANK = sa.case(
     ),
     else_=1,
 )
-_CLAIMABLE_BY_AFFINITY = (
-    _CLAIMABLE_ROWS.add_columns(
-        model_group.c.last_host_key, model_group.c.last_run_ms, _RANK.label("rank")
-    )
-    .outerjoin(model_group, model_group.c.key == job_group.c.group_key)
-    .order_by(
+
+
+def _by_affinity(rows: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    return rows.outerjoin(model_group, model_group.c.key == job_group.c.group_key).order_by(
         _AGED_PRIORITY,
         # Who never had a turn does not wait for the end of another one's.
         sa.case((job.c.last_claimed_at_ms == 0, 0), else_=1),
         _RANK,
         *_IN_TURN,
     )
-    .limit(1)
+
+
+_CLAIMABLE_BY_AFFINITY = _by_affinity(
+    _CLAIMABLE_ROWS.add_columns(
+        model_group.c.last_host_key, model_group.c.last_run_ms, _RANK.label("rank")
+    )
+).limit(1)
+# No task is looked at: that is what makes a look at thousands of jobs dear.
+_IN_TURN_ROWS = (
+    sa.select(job.c.key).join(job_group, job_group.c.job_key == job.c.key).where(*_MAY_START)
 )
 
 
@@ -150,34 +164,85 @@ def _both(statement: sa.Select[*tuple[Any, ...]]) -> dict[bool, Prepared]:
 
 
 _NOT_SEEN = ~pairs_in(job.c.key, job_group.c.group_key, "seen")
+_AMONG = ids_in(job.c.key, "among")
 _CLAIMABLE_JOB = _both(_locked(_CLAIMABLE))
 _OTHER_CLAIMABLE_JOB = _both(_locked(_CLAIMABLE.where(_NOT_SEEN)))
 _JOB_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY))
 _OTHER_JOB_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY.where(_NOT_SEEN)))
+_JOB_AMONG = _both(_locked(_CLAIMABLE.where(_NOT_SEEN, _AMONG)))
+_JOB_AMONG_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY.where(_NOT_SEEN, _AMONG)))
+_SEVERAL = _both(_CLAIMABLE.limit(_FIRST_IN_TURN))
+_SEVERAL_BY_AFFINITY = _both(_CLAIMABLE_BY_AFFINITY.limit(_FIRST_IN_TURN))
+_FIRST = _both(_IN_TURN_ROWS.order_by(_AGED_PRIORITY, *_IN_TURN).limit(_FIRST_IN_TURN))
+_FIRST_BY_AFFINITY = _both(_by_affinity(_IN_TURN_ROWS).limit(_FIRST_IN_TURN))
 _SOME_CLAIMABLE_JOB = _both(_CLAIMABLE)
 
 
-def lock_claimable_job(
-    tx: Transaction,
-    seen: Sequence[tuple[int, int]],
-    aging_ms: int,
-    share: HostShare,
-    affinity: Affinity | None = None,
-) -> sa.Row[Any] | None:
-    """Lock the next job in order that may start something at the host; None: there is none.
+class Turns:
+    """The jobs that may start something at a host, one after another in their order.
 
-    Passed over are pairs of job and group in `seen`, and jobs that another claim holds. A row has
-    the columns of `_CLAIMABLE_ROWS`, with an `affinity` those of `_CLAIMABLE_BY_AFFINITY`.
+    Of many the first are listed once, by what their own rows say, and their prompts looked at one
+    by one: a look at the prompts of thousands of jobs for each that is claimed from would cost more
+    than all the rest. When the listed ones have no more, all are looked at again.
     """
-    values = {"now": tx.now_ms(), "aging": aging_ms, "at_host": share.key}
-    first, other = _CLAIMABLE_JOB, _OTHER_CLAIMABLE_JOB
-    if affinity is not None:
-        first, other = _JOB_BY_AFFINITY, _OTHER_JOB_BY_AFFINITY
-        values["turn_of"] = -1 if affinity.group is None else affinity.group
-        values["leave"] = int(affinity.leave)
-    if not seen:
-        return first[share.grouped].run(tx, values).first()
-    return other[share.grouped].run(tx, {**values, **id_pairs(tx, "seen", seen)}).first()
+
+    def __init__(
+        self, tx: Transaction, aging_ms: int, share: HostShare, affinity: Affinity | None = None
+    ) -> None:
+        self._tx = tx
+        self._grouped = share.grouped
+        self._affine = affinity is not None
+        self._values: dict[str, Any] = {"aging": aging_ms, "at_host": share.key}
+        if affinity is not None:
+            self._values["turn_of"] = -1 if affinity.group is None else affinity.group
+            self._values["leave"] = int(affinity.leave)
+        self._seen: list[tuple[int, int]] = []
+        self._listed: Sequence[int] | None = None
+        self._are_more = True
+
+    def lock_next(self) -> sa.Row[Any] | None:
+        """Lock the next job that may start something; None: there is none.
+
+        Passed over are jobs that another claim holds. A row has the columns of `_CLAIMABLE_ROWS`,
+        with an affinity those of `_CLAIMABLE_BY_AFFINITY`.
+        """
+        if not self._are_more:
+            return None
+        row = self._found()
+        if row is None and self._listed:
+            self._listed = ()
+            row = self._found()
+        if row is not None:
+            self._seen.append((row.key, row.group_key))
+            self._are_more = row.going > len(self._seen)
+            if row.going > _FIRST_IN_TURN and self._listed is None:
+                first = _FIRST_BY_AFFINITY if self._affine else _FIRST
+                self._listed = (
+                    first[self._grouped].run(self._tx, self._parameters()).scalars().all()
+                )
+        return row
+
+    def _parameters(self) -> dict[str, Any]:
+        return {"now": self._tx.now_ms(), **self._values}
+
+    def _found(self) -> sa.Row[Any] | None:
+        values = self._parameters()
+        if not self._seen and self._tx.is_sqlite:
+            # With no locks to take, one look serves as the list as well.
+            several = (_SEVERAL_BY_AFFINITY if self._affine else _SEVERAL)[self._grouped]
+            rows = several.run(self._tx, values).all()
+            self._listed = [row.key for row in rows]
+            return rows[0] if rows else None
+        if not self._seen:
+            statement = _JOB_BY_AFFINITY if self._affine else _CLAIMABLE_JOB
+        else:
+            values |= id_pairs(self._tx, "seen", self._seen)
+            if self._listed:
+                values["among"] = self._listed
+                statement = _JOB_AMONG_BY_AFFINITY if self._affine else _JOB_AMONG
+            else:
+                statement = _OTHER_JOB_BY_AFFINITY if self._affine else _OTHER_CLAIMABLE_JOB
+        return statement[self._grouped].run(self._tx, values).first()
 
 
 COUNT_AT_HOST = (

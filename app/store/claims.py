@@ -2,9 +2,14 @@
 
     claim            pending -> running     under a lease
 
-The rule to know: the claim is the permit to start. Limits are counted under the job's lock and the
-host's, and what they allow is taken in the same transaction. Locks are taken in one order: job,
-then host, then tasks; it never waits for a job's row or a task's (SKIP LOCKED).
+The rules to know:
+- The claim is the permit to start. Limits are counted under the host's lock and the job's, and what
+  they allow is taken in the same transaction.
+- A slot that the same transaction has freed may be filled again without the host's lock: whoever
+  counts meanwhile sees the prompt that ended or the one that began, and never fewer than run. So
+  workers at a full host do not wait for each other; only who wants more of its slots locks it.
+- A claim waits for nobody: rows of jobs, hosts and tasks that another transaction has locked are
+  passed over (SKIP LOCKED). So it may claim at several hosts, one after another.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from app.store.claimable import (
     HOST_IS_FREE,
     NEVER_MS,
     RANK_ELSEWHERE,
-    lock_claimable_job,
+    Turns,
     runs_group,
 )
 from app.store.database import Transaction
@@ -48,6 +53,7 @@ def claim(
     start_window_s: float = START_TOLERANCE_S,
     aging_ms: int = NEVER_MS,
     affinity: Affinity | None = None,
+    freed: int = 0,
 ) -> Sequence[Lease]:
     """Take up to `wanted` prompts that may start at this very moment.
 
@@ -60,14 +66,18 @@ def claim(
     Jobs take turns: the highest priority first, among equals the one that waited longest. Each
     `aging_ms` that a job has waited raises its priority by one, so that a low one is not starved by
     a stream of higher ones. With an `affinity` equals are ordered by it first.
+
+    `freed` is how many prompts at the host this transaction has completed, less what it has claimed
+    there since. While another transaction has the host's row, no more than these are taken.
     """
+    if share.slots is not None:
+        wanted = _of_slots(tx, wanted, share.key, share.slots, freed=freed)
     leases: list[Lease] = []
-    looked_at: list[tuple[int, int]] = []
-    while len(leases) < wanted and len(looked_at) < _JOBS_PER_CLAIM:
-        row = lock_claimable_job(tx, looked_at, aging_ms, share, affinity)
+    turns = Turns(tx, aging_ms, share, affinity)
+    for _ in range(_JOBS_PER_CLAIM if wanted > 0 else 0):
+        row = turns.lock_next()
         if row is None or (affinity and affinity.leave and row.rank == RANK_ELSEWHERE):
             break
-        looked_at.append((row.key, row.group_key))
         leases += _claim_of_job(
             tx,
             row,
@@ -78,31 +88,27 @@ def claim(
             start_window_s=start_window_s,
         )
         # A paced start waits for nothing but the commit.
-        if row.going <= len(looked_at) or (leases and leases[-1].is_paced):
+        if len(leases) >= wanted or (leases[-1:] and leases[-1].is_paced):
             break
     return leases
 
 
-_FREE_HOSTS = (
+_LOCK_HOST = (
     sa.select(host.c.key)
-    .where(host.c.key.in_(sa.bindparam("hosts", expanding=True)))
-    .order_by(host.c.key)
+    .where(host.c.key == sa.bindparam("host_key"))
     .with_for_update(skip_locked=True)
 )
 
 
-def lock_free_hosts(tx: Transaction, shares: Sequence[HostShare]) -> set[int]:
-    """The keys of those hosts at which this transaction may claim, with their rows locked.
-
-    For a transaction that claims at several hosts. A host with slots at which another worker is
-    claiming is passed over, for to wait for it with the lock of another host would be a deadlock
-    with a worker that came the other way round.
-    """
-    limited = [share.key for share in shares if share.slots is not None]
-    free = {share.key for share in shares} - set(limited)
-    if limited:
-        free |= set(tx.execute(_FREE_HOSTS, {"hosts": limited}).scalars())
-    return free
+def _of_slots(tx: Transaction, wanted: int, host_key: int, slots: int, *, freed: int) -> int:
+    """For how many prompts the host has slots that are this transaction's to fill."""
+    free = slots - tx.execute(COUNT_AT_HOST, {"host_key": host_key}).scalar_one()
+    own = max(min(freed, free), 0)
+    if min(wanted, free) <= own or not tx.execute(_LOCK_HOST, {"host_key": host_key}).first():
+        return min(wanted, own)
+    # Counted again under the lock: others may have filled slots between the count and the lock.
+    free = slots - tx.execute(COUNT_AT_HOST, {"host_key": host_key}).scalar_one()
+    return max(min(wanted, free), 0)
 
 
 _COUNT_RUNNING = Prepared(
@@ -110,7 +116,6 @@ _COUNT_RUNNING = Prepared(
     .select_from(task)
     .where(task.c.job_key == sa.bindparam("job_key"), _RUNNING)
 )
-_LOCK_HOST = sa.select(host.c.key).where(host.c.key == sa.bindparam("host_key")).with_for_update()
 
 
 def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
@@ -175,18 +180,12 @@ def _claim_of_job(
     start_window_s: float = START_TOLERANCE_S,
 ) -> list[Lease]:
     limits = Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s)
-    at_host = 0
-    if share.slots is not None:
-        tx.execute(_LOCK_HOST, {"host_key": share.key})
-        at_host = tx.execute(COUNT_AT_HOST, {"host_key": share.key}).scalar_one()
     running = row.running
     if not tx.is_sqlite:
         # Counted again in a statement of its own, after the lock, so that it sees what others
         # committed meanwhile. SQLite's writer has been alone since its transaction began.
         running = _COUNT_RUNNING.run(tx, {"job_key": row.key}).scalar_one()
-    most = startable(
-        wanted=wanted, running=running, limits=limits, host_running=at_host, host_slots=share.slots
-    )
+    most = startable(wanted=wanted, running=running, limits=limits)
     if most == 0:
         return []
     is_paced = limits.rate_limit_delay_s > 0

@@ -7,6 +7,8 @@ The rules to know:
   their own, so whoever comes first may do the second.
 - Between the halves a claim may be under way that had looked before; the second half waits for it
   (`holding`). Locks are taken in the order jobs, host.
+- Of several workers that look at a host at once, one changes what it runs: the host's row is locked
+  before its groups are read for good.
 - A group whose model the host has in memory already is taken up beside the others, undrained.
 """
 
@@ -104,19 +106,53 @@ _WAITING = (
 )
 
 
+class _Act(Enum):
+    """What may be done about a host's groups."""
+
+    TAKE_UP = "nothing runs there, so it runs the group from now on"
+    RUN_BESIDE = "the group's model is in its memory, so it runs the group as well"
+    SWITCH = "it is closed for the groups that it runs, and drains"
+
+
 def advance(tx: Transaction, view: HostView) -> bool:
     """Let the host take up another group if it is time; whether anything has changed.
 
     To be asked when a claim at the host came back short. It changes nothing while a group that the
     host runs has work and its turn is not over, or nothing else waits.
+
+    What is to be done is decided twice: without locks, so that a look at a host that still drains
+    costs nobody anything, and again under the host's, because another worker may have done it.
     """
+    found = _next(tx, view)
+    if found is None:
+        return False
+    taken_up = found[0] is _Act.TAKE_UP
+    if taken_up:
+        wait_for_claims(tx)
+    tx.execute(sa.select(host.c.key).where(host.c.key == view.key).with_for_update())
+    again = _next(tx, view)
+    if again is None or (again[0] is _Act.TAKE_UP and not taken_up):
+        return False
+    act, group = again
+    if act is _Act.SWITCH:
+        _begin_switch(tx, view.key, group)
+    else:
+        tx.execute(sa.update(host).where(host.c.key == view.key).values(switching_to=None))
+        tx.execute(
+            sa.insert(host_group).values(host_key=view.key, group_key=group, since_ms=tx.now_ms())
+        )
+    return True
+
+
+def _next(tx: Transaction, view: HostView) -> tuple[_Act, int] | None:
+    """What is to be done about the host's groups now, and for which group; None: nothing."""
     state = tx.execute(
         sa.select(host.c.held_by, host.c.switching_to).where(host.c.key == view.key)
     ).first()
     if state is None or state.held_by is not None:
-        return False
+        return None
     if state.switching_to is not None:
-        return _take_up(tx, view.key, state.switching_to)
+        return None if running_at(tx, view.key) else (_Act.TAKE_UP, state.switching_to)
     running = _running_groups(tx, view.key)
     waiting = _waiting(tx, view)
     best = best_of(
@@ -128,31 +164,17 @@ def advance(tx: Transaction, view: HostView) -> bool:
         ]
     )
     if best is None:
-        return False
+        return None
     own = [one for one in waiting if one.group in running]
-    return _give(tx, view, best, running=running, own=own)
-
-
-def _give(
-    tx: Transaction,
-    view: HostView,
-    best: Waiting,
-    *,
-    running: Mapping[int, int],
-    own: Sequence[Waiting],
-) -> bool:
-    """Let the host run the group: at once, beside the others, or after draining, if it is time."""
-    now = tx.now_ms()
     if not running:
-        # No claim finds a group there, so nothing has to be closed first.
-        _begin_switch(tx, view.key, best.group)
-        return _take_up(tx, view.key, best.group)
-    if best.loaded and not has_load_options(best.name):
-        return _run_beside(tx, view.key, best.group, now)
-    if own and not _turn_is_over(own, running, best, now_ms=now, turn_ms=view.turn_ms):
-        return False
-    _begin_switch(tx, view.key, best.group)
-    return True
+        act = _Act.SWITCH if running_at(tx, view.key) else _Act.TAKE_UP
+    elif best.loaded and not has_load_options(best.name):
+        act = _Act.RUN_BESIDE
+    elif own and not _turn_is_over(own, running, best, now_ms=tx.now_ms(), turn_ms=view.turn_ms):
+        return None
+    else:
+        act = _Act.SWITCH
+    return act, best.group
 
 
 def _waiting(tx: Transaction, view: HostView) -> list[Waiting]:
@@ -218,40 +240,8 @@ def _running_groups(tx: Transaction, host_key: int) -> dict[int, int]:
 
 
 def _begin_switch(tx: Transaction, host_key: int, group: int) -> None:
-    changed = tx.execute(
-        sa.update(host)
-        .where(host.c.key == host_key, host.c.switching_to.is_(None), host.c.held_by.is_(None))
-        .values(switching_to=group)
-    ).rowcount
-    if changed:
-        tx.execute(sa.delete(host_group).where(host_group.c.host_key == host_key))
-
-
-def _take_up(tx: Transaction, host_key: int, group: int) -> bool:
-    """Run the new group, if nothing of the old ones runs any more."""
-    wait_for_claims(tx)
-    still = sa.select(host.c.switching_to).where(host.c.key == host_key).with_for_update()
-    if tx.execute(still).scalar() != group:
-        return True
-    if running_at(tx, host_key):
-        return False
-    tx.execute(sa.update(host).where(host.c.key == host_key).values(switching_to=None))
-    _insert(tx, host_key, group, tx.now_ms())
-    return True
-
-
-def _run_beside(tx: Transaction, host_key: int, group: int, now_ms: int) -> bool:
-    still = sa.select(host.c.switching_to, host.c.held_by).where(host.c.key == host_key)
-    row = tx.execute(still.with_for_update()).one()
-    if row.switching_to is not None or row.held_by is not None:
-        return False
-    if group not in _running_groups(tx, host_key):
-        _insert(tx, host_key, group, now_ms)
-    return True
-
-
-def _insert(tx: Transaction, host_key: int, group: int, now_ms: int) -> None:
-    tx.execute(sa.insert(host_group).values(host_key=host_key, group_key=group, since_ms=now_ms))
+    tx.execute(sa.update(host).where(host.c.key == host_key).values(switching_to=group))
+    tx.execute(sa.delete(host_group).where(host_group.c.host_key == host_key))
 
 
 def let_go(tx: Transaction, host_key: int, models: Collection[str]) -> None:

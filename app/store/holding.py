@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from app.store.database import Transaction
+from app.store.pull_tables import pull
 from app.store.tables import job, task
 
 
@@ -37,3 +38,16 @@ def running_at(tx: Transaction, host_key: int) -> int:
         .where(task.c.host_key == host_key, sa.text("task.state = 'running'"))
     )
     return int(tx.execute(statement).scalar_one())
+
+
+def is_quiet(tx: Transaction, host_key: int) -> bool:
+    """Whether a host that was closed has drained: no prompt runs there, and no model is pulled.
+
+    A pull whose lease is over is nobody's: Ollama stops it, and it is not taken up meanwhile.
+    """
+    pulling = sa.exists().where(
+        pull.c.host_key == host_key,
+        sa.text("pull.state IN ('waiting', 'pulling')"),
+        pull.c.lease_until_ms >= tx.now_ms(),
+    )
+    return not running_at(tx, host_key) and not tx.execute(sa.select(pulling)).scalar_one()

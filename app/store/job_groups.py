@@ -45,10 +45,14 @@ def groups_of(
     kinds = _kinds(prompts, usual, row.model, row.parameters)
     rest = len(prompts) - sum(map(len, kinds.values()))
     names = [*(name for name, _ in kinds), *([usual] if rest else [])]
-    loads = {name: key_of(tx, name) for name in dict.fromkeys(names)}
+    # In the order of their names: two first batches with the same new models, one of which inserts
+    # them the other way round, would wait for each other.
+    loads = {name: key_of(tx, name) for name in sorted(set(names))}
     load_of = {loads[usual]: loads[usual]} if rest else {}
     groups: dict[int, list[int]] = {}
-    for (name, beginning), places in sorted(kinds.items(), key=lambda kind: -len(kind[1])):
+    largest_first = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    in_order = sorted(largest_first[:_MOST_GROUPS], key=lambda kind: (kind[0][0], kind[0][1] or ""))
+    for (name, beginning), places in (*in_order, *largest_first[_MOST_GROUPS:]):
         key = None
         if beginning is not None and len(places) >= FEWEST_ALIKE:
             alike = f"{name} #{fingerprint_of(beginning)}"

@@ -167,45 +167,62 @@ def register_host(tx: Transaction, url: str) -> int:
 # --- read ------------------------------------------------------------------------------------
 
 _AHEAD = job.alias("ahead")
-_BATCH = (
-    sa.select(
-        job,
-        job_stats.c.total,
-        job_stats.c.succeeded,
-        job_stats.c.failed,
-        job_stats.c.cancelled,
-        job_stats.c.expired,
-        job_stats.c.prompt_tokens,
-        job_stats.c.completion_tokens,
-        job_stats.c.last_event,
-        sa.select(sa.func.count())
-        .select_from(task)
-        .where(task.c.job_key == job.c.key, _RUNNING)
-        .scalar_subquery()
-        .label("running_now"),
-        sa.case(
-            (
-                job.c.state == sa.text("'queued'"),
-                sa.select(sa.func.count())
-                .select_from(_AHEAD)
-                .where(
-                    sa.text("ahead.state IN ('queued', 'running', 'paused', 'cancelling')"),
-                    _AHEAD.c.state == sa.text("'queued'"),
-                    sa.or_(
-                        _AHEAD.c.priority > job.c.priority,
-                        sa.and_(_AHEAD.c.priority == job.c.priority, _AHEAD.c.key < job.c.key),
-                    ),
-                )
-                .correlate(job)
-                .scalar_subquery()
-                + 1,
-            ),
-            else_=None,
-        ).label("queue_position"),
-    )
-    .join(job_stats, job_stats.c.job_key == job.c.key)
-    .where(VISIBLE)
+_IS_QUEUED = sa.and_(
+    sa.text("ahead.state IN ('queued', 'running', 'paused', 'cancelling')"),
+    _AHEAD.c.state == sa.text("'queued'"),
 )
+_NUMBER_AHEAD = (
+    sa.select(sa.func.count())
+    .select_from(_AHEAD)
+    .where(
+        _IS_QUEUED,
+        sa.or_(
+            _AHEAD.c.priority > job.c.priority,
+            sa.and_(_AHEAD.c.priority == job.c.priority, _AHEAD.c.key < job.c.key),
+        ),
+    )
+    .correlate(job)
+    .scalar_subquery()
+)
+_POSITIONS = (
+    sa.select(
+        _AHEAD.c.key,
+        sa.func.row_number().over(order_by=(_AHEAD.c.priority.desc(), _AHEAD.c.key)).label("place"),
+    )
+    .where(_IS_QUEUED)
+    .subquery("positions")
+)
+"""The places of all batches that are queued, for those who want them of many."""
+
+
+def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(
+            job,
+            job_stats.c.total,
+            job_stats.c.succeeded,
+            job_stats.c.failed,
+            job_stats.c.cancelled,
+            job_stats.c.expired,
+            job_stats.c.prompt_tokens,
+            job_stats.c.completion_tokens,
+            job_stats.c.last_event,
+            sa.select(sa.func.count())
+            .select_from(task)
+            .where(task.c.job_key == job.c.key, _RUNNING)
+            .scalar_subquery()
+            .label("running_now"),
+            sa.case((job.c.state == sa.text("'queued'"), position), else_=None).label(
+                "queue_position"
+            ),
+        )
+        .join(job_stats, job_stats.c.job_key == job.c.key)
+        .where(VISIBLE)
+    )
+
+
+_BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
+_BATCH = _batch_rows(_NUMBER_AHEAD + 1)
 _BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
 
 
@@ -232,7 +249,7 @@ def page(
 ) -> Sequence[Batch]:
     """Up to `limit` batches, newest first, made before the one of id `before`."""
     # By what the cursor holds: the ids of batches of one millisecond do not sort like their keys.
-    statement = _BATCH.order_by(job.c.id.desc()).limit(limit)
+    statement = _BATCHES.order_by(job.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(job.c.id < before)
     if state is not None:

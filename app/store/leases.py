@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from app.domain.calls import Call
 from app.domain.limits import Limits
@@ -95,3 +96,5 @@ class Recorded:
     """Whether a job has no prompt left and waits to be closed."""
     job_stopped: bool = False
     """Whether a job's stop rule has struck, so that what waits of it is to be cancelled."""
+    freed: Mapping[int, int] = field(default_factory=dict[int, int], compare=False)
+    """For each host, by its key, how many of its slots were freed."""

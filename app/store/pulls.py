@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from app.domain.pulls import MOST_ATTEMPTS, Progress, PullState
 from app.store.database import Transaction
 from app.store.pull_tables import pull
+from app.store.tables import host
 
 # As a literal, so that it matches the partial index.
 LIVE = sa.literal_column("pull.state IN ('waiting', 'pulling')", sa.Boolean)
@@ -59,11 +60,21 @@ def ask(tx: Transaction, *, host_key: int, model: str, name: str) -> int:
 def take_up(
     tx: Transaction, *, owner: str, lease_ms: int, host_keys: Collection[int]
 ) -> Sequence[PullLease]:
-    """Take every pull at one of these hosts that is due and in nobody's hands."""
+    """Take every pull at one of these hosts that is due and in nobody's hands.
+
+    None at a host that a benchmark has to itself. One that takes the host at this moment waits for
+    the commit, and then sees the pulls (`holding.is_quiet`).
+    """
+    not_held = (
+        sa.select(host.c.key)
+        .where(host.c.key.in_(host_keys), host.c.held_by.is_(None))
+        .order_by(host.c.key)
+        .with_for_update(read=True)
+    )
     now = tx.now_ms()
     due = sa.and_(
         LIVE,
-        pull.c.host_key.in_(host_keys),
+        pull.c.host_key.in_(tx.execute(not_held).scalars().all()),
         pull.c.available_at_ms <= now,
         sa.or_(pull.c.lease_until_ms.is_(None), pull.c.lease_until_ms < now),
     )

@@ -12,11 +12,10 @@ The rule to know: whoever changes a running task proves that it holds its lease 
 the claim drew. A token is drawn anew at every claim, so a worker that was paused beyond its lease
 finds its token gone and its late result is dropped: the fence.
 
-Locks are taken in one order: tasks, then counters. A claim takes them as job, then host, then
-tasks, but never waits for a job's row or a task's (SKIP LOCKED), so the two cannot deadlock in one
-transaction. A completion takes permits back from jobs when it has everything else, and waits for no
-job's row either. States stand in the SQL as literals: with a bound parameter PostgreSQL's generic
-plan misses the partial indexes.
+Locks are taken in one order: tasks, then counters. A claim locks host, job and tasks, but waits for
+none of them (SKIP LOCKED), so the two cannot deadlock in one transaction. A completion takes
+permits back from jobs when it has everything else, and waits for no job's row either. States stand
+in the SQL as literals: with a bound parameter PostgreSQL's generic plan misses the partial indexes.
 """
 
 from __future__ import annotations
@@ -119,6 +118,7 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     return Recorded(
         finished=len(finished),
         fenced=len(completions) - len(finished) - len(returned),
+        freed=Counter(each.lease.host_key for each in (*finished, *returned)),
         **meaning,
     )
 

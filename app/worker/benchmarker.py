@@ -130,9 +130,9 @@ class Benchmarker:
             await self._database.write(benchmark_runs.give_back, lease)
 
     async def _measure(self, session: Session) -> None:
-        # The batches' prompts that run there may end; nothing new of them begins.
+        # The batches' prompts and pulls that run there may end; nothing new of them begins.
         await self._database.write(holding.wait_for_claims)
-        while await self._database.read(holding.running_at, self._host_key):  # noqa: ASYNC110 - other processes work there too
+        while not await self._database.read(holding.is_quiet, self._host_key):  # noqa: ASYNC110 - other processes work there too
             await asyncio.sleep(_LOOK_S)
         await session.run()
 

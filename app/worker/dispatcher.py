@@ -45,8 +45,6 @@ class _Exchange:
     leases: Sequence[Lease]
     short: Sequence[Place]
     """Places that were asked for more than there was."""
-    passed_over: Sequence[Place] = ()
-    """Places at which another worker was just claiming."""
     interrupted: bool = False
     """Whether it was committed early, for a paced start, and there may be more to claim."""
 
@@ -83,8 +81,6 @@ class Dispatcher:
         self._turns = Turns()
         self._is_quick = True
         self._plenty = False
-        self._passed_over: Sequence[Place] = ()
-        """Places at which another worker was claiming the last time."""
         """Whether the last claims brought all that they asked for."""
         self.claiming = True
         """Cleared at the start of a graceful stop: nothing new is begun, outcomes are recorded."""
@@ -113,12 +109,10 @@ class Dispatcher:
             self.last_exchange_at = time.monotonic()
             return self._pause_s()
         asked = self._asked(wanted, places, finished)
-        chosen = self._chosen(asked)
-        wanted = sum(ask.wanted for ask in chosen) if chosen else wanted
         began = time.monotonic()
         self.settled.clear()
         try:
-            done = await self._exchanged(finished, chosen)
+            done = await self._exchanged(finished, asked)
         except BaseException:
             self._recorder.put_back(finished)
             self.settled.set()
@@ -135,15 +129,14 @@ class Dispatcher:
             self._signals.job_changed.send()
         announce_ended(done.ended, self._signals)
         if wanted:
-            self._plenty = not done.short and bool(done.leases or done.passed_over)
-            self._passed_over = done.passed_over
+            self._plenty = bool(done.leases) and not done.short
         if done.recorded.job_stopped:
             self._signals.spread(News.ENDING)
-        if len(self._recorder) or done.interrupted or len(chosen) < len(asked):
+        if len(self._recorder) or done.interrupted:
             return 0.0
         if len(done.leases) >= wanted:
             return 0.0 if self._wanted(0) else self._pause_s()
-        return await self._wait_s([*done.short, *done.passed_over])
+        return await self._wait_s(done.short)
 
     async def _wait_s(self, short: Sequence[Place]) -> float:
         """Seconds until there may be more to claim at places that had no more."""
@@ -243,17 +236,6 @@ class Dispatcher:
             )
         return _Exchange(Recorded(finished=0, fenced=1), ended=(), leases=(), short=())
 
-    def _chosen(self, asked: Sequence[Ask]) -> Sequence[Ask]:
-        """Where an exchange claims: at all places, so that little work is spread over them.
-
-        With plenty of work and other workers about, at the emptiest only, and at the next one in
-        the next exchange: a transaction then keeps one host from the others, for a short time.
-        """
-        wanting = [ask for ask in asked if ask.wanted]
-        if self._database.is_sqlite or not self._plenty or len(wanting) < 2:  # noqa: PLR2004
-            return asked
-        return [min(wanting, key=lambda ask: (ask.place in self._passed_over, ask.fullness))]
-
     def _exchange(
         self,
         tx: Transaction,
@@ -263,21 +245,18 @@ class Dispatcher:
         recorded = queue.complete(tx, finished) if finished else _NOTHING_RECORDED
         # In the same commit: nobody then sees a batch that runs although nothing of it is left.
         ended = transitions.close_ended(tx) if recorded.job_may_end else ()
+        for ask in asked:
+            ask.freed = recorded.freed.get(ask.place.share.key, 0)
         leases: list[Lease] = []
         short: list[Place] = []
-        passed_over: list[Place] = []
-        if asked and len(self._places) > 1:
-            free = claims.lock_free_hosts(tx, [ask.place.share for ask in asked])
-            passed_over = [ask.place for ask in asked if ask.place.share.key not in free]
-            asked = [ask for ask in asked if ask.place.share.key in free]
         for place, claimed, is_short in self._claims(tx, asked):
             leases += claimed
             if claimed and claimed[-1].is_paced:
                 # It must not wait for claims at other places either; these come next.
-                return _Exchange(recorded, ended, leases, short, passed_over, interrupted=True)
+                return _Exchange(recorded, ended, leases, short, interrupted=True)
             if is_short:
                 short.append(place)
-        return _Exchange(recorded, ended, leases, short, passed_over)
+        return _Exchange(recorded, ended, leases, short)
 
     def _claims(
         self, tx: Transaction, asked: Sequence[Ask]
@@ -291,34 +270,37 @@ class Dispatcher:
         left = sum(ask.wanted for ask in asked)
         for ask in asked:
             if left and not ask.wanted and not ask.place.host.health.on_trial:
-                claimed = self._claim(tx, ask.place, left)
+                claimed = self._claim(tx, ask, left)
                 left -= len(claimed)
+                ask.take(len(claimed))
                 yield ask.place, claimed, False
 
     def _in_steps(
         self, tx: Transaction, asked: Sequence[Ask], *, leave: bool = False
     ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
         for ask, number in in_steps(asked, plenty=self._plenty):
-            claimed = self._claim(tx, ask.place, number, leave=leave)
+            claimed = self._claim(tx, ask, number, leave=leave)
             ask.take(len(claimed))
             is_short = len(claimed) < number
             ask.exhausted = is_short
             yield ask.place, claimed, is_short and not leave
 
     def _claim(
-        self, tx: Transaction, place: Place, wanted: int, *, leave: bool = False
+        self, tx: Transaction, ask: Ask, wanted: int, *, leave: bool = False
     ) -> Sequence[Lease]:
+        share = ask.place.share
         leases = claims.claim(
             tx,
             wanted=wanted,
             owner=self._owner,
             lease_ms=self._lease_ms,
-            share=place.share,
+            share=share,
             aging_ms=self._aging_ms,
             start_window_s=self._executor.start_window_s,
-            affinity=self._turns.affinity(place.share.key, leave=leave),
+            affinity=self._turns.affinity(share.key, leave=leave),
+            freed=ask.freed,
         )
-        self._turns.note(place.share.key, leases)
+        self._turns.note(share.key, leases)
         return leases
 
 

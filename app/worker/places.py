@@ -26,6 +26,8 @@ class Ask:
     wanted: int
     held: int
     """Calls that are there already."""
+    freed: int = 0
+    """Slots there that the transaction under way has freed and not filled again."""
     exhausted: bool = False
     """Whether the last claim there brought less than was asked for."""
 
@@ -38,6 +40,7 @@ class Ask:
         """Note what was claimed."""
         self.wanted -= number
         self.held += number
+        self.freed -= number
 
 
 _STEPS = (1, 1, 2, 4, 8)

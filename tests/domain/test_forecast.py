@@ -97,6 +97,13 @@ def test_equal_batches_take_turns_prompt_by_prompt() -> None:
     assert left(long, short, rate=2.0) == pytest.approx(100)
 
 
+def test_each_of_many_batches_that_are_alike_counts_and_not_the_batch_itself() -> None:
+    others = [demand(key, 4) for key in range(2, 1_002)]
+
+    assert left(demand(1, 10), *others) == pytest.approx(2.5 + 1_000)
+    assert left(demand(1, 4), *others) == pytest.approx(1 + 1_000)
+
+
 def test_a_higher_priority_goes_before_and_a_lower_one_does_not_count() -> None:
     low, high = demand(1, 40), demand(2, 400, priority=5)
 

@@ -41,24 +41,18 @@ FREE = Limits(max_concurrent=5, rate_limit_delay_s=0)
     wanted=st.integers(0, 300),
     running=st.integers(0, 300),
     most=st.integers(1, 256),
-    host_running=st.integers(0, 300),
-    slots=st.none() | st.integers(1, 300),
     delay=st.sampled_from([0.0, 0.1]),
 )
-def test_no_limit_is_ever_passed(wanted, running, most, host_running, slots, delay) -> None:
+def test_no_limit_is_ever_passed(wanted, running, most, delay) -> None:
     limits = Limits(max_concurrent=most, rate_limit_delay_s=delay)
-    number = startable(
-        wanted=wanted, running=running, limits=limits, host_running=host_running, host_slots=slots
-    )
+    number = startable(wanted=wanted, running=running, limits=limits)
     assert 0 <= number <= wanted
     assert number == 0 or running + number <= most
-    assert number == 0 or slots is None or host_running + number <= slots
     assert delay == 0 or number <= 1
 
 
-def test_all_free_slots_are_used() -> None:
+def test_all_that_a_batch_allows_is_used() -> None:
     assert startable(wanted=9, running=2, limits=FREE) == 3
-    assert startable(wanted=9, running=0, limits=FREE, host_running=6, host_slots=8) == 2
 
 
 @pytest.mark.parametrize(("delay_s", "next_ms"), [(0.1, 1100), (0.0001, 1001), (0.0305, 1031)])

@@ -228,7 +228,7 @@ class Watch:
             self.growth_mb = (peak - before) / 1e6
 
 
-async def _curl(*arguments: str) -> tuple[float, str]:
+async def curl(*arguments: str) -> tuple[float, str]:
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         "curl", "-sS", *arguments, stdout=asyncio.subprocess.PIPE
@@ -278,12 +278,12 @@ async def _bulk(folder: Path, prompts: int) -> None:
     port = server.servers[0].sockets[0].getsockname()[1]
     url = f"http://127.0.0.1:{port}/batches"
     json_type = ("-H", "content-type: application/json")
-    await _curl(url, *json_type, "-d", '{"prompts":["warm up"]}')
+    await curl(url, *json_type, "-d", '{"prompts":["warm up"]}')
     watch = Watch()
     taken, pauses, growths, batch_id = [], [], [], ""
     for _ in range(ROUNDS):
         async with watch():
-            seconds, output = await _curl(url, *json_type, "--data-binary", f"@{body}")
+            seconds, output = await curl(url, *json_type, "--data-binary", f"@{body}")
         batch_id = json.loads(output)["id"]
         taken.append(seconds)
         pauses.append(watch.longest_pause_s)
@@ -302,9 +302,9 @@ async def _bulk(folder: Path, prompts: int) -> None:
         f"           growth of memory {growths[0]:.0f} MB, then {growths[1]:.0f} and {growths[2]:.0f}   (wanted: under 100)"
     )
     await _fill_results(database_url, batch_id)
-    await _curl(f"{url}/{batch_id}/results?format=ndjson&status=failed")
+    await curl(f"{url}/{batch_id}/results?format=ndjson&status=failed")
     async with watch():
-        seconds, _ = await _curl(
+        seconds, _ = await curl(
             f"{url}/{batch_id}/results?format=ndjson", "-o", f"{folder}/out.ndjson"
         )
     lines = sum(1 for _ in (folder / "out.ndjson").open())

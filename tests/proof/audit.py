@@ -82,9 +82,11 @@ class Audit:
     double_leases: int = 0
     """Claims of a task that was running already."""
     most_of_job: dict[int, int] = field(default_factory=dict)
-    most_of_host: int = 0
+    most_of_host: dict[int, int] = field(default_factory=dict)
     shortest_gap_ms: dict[int, int] = field(default_factory=dict)
     """Between two permits of the same job, of those that were not taken back."""
+    ended_at_ms: list[int] = field(default_factory=list)
+    """The moments at which tasks reached an end, in their order."""
     permits: int = 0
     taken_back: int = 0
     """Permits that ended before a call was made."""
@@ -97,6 +99,7 @@ def read_audit(database: Database) -> Audit:
     audit = Audit()
     running: dict[int, Any] = {}
     of_job: Counter[int] = Counter()
+    of_host: Counter[int] = Counter()
     for note in notes:
         if note.after == "running":
             audit.claims += 1
@@ -105,14 +108,19 @@ def read_audit(database: Database) -> Audit:
             of_job[note.job_key] += 1
             most = audit.most_of_job.get(note.job_key, 0)
             audit.most_of_job[note.job_key] = max(most, of_job[note.job_key])
-            audit.most_of_host = max(audit.most_of_host, len(running))
+            of_host[note.host_key] += 1
+            most = audit.most_of_host.get(note.host_key, 0)
+            audit.most_of_host[note.host_key] = max(most, of_host[note.host_key])
             continue
-        if running.pop(note.task_id, None) is not None:
+        claimed = running.pop(note.task_id, None)
+        if claimed is not None:
             of_job[note.job_key] -= 1
+            of_host[claimed.host_key] -= 1
         if note.after == "pending":
             audit.put_back += 1
         else:
             audit.finished[note.task_id] += 1
+            audit.ended_at_ms.append(note.at_ms)
     moments: defaultdict[int, list[int]] = defaultdict(list)
     audit.permits = len(permits)
     audit.taken_back = sum(permit.taken_back for permit in permits)

@@ -7,11 +7,12 @@ What is compared with what is told in docs/proof.md.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -30,15 +31,20 @@ from tests.proof.audit import Audit, begin_audit, read_audit
 from tests.proof.processes import Command, PatientClient, Service, scratch, simulator, table
 
 LEASE_S = 2.0
-SLOTS = 24
+SLOTS = 12
+"""Of each of the two hosts."""
 WORKERS = 4
 QUICK = {
     "PROMPTMILL_LEASE_S": str(LEASE_S),
     "PROMPTMILL_HEARTBEAT_S": "0.6",
     "PROMPTMILL_POLL_S": "0.2",
-    "PROMPTMILL_OLLAMA_SLOTS": str(SLOTS),
-    "PROMPTMILL_CONCURRENCY": str(SLOTS),
+    "PROMPTMILL_CONCURRENCY": str(2 * SLOTS),
 }
+LONG_FREEZE = 5.0
+"""Leases that one worker is frozen for, while the others go on."""
+OTHERS_RECORD_WITHIN = 2.5
+"""Leases: half of one until the transaction that a frozen worker may be in is ended, one until its
+prompts are taken back, and one for these to be worked off."""
 STUCK_AFTER_S = 900.0
 
 
@@ -73,6 +79,8 @@ class Havoc:
     postgresql: OwnPostgresql | None = None
     """None when the database is a file."""
     done: Counter[str] = field(default_factory=Counter)
+    frozen_ms: list[tuple[int, int]] = field(default_factory=list)
+    """When one worker alone was frozen for long: from and until, by this machine's clock."""
     _deck: list[str] = field(default_factory=list)
 
     def step(self) -> None:
@@ -81,7 +89,7 @@ class Havoc:
         if not self._deck:
             self._deck = ["kill"] * 3 + ["freeze"] * 4
             if self.postgresql is not None:
-                self._deck += ["cut sessions"] * 2 + ["restart database"]
+                self._deck += ["cut sessions"] * 2 + ["restart database"] + ["long freeze"] * 2
             self.random.shuffle(self._deck)
         kind = self._deck.pop()
         match kind:
@@ -95,6 +103,8 @@ class Havoc:
                     self._rest(self.random.uniform(0.5, 3))
             case "freeze":
                 self._freeze()
+            case "long freeze":
+                self._freeze_long()
             case "cut sessions":
                 self._cut_sessions()
             case _:
@@ -112,6 +122,15 @@ class Havoc:
         self._rest(LEASE_S * self.random.uniform(0.4, 2.5))
         for victim in victims:
             victim.thaw()
+
+    def _freeze_long(self) -> None:
+        """Freeze one worker, whatever it is doing, beyond its lease."""
+        victim = self.random.choice([each for each in self.victims if each.alive])
+        began_ms = time.time_ns() // 1_000_000
+        victim.freeze()
+        self._rest(LEASE_S * LONG_FREEZE)
+        victim.thaw()
+        self.frozen_ms.append((began_ms, time.time_ns() // 1_000_000))
 
     def _cut_sessions(self) -> None:
         assert self.postgresql is not None
@@ -139,17 +158,38 @@ class Havoc:
         self._rest(0.5)
 
 
+@contextlib.contextmanager
+def two_hosts(folder: Path) -> Iterator[tuple[str, Sequence[Path]]]:
+    """Two simulated hosts with slots, as the settings have them, and the logs of their calls."""
+    logs = [folder / f"calls-{number}.ndjson" for number in (1, 2)]
+    with contextlib.ExitStack() as stack:
+        urls = [
+            stack.enter_context(
+                simulator(folder, latency_s=0.15, log=log, name=f"simulator-{number}")
+            )
+            for number, log in enumerate(logs, 1)
+        ]
+        yield ",".join(f"{url};slots={SLOTS}" for url in urls), logs
+
+
+def _deadlocks(url: str) -> int:
+    """How many PostgreSQL has counted since its last unclean start, which none of these is."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute("SELECT sum(deadlocks) FROM pg_stat_database").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def on_postgresql(*, seed: int, scale: float) -> None:
     """`serve --no-worker` and four workers on a PostgreSQL of their own."""
     with scratch("kills") as folder:
         server = OwnPostgresql(folder / "postgresql")
         url = server.socket_url
         schema.upgrade(url)
-        log = folder / "calls.ndjson"
-        with simulator(folder, latency_s=0.15, log=log) as host_url:
-            outside = {"DATABASE_URL": url, "OLLAMA_HOST": host_url, **QUICK}
+        with two_hosts(folder) as (hosts, logs):
+            outside = {"DATABASE_URL": url, "PROMPTMILL_OLLAMA_HOSTS": hosts, **QUICK}
             service = Service(folder=folder, worker=False, **outside)
-            arguments = ["worker", "--concurrency", str(SLOTS)]
+            arguments = ["worker", "--concurrency", str(2 * SLOTS)]
             workers = [
                 Command(f"worker-{number}", arguments, folder=folder, **outside)
                 for number in range(WORKERS)
@@ -160,11 +200,19 @@ def on_postgresql(*, seed: int, scale: float) -> None:
             finally:
                 for each in (service, *workers):
                     each.stop()
-        run.judge(log)
+            deadlocks = _deadlocks(url)
+        run.judge(logs)
+        run.judge_deadlocks(deadlocks)
         server.close()
         run.tell(f"PostgreSQL, serve --no-worker and {WORKERS} workers, seed {seed}")
         assert run.fenced > 0, "no late completion was fenced off: the run proves nothing"
-        assert run.harm.keys() >= {"kill", "freeze", "cut sessions", "restart database"}
+        assert run.harm.keys() >= {
+            "kill",
+            "freeze",
+            "long freeze",
+            "cut sessions",
+            "restart database",
+        }
 
 
 def on_sqlite(*, seed: int, scale: float) -> None:
@@ -172,15 +220,15 @@ def on_sqlite(*, seed: int, scale: float) -> None:
     with scratch("kills") as folder:
         url = f"sqlite:///{folder / 'promptmill.db'}"
         schema.upgrade(url)
-        log = folder / "calls.ndjson"
-        with simulator(folder, latency_s=0.15, log=log) as host_url:
-            service = Service(folder=folder, DATABASE_URL=url, OLLAMA_HOST=host_url, **QUICK)
+        with two_hosts(folder) as (hosts, logs):
+            outside = {"DATABASE_URL": url, "PROMPTMILL_OLLAMA_HOSTS": hosts, **QUICK}
+            service = Service(folder=folder, **outside)
             service.until_up()
             try:
                 run = _run(url, service, [service], None, seed=seed, scale=scale)
             finally:
                 service.stop()
-        run.judge(log)
+        run.judge(logs)
         run.tell(f"SQLite, one serve process, seed {seed}")
 
 
@@ -207,7 +255,15 @@ def _run(
             left = {each for each in left if not _has_ended(url, each)}
         havoc.end()
         told = {batch_id: client.batch(batch_id) for batch_id in batches}
-        return Run(url, batches, told, havoc.done, time.monotonic() - began, client.refused)
+        return Run(
+            url,
+            batches,
+            told,
+            havoc.done,
+            time.monotonic() - began,
+            client.refused,
+            frozen_ms=havoc.frozen_ms,
+        )
 
 
 def _fields(plan: Plan) -> dict[str, Any]:
@@ -234,12 +290,13 @@ class Run:
     harm: Counter[str]
     seconds: float
     refused: int
+    frozen_ms: Sequence[tuple[int, int]] = ()
     figures: list[tuple[str, Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     fenced: int = 0
 
-    def judge(self, log: Path) -> None:
-        """Read the database and the simulator's log; raises at the end if anything is wrong."""
+    def judge(self, logs: Sequence[Path]) -> None:
+        """Read the database and the simulators' logs; raises at the end if anything is wrong."""
         database = Database(self.url)
         try:
             audit = read_audit(database)
@@ -255,7 +312,8 @@ class Run:
         self.figures += [("harm done", _listed(self.harm)), ("seconds", f"{self.seconds:.0f}")]
         self._judge_results(rows, audit)
         self._judge_limits(rows, audit)
-        self._judge_calls(log, rows)
+        self._judge_calls(logs, rows)
+        self._judge_freezes(audit)
         self.figures += [
             ("claims, put back, finished", _counts(audit)),
             ("late completions fenced off (as the workers counted)", self.fenced),
@@ -318,31 +376,56 @@ class Run:
             "permits to start, and those taken back because no call was made",
             f"{audit.permits}, {audit.taken_back}",
         )
-        self._tell("host: most granted at once, and its slots", f"{audit.most_of_host}, {SLOTS}")
-        self._must(audit.most_of_host <= SLOTS, f"the host had {audit.most_of_host}")
+        most = max(audit.most_of_host.values())
+        self._tell("hosts: most granted at once at one, and its slots", f"{most}, {SLOTS}")
+        self._must(most <= SLOTS, f"a host had {most}")
+        self._must(len(audit.most_of_host) == 2, "only one host was given prompts")
+
+    def _judge_freezes(self, audit: Audit) -> None:
+        """How long nothing was recorded while one worker was frozen and the others were not."""
+        last_ms = max(audit.ended_at_ms)
+        longest_ms = 0
+        for began_ms, ended_ms in self.frozen_ms:
+            until_ms = min(ended_ms, last_ms)
+            within = [at for at in audit.ended_at_ms if began_ms < at < until_ms]
+            gaps = [later - at for at, later in pairwise([began_ms, *within, until_ms])]
+            longest_ms = max([longest_ms, *gaps])
+        longest = longest_ms / 1000 / LEASE_S
+        self._tell(
+            "long freezes; leases until others recorded, at most",
+            f"{len(self.frozen_ms)}; {longest:.1f}, {OTHERS_RECORD_WITHIN}",
+        )
+        self._must(longest <= OTHERS_RECORD_WITHIN, f"others stood still for {longest:.1f} leases")
+
+    def judge_deadlocks(self, number: int) -> None:
+        """Any is a fault: it stops two workers until PostgreSQL has found it."""
+        self._tell("deadlocks of PostgreSQL", number)
+        self._must(number == 0, f"{number} deadlocks")
 
     def _shortest(self, rows: Rows, key: int) -> int:
         starts = sorted(one.started_at_ms for one in rows.results.values() if one.job_key == key)
         return min(later - earlier for earlier, later in pairwise(starts))
 
-    def _judge_calls(self, log: Path, rows: Rows) -> None:
+    def _judge_calls(self, logs: Sequence[Path], rows: Rows) -> None:
         asked: Counter[str] = Counter()
-        in_flight = most = 0
+        most = 0
         arrivals: defaultdict[str, list[float]] = defaultdict(list)
-        """By prompt, in milliseconds of the simulator's clock."""
-        for line in log.read_text().splitlines():
-            note = json.loads(line)
-            if note["event"] == "arrived":
-                asked[note["prompt"]] += 1
-                arrivals[note["prompt"]].append(note["arrived"] * 1000)
-            in_flight += 1 if note["event"] == "arrived" else -1
-            most = max(most, in_flight)
+        """By prompt, in milliseconds of the clock that both simulators have."""
+        for log in logs:
+            in_flight = 0
+            for line in log.read_text().splitlines():
+                note = json.loads(line)
+                if note["event"] == "arrived":
+                    asked[note["prompt"]] += 1
+                    arrivals[note["prompt"]].append(note["arrived"] * 1000)
+                in_flight += 1 if note["event"] == "arrived" else -1
+                most = max(most, in_flight)
         texts = {text for plan in self.batches.values() for text in plan.texts()}
         never, strange = texts - set(asked), set(asked) - texts
         self.figures += [
-            ("calls at the host", sum(asked.values())),
+            ("calls at the hosts", sum(asked.values())),
             ("prompts called more than once", sum(times > 1 for times in asked.values())),
-            ("most calls at the host at once, those of the frozen and cut off included", most),
+            ("most calls at one host at once, those of the frozen and cut off included", most),
         ]
         for plan in self.batches.values():
             if plan.delay_s:

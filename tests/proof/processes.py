@@ -126,7 +126,12 @@ def until_it_answers(url: str, command: Command, path: str) -> None:
 
 @contextlib.contextmanager
 def simulator(
-    folder: Path, *, latency_s: float = 0.0, slots: int = 512, log: Path | None = None
+    folder: Path,
+    *,
+    latency_s: float = 0.0,
+    slots: int = 512,
+    log: Path | None = None,
+    name: str = "simulator",
 ) -> Iterator[str]:
     """A simulated Ollama with the model `tiny`; its URL."""
     port = free_port()
@@ -134,7 +139,7 @@ def simulator(
     arguments += ["--latency", str(latency_s), "--num-parallel", str(slots)]
     if log is not None:
         arguments += ["--log", str(log)]
-    command = Command("simulator", arguments, folder=folder)
+    command = Command(name, arguments, folder=folder)
     url = f"http://127.0.0.1:{port}"
     try:
         until_it_answers(url, command, "/api/version")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from app.domain.jobs import PromptDraft
 from app.domain.limits import Limits
@@ -15,6 +16,7 @@ from app.store import benchmark_runs, benchmarks, claimable, claims, groups, job
 from app.store.database import Database, Transaction
 from app.store.groups import HostView, Wish
 from app.store.leases import HostShare, Lease
+from app.store.tables import job
 from tests.store.farm import Farm, answer
 from tests.store.test_races import until_somebody_waits_for_a_lock
 
@@ -344,6 +346,60 @@ def test_a_switch_waits_for_the_claim_that_was_under_way_when_it_began(postgresq
     shared.close_now()
 
 
+@pytest.mark.postgresql
+def test_of_two_workers_that_wake_an_idle_host_one_takes_the_group_up(postgresql_url) -> None:
+    shared = Database(postgresql_url)
+    farm = Grouped(shared)
+    farm.submit(3)
+    begun = threading.Event()
+
+    def take_up_and_claim(tx: Transaction) -> Sequence[Lease]:
+        assert groups.advance(tx, HostView(key=farm.host_key))
+        begun.set()
+        until_somebody_waits_for_a_lock(shared)
+        return claims.claim(tx, wanted=1, owner="w", lease_ms=30_000, share=farm.share)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(shared.write_now, take_up_and_claim)
+        assert begun.wait(10)
+        changed = farm.advance()
+        assert len(first.result(20)) == 1
+
+    assert not changed
+    assert farm.runs() == ["qwen3:8b"]
+    assert len(farm.claim()) == 2, "the host does not drain"
+    shared.close_now()
+
+
+@pytest.mark.postgresql
+def test_a_look_at_a_host_that_drains_waits_for_no_batch(postgresql_url) -> None:
+    shared = Database(postgresql_url)
+    farm = Grouped(shared)
+    farm.submit(1, model="a")
+    farm.advance()
+    farm.claim()
+    farm.submit(1, model="b")
+    assert farm.advance()
+
+    def while_a_batch_is_locked(tx: Transaction) -> bool:
+        tx.execute(sa.select(job.c.key).with_for_update()).all()
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(farm.advance).result(5)
+
+    assert not shared.write_now(while_a_batch_is_locked)
+    shared.close_now()
+
+
+def test_a_second_look_at_a_host_that_has_taken_a_group_up_changes_nothing(grouped) -> None:
+    grouped.submit(3)
+    assert grouped.advance()
+    grouped.claim(wanted=1)
+
+    assert not grouped.advance()
+    assert grouped.runs() == ["qwen3:8b"]
+    assert len(grouped.claim()) == 2
+
+
 def test_a_share_without_slots_stays_as_it_was(grouped) -> None:
     slots = replace(grouped.share, slots=1)
     grouped.submit(3)
@@ -363,7 +419,7 @@ def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
     farm.advance()
 
     def claim_while_the_host_begins_to_switch(tx: Transaction) -> Sequence[Lease]:
-        row = claimable.lock_claimable_job(tx, [], claimable.NEVER_MS, farm.share)
+        row = claimable.Turns(tx, claimable.NEVER_MS, farm.share).lock_next()
         assert row is not None
         with ThreadPoolExecutor(1) as threads:
             threads.submit(

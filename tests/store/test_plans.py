@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ import sqlalchemy as sa
 from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.limits import Limits
 from app.store import claimable, claims, groups, jobs, queue, rates, results, sweeps
-from app.store.database import Database
+from app.store.database import Database, Transaction
+from app.store.leases import HostShare
 from app.store.prepared import Pairs, Prepared
+from tests.store.farm import UNPACED
 
 FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1, "at_host": 1}
 TAKE = {
@@ -32,6 +35,11 @@ STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
     "claimable job by affinity": (
         claimable._JOB_BY_AFFINITY[True],
         {**FEW, "turn_of": 1, "leave": 0},
+        "ix_task_pending",
+    ),
+    "claimable job among the first": (
+        claimable._JOB_AMONG[True],
+        {**FEW, "seen": Pairs([(1, 1)]), "seen_1": [1], "seen_2": [1], "among": [1, 2]},
         "ix_task_pending",
     ),
     "waiting groups": (groups._WAITING, FEW, "ix_task_pending"),
@@ -124,6 +132,57 @@ def plan(database: Database, statement: sa.Executable, parameters: dict[str, Any
         return "\n".join(str(row[-1]) for row in rows)
 
     return re.sub(r"\s+", " ", database.write_now(explain))
+
+
+def steps(database: Database, work: Any, *arguments: Any, **options: Any) -> int:
+    """How many hundreds of instructions SQLite takes for the work."""
+    taken = 0
+
+    def step() -> int:
+        nonlocal taken
+        taken += 1
+        return 0
+
+    def counted(tx: Transaction) -> None:
+        connection = tx.connection.connection.driver_connection
+        connection.set_progress_handler(step, 100)
+        work(tx, *arguments, **options)
+        connection.set_progress_handler(None, 100)
+
+    database.write_now(counted)
+    return taken
+
+
+@pytest.fixture
+def many(sqlite_url: str) -> Iterator[Database]:
+    opened = Database(sqlite_url)
+
+    def store(tx: Transaction) -> None:
+        for number in range(1_000):
+            draft = BatchDraft(prompts=[PromptDraft("x")], model="m", limits=UNPACED)
+            jobs.insert(tx, draft, batch_id=f"batch_{number:04}")
+
+    opened.write_now(store)
+    yield opened
+    opened.close_now()
+
+
+def test_a_claim_of_many_batches_looks_at_all_that_are_live_once(many: Database) -> None:
+    key = many.write_now(jobs.register_host, "http://gpu")
+    share = HostShare(key=key, url="http://gpu", slots=None)
+    claim = {"owner": "w", "lease_ms": 60_000, "share": share}
+
+    one = steps(many, claims.claim, wanted=1, **claim)
+    ten = steps(many, claims.claim, wanted=10, **claim)
+
+    assert ten < 2 * one
+
+
+def test_a_page_of_batches_looks_at_all_that_wait_once(many: Database) -> None:
+    one = steps(many, jobs.page, limit=1)
+    hundred = steps(many, jobs.page, limit=100)
+
+    assert hundred < 3 * one
 
 
 @pytest.mark.postgresql

@@ -8,17 +8,31 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from app.domain.benchmarks.records import BenchmarkDraft
 from app.domain.jobs import BatchDraft, PromptDraft
 from app.domain.lifecycle import JobState
 from app.domain.outcomes import ErrorCode
 from app.domain.pulls import MOST_ATTEMPTS, Progress, PullState, Sight
-from app.store import awaiting, claimable, groups, jobs, pulls, sweeps, transitions, uploads
+from app.store import (
+    awaiting,
+    benchmark_runs,
+    benchmarks,
+    claimable,
+    groups,
+    holding,
+    jobs,
+    pulls,
+    sweeps,
+    transitions,
+    uploads,
+)
 from app.store.awaiting import Plan
 from app.store.database import Database
 from app.store.groups import HostView, Wish
 from app.store.leases import HostShare
 from app.store.pull_tables import job_model, job_pull, pull
 from app.store.pulls import PullLease
+from app.store.tables import host
 from tests.conftest import FakeClock
 from tests.store.farm import UNPACED, Farm, failure
 
@@ -419,3 +433,43 @@ def test_a_worker_takes_up_no_pull_at_a_host_that_it_cannot_reach(farm: Farm, si
 
     assert plan(farm, replace(sight, is_open=False)).leases == []
     assert len(plan(farm, sight).leases) == 1
+
+
+# --- beside a benchmark ---------------------------------------------------------------------------
+
+
+def take_host(farm: Farm) -> None:
+    farm.database.write_now(
+        benchmarks.insert, BenchmarkDraft(models=("m",)), benchmark_id="bench_0001"
+    )
+    lease = farm.database.write_now(
+        benchmark_runs.take_up, owner="b", lease_ms=LEASE_MS, host_key=farm.host_key
+    )
+    assert lease is not None
+
+
+def test_no_pull_begins_at_a_host_that_a_benchmark_has_to_itself(farm: Farm, sight: Sight) -> None:
+    batch_id = farm.submit(auto_pull=True)
+    take_host(farm)
+
+    assert plan(farm, sight).leases == []
+    assert states(farm, batch_id) == [PullState.WAITING]
+
+    farm.database.write_now(lambda tx: tx.execute(sa.update(host).values(held_by=None)))
+    assert len(plan(farm, sight).leases) == 1
+
+
+def test_a_benchmark_waits_for_the_pull_at_its_host_while_somebody_makes_it(
+    farm: Farm, sight: Sight, clock: FakeClock
+) -> None:
+    farm.submit(auto_pull=True)
+    lease = the_lease(farm, sight)
+    take_host(farm)
+    assert not farm.database.read_now(holding.is_quiet, farm.host_key)
+
+    clock.forward(LEASE_MS / 1000 + 1)
+    assert farm.database.read_now(holding.is_quiet, farm.host_key), "its worker has died"
+    farm.database.write_now(pulls.report, lease, None, lease_ms=LEASE_MS)
+    assert not farm.database.read_now(holding.is_quiet, farm.host_key)
+    succeed(farm, lease)
+    assert farm.database.read_now(holding.is_quiet, farm.host_key)

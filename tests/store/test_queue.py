@@ -470,3 +470,23 @@ def test_a_start_that_has_come_due_since_the_claim_is_not_waited_for(
 
     assert farm.next_due_in_ms() is None, "nothing is still to come"
     assert farm.database.read_now(claimable.may_start_now, share)
+
+
+def test_many_batches_are_claimed_from_in_their_turn(farm: Farm) -> None:
+    ids = [farm.submit(1) for _ in range(40)]
+    keys = [farm.batch(each).key for each in ids]
+
+    assert [lease.job_key for lease in farm.leases(10)] == keys[:10]
+    assert [lease.job_key for lease in farm.leases(10)] == keys[10:20]
+
+
+def test_of_many_batches_the_last_are_claimed_from_when_those_before_them_wait(farm: Farm) -> None:
+    for _ in range(40):
+        farm.submit(1, priority=1)
+    waiting = [*farm.leases(16), *farm.leases(16), *farm.leases(16)]
+    farm.complete(*waiting, outcome=failure(), decision=TryAgain(charged=True, wait_s=60))
+    last = [farm.submit(1), farm.submit(1)]
+
+    leases = farm.leases(10)
+
+    assert [lease.job_key for lease in leases] == [farm.batch(each).key for each in last]

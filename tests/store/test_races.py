@@ -25,6 +25,7 @@ from app.store import (
     claimable,
     claims,
     holding,
+    job_groups,
     jobs,
     queue,
     sweeps,
@@ -87,6 +88,36 @@ def test_two_workers_that_start_at_once_on_a_new_host_make_one_row_of_it(shared:
     assert one == other
 
 
+def test_two_first_batches_with_the_same_models_in_another_order_do_not_deadlock(
+    shared: Database,
+) -> None:
+    tries: list[int] = []
+
+    def store(tx: Transaction, number: int) -> None:
+        tries.append(number)
+        if number:
+            # Of two that wait for each other, the one whose time is up first is ended.
+            tx.execute(sa.text("SET LOCAL deadlock_timeout = '60s'"))
+        models = ("b", "a") if number else ("a", "b")
+        prompts = [PromptDraft("x", None, {"model": model}) for model in models]
+        jobs.insert(tx, BatchDraft(prompts=prompts, model="m"), batch_id=f"batch_{number:04}")
+
+    def first(tx: Transaction) -> None:
+        job_groups.key_of(tx, "a:latest")
+        begun.set()
+        until_somebody_waits_for_a_lock(shared)
+        store(tx, 0)
+
+    begun = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        one = threads.submit(shared.write_now, first)
+        assert begun.wait(10)
+        shared.write_now(store, 1)
+        one.result(20)
+
+    assert tries.count(0) == 1, "the second waits for the first, which waits for nobody"
+
+
 # --- claims ------------------------------------------------------------------------------------
 
 HOST = "http://gpu:11434"
@@ -95,10 +126,10 @@ HOST = "http://gpu:11434"
 class Claimer:
     """A worker that claims by hand."""
 
-    def __init__(self, database: Database, *, slots: int | None = None) -> None:
+    def __init__(self, database: Database, *, slots: int | None = None, url: str = HOST) -> None:
         self.database = database
-        key = database.write_now(jobs.register_host, HOST)
-        self.share = HostShare(key=key, url=HOST, slots=slots)
+        key = database.write_now(jobs.register_host, url)
+        self.share = HostShare(key=key, url=url, slots=slots)
 
     def submit(self, prompts: int, *, limits: Limits, number: int = 1) -> None:
         texts = [PromptDraft(f"{number}.{index}") for index in range(prompts)]
@@ -191,15 +222,91 @@ def test_a_claim_counts_what_others_committed_while_it_looked_for_a_job(
     assert (len(first), len(second)) == (1, 1)
 
 
-def test_claims_of_two_jobs_at_once_never_exceed_the_slots_of_their_host(shared: Database) -> None:
-    claimer = Claimer(shared, slots=3)
+def two_batches(claimer: Claimer) -> None:
     for number in (1, 2):
         claimer.submit(5, limits=Limits(max_concurrent=5, rate_limit_delay_s=0), number=number)
 
-    one, other = both(shared, claimer.claim, 2)
 
-    assert (len(one), len(other)) == (2, 1)
-    assert {lease.job_key for lease in one} != {lease.job_key for lease in other}
+def without_waiting(database: Database, work: Any, *arguments: Any, **options: Any) -> Any:
+    """What another transaction does while this one is not yet committed."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(database.write_now, work, *arguments, **options).result(5)
+
+
+def test_claims_of_two_jobs_at_once_never_exceed_the_slots_of_their_host(shared: Database) -> None:
+    claimer = Claimer(shared, slots=3)
+    two_batches(claimer)
+
+    def first(tx: Transaction) -> tuple[Sequence[Lease], Sequence[Lease]]:
+        return claimer.claim(tx, 2), without_waiting(shared, claimer.claim, 2)
+
+    one, other = shared.write_now(first)
+
+    assert (len(one), len(other)) == (2, 0), "the host's row is not waited for"
+    assert len(shared.write_now(claimer.claim, 2)) == 1
+
+
+def test_workers_that_claim_at_two_hosts_in_either_order_do_not_wait_for_each_other(
+    shared: Database,
+) -> None:
+    one, other = Claimer(shared, slots=3), Claimer(shared, slots=3, url="http://other:11434")
+    two_batches(one)
+
+    def crosswise(tx: Transaction) -> tuple[Sequence[Lease], Sequence[Lease]]:
+        return other.claim(tx, 1, owner="b"), one.claim(tx, 1, owner="b")
+
+    def claim_at_both(tx: Transaction) -> list[Sequence[Lease]]:
+        at_one = one.claim(tx, 1)
+        return [at_one, *without_waiting(shared, crosswise), other.claim(tx, 1)]
+
+    counts = [len(leases) for leases in shared.write_now(claim_at_both)]
+
+    assert counts == [1, 1, 0, 1]
+
+
+def test_a_worker_fills_the_slots_that_it_has_freed_while_another_claims_at_the_host(
+    shared: Database,
+) -> None:
+    claimer = Claimer(shared, slots=3)
+    two_batches(claimer)
+    own = shared.write_now(claimer.claim, 2, owner="a")
+
+    def complete_and_claim(tx: Transaction) -> Sequence[Lease]:
+        recorded = queue.complete(
+            tx, [completion(lease, Succeeded(response="ok"), Finish()) for lease in own]
+        )
+        assert recorded.freed == {claimer.share.key: 2}
+        return claims.claim(
+            tx,
+            wanted=3,
+            owner="a",
+            lease_ms=60_000,
+            share=claimer.share,
+            freed=recorded.freed[claimer.share.key],
+        )
+
+    def claim_meanwhile(tx: Transaction) -> tuple[Sequence[Lease], Sequence[Lease]]:
+        return claimer.claim(tx, 3, owner="b"), without_waiting(shared, complete_and_claim)
+
+    other, again = shared.write_now(claim_meanwhile)
+
+    assert (len(other), len(again)) == (1, 2)
+    assert shared.read_now(holding.running_at, claimer.share.key) == 3
+
+
+def test_of_slots_that_became_fewer_none_is_filled_again(shared: Database) -> None:
+    claimer = Claimer(shared, slots=4)
+    two_batches(claimer)
+    own = shared.write_now(claimer.claim, 4)
+    claimer.share = HostShare(key=claimer.share.key, url=HOST, slots=3)
+
+    def complete_and_claim(tx: Transaction) -> Sequence[Lease]:
+        queue.complete(
+            tx, [completion(lease, Succeeded(response="ok"), Finish()) for lease in own[:2]]
+        )
+        return claims.claim(tx, wanted=2, owner="w", lease_ms=60_000, share=claimer.share, freed=2)
+
+    assert len(shared.write_now(complete_and_claim)) == 1
 
 
 # --- completions -------------------------------------------------------------------------------
@@ -406,7 +513,7 @@ def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_
     shared.write_now(benchmarks.insert, draft, benchmark_id="bench_0001")
 
     def claim_while_the_host_is_taken(tx: Transaction) -> Sequence[Lease]:
-        row = claimable.lock_claimable_job(tx, [], claimable.NEVER_MS, worker.share)
+        row = claimable.Turns(tx, claimable.NEVER_MS, worker.share).lock_next()
         assert row is not None
         with ThreadPoolExecutor(1) as threads:
             taking = threads.submit(
@@ -450,31 +557,3 @@ def test_a_batch_is_not_deleted_while_a_retry_of_it_commits(shared: Database) ->
         with pytest.raises(Conflict):
             deleted.result(20)
     assert shared.read_now(jobs.get, batch.id).counts.pending == 1
-
-
-# --- several hosts -----------------------------------------------------------------------------
-
-
-def test_a_claim_at_several_hosts_passes_over_those_where_another_worker_claims(
-    shared: Database,
-) -> None:
-    shares = [
-        HostShare(key=shared.write_now(jobs.register_host, url), url=url, slots=slots)
-        for url, slots in (("http://one", 2), ("http://two", 2), ("http://unlimited", None))
-    ]
-    locked, looked = threading.Event(), threading.Event()
-
-    def hold(tx: Transaction) -> set[int]:
-        free = claims.lock_free_hosts(tx, shares[1:2])
-        locked.set()
-        assert looked.wait(10)
-        return free
-
-    with ThreadPoolExecutor(1) as threads:
-        held = threads.submit(shared.write_now, hold)
-        assert locked.wait(10)
-        # The other way round, which would be a deadlock if it waited.
-        free = shared.write_now(claims.lock_free_hosts, list(reversed(shares)))
-        looked.set()
-        assert held.result(20) == {shares[1].key}
-    assert free == {shares[0].key, shares[2].key}
