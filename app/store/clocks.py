@@ -20,7 +20,15 @@ _LEASES_AHEAD = 10
 _FAR_START = job.c.next_start_at_ms > sa.bindparam("now", type_=sa.BigInteger) + sa.cast(
     (job.c.rate_limit_delay_s + MOST_START_WINDOW_S) * 1000, sa.BigInteger
 )
-_STARTS = sa.update(job).where(_LIVE, _FAR_START).values(next_start_at_ms=sa.bindparam("now"))
+_STARTS = (
+    sa.update(job)
+    .where(_LIVE, _FAR_START)
+    # How long ago the last start was is not known any more, so the delay counts from now.
+    .values(
+        next_start_at_ms=sa.bindparam("now", type_=sa.BigInteger)
+        + sa.cast(job.c.rate_limit_delay_s * 1000, sa.BigInteger)
+    )
+)
 _TURNS = (
     sa.update(job)
     .where(_LIVE, job.c.last_claimed_at_ms > sa.bindparam("far"))

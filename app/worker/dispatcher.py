@@ -30,6 +30,8 @@ _FEW_FINISHED, _FEW_STARTED = 16, 10
 together end together, and then wait for each other's commit again and again."""
 _TRY_AGAIN_S = (0.002, 0.010)
 """Least and most seconds until a job is claimed from that another worker was just claiming from."""
+_REFUSED_AGAIN_S = 10.0
+"""Between two tries to record what the database refuses for no fault of the outcome."""
 _SETTLE_S = 0.002
 """A busy worker has new outcomes within this time, and need not ask when the next start is due."""
 _NOTHING_RECORDED = Recorded(finished=0, fenced=0)
@@ -80,6 +82,9 @@ class Dispatcher:
         self._aging_ms = round(aging_s * 1000) or claimable.NEVER_MS
         self._turns = Turns()
         self._is_quick = True
+        self._refused: list[Completion] = []
+        """Outcomes that cannot be recorded even as failures; they keep their slots and leases."""
+        self._refused_at = 0.0
         self._plenty = False
         """Whether the last claims brought all that they asked for."""
         self.claiming = True
@@ -102,6 +107,7 @@ class Dispatcher:
         Raises:
             Unavailable: The database does not work; the outcomes are kept for the next time.
         """
+        self._try_refused_again()
         finished = self._recorder.take(_FEW_FINISHED if self._is_quick else _MOST_PER_FLUSH)
         places = [place for place in self._places if place.host.available]
         wanted = self._wanted(len(finished)) if places else 0
@@ -118,7 +124,7 @@ class Dispatcher:
             self.settled.set()
             raise
         self.last_exchange_at = time.monotonic()
-        self._executor.recorded(finished)
+        self._executor.recorded([each for each in finished if each not in self._refused])
         for lease in done.leases:
             self._executor.start(lease)
         self.settled.set()
@@ -204,7 +210,7 @@ class Dispatcher:
                 action="exchange_refused",
                 prompts=len(finished),
             )
-        done = [await self._recorded_alone(each) for each in finished]
+        done = [one for each in finished if (one := await self._recorded_alone(each)) is not None]
         recorded = Recorded(
             finished=sum(each.recorded.finished for each in done),
             fenced=sum(each.recorded.fenced for each in done),
@@ -213,10 +219,11 @@ class Dispatcher:
         ended = [batch_id for each in done for batch_id in each.ended]
         return _Exchange(recorded, ended, leases=(), short=(), interrupted=True)
 
-    async def _recorded_alone(self, completion: Completion) -> _Exchange:
+    async def _recorded_alone(self, completion: Completion) -> _Exchange | None:
         """An exchange of one outcome; one that is refused alone too is recorded as a failure.
 
-        If even that is refused, the prompt is left to its lease, which nobody prolongs any more.
+        None when even that is refused. Then the fault is the database's (a right that is missing,
+        a trigger), and the outcome is kept for another try while other work goes on.
         """
         try:
             return await self._database.write(self._exchange, [completion], ())
@@ -230,11 +237,18 @@ class Dispatcher:
             raise
         except Exception:  # noqa: BLE001 - as above
             get_logger().exception(
-                "The outcome of a prompt cannot be recorded; it will run again.",
+                "The outcome of a prompt cannot be recorded; it is kept and tried again.",
                 action="outcome_refused",
                 prompt=completion.lease.task_id,
             )
-        return _Exchange(Recorded(finished=0, fenced=1), ended=(), leases=(), short=())
+            self._refused.append(completion)
+            self._refused_at = time.monotonic()
+        return None
+
+    def _try_refused_again(self) -> None:
+        if self._refused and time.monotonic() - self._refused_at >= _REFUSED_AGAIN_S:
+            self._recorder.put_back(self._refused)
+            self._refused = []
 
     def _exchange(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from app.domain.lifecycle import JobState, TaskState
 from app.domain.outcomes import CallMetrics, ErrorCode
@@ -75,6 +76,34 @@ async def test_an_outcome_that_the_database_refuses_fails_alone(idle: Any) -> No
     ]
     assert sum(each.status is TaskState.SUCCEEDED for each in results) == 4
     assert worker.executor.in_flight == 0
+
+
+async def test_an_outcome_that_cannot_be_recorded_at_all_is_kept_while_others_go_on(
+    idle: Any,
+) -> None:
+    service, worker = idle
+    database = service.resources.database
+    batch_id = await service.submit(2)
+    await finish_calls(worker)
+    (first, _) = worker.recorder.take(2)
+    worker.recorder.put_back([first, _])
+    # A row of that key makes the database refuse the outcome in whatever form.
+    await database.write(
+        lambda tx: tx.execute(
+            sa.insert(result).values(
+                id=first.lease.task_id, status="failed", model="m", attempts=1, finished_at_ms=0
+            )
+        )
+    )
+
+    await worker.dispatcher.run_once()
+
+    assert (await batches.get(service.resources, batch_id)).counts.succeeded == 1
+    assert list(worker.executor.leases()) == [(first.lease.task_id, first.lease.token)]
+    other = await service.submit(1)
+    await finish_calls(worker)
+    await worker.dispatcher.run_once()
+    assert (await batches.get(service.resources, other)).state is JobState.COMPLETED
 
 
 async def test_what_a_host_sends_beyond_all_bounds_is_stored_without_its_nonsense(
