@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
-from app.api import build_api
-from app.runtime import open_resources
-from app.services.resources import Resources
-from app.settings import Settings
-from app.worker.runner import working
+from promptmill.api import build_api
+from promptmill.runtime import open_resources
+from promptmill.services.resources import Resources
+from promptmill.settings import Settings
+from promptmill.worker.runner import working
 
 
 def answer_as_ollama(request: httpx.Request) -> httpx.Response:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.pulls import Progress, Sight
-from app.store import awaiting, jobs, pulls
+from promptmill.domain.pulls import Progress, Sight
+from promptmill.store import awaiting, jobs, pulls
 
 URL = "http://gpu:11434"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from app.domain.limits import Limits
-from app.services import batches
-from app.worker.runner import working
+from promptmill.domain.limits import Limits
+from promptmill.services import batches
+from promptmill.worker.runner import working
 
 MISSING = "batch_0123456789abcdefghjkmnpqrs"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

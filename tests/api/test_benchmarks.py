@@ -10,18 +10,18 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api import build_api
-from app.api.benchmark_documents import RUN_FIELDS
-from app.api.schemas import benchmark_examples as examples
-from app.api.schemas.benchmark_answers import (
+from promptmill.api import build_api
+from promptmill.api.benchmark_documents import RUN_FIELDS
+from promptmill.api.schemas import benchmark_examples as examples
+from promptmill.api.schemas.benchmark_answers import (
     Benchmark,
     BenchmarkSummary,
     Level,
     ModelResult,
 )
-from app.api.schemas.benchmark_findings import Comparison, Run
-from app.api.schemas.benchmarks import MOST_LEVELS, MOST_MODELS, BenchmarkRequest
-from app.worker.runner import working
+from promptmill.api.schemas.benchmark_findings import Comparison, Run
+from promptmill.api.schemas.benchmarks import MOST_LEVELS, MOST_MODELS, BenchmarkRequest
+from promptmill.worker.runner import working
 from tests.api.conftest import Service, answer_as_ollama
 
 SCHEMAS = build_api().openapi()["components"]["schemas"]

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.lifecycle import JobState
-from app.domain.limits import Limits
-from app.services import batches
-from app.worker.runner import working
+from promptmill.domain.lifecycle import JobState
+from promptmill.domain.limits import Limits
+from promptmill.services import batches
+from promptmill.worker.runner import working
 from tests.api.refused_bodies import NUMBER_OR_AUTO
 
 MISSING = "batch_0123456789abcdefghjkmnpqrs"

@@ -10,8 +10,8 @@ from typing import get_args
 import httpx
 import pytest
 
-from app.api.schemas.requests import Defect
-from app.domain.outcomes import DEFECTS
+from promptmill.api.schemas.requests import Defect
+from promptmill.domain.outcomes import DEFECTS
 
 SCHEMA = {"type": "object", "required": ["age"]}
 

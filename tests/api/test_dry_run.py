@@ -7,7 +7,7 @@ import json
 import jsonschema
 import pytest
 
-from app.api import build_api
+from promptmill.api import build_api
 from tests.api.conftest import refuse_connections
 from tests.api.refused_bodies import NOT_VALID
 

@@ -15,12 +15,12 @@ import httpx
 import pytest
 import uvicorn
 
-from app.api import build_api
-from app.api.routes.events import event_stream
-from app.client import AsyncPromptmillClient, EndEvent, ProgressEvent, ResultEvent
-from app.client.event_stream import Message, MessageParser
-from app.services.events import follow
-from app.worker.runner import working
+from promptmill.api import build_api
+from promptmill.api.routes.events import event_stream
+from promptmill.client import AsyncPromptmill, EndEvent, ProgressEvent, ResultEvent
+from promptmill.client.event_stream import Message, MessageParser
+from promptmill.services.events import follow
+from promptmill.worker.runner import working
 from tests.api.conftest import answer_as_ollama
 
 SIX = {"prompts": [f"p{n}" for n in range(6)], "rate_limit_delay": 0, "max_concurrent": 2}
@@ -114,7 +114,7 @@ async def test_a_follower_who_is_cut_again_and_again_gets_each_result_once(open_
     got: list[ResultEvent] = []
     async with (
         listening(service) as url,
-        AsyncPromptmillClient(url) as client,
+        AsyncPromptmill(url) as client,
         working(service.resources),
     ):
         last_id: str | None = None
@@ -154,7 +154,7 @@ async def test_a_running_batch_is_told_as_it_goes(open_service) -> None:
 
     service = await open_service(ollama)
     batch_id = (await service.post({"prompts": ["a", "b"], "rate_limit_delay": 0})).json()["id"]
-    async with listening(service) as url, AsyncPromptmillClient(url) as client:
+    async with listening(service) as url, AsyncPromptmill(url) as client:
         told = aiter(client.events(batch_id, results=True))
         waiting = await anext(told)
         assert isinstance(waiting, ProgressEvent)
@@ -282,7 +282,7 @@ async def test_who_leaves_frees_everything(service) -> None:
     batch_id = (await service.post(SIX)).json()["id"]
 
     async def come_and_go(url: str) -> None:
-        async with AsyncPromptmillClient(url) as client:
+        async with AsyncPromptmill(url) as client:
             async with contextlib.aclosing(client.events(batch_id, results=True)) as told:
                 await anext(told)
 

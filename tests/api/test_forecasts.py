@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.domain.host_reports import Aside, HostReport, Pace
-from app.domain.outcomes import ErrorCode
-from app.domain.workers import WorkerIdentity
-from app.services.events import Progressed, follow
-from app.store import jobs, reports, workers
+from promptmill.domain.host_reports import Aside, HostReport, Pace
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.workers import WorkerIdentity
+from promptmill.services.events import Progressed, follow
+from promptmill.store import jobs, reports, workers
 from tests.api.conftest import Service
 
 

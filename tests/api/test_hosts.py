@@ -10,17 +10,17 @@ from typing import Any
 
 import httpx
 
-from app.api import build_api
-from app.api.schemas import examples
-from app.api.schemas.hosts import Host as HostSchema
-from app.domain.host_reports import Aside
-from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Succeeded
-from app.ollama.health import Health, after_call
-from app.runtime import open_resources
-from app.settings import Settings
-from app.simulator import ModelSpec, SimulatorSettings, Speed, running
-from app.store import jobs, reports, workers
-from app.worker.runner import working
+from promptmill.api import build_api
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.hosts import Host as HostSchema
+from promptmill.domain.host_reports import Aside
+from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Succeeded
+from promptmill.ollama.health import Health, after_call
+from promptmill.runtime import open_resources
+from promptmill.settings import Settings
+from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running
+from promptmill.store import jobs, reports, workers
+from promptmill.worker.runner import working
 from tests.api.conftest import Service
 
 TINY, BIG = ModelSpec(name="tiny", speed=Speed()), ModelSpec(name="big:7b", speed=Speed())

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from app.api.known_ids import IdsByHash, IdsByName, KnownIds
+from promptmill.api.known_ids import IdsByHash, IdsByName, KnownIds
 
 
 @pytest.mark.parametrize("make", [IdsByName, IdsByHash])

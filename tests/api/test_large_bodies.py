@@ -10,8 +10,8 @@ import tracemalloc
 
 import pytest
 
-from app.api.request_body import receive_batch
-from app.settings import Settings
+from promptmill.api.request_body import receive_batch
+from promptmill.settings import Settings
 
 PROMPTS = 100_000
 LONGEST_STALL_S = 0.1

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.domain.lifecycle import JobState
-from app.worker.runner import working
+from promptmill.domain.lifecycle import JobState
+from promptmill.worker.runner import working
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lifecycle.md").read_text()
 LINES = [

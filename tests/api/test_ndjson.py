@@ -8,11 +8,11 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from app.api import build_api
-from app.store import jobs
-from app.store.tables import id_range, index_of, job, prompt, task
-from app.worker.purger import Purger
-from app.worker.runner import working
+from promptmill.api import build_api
+from promptmill.store import jobs
+from promptmill.store.tables import id_range, index_of, job, prompt, task
+from promptmill.worker.purger import Purger
+from promptmill.worker.runner import working
 from tests.api.refused_bodies import NOT_VALID, NUMBER_OR_AUTO
 
 LINES = {"Content-Type": "application/x-ndjson"}

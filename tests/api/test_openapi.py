@@ -9,19 +9,24 @@ from typing import get_args
 import jsonschema
 import pytest
 
-from app.api import build_api
-from app.api.json_stream import MAX_DEPTH
-from app.api.problems import KINDS
-from app.api.representation import RESULT_FIELDS, batch_document, batch_summary, result_document
-from app.api.schemas import examples
-from app.api.schemas.batches import Batch, BatchStatus, BatchSummary
-from app.api.schemas.requests import BatchRequest
-from app.api.schemas.results import Outcome, Result
-from app.domain.jobs import Batch as StoredBatch
-from app.domain.jobs import Counts, TaskResult, Usage
-from app.domain.lifecycle import TERMINAL_TASK_STATES, JobState, TaskState
-from app.domain.limits import Limits
-from app.domain.outcomes import CallMetrics
+from promptmill.api import build_api
+from promptmill.api.json_stream import MAX_DEPTH
+from promptmill.api.problems import KINDS
+from promptmill.api.representation import (
+    RESULT_FIELDS,
+    batch_document,
+    batch_summary,
+    result_document,
+)
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.batches import Batch, BatchStatus, BatchSummary
+from promptmill.api.schemas.requests import BatchRequest
+from promptmill.api.schemas.results import Outcome, Result
+from promptmill.domain.jobs import Batch as StoredBatch
+from promptmill.domain.jobs import Counts, TaskResult, Usage
+from promptmill.domain.lifecycle import TERMINAL_TASK_STATES, JobState, TaskState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import CallMetrics
 
 DOCUMENT = build_api().openapi()
 SCHEMAS = DOCUMENT["components"]["schemas"]

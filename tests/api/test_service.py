@@ -8,9 +8,9 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from app.api import build_api
-from app.api.problems import KIND_OF_ERROR, KINDS
-from app.domain import errors
+from promptmill.api import build_api
+from promptmill.api.problems import KIND_OF_ERROR, KINDS
+from promptmill.domain import errors
 from tests.api.conftest import refuse_connections
 
 LATER = [

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.domain.errors import WorkerEnded
-from app.domain.workers import WorkerIdentity
-from app.store import workers
-from app.worker.runner import working
+from promptmill.domain.errors import WorkerEnded
+from promptmill.domain.workers import WorkerIdentity
+from promptmill.store import workers
+from promptmill.worker.runner import working
 
 OTHER = WorkerIdentity(id="other-7", host_name="gpu", pid=7, version="0.1.0", concurrency=4)
 LEASE_MS = 1_000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from app.api.representation import worker_document
-from app.api.schemas import examples
-from app.api.schemas.service import Worker as WorkerSchema
-from app.domain.workers import Worker, WorkerIdentity, WorkerState
-from app.worker.runner import working
+from promptmill.api.representation import worker_document
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.service import Worker as WorkerSchema
+from promptmill.domain.workers import Worker, WorkerIdentity, WorkerState
+from promptmill.worker.runner import working
 
 
 async def test_a_worker_is_alive_while_it_works_and_has_stopped_afterwards(service) -> None:

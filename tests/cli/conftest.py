@@ -9,9 +9,9 @@ import pytest
 import respx
 from typer.testing import CliRunner, Result
 
-from app.cli import cli
-from app.cli.child_processes import listening
-from app.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
+from promptmill.cli import cli
+from promptmill.cli.child_processes import listening
+from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
 from tests.cli.pretended import URL, Invoke
 
 

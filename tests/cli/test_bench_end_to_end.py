@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.child_processes import listening
-from app.client import PromptmillClient
-from app.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
+from promptmill.cli.child_processes import listening
+from promptmill.client import Promptmill
+from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
 from tests.cli.conftest import serve_arguments
 from tests.cli.pretended import Invoke
 
@@ -121,7 +121,7 @@ def test_a_refusal_of_the_service_names_the_field(invoke: Invoke, bench_url: str
 
 
 def test_the_client_library_reads_every_run_and_what_it_was_made_of(bench_url: str) -> None:
-    with PromptmillClient(bench_url) as client:
+    with Promptmill(bench_url) as client:
         ordered = client.benchmarks.create(["quick"], num_runs=5, options={"num_predict": 20})
         ended = client.benchmarks.wait(ordered.id)
         paged = list(client.benchmarks.runs(ordered.id, page_size=2))

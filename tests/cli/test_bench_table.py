@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from app.cli.bench_table import (
+from promptmill.cli.bench_table import (
     FLAG_TEXTS,
     Figures,
     comparison_of,
@@ -20,8 +20,8 @@ from app.cli.bench_table import (
     print_all,
     results_of,
 )
-from app.client import Benchmark, BenchmarkComparison
-from app.domain.benchmarks.records import Flag
+from promptmill.client import Benchmark, BenchmarkComparison
+from promptmill.domain.benchmarks.records import Flag
 from tests.cli.pretended_benchmarks import benchmark, compared, comparison, level, result
 
 EVIL = "[bold red]evil[/bold red]\x1b[2J:8b"

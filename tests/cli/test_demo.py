@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.model_choice import Choice, candidates, choose_model, completes_text
-from app.ollama.models import InstalledModel, ModelInfo
-from app.simulator import ModelSpec, SimulatorSettings, running
+from promptmill.cli.model_choice import Choice, candidates, choose_model, completes_text
+from promptmill.ollama.models import InstalledModel, ModelInfo
+from promptmill.simulator import ModelSpec, SimulatorSettings, running
 from tests.cli.pretended import Invoke
 
 SMALL = ModelSpec(name="small", size=2_000_000)
@@ -72,7 +72,7 @@ def test_models_of_servers_that_list_no_capabilities_are_judged_by_their_family(
 
 
 def test_the_packaged_prompts_are_a_few_dozen_with_their_licence_beside_them() -> None:
-    data = resources.files("app.cli") / "data"
+    data = resources.files("promptmill.cli") / "data"
     prompts = [json.loads(line) for line in (data / "demo_prompts.jsonl").read_text().splitlines()]
 
     assert len(prompts) == len({prompt["id"] for prompt in prompts}) == 40

@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cli.child_processes import ChildDied, listening
-from app.simulator import ModelSpec, SimulatorSettings, answer_text, running_in_thread
+from promptmill.cli.child_processes import ChildDied, listening
+from promptmill.simulator import ModelSpec, SimulatorSettings, answer_text, running_in_thread
 from tests.cli.conftest import serve_arguments
 from tests.cli.pretended import Invoke
 
@@ -31,7 +31,7 @@ QUESTIONS = Path(__file__).parents[1] / "data" / "gsm8k_test.jsonl"
 def started(*command: object) -> Iterator[subprocess.Popen[str]]:
     """`promptmill <command>` in a process, its output piped; it is gone afterwards."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "app", *(str(one) for one in command)],
+        [sys.executable, "-m", "promptmill", *(str(one) for one in command)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

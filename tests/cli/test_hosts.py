@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import respx
 
-from app.cli.hosts import state_of
-from app.client import Host
+from promptmill.cli.hosts import state_of
+from promptmill.client import Host
 from tests.cli.pretended import Invoke
 
 HOST: dict[str, Any] = {

@@ -9,12 +9,12 @@ import pytest
 
 from tests.cli.pretended import Invoke
 
-SLOW = ("httpx", "pydantic_settings", "sqlalchemy", "alembic", "fastapi", "app.settings")
+SLOW = ("httpx", "pydantic_settings", "sqlalchemy", "alembic", "fastapi", "promptmill.settings")
 
 
 @pytest.mark.proof
 def test_help_loads_nothing_that_only_some_commands_need() -> None:
-    program = f"import sys, app.cli; print([name for name in {SLOW} if name in sys.modules])"
+    program = f"import sys, promptmill.cli; print([name for name in {SLOW} if name in sys.modules])"
 
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -40,7 +40,7 @@ def test_without_a_command_there_is_help(invoke: Invoke) -> None:
 @pytest.mark.proof
 def test_the_package_can_be_run_as_a_module() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "app", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "promptmill", "--help"], capture_output=True, text=True, check=True
     )
 
     assert "Usage: promptmill" in ran.stdout

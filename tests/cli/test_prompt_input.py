@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.cli.prompt_input import (
+from promptmill.cli.prompt_input import (
     InputFormat,
     ReadPrompt,
     UnreadableInput,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.service_settings import default_text, without_password
-from app.cli.serving import url_of
-from app.settings import Settings, variable_name
+from promptmill.cli.service_settings import default_text, without_password
+from promptmill.cli.serving import url_of
+from promptmill.settings import Settings, variable_name
 from tests.cli.pretended import Invoke
 
 

@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from app.cli.progress import Bar, Lines, display_on, numbers
-from app.cli.terminal import duration, one_line, printable
-from app.client import Batch
+from promptmill.cli.progress import Bar, Lines, display_on, numbers
+from promptmill.cli.terminal import duration, one_line, printable
+from promptmill.client import Batch
 from tests.cli.pretended import batch
 
 

@@ -9,8 +9,8 @@ import pytest
 import respx
 from rich.console import Console
 
-from app.cli.progress import Lines
-from app.client import Batch
+from promptmill.cli.progress import Lines
+from promptmill.client import Batch
 from tests.cli.pretended import Invoke, batch
 
 LOST = httpx.ConnectError("refused")

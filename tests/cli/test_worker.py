@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.cli.child_processes import listening
-from app.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
+from promptmill.cli.child_processes import listening
+from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
 from tests.cli.pretended import Invoke
 from tests.own_postgresql import OwnPostgresql
 
@@ -96,7 +96,7 @@ def _process(
 ) -> Iterator[subprocess.Popen[str]]:
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", *command],
+            [sys.executable, "-m", "promptmill", *command],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -250,7 +250,7 @@ def test_a_second_signal_ends_it_at_once(fleet: Callable[..., Fleet], sqlite_url
 
 def test_a_database_that_is_not_there_is_said_in_words_without_its_password() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "app", "worker"],
+        [sys.executable, "-m", "promptmill", "worker"],
         env={
             **os.environ,
             "DATABASE_URL": "postgresql://me:secret@127.0.0.1:1/mill?connect_timeout=1",

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import AsyncPromptmillClient, Benchmarks, PromptmillClient
+from promptmill.client import AsyncPromptmill, Benchmarks, Promptmill
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -17,7 +17,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 class Blocking:
     """The synchronous client, with results that can be awaited and iterated asynchronously."""
 
-    def __init__(self, client: PromptmillClient | Benchmarks) -> None:
+    def __init__(self, client: Promptmill | Benchmarks) -> None:
         self._client = client
 
     def __getattr__(self, name: str) -> Any:
@@ -45,13 +45,13 @@ async def _awaited(method: Callable[..., Any], args: Any, fields: Any) -> Any:
 @pytest.fixture(params=["sync", "async"])
 async def client_of(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Any]]:
     """`client_of(handler)` is a client whose service is that function."""
-    to_close: list[AsyncPromptmillClient] = []
+    to_close: list[AsyncPromptmill] = []
 
     def make(handler: Handler, **fields: Any) -> Any:
         transport = httpx.MockTransport(handler)
         if request.param == "sync":
-            return Blocking(PromptmillClient(transport=transport, **fields))
-        client = AsyncPromptmillClient(transport=transport, **fields)
+            return Blocking(Promptmill(transport=transport, **fields))
+        client = AsyncPromptmill(transport=transport, **fields)
         to_close.append(client)
         return client
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from app.api.schemas import benchmark_examples as examples
-from app.client import (
+from promptmill.api.schemas import benchmark_examples as examples
+from promptmill.client import (
     AsyncBenchmarks,
     Benchmark,
     BenchmarkComparison,

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import (
+from promptmill.client import (
     Batch,
     Outage,
-    PromptmillClient,
+    Promptmill,
     PromptmillProblem,
     Result,
     ServiceUnreachable,
@@ -305,7 +305,7 @@ def test_a_path_before_the_service_is_kept() -> None:
         assert request.headers["authorization"] == "Bearer x"
         return httpx.Response(200, json={"status": "ok"})
 
-    with PromptmillClient(
+    with Promptmill(
         "http://host/mill/",
         headers={"Authorization": "Bearer x"},
         transport=httpx.MockTransport(service),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client import (
+from promptmill.client import (
     EndEvent,
     ProgressEvent,
     PromptmillProblem,
@@ -20,7 +20,7 @@ from app.client import (
     ServiceUnreachable,
     UnexpectedAnswer,
 )
-from app.client.event_stream import Message, MessageParser
+from promptmill.client.event_stream import Message, MessageParser
 from tests.client.test_clients import batch, result
 
 Clients = Callable[..., Any]

@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from app.client import requests
-from app.client.errors import (
+from promptmill.client import requests
+from promptmill.client.errors import (
     FieldError,
     PromptmillProblem,
     ServiceUnreachable,
     UnexpectedAnswer,
 )
-from app.client.judgement import Again, BrokenOff, Patience, error_of, judge, long_polls
-from app.client.requests import Answer
+from promptmill.client.judgement import Again, BrokenOff, Patience, error_of, judge, long_polls
+from promptmill.client.requests import Answer
 
 GET = requests.get_batch("batch_1")
 CANCEL = requests.cancel_batch("batch_1")

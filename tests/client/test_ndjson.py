@@ -8,7 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client.ndjson import LineSplitter
+from promptmill.client.ndjson import LineSplitter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

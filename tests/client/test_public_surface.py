@@ -5,23 +5,23 @@ from __future__ import annotations
 import httpx
 import pytest
 
-import app.client
-from app.client.httpx_mapping import broken_off, checked_base_url, trusts_environment
+import promptmill.client
+from promptmill.client.httpx_mapping import broken_off, checked_base_url, trusts_environment
 
 
 def test_the_exported_names_are_sorted_and_all_there() -> None:
-    constants = [name for name in app.client.__all__ if name.isupper()]
-    others = [name for name in app.client.__all__ if not name.isupper()]
+    constants = [name for name in promptmill.client.__all__ if name.isupper()]
+    others = [name for name in promptmill.client.__all__ if not name.isupper()]
 
-    assert app.client.__all__ == sorted(constants) + sorted(others)
-    assert all(hasattr(app.client, name) for name in app.client.__all__)
+    assert promptmill.client.__all__ == sorted(constants) + sorted(others)
+    assert all(hasattr(promptmill.client, name) for name in promptmill.client.__all__)
 
 
 def test_both_clients_offer_the_same_methods() -> None:
     def methods(of: type) -> set[str]:
         return {name for name in vars(of) if not name.startswith("_")} - {"close", "aclose"}
 
-    assert methods(app.client.PromptmillClient) == methods(app.client.AsyncPromptmillClient)
+    assert methods(promptmill.client.Promptmill) == methods(promptmill.client.AsyncPromptmill)
 
 
 def _request_errors(of: type[httpx.RequestError]) -> set[type[httpx.RequestError]]:

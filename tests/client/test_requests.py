@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from app.client import requests
-from app.client.errors import UnexpectedAnswer
-from app.client.requests import Answer
+from promptmill.client import requests
+from promptmill.client.errors import UnexpectedAnswer
+from promptmill.client.requests import Answer
 
 
 def test_submitting_sends_prompts_fields_and_the_key() -> None:

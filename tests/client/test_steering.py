@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import PromptmillProblem, ServiceUnreachable
-from app.client.steering import pause_batch, resume_batch, retry_batch
+from promptmill.client import PromptmillProblem, ServiceUnreachable
+from promptmill.client.steering import pause_batch, resume_batch, retry_batch
 
 Clients = Callable[..., Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import PromptmillProblem, ServiceUnreachable
-from app.client.uploads import Lines
+from promptmill.client import PromptmillProblem, ServiceUnreachable
+from promptmill.client.uploads import Lines
 from tests.client.test_clients import batch
 
 Clients = Callable[..., Any]

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.benchmarks.comparison import (
+from promptmill.domain.benchmarks.comparison import (
     COMPARED,
     Side,
     compare_benchmarks,
     compare_models,
     worst_slowdown,
 )
-from app.domain.benchmarks.flags import RATE_TOKENS, Reference, learn, run_flags
-from app.domain.benchmarks.plan import plan, steps_of_model, text_to_send, total_steps
-from app.domain.benchmarks.records import (
+from promptmill.domain.benchmarks.flags import RATE_TOKENS, Reference, learn, run_flags
+from promptmill.domain.benchmarks.plan import plan, steps_of_model, text_to_send, total_steps
+from promptmill.domain.benchmarks.records import (
     Benchmark,
     BenchmarkDraft,
     BenchmarkRun,
@@ -31,10 +31,10 @@ from app.domain.benchmarks.records import (
     RunCounts,
     ServiceLevel,
 )
-from app.domain.benchmarks.summary import MEASURES, met_by, summarise, window_of
-from app.domain.comparison import Verdict
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.domain.benchmarks.summary import MEASURES, met_by, summarise, window_of
+from promptmill.domain.comparison import Verdict
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.outcomes import CallMetrics, ErrorCode
 
 drafts = st.builds(
     BenchmarkDraft,

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from app.domain import comparison
-from app.domain.comparison import (
+from promptmill.domain import comparison
+from promptmill.domain.comparison import (
     Comparison,
     Verdict,
     compare,
     geometric_mean,
     ratio_interval_rank,
 )
-from app.domain.statistics import Estimand, Interval, Method
+from promptmill.domain.statistics import Estimand, Interval, Method
 
 SECONDS = st.floats(1e-3, 1e4)
 ROUNDED = st.integers(1, 9).map(float)

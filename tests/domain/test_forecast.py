@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.forecast import (
+from promptmill.domain.forecast import (
     Demand,
     Forecast,
     Outlook,
@@ -14,7 +14,7 @@ from app.domain.forecast import (
     Window,
     results_in_window,
 )
-from app.domain.limits import Limits
+from promptmill.domain.limits import Limits
 
 A, B = 1, 2
 """Groups, each with a model of its own: `a` and `b`."""

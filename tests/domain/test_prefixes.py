@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.jobs import PromptDraft
-from app.domain.prefixes import PREFIX_CHARS, beginning_of, fingerprint_of
+from promptmill.domain.jobs import PromptDraft
+from promptmill.domain.prefixes import PREFIX_CHARS, beginning_of, fingerprint_of
 
 LONG = "You answer questions about the following contract. " * 20
 

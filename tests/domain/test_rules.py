@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.ids import RANDOM_BITS, sortable_id
-from app.domain.lifecycle import (
+from promptmill.domain.ids import RANDOM_BITS, sortable_id
+from promptmill.domain.lifecycle import (
     JOB_TRANSITIONS,
     TASK_TRANSITIONS,
     TERMINAL_JOB_STATES,
@@ -21,7 +21,7 @@ from app.domain.lifecycle import (
     job_target,
     task_target,
 )
-from app.domain.limits import (
+from promptmill.domain.limits import (
     MOST_START_WINDOW_S,
     START_TOLERANCE_S,
     Limits,
@@ -31,8 +31,8 @@ from app.domain.limits import (
     recommended_limits,
     startable,
 )
-from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from app.domain.retry import MOST_LOSSES, Finish, TryAgain, decide
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
+from promptmill.domain.retry import MOST_LOSSES, Finish, TryAgain, decide
 
 FREE = Limits(max_concurrent=5, rate_limit_delay_s=0)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from app.domain.statistics import (
+from promptmill.domain.statistics import (
     PERCENTILES,
     Distribution,
     Estimand,

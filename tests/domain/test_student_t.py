@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from app.domain.student_t import two_sided_p, two_sided_t
+from promptmill.domain.student_t import two_sided_p, two_sided_t
 
 FREEDOM = st.floats(1, 10_000)
 
@@ -29,8 +29,8 @@ def test_the_quantile_is_that_of_scipy(freedom, p) -> None:
 
 def test_no_comparison_loads_numpy_or_scipy() -> None:
     program = (
-        "import sys; from app.domain.comparison import compare;"
-        "from app.domain.statistics import distribution;"
+        "import sys; from promptmill.domain.comparison import compare;"
+        "from promptmill.domain.statistics import distribution;"
         "[distribution(range(n)) for n in range(9)];"
         "compare([1, 2, 3], [2, 3, 5], lower_is_better=True);"
         "compare([1, 2, 3, 4, 5], [2, 3, 4, 5, 6], lower_is_better=True);"

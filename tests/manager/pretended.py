@@ -8,7 +8,14 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from app.simulator import ModelSpec, Simulator, SimulatorSettings, Speed, create_simulator, running
+from promptmill.simulator import (
+    ModelSpec,
+    Simulator,
+    SimulatorSettings,
+    Speed,
+    create_simulator,
+    running,
+)
 
 PATIENCE_S = 20.0
 INSTANT = Speed()

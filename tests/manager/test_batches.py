@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from app.manager import OllamaManager
-from app.simulator import Speed, answer_text, running_in_thread
+from promptmill.manager import OllamaManager
+from promptmill.simulator import Speed, answer_text, running_in_thread
 from tests.manager.pretended import (
     ENDLESS,
     INSTANT,

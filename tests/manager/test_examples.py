@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from app.manager import OllamaManager
-from app.simulator import FaultRule, Simulator, Speed, answer_text, running_in_thread
+from promptmill.manager import OllamaManager
+from promptmill.simulator import FaultRule, Simulator, Speed, answer_text, running_in_thread
 from tests.manager.pretended import ENDLESS, pretended
 
 PAGE = Path(__file__).parents[2] / "docs" / "python-api.md"
@@ -98,7 +98,7 @@ def test_the_page_has_a_program_for_every_pattern_of_the_quick_reference():
 @pytest.mark.parametrize("heading", EXAMPLES)
 def test_a_program_is_complete_and_names_no_address(heading):
     source = EXAMPLES[heading]
-    assert "from app.manager import OllamaManager\n" in source
+    assert "from promptmill.manager import OllamaManager\n" in source
     assert source.endswith("\n\nasyncio.run(main())\n")
     assert "base_url=" not in source
     assert max(map(len, source.splitlines())) <= 100

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from app.manager import OllamaManager
-from app.simulator import FaultRule, Speed, answer_text, running_in_thread
+from promptmill.manager import OllamaManager
+from promptmill.simulator import FaultRule, Speed, answer_text, running_in_thread
 from tests.manager.pretended import ENDLESS, given_up, listening, pretended, until
 from tests.ollama.raw_host import END, NDJSON, always, chunk, plain, raw_host
 

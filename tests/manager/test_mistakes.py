@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from app.manager import OllamaManager
+from promptmill.manager import OllamaManager
 from tests.manager.pretended import listening
 
 

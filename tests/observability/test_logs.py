@@ -14,9 +14,9 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from app.observability.logs import configure_logging, get_logger
-from app.store.database import Database
-from app.store.schema import upgrade
+from promptmill.observability.logs import configure_logging, get_logger
+from promptmill.store.database import Database
+from promptmill.store.schema import upgrade
 
 SECRET = "the prompt that nobody may read"
 

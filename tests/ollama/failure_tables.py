@@ -5,9 +5,9 @@ python -m tests.ollama.failure_tables      prints what belongs between the page'
 
 from __future__ import annotations
 
-from app.domain.outcomes import DEFAULT_FAIL_ON, DEFECTS, Blame
-from app.ollama import errors, structured_output
-from app.ollama.errors import AnswerRule, Timeout, Verdict
+from promptmill.domain.outcomes import DEFAULT_FAIL_ON, DEFECTS, Blame
+from promptmill.ollama import errors, structured_output
+from promptmill.ollama.errors import AnswerRule, Timeout, Verdict
 
 FOLLOWS = {
     Blame.PROMPT: "fails at once",

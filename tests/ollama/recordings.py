@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.domain.calls import Call
+from promptmill.domain.calls import Call
 from tests.ollama.raw_host import Exchange, chunk
 
 FOLDER = Path(__file__).parent.parent / "data" / "recordings"

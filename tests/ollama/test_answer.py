@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.outcomes import Blame, ErrorCode
-from app.ollama.answer import ANSWER_BOUND, LINE_BOUND, Answer
+from promptmill.domain.outcomes import Blame, ErrorCode
+from promptmill.ollama.answer import ANSWER_BOUND, LINE_BOUND, Answer
 from tests.ollama.raw_host import LAST, WORD
 from tests.ollama.recordings import recorded
 

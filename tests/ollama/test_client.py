@@ -6,10 +6,10 @@ import httpx
 import pytest
 import respx
 
-from app.domain.calls import Call
-from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from app.ollama.client import OllamaClient
-from app.ollama.errors import OllamaError
+from promptmill.domain.calls import Call
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.errors import OllamaError
 
 URL = "http://gpu:11434"
 DETAILS = {"family": "qwen3", "parameter_size": "8.2B", "quantization_level": "Q4_K_M"}

@@ -12,8 +12,8 @@ import aiohttp
 import httpx
 import pytest
 
-from app.domain.outcomes import Blame, ErrorCode
-from app.ollama.errors import (
+from promptmill.domain.outcomes import Blame, ErrorCode
+from promptmill.ollama.errors import (
     ANSWERS,
     BREAKS,
     EXCEPTIONS,

@@ -8,10 +8,10 @@ import httpx
 import pytest
 import respx
 
-from app.domain.calls import Call
-from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
-from app.ollama.client import OllamaClient
-from app.ollama.health import (
+from promptmill.domain.calls import Call
+from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.health import (
     PROMPTS_FAILED_IN_A_ROW,
     Health,
     Tally,
@@ -21,7 +21,7 @@ from app.ollama.health import (
     counted,
     fingerprint_of,
 )
-from app.ollama.hosts import Host
+from promptmill.ollama.hosts import Host
 
 OK = Succeeded(response="x")
 DOWN = Failed(code=ErrorCode.HOST_UNREACHABLE, message="refused", blame=Blame.HOST)

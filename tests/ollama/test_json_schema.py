@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.ollama.json_schema import LARGEST, TooCostly, Unsound, mismatch, schema_fault
+from promptmill.ollama.json_schema import LARGEST, TooCostly, Unsound, mismatch, schema_fault
 
 STRING = {"type": "string"}
 DRAFT7 = "http://json-schema.org/draft-07/schema#"

@@ -9,13 +9,13 @@ import httpx
 import pytest
 import respx
 
-from app.domain.calls import Call
-from app.domain.host_spec import HostSpec
-from app.domain.outcomes import ErrorCode, Failed, Succeeded
-from app.ollama.client import OllamaClient
-from app.ollama.errors import OllamaError
-from app.ollama.hosts import Host
-from app.simulator import ModelSpec, Simulator, SimulatorSettings, Speed, running
+from promptmill.domain.calls import Call
+from promptmill.domain.host_spec import HostSpec
+from promptmill.domain.outcomes import ErrorCode, Failed, Succeeded
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.hosts import Host
+from promptmill.simulator import ModelSpec, Simulator, SimulatorSettings, Speed, running
 from tests.ollama.raw_host import LAST, Exchange, plain, raw_host
 
 KEY = "sk-swordfish"

@@ -7,9 +7,9 @@ import contextlib
 
 import pytest
 
-from app.domain.outcomes import Blame, ErrorCode, Failed
-from app.ollama.client import OllamaClient, Timeouts
-from app.ollama.errors import OllamaError
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed
+from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.errors import OllamaError
 from tests.ollama.raw_host import END, NDJSON, Exchange, always, chunk, plain, raw_host
 
 MANIFEST = chunk(b'{"status":"pulling manifest"}\n')

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from app.ollama.client import OllamaClient, Timeouts
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
+from promptmill.ollama.client import OllamaClient, Timeouts
 from tests.ollama.raw_host import raw_host
 from tests.ollama.recordings import exchanges
 

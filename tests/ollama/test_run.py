@@ -8,9 +8,9 @@ import socket
 import httpx
 import pytest
 
-from app.domain.calls import Call
-from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from app.ollama.client import OllamaClient, Timeouts
+from promptmill.domain.calls import Call
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
+from promptmill.ollama.client import OllamaClient, Timeouts
 from tests.ollama.raw_host import END, LAST, NDJSON, WORD, always, chunk, plain, raw_host
 
 ANSWER = NDJSON + chunk(WORD) + chunk(LAST) + END

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.calls import Call
-from app.domain.outcomes import (
+from promptmill.domain.calls import Call
+from promptmill.domain.outcomes import (
     DEFAULT_FAIL_ON,
     DEFECTS,
     Blame,
@@ -20,7 +20,7 @@ from app.domain.outcomes import (
     Failed,
     Succeeded,
 )
-from app.ollama.structured_output import is_quick, judge
+from promptmill.ollama.structured_output import is_quick, judge
 
 PERSON = {
     "type": "object",

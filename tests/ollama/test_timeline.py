@@ -9,12 +9,12 @@ import httpx
 import pytest
 import respx
 
-from app.domain.calls import Call
-from app.domain.outcomes import Blame, Failed, Succeeded
-from app.domain.timeline import Timeline
-from app.ollama.client import OllamaClient, Timeouts
-from app.ollama.hosts import Host
-from app.ollama.timed_answer import TimedAnswer
+from promptmill.domain.calls import Call
+from promptmill.domain.outcomes import Blame, Failed, Succeeded
+from promptmill.domain.timeline import Timeline
+from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.hosts import Host
+from promptmill.ollama.timed_answer import TimedAnswer
 from tests.ollama.raw_host import END, LAST, NDJSON, WORD, always, chunk, raw_host
 from tests.ollama.recordings import exchanges
 

@@ -8,10 +8,10 @@ import httpx
 import pytest
 import respx
 
-from app.domain.outcomes import Blame, ErrorCode
-from app.ollama.client import OllamaClient, Timeouts
-from app.ollama.errors import OllamaError
-from app.simulator import ModelSpec, SimulatorSettings, Speed, create_simulator, running
+from promptmill.domain.outcomes import Blame, ErrorCode
+from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.errors import OllamaError
+from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, create_simulator, running
 
 URL = "http://gpu:11434"
 UNLOADED = {"model": "tiny", "response": "", "done": True, "done_reason": "unload"}

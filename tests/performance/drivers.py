@@ -22,13 +22,13 @@ import uvloop
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.limits import Limits
-from app.domain.outcomes import CallMetrics, Succeeded
-from app.domain.retry import Finish
-from app.store import claims, jobs, queue, schema
-from app.store.database import Database, Transaction
-from app.store.leases import Completion, HostShare, Lease
+from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import CallMetrics, Succeeded
+from promptmill.domain.retry import Finish
+from promptmill.store import claims, jobs, queue, schema
+from promptmill.store.database import Database, Transaction
+from promptmill.store.leases import Completion, HostShare, Lease
 
 PROMPTS = 10_000
 GROUP = 20

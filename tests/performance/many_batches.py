@@ -17,14 +17,14 @@ from pathlib import Path
 
 import uvicorn
 
-from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.limits import Limits
-from app.main import create_app
-from app.observability.logs import configure_logging
-from app.settings import Settings
-from app.store import claims, groups, jobs, schema
-from app.store.database import Database, Transaction
-from app.store.leases import HostShare
+from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.main import create_app
+from promptmill.observability.logs import configure_logging
+from promptmill.settings import Settings
+from promptmill.store import claims, groups, jobs, schema
+from promptmill.store.database import Database, Transaction
+from promptmill.store.leases import HostShare
 from tests.performance import zero_latency_host
 from tests.performance.scaling import a_database
 from tests.performance.service import Watch, curl

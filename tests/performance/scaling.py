@@ -21,15 +21,15 @@ from pathlib import Path
 import httpx
 import sqlalchemy as sa
 
-from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.lifecycle import JobState
-from app.domain.limits import Limits
-from app.domain.outcomes import Succeeded
-from app.domain.retry import Finish
-from app.store import claims, jobs, queue, results, schema
-from app.store.database import Database, Transaction
-from app.store.leases import Completion, HostShare, Lease
-from app.store.tables import host_group, job
+from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.lifecycle import JobState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import Succeeded
+from promptmill.domain.retry import Finish
+from promptmill.store import claims, jobs, queue, results, schema
+from promptmill.store.database import Database, Transaction
+from promptmill.store.leases import Completion, HostShare, Lease
+from promptmill.store.tables import host_group, job
 from tests.performance import zero_latency_host
 from tests.performance.service import QUESTION, run_batch, serving
 
@@ -69,7 +69,7 @@ def a_database(kind: str) -> Iterator[Mapping[str, str]]:
 @contextlib.contextmanager
 def workers(number: int, concurrency: int, variables: Mapping[str, str]) -> Iterator[None]:
     """So many processes `promptmill worker`, all of which have begun to work."""
-    command = [sys.executable, "-m", "app", "worker", "--concurrency", str(concurrency)]
+    command = [sys.executable, "-m", "promptmill", "worker", "--concurrency", str(concurrency)]
     environment = {**os.environ, "PROMPTMILL_LOG_LEVEL": "warning", **variables}
     running = [
         subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(number)

@@ -31,13 +31,13 @@ import sqlalchemy as sa
 import uvicorn
 import uvloop
 
-from app.main import create_app
-from app.manager import OllamaManager
-from app.ollama.transport import open_transport
-from app.settings import Settings
-from app.store import schema
-from app.store.database import Database
-from app.store.tables import job, prompt, task
+from promptmill.main import create_app
+from promptmill.manager import OllamaManager
+from promptmill.ollama.transport import open_transport
+from promptmill.settings import Settings
+from promptmill.store import schema
+from promptmill.store.database import Database
+from promptmill.store.tables import job, prompt, task
 from tests.performance import zero_latency_host
 
 QUESTION = "Natalia sold clips to 48 of her friends in April, and then half as many in May. " * 3
@@ -60,7 +60,7 @@ def serving(folder: Path, host_url: str, **variables: str) -> Iterator[tuple[str
         "PROMPTMILL_LOG_LEVEL": "warning",
         **variables,
     }
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "promptmill", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:

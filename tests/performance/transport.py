@@ -21,10 +21,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import uvloop
 
-from app.domain.calls import Call
-from app.domain.outcomes import Succeeded
-from app.ollama.client import OllamaClient
-from app.ollama.transport import open_transport
+from promptmill.domain.calls import Call
+from promptmill.domain.outcomes import Succeeded
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.transport import open_transport
 from tests.performance import zero_latency_host
 
 Send = Callable[[], Awaitable[None]]

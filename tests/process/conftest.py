@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.simulator import (
+from promptmill.simulator import (
     ModelSpec,
     Simulator,
     SimulatorSettings,
@@ -90,7 +90,7 @@ def serve(sqlite_url: str, simulate: object) -> Iterator[Callable[..., Service]]
             "PROMPTMILL_LOG_LEVEL": "warning",
             **variables,
         }
-        command = [sys.executable, "-m", "app", "serve", "--port", "0"]
+        command = [sys.executable, "-m", "promptmill", "serve", "--port", "0"]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, bufsize=1
         )

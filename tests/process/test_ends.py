@@ -18,7 +18,7 @@ pytestmark = pytest.mark.proof
 TALKATIVE = {"PROMPTMILL_LOG_LEVEL": "info"}
 SERVE_AND_LOSE_A_ROLE = """
 import asyncio, gc, threading
-from app.cli import cli
+from promptmill.cli import cli
 
 def lose() -> None:
     input()

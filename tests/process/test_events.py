@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from app.client import EndEvent, ProgressEvent, PromptmillClient, ResultEvent
-from app.client.event_stream import MessageParser
+from promptmill.client import EndEvent, ProgressEvent, Promptmill, ResultEvent
+from promptmill.client.event_stream import MessageParser
 
 pytestmark = pytest.mark.proof
 
@@ -73,7 +73,7 @@ def test_a_reader_who_takes_nothing_costs_little_and_is_left_behind(
         connection.sendall(request.encode())
         assert connection.recv(12) == b"HTTP/1.1 200"
 
-    with PromptmillClient(str(address)) as client:
+    with Promptmill(str(address)) as client:
         events = list(client.events(batch_id, results=True))
     # Each of them holds 50 results at most, of the 75 MB that there are.
     grown = process.memory_info().rss - before

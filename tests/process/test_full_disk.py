@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.simulator import answer_text
+from promptmill.simulator import answer_text
 
 pytestmark = pytest.mark.proof
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.simulator import answer_text
+from promptmill.simulator import answer_text
 
 pytestmark = pytest.mark.proof
 
@@ -137,7 +137,7 @@ def test_a_wrong_setting_names_itself_and_stops_the_start(serve: Any) -> None:
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "app", "serve"]
+    command = [sys.executable, "-m", "promptmill", "serve"]
     for variable, value in (
         ("PROMPTMILL_LEASE_S", "soon"),
         ("PROMPTMILL_OLLAMA_SLOTS", "0"),

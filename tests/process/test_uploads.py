@@ -15,8 +15,8 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from app.store.database import Database
-from app.store.tables import job, prompt
+from promptmill.store.database import Database
+from promptmill.store.tables import job, prompt
 
 pytestmark = pytest.mark.proof
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import typer
 
-from app.api import build_api
-from app.api.schemas.control import BatchUpdate, RetryRequest
-from app.api.schemas.requests import BatchRequest
-from app.cli import cli, exit_codes
-from app.domain.comparison import Verdict
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.outcomes import ErrorCode
-from app.domain.statistics import Distribution, Method
-from app.simulator import PROFILES, FaultKind
+from promptmill.api import build_api
+from promptmill.api.schemas.control import BatchUpdate, RetryRequest
+from promptmill.api.schemas.requests import BatchRequest
+from promptmill.cli import cli, exit_codes
+from promptmill.domain.comparison import Verdict
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.statistics import Distribution, Method
+from promptmill.simulator import PROFILES, FaultKind
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLI_PAGE = (DOCS / "cli.md").read_text()

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile
 
 import httpx
 import pytest
 
-pytestmark = pytest.mark.proof
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 UV = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
@@ -57,13 +58,43 @@ def check_service(promptmill: Path, folder: Path) -> None:
     assert (folder / "promptmill" / "promptmill.db").exists()
 
 
-def test_the_wheel_in_an_empty_environment_serves(tmp_path: Path) -> None:
-    run(UV, "build", "--wheel", "--out-dir", tmp_path / "dist", cwd=ROOT)
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    environment = tmp_path / "environment"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that holds the wheel, and what it needs, and nothing else."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(UV, "build", "--wheel", "--out-dir", folder / "dist", cwd=ROOT)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    with ZipFile(wheel) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"promptmill"}
+    environment = folder / "environment"
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     run(UV, "pip", "install", "--python", environment / "bin" / "python", wheel)
-    check_service(environment / "bin" / "promptmill", tmp_path)
+    return environment
+
+
+def test_the_wheel_in_an_empty_environment_serves(installed: Path, tmp_path: Path) -> None:
+    check_service(installed / "bin" / "promptmill", tmp_path)
+
+
+def test_a_project_with_a_package_of_the_name_app_imports_the_clients_and_no_server(
+    installed: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("OWN = True")
+    (tmp_path / "use.py").write_text(
+        "import sys\n"
+        "from promptmill import AsyncPromptmill, OllamaManager, Promptmill\n"
+        "import app\n"
+        "assert app.OWN\n"
+        "assert not {'fastapi', 'sqlalchemy', 'sqlmodel', 'uvicorn'} & set(sys.modules)\n"
+    )
+    run(installed / "bin" / "python", "use.py", cwd=tmp_path)
+
+
+def test_the_installed_service_takes_at_most_280_mb(installed: Path) -> None:
+    files = (path for path in (installed / "lib").rglob("*") if path.is_file())
+    assert sum(path.stat().st_size for path in files) <= 280e6
 
 
 def test_the_steps_of_the_dockerfile_give_an_environment_that_serves(tmp_path: Path) -> None:

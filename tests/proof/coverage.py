@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.domain.comparison import compare
-from app.domain.statistics import mean_interval, median_interval
+from promptmill.domain.comparison import compare
+from promptmill.domain.statistics import mean_interval, median_interval
 
 LEAST, MOST = 93.0, 97.0
 SPREADS = (0.05, 0.30)

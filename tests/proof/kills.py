@@ -21,11 +21,11 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from app.simulator import answer_text
-from app.store import schema
-from app.store.database import Database, Transaction
-from app.store.tables import job, prompt, prompt_id, result, task
-from app.store.worker_tables import worker
+from promptmill.simulator import answer_text
+from promptmill.store import schema
+from promptmill.store.database import Database, Transaction
+from promptmill.store.tables import job, prompt, prompt_id, result, task
+from promptmill.store.worker_tables import worker
 from tests.own_postgresql import OwnPostgresql
 from tests.proof.audit import Audit, begin_audit, read_audit
 from tests.proof.processes import Command, PatientClient, Service, scratch, simulator, table

@@ -37,8 +37,8 @@ class Mutant:
     tests: tuple[str, ...]
 
 
-QUEUE = "app/store/queue.py"
-CLAIMS = "app/store/claims.py"
+QUEUE = "app/promptmill/store/queue.py"
+CLAIMS = "app/promptmill/store/claims.py"
 RACES = "tests/store/test_races.py"
 GROUPS = "tests/store/test_groups.py"
 FIRST_TABLES = "migrations/versions/0001_first_release.py"
@@ -100,7 +100,11 @@ MUTANTS = (
     ),
     Mutant(
         "a host switches without waiting for claims that are under way",
-        (Change("app/store/groups.py", "        wait_for_claims(tx)\n", "        pass\n"),),
+        (
+            Change(
+                "app/promptmill/store/groups.py", "        wait_for_claims(tx)\n", "        pass\n"
+            ),
+        ),
         (f"{GROUPS}::test_a_switch_waits_for_the_claim_that_was_under_way_when_it_began",),
     ),
     Mutant(
@@ -122,7 +126,13 @@ MUTANTS = (
     ),
     Mutant(
         "a call that is made although its permit is over",
-        (Change("app/worker/executor.py", "        if missed:\n            return None\n", ""),),
+        (
+            Change(
+                "app/promptmill/worker/executor.py",
+                "        if missed:\n            return None\n",
+                "",
+            ),
+        ),
         ("tests/worker/test_starts.py",),
     ),
     Mutant(

@@ -57,7 +57,7 @@ class Command:
         self, name: str, arguments: Sequence[str], *, folder: Path, **variables: str
     ) -> None:
         self.name = name
-        self._command = [sys.executable, "-m", "app", *arguments]
+        self._command = [sys.executable, "-m", "promptmill", *arguments]
         kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
         self._environment = {**kept, "PROMPTMILL_LOG_LEVEL": "warning", **variables}
         self.log = folder / f"{name}.log"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from app.api.reports import ReportInput
-from app.domain.benchmarks.comparison import Side, compare_benchmarks, compare_models
-from app.domain.benchmarks.plan import plan, total_steps
-from app.domain.benchmarks.records import (
+from promptmill.api.reports import ReportInput
+from promptmill.domain.benchmarks.comparison import Side, compare_benchmarks, compare_models
+from promptmill.domain.benchmarks.plan import plan, total_steps
+from promptmill.domain.benchmarks.records import (
     Benchmark,
     BenchmarkDraft,
     BenchmarkRun,
@@ -19,9 +19,9 @@ from app.domain.benchmarks.records import (
     RunCounts,
     ServiceLevel,
 )
-from app.domain.benchmarks.summary import summarise
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.domain.benchmarks.summary import summarise
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.outcomes import CallMetrics, ErrorCode
 
 STARTED_MS = 1_790_000_000_000
 HOSTILE = (

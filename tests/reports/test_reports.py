@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from app.api.reports import ReportFormat, drawing, figures, render
-from app.api.reports.charts import charts
-from app.api.reports.html_report import in_script
-from app.api.reports.markdown import code_span
-from app.api.reports.wording import FLAG_TEXTS, number, one_line
-from app.domain.benchmarks.records import BenchmarkDraft, Flag
-from app.domain.benchmarks.summary import MEASURES, summarise
+from promptmill.api.reports import ReportFormat, drawing, figures, render
+from promptmill.api.reports.charts import charts
+from promptmill.api.reports.html_report import in_script
+from promptmill.api.reports.markdown import code_span
+from promptmill.api.reports.wording import FLAG_TEXTS, number, one_line
+from promptmill.domain.benchmarks.records import BenchmarkDraft, Flag
+from promptmill.domain.benchmarks.summary import MEASURES, summarise
 from tests.reports.example import (
     DRAFT,
     GEMMA,

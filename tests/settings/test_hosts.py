@@ -7,8 +7,8 @@ import traceback
 import pytest
 from pydantic import ValidationError
 
-from app.domain.host_spec import HostSpec, parse_hosts
-from app.settings import Settings, SettingsError, load_settings
+from promptmill.domain.host_spec import HostSpec, parse_hosts
+from promptmill.settings import Settings, SettingsError, load_settings
 
 KEY = "sk-swordfish"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.host_spec import HostSpec
-from app.settings import Settings, SettingsError, load_settings, settings_page
+from promptmill.domain.host_spec import HostSpec
+from promptmill.settings import Settings, SettingsError, load_settings, settings_page
 
 
 def test_nothing_has_to_be_set() -> None:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 import httpx
 import pytest
 
-from app.simulator import ModelSpec, Simulator, SimulatorSettings, Speed, create_simulator, running
+from promptmill.simulator import (
+    ModelSpec,
+    Simulator,
+    SimulatorSettings,
+    Speed,
+    create_simulator,
+    running,
+)
 
 PATIENCE_S = 5.0
 

@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.simulator import ModelSpec, Speed, answer_text, chat_prompt, embedding, rendered_prompt
-from app.simulator.instances import instance
-from app.simulator.vocabulary import WORDS
+from promptmill.simulator import (
+    ModelSpec,
+    Speed,
+    answer_text,
+    chat_prompt,
+    embedding,
+    rendered_prompt,
+)
+from promptmill.simulator.instances import instance
+from promptmill.simulator.vocabulary import WORDS
 
 THINKER = ModelSpec(name="thinker", capabilities=("completion", "thinking", "tools"), speed=Speed())
 

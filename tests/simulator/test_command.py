@@ -13,9 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from app.cli.simulate import simulate
+from promptmill.cli.simulate import simulate
 
-COMMAND = "import typer; from app.cli.simulate import simulate; typer.run(simulate)"
+COMMAND = "import typer; from promptmill.cli.simulate import simulate; typer.run(simulate)"
 
 
 def application():

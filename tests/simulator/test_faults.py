@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from app.simulator import (
+from promptmill.simulator import (
     Fault,
     FaultKind,
     FaultRule,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from app.simulator import (
+from promptmill.simulator import (
     SimulatorSettings,
     Speed,
     create_simulator,

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.simulator import ModelSpec, Speed
-from app.simulator.prefix import Slot, prompt_tokens_of
+from promptmill.simulator import ModelSpec, Speed
+from promptmill.simulator.prefix import Slot, prompt_tokens_of
 
 SPEED = Speed(prefill_tokens_per_s=200, decode_tokens_per_s=2000)
 SLOW = Speed(prefill_tokens_per_s=100)

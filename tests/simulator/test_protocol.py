@@ -8,12 +8,12 @@ import struct
 
 import pytest
 
-from app.simulator import ModelSpec, Speed, answer_text, embedding
-from app.simulator.access import allow_origin, host_is_welcome
-from app.simulator.durations import DurationError, keep_alive_seconds
-from app.simulator.gojson import encode, timestamp
-from app.simulator.goscan import syntax_error
-from app.simulator.names import parse_name
+from promptmill.simulator import ModelSpec, Speed, answer_text, embedding
+from promptmill.simulator.access import allow_origin, host_is_welcome
+from promptmill.simulator.durations import DurationError, keep_alive_seconds
+from promptmill.simulator.gojson import encode, timestamp
+from promptmill.simulator.goscan import syntax_error
+from promptmill.simulator.names import parse_name
 
 EXTRA = ModelSpec(name="extra:7b", speed=Speed())
 
@@ -193,7 +193,7 @@ async def test_a_pulled_model_can_be_used(simulated, lines):
 
 
 async def test_a_pull_can_fail_after_the_manifest(simulated, lines):
-    from app.simulator import FaultRule
+    from promptmill.simulator import FaultRule
 
     unknown = "pull model manifest: file does not exist"
     async with simulated(

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.simulator import FaultRule, Speed
+from promptmill.simulator import FaultRule, Speed
 
 RECORDINGS = Path(__file__).parent.parent / "data" / "recordings"
 
@@ -329,7 +329,7 @@ async def test_a_repeated_token_ends_the_answer_without_done(simulated):
     assert unlike("repeat_guard", exchanges, answers) == []
 
 
-COMMAND = "import typer; from app.cli.simulate import simulate; typer.run(simulate)"
+COMMAND = "import typer; from promptmill.cli.simulate import simulate; typer.run(simulate)"
 
 
 @pytest.mark.proof

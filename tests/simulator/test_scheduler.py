@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from app.simulator import Speed
+from promptmill.simulator import Speed
 
 SMALL, TINY = "small:latest", "tiny:latest"
 BUSY = "server busy, please try again.  maximum pending requests exceeded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from app.simulator import ModelSpec, Speed
+from promptmill.simulator import ModelSpec, Speed
 
 SLOW = Speed(request_s=30.0)
 TINY = "tiny:latest"

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from app.simulator import ModelSpec, Speed
-from app.simulator.options import RunnerOptions
-from app.simulator.runner import TOLERANCE_S, Runner
+from promptmill.simulator import ModelSpec, Speed
+from promptmill.simulator.options import RunnerOptions
+from promptmill.simulator.runner import TOLERANCE_S, Runner
 
 TEN = "one two three four five six seven eight nine ten"
 

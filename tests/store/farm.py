@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
-from app.domain.lifecycle import TaskState
-from app.domain.limits import START_TOLERANCE_S, Limits
-from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
-from app.domain.retry import Decision, Finish
-from app.store import claimable, claims, jobs, queue, results, sweeps, transitions
-from app.store.database import Database
-from app.store.leases import Completion, HostShare, Lease, Recorded
+from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
+from promptmill.domain.lifecycle import TaskState
+from promptmill.domain.limits import START_TOLERANCE_S, Limits
+from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
+from promptmill.domain.retry import Decision, Finish
+from promptmill.store import claimable, claims, jobs, queue, results, sweeps, transitions
+from promptmill.store.database import Database
+from promptmill.store.leases import Completion, HostShare, Lease, Recorded
 
 LEASE_MS = 30_000
 UNPACED = Limits(max_concurrent=5, rate_limit_delay_s=0)

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from app.domain.errors import Conflict
-from app.domain.jobs import BatchChanges, BatchDraft, FailureLimit, PromptDraft
-from app.domain.lifecycle import (
+from promptmill.domain.errors import Conflict
+from promptmill.domain.jobs import BatchChanges, BatchDraft, FailureLimit, PromptDraft
+from promptmill.domain.lifecycle import (
     JOB_TRANSITIONS,
     TERMINAL_JOB_STATES,
     JobEvent,
@@ -32,13 +32,13 @@ from app.domain.lifecycle import (
     TaskState,
     task_sources,
 )
-from app.domain.limits import START_TOLERANCE_S, Limits
-from app.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
-from app.domain.retry import Decision, Finish, TryAgain
-from app.store import claims, jobs, queue, sweeps, transitions
-from app.store.database import Database, Transaction
-from app.store.leases import Completion, HostShare, Lease
-from app.store.tables import index_of, job_key_of, metadata
+from promptmill.domain.limits import START_TOLERANCE_S, Limits
+from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
+from promptmill.domain.retry import Decision, Finish, TryAgain
+from promptmill.store import claims, jobs, queue, sweeps, transitions
+from promptmill.store.database import Database, Transaction
+from promptmill.store.leases import Completion, HostShare, Lease
+from promptmill.store.tables import index_of, job_key_of, metadata
 from tests.conftest import FakeClock
 from tests.store.queue_picture import (
     RUNS_AGAIN,

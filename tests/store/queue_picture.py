@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.domain.jobs import Batch
-from app.domain.lifecycle import (
+from promptmill.domain.jobs import Batch
+from promptmill.domain.lifecycle import (
     JOB_TRANSITIONS,
     TASK_TRANSITIONS,
     TERMINAL_JOB_STATES,
@@ -21,10 +21,10 @@ from app.domain.lifecycle import (
     TaskEvent,
     TaskState,
 )
-from app.store import jobs
-from app.store.database import Transaction
-from app.store.leases import Lease
-from app.store.tables import index_of, job, job_key_of, job_stats, prompt, result, task
+from promptmill.store import jobs
+from promptmill.store.database import Transaction
+from promptmill.store.leases import Lease
+from promptmill.store.tables import index_of, job, job_key_of, job_stats, prompt, result, task
 
 RUNS_AGAIN = frozenset({TaskEvent.RUN_AGAIN, JobEvent.RETRY, JobEvent.RETRY_UNSTARTED})
 """The only events that lead out of an end."""

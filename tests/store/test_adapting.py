@@ -6,15 +6,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.domain.jobs import BatchChanges
-from app.domain.limits import Limits
-from app.domain.outcomes import ErrorCode, Failed
-from app.domain.retry import TryAgain
-from app.store import adapting, transitions
-from app.store.adapting import Changed
-from app.store.database import Database
-from app.store.leases import Recorded
-from app.store.tables import job, job_stats
+from promptmill.domain.jobs import BatchChanges
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import ErrorCode, Failed
+from promptmill.domain.retry import TryAgain
+from promptmill.store import adapting, transitions
+from promptmill.store.adapting import Changed
+from promptmill.store.database import Database
+from promptmill.store.leases import Recorded
+from promptmill.store.tables import job, job_stats
 from tests.conftest import FakeClock
 from tests.store.farm import Farm, failure
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.benchmarks.records import (
+from promptmill.domain.benchmarks.records import (
     BenchmarkDraft,
     BenchmarkRun,
     ChunkIntervals,
@@ -18,14 +18,14 @@ from app.domain.benchmarks.records import (
     PrefixCache,
     ServiceLevel,
 )
-from app.domain.errors import Conflict, NotFound
-from app.domain.jobs import IdempotencyKey
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.outcomes import CallMetrics, ErrorCode
-from app.store import benchmark_runs, benchmarks, claimable, holding, jobs
-from app.store.benchmark_runs import BenchmarkLease
-from app.store.database import Database
-from app.store.leases import HostShare
+from promptmill.domain.errors import Conflict, NotFound
+from promptmill.domain.jobs import IdempotencyKey
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.store import benchmark_runs, benchmarks, claimable, holding, jobs
+from promptmill.store.benchmark_runs import BenchmarkLease
+from promptmill.store.database import Database
+from promptmill.store.leases import HostShare
 from tests.store.farm import Farm
 
 LEASE_MS = 30_000

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import Unavailable
-from app.store.database import Database
-from app.store.schema import upgrade
+from promptmill.domain.errors import Unavailable
+from promptmill.store.database import Database
+from promptmill.store.schema import upgrade
 
 
 def test_a_file_of_two_names_has_one_worker(tmp_path: Path) -> None:

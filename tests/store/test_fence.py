@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.outcomes import Outcome
-from app.domain.retry import Finish
-from app.store import queue
-from app.store.leases import Completion, Lease
+from promptmill.domain.outcomes import Outcome
+from promptmill.domain.retry import Finish
+from promptmill.store import queue
+from promptmill.store.leases import Completion, Lease
 from tests.store.farm import Farm, answer, failure
 
 

@@ -10,13 +10,21 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from app.domain.jobs import PromptDraft
-from app.domain.limits import Limits
-from app.store import benchmark_runs, benchmarks, claimable, claims, groups, jobs, transitions
-from app.store.database import Database, Transaction
-from app.store.groups import HostView, Wish
-from app.store.leases import HostShare, Lease
-from app.store.tables import job
+from promptmill.domain.jobs import PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.store import (
+    benchmark_runs,
+    benchmarks,
+    claimable,
+    claims,
+    groups,
+    jobs,
+    transitions,
+)
+from promptmill.store.database import Database, Transaction
+from promptmill.store.groups import HostView, Wish
+from promptmill.store.leases import HostShare, Lease
+from promptmill.store.tables import job
 from tests.store.farm import Farm, answer
 from tests.store.test_races import until_somebody_waits_for_a_lock
 
@@ -244,7 +252,7 @@ def test_a_paused_batch_holds_no_host(grouped) -> None:
 
 
 def test_what_waits_for_its_next_attempt_holds_no_host(grouped, clock) -> None:
-    from app.domain.retry import TryAgain
+    from promptmill.domain.retry import TryAgain
     from tests.store.farm import failure
 
     grouped.submit(1, model="a")
@@ -264,7 +272,7 @@ def test_what_waits_for_its_next_attempt_holds_no_host(grouped, clock) -> None:
 
 
 def test_a_benchmark_that_has_the_host_is_not_disturbed_by_a_switch(grouped) -> None:
-    from app.domain.benchmarks.records import BenchmarkDraft
+    from promptmill.domain.benchmarks.records import BenchmarkDraft
 
     draft = BenchmarkDraft(models=("a",))
     grouped.database.write_now(benchmarks.insert, draft, benchmark_id="bench_1")

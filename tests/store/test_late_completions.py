@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.outcomes import ErrorCode
-from app.domain.retry import Finish, TryAgain
-from app.store import jobs, queue
-from app.store.tables import job_stats
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.retry import Finish, TryAgain
+from promptmill.store import jobs, queue
+from promptmill.store.tables import job_stats
 from tests.store.farm import Farm, failure
 
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from app.domain.errors import Conflict, NotFound
-from app.domain.jobs import BatchChanges, FailureLimit
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.limits import Limits
-from app.domain.outcomes import Blame, ErrorCode, Failed
-from app.domain.retry import MOST_LOSSES
-from app.services import control
-from app.store import claimable, jobs, queue, results, sweeps, transitions
-from app.store.tables import job
+from promptmill.domain.errors import Conflict, NotFound
+from promptmill.domain.jobs import BatchChanges, FailureLimit
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed
+from promptmill.domain.retry import MOST_LOSSES
+from promptmill.services import control
+from promptmill.store import claimable, jobs, queue, results, sweeps, transitions
+from promptmill.store.tables import job
 from tests.store.farm import UNPACED, Farm, failure
 
 REFUSED = Failed(code=ErrorCode.INVALID_REQUEST, message="no", blame=Blame.PROMPT)

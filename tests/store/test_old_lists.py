@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from app.domain.errors import Conflict, NotFound
-from app.domain.lifecycle import JobState
-from app.domain.limits import Limits
-from app.domain.outcomes import ErrorCode
-from app.domain.retry import TryAgain
-from app.store import clocks, jobs, queue, results, sweeps, transitions
+from promptmill.domain.errors import Conflict, NotFound
+from promptmill.domain.lifecycle import JobState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.retry import TryAgain
+from promptmill.store import clocks, jobs, queue, results, sweeps, transitions
 from tests.store.farm import LEASE_MS, Farm, failure
 from tests.store.test_lifecycle import cancel, retry
 
@@ -156,7 +156,7 @@ def test_a_lease_that_was_given_while_the_clock_was_ahead_ends_within_ten_leases
 def test_a_batch_that_ended_while_its_cancellation_was_asked_for_keeps_its_reason(
     farm: Farm,
 ) -> None:
-    from app.domain.jobs import FailureLimit
+    from promptmill.domain.jobs import FailureLimit
 
     batch_id = farm.submit(2, max_failures=FailureLimit("0"))
     farm.complete(*farm.leases(1), outcome=failure())

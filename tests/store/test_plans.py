@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.limits import Limits
-from app.store import claimable, claims, groups, jobs, queue, rates, results, sweeps
-from app.store.database import Database, Transaction
-from app.store.leases import HostShare
-from app.store.prepared import Pairs, Prepared
+from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.store import claimable, claims, groups, jobs, queue, rates, results, sweeps
+from promptmill.store.database import Database, Transaction
+from promptmill.store.leases import HostShare
+from promptmill.store.prepared import Pairs, Prepared
 from tests.store.farm import UNPACED
 
 FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1, "at_host": 1}
@@ -94,7 +94,7 @@ def test_a_hot_statement_uses_its_index(large: Database, name: str) -> None:
 
 
 def test_completing_finds_its_rows_by_their_key(large: Database) -> None:
-    from app.domain.lifecycle import TaskEvent
+    from promptmill.domain.lifecycle import TaskEvent
 
     held = [(2**32 + number, number) for number in range(50)]
     ids = [task_id for task_id, _ in held]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.jobs import PromptDraft
-from app.domain.limits import Limits
-from app.store import claims, groups, jobs
-from app.store.database import Database
-from app.store.leases import Affinity, HostShare, Lease
+from promptmill.domain.jobs import PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.store import claims, groups, jobs
+from promptmill.store.database import Database
+from promptmill.store.leases import Affinity, HostShare, Lease
 from tests.store.test_groups import Grouped
 
 WIDE = Limits(max_concurrent=99, rate_limit_delay_s=0)

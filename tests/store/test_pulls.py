@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.domain.benchmarks.records import BenchmarkDraft
-from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.lifecycle import JobState
-from app.domain.outcomes import ErrorCode
-from app.domain.pulls import MOST_ATTEMPTS, Progress, PullState, Sight
-from app.store import (
+from promptmill.domain.benchmarks.records import BenchmarkDraft
+from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.lifecycle import JobState
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.pulls import MOST_ATTEMPTS, Progress, PullState, Sight
+from promptmill.store import (
     awaiting,
     benchmark_runs,
     benchmarks,
@@ -26,13 +26,13 @@ from app.store import (
     transitions,
     uploads,
 )
-from app.store.awaiting import Plan
-from app.store.database import Database
-from app.store.groups import HostView, Wish
-from app.store.leases import HostShare
-from app.store.pull_tables import job_model, job_pull, pull
-from app.store.pulls import PullLease
-from app.store.tables import host
+from promptmill.store.awaiting import Plan
+from promptmill.store.database import Database
+from promptmill.store.groups import HostView, Wish
+from promptmill.store.leases import HostShare
+from promptmill.store.pull_tables import job_model, job_pull, pull
+from promptmill.store.pulls import PullLease
+from promptmill.store.tables import host
 from tests.conftest import FakeClock
 from tests.store.farm import UNPACED, Farm, failure
 

@@ -10,15 +10,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.jobs import BatchChanges, BatchDraft, PromptDraft
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.limits import Limits
-from app.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from app.domain.retry import MOST_LOSSES, TryAgain
-from app.store import claimable, claims, jobs, queue, transitions
-from app.store.database import Database, Transaction
-from app.store.leases import HostShare, Recorded
-from app.store.tables import result
+from promptmill.domain.jobs import BatchChanges, BatchDraft, PromptDraft
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
+from promptmill.domain.retry import MOST_LOSSES, TryAgain
+from promptmill.store import claimable, claims, jobs, queue, transitions
+from promptmill.store.database import Database, Transaction
+from promptmill.store.leases import HostShare, Recorded
+from promptmill.store.tables import result
 from tests.store.farm import LEASE_MS, UNPACED, Farm, failure
 
 

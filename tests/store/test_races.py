@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.domain.benchmarks.records import BenchmarkDraft
-from app.domain.errors import Conflict
-from app.domain.jobs import BatchDraft, FailureLimit, IdempotencyKey, PromptDraft
-from app.domain.lifecycle import JobState
-from app.domain.limits import Limits
-from app.domain.outcomes import Outcome, Succeeded
-from app.domain.retry import Decision, Finish, TryAgain
-from app.services.batches import Submission, _submit
-from app.store import (
+from promptmill.domain.benchmarks.records import BenchmarkDraft
+from promptmill.domain.errors import Conflict
+from promptmill.domain.jobs import BatchDraft, FailureLimit, IdempotencyKey, PromptDraft
+from promptmill.domain.lifecycle import JobState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import Outcome, Succeeded
+from promptmill.domain.retry import Decision, Finish, TryAgain
+from promptmill.services.batches import Submission, _submit
+from promptmill.store import (
     benchmark_runs,
     benchmarks,
     claimable,
@@ -31,9 +31,9 @@ from app.store import (
     sweeps,
     transitions,
 )
-from app.store.database import Database, Transaction
-from app.store.leases import Completion, HostShare, Lease
-from app.store.tables import job, job_stats
+from promptmill.store.database import Database, Transaction
+from promptmill.store.leases import Completion, HostShare, Lease
+from promptmill.store.tables import job, job_stats
 from tests.conftest import FakeClock
 from tests.store.farm import failure
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.store import jobs, sweeps, transitions
+from promptmill.store import jobs, sweeps, transitions
 from tests.store.farm import Farm, failure
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.domain.host_reports import Aside, HostReport, Pace
-from app.domain.outcomes import ErrorCode
-from app.domain.workers import WorkerIdentity
-from app.store import jobs, reports, workers
-from app.store.database import Database
+from promptmill.domain.host_reports import Aside, HostReport, Pace
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.workers import WorkerIdentity
+from promptmill.store import jobs, reports, workers
+from promptmill.store.database import Database
 from tests.store.farm import LEASE_MS
 
 URL = "http://ollama:11434"

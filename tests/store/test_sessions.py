@@ -19,11 +19,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from app.domain.errors import Unavailable
-from app.store import claimable, claims
-from app.store.database import Database, Transaction
-from app.store.leases import HostShare, Lease
-from app.store.wakeups import LISTENER_NAME
+from promptmill.domain.errors import Unavailable
+from promptmill.store import claimable, claims
+from promptmill.store.database import Database, Transaction
+from promptmill.store.leases import HostShare, Lease
+from promptmill.store.wakeups import LISTENER_NAME
 from tests.own_postgresql import OwnPostgresql
 from tests.store.farm import LEASE_MS, Farm
 
@@ -65,7 +65,7 @@ def set_for_all(postgresql_url: str) -> Callable[[str], None]:
 LOCK_AND_STAND_STILL = """
     import sys, time
     import sqlalchemy as sa
-    from app.store.database import Database
+    from promptmill.store.database import Database
 
     def lock(tx):
         tx.execute(sa.text("SELECT * FROM job_stats FOR UPDATE"))

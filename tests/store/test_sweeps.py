@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from app.domain.lifecycle import JobState
-from app.store import sweeps, transitions
-from app.store.database import Transaction
+from promptmill.domain.lifecycle import JobState
+from promptmill.store import sweeps, transitions
+from promptmill.store.database import Transaction
 from tests.conftest import FakeClock
 from tests.store.farm import Farm
 

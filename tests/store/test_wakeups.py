@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.domain.errors import Unavailable
-from app.store.database import Database
-from app.store.wakeups import LISTENER_NAME, Notifier, exchanging_words
+from promptmill.domain.errors import Unavailable
+from promptmill.store.database import Database
+from promptmill.store.wakeups import LISTENER_NAME, Notifier, exchanging_words
 from tests.own_postgresql import OwnPostgresql
 
 pytestmark = pytest.mark.postgresql

@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.domain.workers import Worker, WorkerIdentity, WorkerState
-from app.store import workers
-from app.store.database import Database
+from promptmill.domain.workers import Worker, WorkerIdentity, WorkerState
+from promptmill.store import workers
+from promptmill.store.database import Database
 from tests.store.farm import LEASE_MS, Farm
 
 DAY_S = 24 * 60 * 60

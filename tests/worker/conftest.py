@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
-from app.domain.limits import Limits
-from app.runtime import open_resources
-from app.services import batches
-from app.services.resources import Resources
-from app.settings import Settings
-from app.worker.runner import working
+from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
+from promptmill.domain.limits import Limits
+from promptmill.runtime import open_resources
+from promptmill.services import batches
+from promptmill.services.resources import Resources
+from promptmill.settings import Settings
+from promptmill.worker.runner import working
 
 Answer = Callable[[dict[str, Any]], Any]
 

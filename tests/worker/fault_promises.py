@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.domain import outcomes
-from app.domain.outcomes import Blame, ErrorCode
-from app.domain.retry import MOST_LOSSES
-from app.ollama.health import PROMPTS_FAILED_IN_A_ROW
-from app.simulator import FaultKind
+from promptmill.domain import outcomes
+from promptmill.domain.outcomes import Blame, ErrorCode
+from promptmill.domain.retry import MOST_LOSSES
+from promptmill.ollama.health import PROMPTS_FAILED_IN_A_ROW
+from promptmill.simulator import FaultKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.limits import Limits
-from app.runtime import open_resources
-from app.services import batches, starting_limit
+from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.runtime import open_resources
+from promptmill.services import batches, starting_limit
 from tests.worker.conftest import stream
 
 DRAFT = BatchDraft(

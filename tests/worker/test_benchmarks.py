@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.domain.benchmarks.plan import total_steps
-from app.domain.benchmarks.records import (
+from promptmill.domain.benchmarks.plan import total_steps
+from promptmill.domain.benchmarks.records import (
     Benchmark,
     BenchmarkDraft,
     BenchmarkRun,
@@ -22,17 +22,17 @@ from app.domain.benchmarks.records import (
     PrefixCache,
     ServiceLevel,
 )
-from app.domain.errors import Conflict, Invalid
-from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.limits import Limits
-from app.domain.outcomes import ErrorCode
-from app.runtime import open_resources
-from app.services import batches, benchmarks
-from app.services.benchmarks import Measured
-from app.services.resources import Resources
-from app.settings import Settings
-from app.simulator import (
+from promptmill.domain.errors import Conflict, Invalid
+from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.runtime import open_resources
+from promptmill.services import batches, benchmarks
+from promptmill.services.benchmarks import Measured
+from promptmill.services.resources import Resources
+from promptmill.settings import Settings
+from promptmill.simulator import (
     FaultRule,
     ModelSpec,
     Simulator,
@@ -41,11 +41,11 @@ from app.simulator import (
     create_simulator,
     running,
 )
-from app.store import benchmark_runs
-from app.store.benchmark_tables import benchmark, benchmark_run
-from app.store.tables import prompt_id
-from app.worker.benchmarker import Benchmarker
-from app.worker.runner import working
+from promptmill.store import benchmark_runs
+from promptmill.store.benchmark_tables import benchmark, benchmark_run
+from promptmill.store.tables import prompt_id
+from promptmill.worker.benchmarker import Benchmarker
+from promptmill.worker.runner import working
 
 SPEED = Speed(load_s=0.15, prefill_tokens_per_s=20_000, decode_tokens_per_s=2_000)
 OPTIONS = {"num_predict": 40, "temperature": 0, "seed": 42}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from app.domain.limits import Limits
-from app.services import batches
-from app.store import claims, jobs, sweeps
-from app.store.leases import HostShare
-from app.worker.closer import Closer
-from app.worker.executor import Executor
-from app.worker.recorder import Recorder
+from promptmill.domain.limits import Limits
+from promptmill.services import batches
+from promptmill.store import claims, jobs, sweeps
+from promptmill.store.leases import HostShare
+from promptmill.worker.closer import Closer
+from promptmill.worker.executor import Executor
+from promptmill.worker.recorder import Recorder
 
 EVERY_S = 1.0
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.jobs import PromptDraft
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.outcomes import ErrorCode
+from promptmill.domain.jobs import PromptDraft
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.outcomes import ErrorCode
 from tests.worker.conftest import stream
 
 PERSON = {

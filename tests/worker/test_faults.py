@@ -18,22 +18,22 @@ from typing import Any
 
 import pytest
 
-from app.domain.calls import Call as OllamaCall
-from app.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.limits import Limits
-from app.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
-from app.domain.retry import MOST_LOSSES
-from app.ollama import structured_output
-from app.ollama.client import OllamaClient, Timeouts
-from app.ollama.errors import OllamaError
-from app.ollama.health import PROMPTS_FAILED_IN_A_ROW
-from app.ollama.hosts import Host
-from app.runtime import open_resources
-from app.services import batches, control, workers
-from app.services.resources import Resources
-from app.settings import Settings
-from app.simulator import (
+from promptmill.domain.calls import Call as OllamaCall
+from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
+from promptmill.domain.retry import MOST_LOSSES
+from promptmill.ollama import structured_output
+from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.health import PROMPTS_FAILED_IN_A_ROW
+from promptmill.ollama.hosts import Host
+from promptmill.runtime import open_resources
+from promptmill.services import batches, control, workers
+from promptmill.services.resources import Resources
+from promptmill.settings import Settings
+from promptmill.simulator import (
     Call,
     FaultKind,
     FaultRule,
@@ -45,7 +45,7 @@ from app.simulator import (
     create_simulator,
     running,
 )
-from app.worker.runner import working
+from promptmill.worker.runner import working
 from tests.worker.fault_promises import DEFECTS, PROMISES, Promise, faults
 
 PAGE = Path(__file__).parents[2] / "docs" / "ollama-failures.md"

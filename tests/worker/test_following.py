@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.domain.lifecycle import JobState
-from app.domain.limits import Limits
-from app.services import batches, control
-from app.services.events import Ended, Event, Progressed, ResultsStored, follow, number_of
-from app.settings import Settings
+from promptmill.domain.lifecycle import JobState
+from promptmill.domain.limits import Limits
+from promptmill.services import batches, control
+from promptmill.services.events import Ended, Event, Progressed, ResultsStored, follow, number_of
+from promptmill.settings import Settings
 
 ENOUGH_S = 20
 RARELY = {"poll_s": 60}

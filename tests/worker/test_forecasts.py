@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.limits import Limits
-from app.runtime import open_resources
-from app.services import batches
-from app.services.resources import Resources
-from app.settings import Settings
-from app.simulator import ModelSpec, SimulatorSettings, Speed, running
-from app.worker.runner import working
+from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.runtime import open_resources
+from promptmill.services import batches
+from promptmill.services.resources import Resources
+from promptmill.settings import Settings
+from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running
+from promptmill.worker.runner import working
 
 PATIENCE_S = 60
 SPEED = Speed(load_s=0.2, request_s=0.1)

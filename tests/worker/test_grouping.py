@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from app.domain.jobs import Batch, BatchDraft, PromptDraft
-from app.domain.limits import Limits
-from app.domain.outcomes import ErrorCode
-from app.runtime import open_resources
-from app.services import batches
-from app.services.resources import Resources
-from app.settings import Settings
-from app.simulator import (
+from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.runtime import open_resources
+from promptmill.services import batches
+from promptmill.services.resources import Resources
+from promptmill.settings import Settings
+from promptmill.simulator import (
     ModelSpec,
     Simulator,
     SimulatorSettings,
@@ -26,8 +26,8 @@ from app.simulator import (
     create_simulator,
     running,
 )
-from app.store import groups
-from app.worker.runner import working
+from promptmill.store import groups
+from promptmill.worker.runner import working
 
 PATIENCE_S = 30
 QUICK = Speed(load_s=0.1, request_s=0.02)

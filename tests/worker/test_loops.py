@@ -6,8 +6,8 @@ import asyncio
 
 import structlog
 
-from app.domain.errors import Unavailable
-from app.worker.loops import ToldErrors, repeat
+from promptmill.domain.errors import Unavailable
+from promptmill.worker.loops import ToldErrors, repeat
 
 
 class Failing:

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.domain.limits import Limits
-from app.domain.workers import Worker
-from app.services import batches, workers
-from app.store import claimable, claims, jobs, queue
-from app.store.leases import HostShare
-from app.store.wakeups import LISTENER_NAME
-from app.worker.executor import Executor
-from app.worker.recorder import Recorder
-from app.worker.rescuer import Rescuer
+from promptmill.domain.limits import Limits
+from promptmill.domain.workers import Worker
+from promptmill.services import batches, workers
+from promptmill.store import claimable, claims, jobs, queue
+from promptmill.store.leases import HostShare
+from promptmill.store.wakeups import LISTENER_NAME
+from promptmill.worker.executor import Executor
+from promptmill.worker.recorder import Recorder
+from promptmill.worker.rescuer import Rescuer
 
 ENOUGH_S = 10
 """For anything that needs no poll, on a busy machine; a third of the poll of `RARELY`."""

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.store import queue
-from app.store.tables import task
-from app.worker.runner import Worker, _identity, _places
+from promptmill.store import queue
+from promptmill.store.tables import task
+from promptmill.worker.runner import Worker, _identity, _places
 from tests.worker.conftest import Ollama, Service
 
 

@@ -12,15 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.jobs import Batch, BatchDraft, PromptDraft
-from app.domain.limits import Limits
-from app.domain.outcomes import ErrorCode
-from app.domain.pulls import MOST_ATTEMPTS, PullState
-from app.runtime import open_resources
-from app.services import batches, control
-from app.services.resources import Resources
-from app.settings import Settings
-from app.simulator import (
+from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.pulls import MOST_ATTEMPTS, PullState
+from promptmill.runtime import open_resources
+from promptmill.services import batches, control
+from promptmill.services.resources import Resources
+from promptmill.settings import Settings
+from promptmill.simulator import (
     FaultRule,
     ModelSpec,
     Simulator,
@@ -29,9 +29,9 @@ from app.simulator import (
     create_simulator,
     running,
 )
-from app.store import awaiting, pulls
-from app.worker.puller import Puller
-from app.worker.runner import Worker, _identity, _places, working
+from promptmill.store import awaiting, pulls
+from promptmill.worker.puller import Puller
+from promptmill.worker.runner import Worker, _identity, _places, working
 from tests.worker.conftest import stream
 
 PATIENCE_S = 30

@@ -11,18 +11,18 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.outcomes import CallMetrics, ErrorCode
-from app.domain.workers import WorkerIdentity
-from app.ollama.text import LARGEST_NUMBER, LONGEST_NAME, MOST_TOKENS
-from app.runtime import open_resources
-from app.services import batches
-from app.store import jobs, queue
-from app.store.benchmark_tables import benchmark_run
-from app.store.leases import HostShare
-from app.store.tables import job_stats, result
-from app.worker.places import Place
-from app.worker.runner import Worker
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.domain.workers import WorkerIdentity
+from promptmill.ollama.text import LARGEST_NUMBER, LONGEST_NAME, MOST_TOKENS
+from promptmill.runtime import open_resources
+from promptmill.services import batches
+from promptmill.store import jobs, queue
+from promptmill.store.benchmark_tables import benchmark_run
+from promptmill.store.leases import HostShare
+from promptmill.store.tables import job_stats, result
+from promptmill.worker.places import Place
+from promptmill.worker.runner import Worker
 from tests.worker.conftest import Ollama, Service, stream
 
 TOO_LARGE = CallMetrics(total_duration=2**70)

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.domain.jobs import BatchDraft, PromptDraft
-from app.domain.limits import Limits
-from app.domain.outcomes import ErrorCode
-from app.runtime import open_resources
-from app.services import batches
-from app.services.resources import Resources
-from app.settings import Settings
-from app.simulator import (
+from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.runtime import open_resources
+from promptmill.services import batches
+from promptmill.services.resources import Resources
+from promptmill.settings import Settings
+from promptmill.simulator import (
     FaultRule,
     ModelSpec,
     Refusing,
@@ -25,7 +25,7 @@ from app.simulator import (
     create_simulator,
     running,
 )
-from app.worker.runner import working
+from promptmill.worker.runner import working
 
 PROMPTS = 40
 PATIENCE_S = 20

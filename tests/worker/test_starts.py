@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.domain.calls import Call
-from app.domain.limits import START_TOLERANCE_S, Limits
-from app.domain.outcomes import Outcome, Succeeded
-from app.domain.retry import Finish, TryAgain
-from app.store.leases import Completion, Lease
-from app.worker.executor import Executor
-from app.worker.recorder import Recorder
+from promptmill.domain.calls import Call
+from promptmill.domain.limits import START_TOLERANCE_S, Limits
+from promptmill.domain.outcomes import Outcome, Succeeded
+from promptmill.domain.retry import Finish, TryAgain
+from promptmill.store.leases import Completion, Lease
+from promptmill.worker.executor import Executor
+from promptmill.worker.recorder import Recorder
 
 # The clock on the wall is what these tests look at: they run one at a time.
 pytestmark = pytest.mark.proof

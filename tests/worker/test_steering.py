@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.errors import Conflict
-from app.domain.jobs import Batch, BatchChanges, Counts, FailureLimit
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.limits import Limits
-from app.domain.outcomes import ErrorCode
-from app.services import batches, control
+from promptmill.domain.errors import Conflict
+from promptmill.domain.jobs import Batch, BatchChanges, Counts, FailureLimit
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.services import batches, control
 from tests.worker.conftest import Service, stream
 
 ONE_BY_ONE = Limits(max_concurrent=1, rate_limit_delay_s=0)

@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.errors import Unavailable
-from app.domain.lifecycle import JobState, TaskState
-from app.domain.limits import Limits
-from app.domain.outcomes import ErrorCode
-from app.services import batches
-from app.store import claims, jobs
-from app.store.leases import HostShare, Lease
-from app.worker.runner import Worker, working
+from promptmill.domain.errors import Unavailable
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.services import batches
+from promptmill.store import claims, jobs
+from promptmill.store.leases import HostShare, Lease
+from promptmill.worker.runner import Worker, working
 
 
 async def test_every_prompt_gets_its_own_answer_in_order(serving: Any) -> None:

@@ -1,1 +1,0 @@
-"""Promptmill: the batch service for Ollama (see ARCHITECTURE.md for the layers)."""

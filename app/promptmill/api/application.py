@@ -1,0 +1,68 @@
+"""The API as one ASGI application: routes, middleware, problems, documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from promptmill.api.middleware import RequestContext
+from promptmill.api.openapi import DESCRIPTION, install_openapi
+from promptmill.api.problems import install_problem_handlers
+from promptmill.api.routes import (
+    batches,
+    benchmark_findings,
+    benchmarks,
+    control,
+    documentation,
+    events,
+    health,
+    hosts,
+    models,
+    results,
+    submission,
+    workers,
+)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+"""What surrounds the application's life: it opens the resources and puts them on its state."""
+
+
+_ROUTERS: Final = (
+    submission.router,
+    batches.router,
+    results.router,
+    events.router,
+    control.router,
+    benchmarks.router,
+    benchmark_findings.router,
+    models.router,
+    hosts.router,
+    workers.router,
+    health.router,
+    documentation.router,
+)
+
+
+def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
+    """The API. Before its first request the lifespan must have set `app.state.resources`."""
+    app = FastAPI(
+        title="Promptmill",
+        summary="The batch service for Ollama",
+        description=DESCRIPTION,
+        version=version("promptmill"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    for router in _ROUTERS:
+        app.include_router(router)
+    install_openapi(app, _ROUTERS)
+    install_problem_handlers(app, _ROUTERS)
+    app.add_middleware(RequestContext)
+    return app

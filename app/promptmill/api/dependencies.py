@@ -1,0 +1,149 @@
+"""What handlers ask for: the resources, a batch's id, the idempotency key, a checked query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Collection
+from typing import Annotated, Final
+
+from fastapi import Depends, Path, Request
+from pydantic import BaseModel
+
+from promptmill.api.faults import Faults
+from promptmill.api.field_errors import unknown_name
+from promptmill.api.text_rules import text_fault
+from promptmill.domain.errors import NotFound
+from promptmill.services.resources import Resources
+
+METADATA_PREFIX: Final = "metadata."
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+
+_BATCH_ID = re.compile(r"batch_[0-9a-z]{1,64}")
+_BENCHMARK_ID = re.compile(r"bench_[0-9a-z]{1,64}")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_MOST_PARAMETERS = 50
+_LONGEST_VALUE = 2048
+
+
+def resources_of(request: Request) -> Resources:
+    """The process's resources, which the application's lifespan has put on its state."""
+    resources = request.app.state.resources
+    if not isinstance(resources, Resources):
+        raise TypeError("The application's lifespan must set `app.state.resources`.")
+    return resources
+
+
+def _batch_id(
+    batch_id: Annotated[
+        str,
+        Path(
+            description="The batch's `id`.",
+            examples=["batch_01kaf0z6b7c8d9e0f1g2h3j4k5"],
+        ),
+    ],
+) -> str:
+    # What cannot be an id is not looked for: a database may even refuse to compare it.
+    if not _BATCH_ID.fullmatch(batch_id):
+        raise NotFound("There is no batch of this id.")
+    return batch_id
+
+
+def _benchmark_id(
+    benchmark_id: Annotated[
+        str,
+        Path(
+            description="The benchmark's `id`.",
+            examples=["bench_01kaf0z6b7c8d9e0f1g2h3j4k5"],
+        ),
+    ],
+) -> str:
+    if not _BENCHMARK_ID.fullmatch(benchmark_id):
+        raise NotFound("There is no benchmark of this id.")
+    return benchmark_id
+
+
+def idempotency_key_of(request: Request) -> str | None:
+    """The header `Idempotency-Key`, None if it was not sent.
+
+    Raises:
+        Invalid: It is no key.
+    """
+    key = request.headers.get(IDEMPOTENCY_HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        faults = Faults()
+        faults.add(
+            ("header", IDEMPOTENCY_HEADER), "must have 1 to 255 visible ASCII characters, no spaces"
+        )
+        faults.raise_if_any()
+    return key
+
+
+def only_query(
+    model: type[BaseModel] | None = None, *, prefix: str | None = None
+) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that refuses query parameters other than the model's, and any given twice."""
+    known = set(model.model_fields) if model else set[str]()
+
+    async def check(request: Request) -> None:
+        faults = Faults()
+        check_query(request, known, faults, prefix=prefix)
+        faults.raise_if_any()
+
+    return check
+
+
+def check_query(
+    request: Request,
+    known: Collection[str],
+    faults: Faults,
+    *,
+    prefix: str | None = None,
+    longest: int = _LONGEST_VALUE,
+) -> None:
+    """Note query parameters that are not known, given twice, or longer than `longest` bytes.
+
+    Raises:
+        Invalid: There are far too many.
+    """
+    given = request.query_params.multi_items()
+    if len(given) > _MOST_PARAMETERS:
+        faults.add(("query",), f"has {len(given)} parameters; at most {_MOST_PARAMETERS}")
+        faults.raise_if_any()
+    seen: set[str] = set()
+    for name, value in given:
+        place = ("query", name)
+        if name in seen:
+            faults.add(place, "is given twice; give it once")
+        elif name not in known and not (prefix and name.startswith(prefix)):
+            faults.add(place, unknown_name(name, known, what="query parameter"))
+        elif fault := text_fault(value, longest):
+            faults.add(place, fault)
+        seen.add(name)
+
+
+def metadata_filter(request: Request) -> dict[str, str]:
+    """The pairs of `?metadata.name=value`.
+
+    Raises:
+        Invalid: A name is empty or too long to be one.
+    """
+    faults = Faults()
+    pairs: dict[str, str] = {}
+    for parameter, value in request.query_params.items():
+        name = parameter.removeprefix(METADATA_PREFIX)
+        if name == parameter:
+            continue
+        if not 1 <= len(name) <= 64:  # noqa: PLR2004 - as in the schema of `metadata`
+            faults.add(("query", parameter), "must name a pair of `metadata`")
+        elif fault := text_fault(name, _LONGEST_VALUE):
+            faults.add(("query", parameter), fault)
+        pairs[name] = value
+    faults.raise_if_any()
+    return pairs
+
+
+ResourcesOf = Annotated[Resources, Depends(resources_of)]
+BatchId = Annotated[str, Depends(_batch_id)]
+BenchmarkId = Annotated[str, Depends(_benchmark_id)]
+IdempotencyHeader = Annotated[str | None, Depends(idempotency_key_of)]
+MetadataFilter = Annotated[dict[str, str], Depends(metadata_filter)]

@@ -1,0 +1,67 @@
+"""Whether the models that a batch names are installed, asked prompt by prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from promptmill.api.faults import Faults
+from promptmill.api.text_rules import Path
+from promptmill.domain.jobs import PromptDraft
+from promptmill.domain.model_names import normalise_model
+
+_MOST_NAMED = 10
+
+
+class ModelCheck:
+    """Compares the names in a batch with those of the installed models.
+
+    Whoever reads the batch says where the `missing` ones go: with `auto_pull` they are no fault.
+    """
+
+    def __init__(self, installed: Collection[str] | None, *, hosts: int = 1) -> None:
+        """`installed` are names as the hosts spell them; `hosts` is the number of hosts.
+
+        With None nobody knows what is installed, and nothing is missing.
+        """
+        self._place, self._there = (
+            ("the host", "there") if hosts == 1 else ("any host that answers", "on one")
+        )
+        self._is_known = installed is not None
+        self._name_of = {normalise_model(name): name for name in installed or ()}
+        self._used: set[str] = set()
+        self.missing = Faults()
+        """Takes what is not installed."""
+        self._default_is_used = False
+
+    @property
+    def used(self) -> list[str]:
+        """The models that the batch uses, by name; those that are not installed as it has them."""
+        return sorted(self._used)
+
+    def see_prompt(self, draft: PromptDraft, path: Path) -> None:
+        """Note the model of a prompt; without one of its own it takes the batch's."""
+        own = draft.overrides.get("model") if draft.overrides else None
+        if own is None:
+            self._default_is_used = True
+        else:
+            self._see(own, (*path, "model"))
+
+    def see_batch(self, model: str, path: Path) -> None:
+        """Note the batch's own model, after all prompts; it matters if one of them takes it."""
+        if self._default_is_used:
+            self._see(model, path)
+
+    def _see(self, model: str, path: Path) -> None:
+        found = self._name_of.get(normalise_model(model))
+        if found is None and self._is_known:
+            self.missing.add(path, self._fix(model))
+        self._used.add(found or model)
+
+    def _fix(self, model: str) -> str:
+        names = sorted(self._name_of.values())
+        there = ", ".join(f"`{name}`" for name in names[:_MOST_NAMED]) or "none"
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        return (
+            f"`{model}` is not installed on {self._place}; run `ollama pull {model}`"
+            f" {self._there}, or name one that is: {there}{more}"
+        )

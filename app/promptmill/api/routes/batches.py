@@ -1,0 +1,130 @@
+"""`/batches`: read, list, cancel, delete. Submitting has a file of its own, `submission`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from promptmill.api.dependencies import (
+    METADATA_PREFIX,
+    BatchId,
+    MetadataFilter,
+    ResourcesOf,
+    only_query,
+)
+from promptmill.api.openapi import always, problem, success, unknown_batch
+from promptmill.api.pagination import batch_cursor, before_batch, result_cursor
+from promptmill.api.problems import CONFLICT
+from promptmill.api.representation import JsonResponse, batch_document, batch_summary
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.batches import Batch, BatchListQuery, BatchPage, BatchQuery
+from promptmill.domain.lifecycle import JobState
+from promptmill.services import batches
+
+router = APIRouter(prefix="/batches", tags=["Batches"])
+
+_ONE: Final = f"/batches/{examples.BATCH_ID}"
+_METADATA: Final[dict[str, Any]] = {
+    "parameters": [
+        {
+            "name": f"{METADATA_PREFIX}name",
+            "in": "query",
+            "required": False,
+            "description": "Only batches whose `metadata` has the pair; in place of `name` stands"
+            " the pair's own name. May be given for several names: all have to match.",
+            "schema": {"type": "string", "examples": ["colours"]},
+        }
+    ]
+}
+
+
+@router.get(
+    "/{batch_id}",
+    response_model=None,
+    summary="Read a batch",
+    dependencies=[Depends(only_query(BatchQuery))],
+    responses={
+        **always(_ONE),
+        **success(200, "The batch as it stands", Batch, examples.BATCH),
+        **unknown_batch(_ONE),
+    },
+)
+async def read_batch(
+    batch_id: BatchId, query: Annotated[BatchQuery, Query()], resources: ResourcesOf
+) -> Response:
+    """The batch as it stands, with the first page of its finished results in prompt order."""
+    batch = await batches.wait_until_ended(resources, batch_id, timeout_s=query.wait_s)
+    if not query.limit:
+        return JsonResponse(batch_document(batch))
+    page = await batches.results_page(resources, batch_id, limit=query.limit)
+    return JsonResponse(batch_document(batch, page.results, result_cursor(page.next_after)))
+
+
+@router.get(
+    "",
+    response_model=None,
+    summary="List batches",
+    openapi_extra=_METADATA,
+    dependencies=[Depends(only_query(BatchListQuery, prefix=METADATA_PREFIX))],
+    responses={
+        **always("/batches"),
+        **success(200, "A page of batches, newest first", BatchPage, examples.BATCH_PAGE),
+    },
+)
+async def list_batches(
+    query: Annotated[BatchListQuery, Query()], metadata: MetadataFilter, resources: ResourcesOf
+) -> Response:
+    """Batches without their results, newest first; a page of them."""
+    page = await batches.list_batches(
+        resources,
+        limit=query.limit,
+        cursor=before_batch(query.cursor),
+        status=JobState(query.status) if query.status else None,
+        model=query.model,
+        metadata=metadata,
+    )
+    data = [batch_summary(batch) for batch in page.batches]
+    return JsonResponse({"data": data, "next_cursor": batch_cursor(page.next_cursor)})
+
+
+@router.post(
+    "/{batch_id}/cancel",
+    status_code=202,
+    response_model=None,
+    summary="Cancel a batch",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always(f"{_ONE}/cancel"),
+        **success(202, "The batch is being cancelled", Batch, examples.CANCELLING),
+        **unknown_batch(f"{_ONE}/cancel"),
+        **problem(CONFLICT, "The batch has already ended: it is completed.", f"{_ONE}/cancel"),
+    },
+)
+async def cancel_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
+    """End a batch early: prompts that wait are cancelled, running calls are aborted.
+
+    Finished results stay. Asking again while it is being cancelled changes nothing.
+    """
+    batch = await batches.cancel(resources, batch_id)
+    return JsonResponse(batch_document(batch), status_code=202)
+
+
+@router.delete(
+    "/{batch_id}",
+    status_code=204,
+    response_model=None,
+    summary="Delete a batch",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always(_ONE),
+        **success(204, "The batch, its prompts and its results are gone"),
+        **unknown_batch(_ONE),
+        **problem(CONFLICT, "The batch has not ended: it is running.", _ONE),
+    },
+)
+async def delete_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
+    """Remove a batch that has ended, with its prompts and results."""
+    await batches.delete(resources, batch_id)
+    return Response(status_code=204)

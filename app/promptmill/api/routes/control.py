@@ -1,0 +1,160 @@
+"""`/batches/{id}`: pause, resume, change, run again. Each answers with the batch as it is then."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from promptmill.api.control_reader import read_changes, read_retry
+from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
+from promptmill.api.json_body import MOST_BYTES, read_aside, receive_whole
+from promptmill.api.openapi import Responses, always, problem, success, unknown_batch
+from promptmill.api.problems import BODY_TOO_LARGE, CONFLICT, MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE
+from promptmill.api.representation import JsonResponse, batch_document
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.batches import Batch
+from promptmill.api.schemas.control import PAUSED, RETRIED, RETRY, RUNNING, UPDATE, UPDATED
+from promptmill.services import control
+
+router = APIRouter(prefix="/batches", tags=["Batches"])
+
+_ONE: Final = f"/batches/{examples.BATCH_ID}"
+
+
+def _body(model: str, description: str, *, required: bool, **shown: object) -> dict[str, Any]:
+    content = {
+        "schema": {"$ref": f"#/components/schemas/{model}"},
+        "examples": {
+            name: {"summary": description, "value": value} for name, value in shown.items()
+        },
+    }
+    return {
+        "requestBody": {
+            "required": required,
+            "description": description,
+            "content": {"application/json": content},
+        }
+    }
+
+
+def _refused_bodies(instance: str) -> Responses:
+    return {
+        **problem(MALFORMED_JSON, "Expecting value at line 1 column 12.", instance),
+        **problem(
+            BODY_TOO_LARGE,
+            f"The body of this request may have {MOST_BYTES} bytes at most.",
+            instance,
+        ),
+        **problem(
+            UNSUPPORTED_MEDIA_TYPE, "The header Content-Type must be application/json.", instance
+        ),
+    }
+
+
+@router.post(
+    "/{batch_id}/pause",
+    status_code=202,
+    response_model=None,
+    summary="Pause a batch",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always(f"{_ONE}/pause"),
+        **success(202, "Nothing more of the batch is started", Batch, PAUSED),
+        **unknown_batch(f"{_ONE}/pause"),
+        **problem(
+            CONFLICT, "The batch is completed and cannot be paused any more.", f"{_ONE}/pause"
+        ),
+    },
+)
+async def pause_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
+    """Start nothing more of a batch until it is resumed; prompts that run may finish.
+
+    A deadline (`expires_in_s`) goes on meanwhile. Pausing a paused batch changes nothing.
+    """
+    batch = await control.pause(resources, batch_id)
+    return JsonResponse(batch_document(batch), status_code=202)
+
+
+@router.post(
+    "/{batch_id}/resume",
+    status_code=202,
+    response_model=None,
+    summary="Resume a batch",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always(f"{_ONE}/resume"),
+        **success(202, "The batch goes on", Batch, RUNNING),
+        **unknown_batch(f"{_ONE}/resume"),
+        **problem(
+            CONFLICT,
+            "The batch is completed; only a paused one can be resumed.",
+            f"{_ONE}/resume",
+        ),
+    },
+)
+async def resume_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
+    """Let a paused batch go on. Resuming one that is not paused changes nothing."""
+    batch = await control.resume(resources, batch_id)
+    return JsonResponse(batch_document(batch), status_code=202)
+
+
+@router.post(
+    "/{batch_id}/retry",
+    status_code=202,
+    response_model=None,
+    summary="Run prompts again",
+    openapi_extra=_body(
+        "RetryRequest",
+        "Which prompts; without a body all that had no success.",
+        required=False,
+        chosen=RETRY,
+        all={},
+    ),
+    dependencies=[Depends(only_query())],
+    responses={
+        **always(f"{_ONE}/retry", "/indexes/0", "the batch has prompts 0 to 2"),
+        **success(202, "The prompts are queued again", Batch, RETRIED),
+        **unknown_batch(f"{_ONE}/retry"),
+        **problem(
+            CONFLICT,
+            "The batch has no prompt that failed, was cancelled or expired.",
+            f"{_ONE}/retry",
+        ),
+        **_refused_bodies(f"{_ONE}/retry"),
+    },
+)
+async def retry_batch(request: Request, batch_id: BatchId, resources: ResourcesOf) -> Response:
+    """Run again what failed, was cancelled or expired, each prompt with all its attempts anew.
+
+    Their results are taken back until they have new ones; successes stay. A batch that had ended
+    goes on. A deadline that has passed no longer holds.
+    """
+    wish = await read_aside(read_retry, await receive_whole(request))
+    batch = await control.retry(
+        resources, batch_id, indexes=wish.indexes, expires_in_s=wish.expires_in_s
+    )
+    return JsonResponse(batch_document(batch), status_code=202)
+
+
+@router.patch(
+    "/{batch_id}",
+    response_model=None,
+    summary="Change a batch",
+    openapi_extra=_body("BatchUpdate", "What to change.", required=True, change=UPDATE),
+    dependencies=[Depends(only_query())],
+    responses={
+        **always(_ONE, "/max_concurent", "unknown field; did you mean `max_concurrent`?"),
+        **success(200, "The batch with the changes", Batch, UPDATED),
+        **unknown_batch(_ONE),
+        **_refused_bodies(_ONE),
+    },
+)
+async def change_batch(request: Request, batch_id: BatchId, resources: ResourcesOf) -> Response:
+    """Change limits, priority or metadata, in whatever state the batch is.
+
+    The next start of any worker goes by them; what runs is left alone.
+    """
+    changes = await read_aside(read_changes, await receive_whole(request))
+    return JsonResponse(batch_document(await control.update(resources, batch_id, changes)))

@@ -1,0 +1,58 @@
+"""`/health` and `/ready`: is the process alive, and can it work?"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from promptmill.api.dependencies import ResourcesOf, only_query
+from promptmill.api.openapi import always, problem, success
+from promptmill.api.problems import UNAVAILABLE
+from promptmill.api.representation import JsonResponse
+from promptmill.api.schemas.service import Health, Readiness
+from promptmill.domain.errors import Unavailable
+from promptmill.services import health
+
+router = APIRouter(tags=["Service"])
+
+
+@router.get(
+    "/health",
+    response_model=None,
+    summary="Liveness",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always("/health"),
+        **success(200, "The process works", Health, {"status": "ok", "version": "0.1.0"}),
+        **problem(UNAVAILABLE, "The role heartbeat of worker gpu-4711 has ended.", "/health"),
+    },
+)
+async def tell_health(request: Request, resources: ResourcesOf) -> Response:
+    """200 as long as the process works, 503 when it cannot go on and is to be started again.
+
+    It touches neither the database nor Ollama.
+    """
+    health.require_health(resources)
+    return JsonResponse({"status": "ok", "version": request.app.version})
+
+
+@router.get(
+    "/ready",
+    response_model=None,
+    summary="Readiness",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always("/ready"),
+        **success(200, "The service can work", Readiness, {"status": "ready", "missing": []}),
+        **problem(UNAVAILABLE, "No Ollama host answers at http://127.0.0.1:11434.", "/ready"),
+    },
+)
+async def tell_readiness(resources: ResourcesOf) -> Response:
+    """200 when the database and one Ollama host at least answer and no worker stands still.
+
+    Else what is missing.
+    """
+    readiness = await health.check_ready(resources)
+    if not readiness.ready:
+        raise Unavailable(" ".join(readiness.missing))
+    return JsonResponse({"status": "ready", "missing": list(readiness.missing)})

@@ -1,0 +1,36 @@
+"""`/hosts`: the Ollama hosts, asked live."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from promptmill.api.dependencies import ResourcesOf, only_query
+from promptmill.api.host_documents import host_document
+from promptmill.api.openapi import always, success
+from promptmill.api.representation import JsonResponse
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.hosts import HostPage
+from promptmill.services import hosts
+
+router = APIRouter(tags=["Service"])
+
+
+@router.get(
+    "/hosts",
+    response_model=None,
+    summary="List hosts",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always("/hosts"),
+        **success(200, "All Ollama hosts", HostPage, examples.HOST_PAGE),
+    },
+)
+async def list_hosts(resources: ResourcesOf) -> Response:
+    """Every Ollama host of the settings: reachable, loaded, in flight, put aside and why.
+
+    All are asked at once, for two seconds at most. `quarantine`, `on_trial`, `calls`, `failed` and
+    `latency_s` are what this service's own worker has seen.
+    """
+    found = await hosts.list_hosts(resources)
+    return JsonResponse({"data": [host_document(one) for one in found], "next_cursor": None})

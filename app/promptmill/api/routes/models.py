@@ -1,0 +1,33 @@
+"""`/models`: what the Ollama hosts have installed."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from promptmill.api.dependencies import ResourcesOf, only_query
+from promptmill.api.openapi import always, problem, success
+from promptmill.api.problems import UNAVAILABLE
+from promptmill.api.representation import JsonResponse, model_document
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.service import ModelPage
+from promptmill.services import models
+
+router = APIRouter(tags=["Service"])
+
+
+@router.get(
+    "/models",
+    response_model=None,
+    summary="List models",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always("/models"),
+        **success(200, "All installed models", ModelPage, examples.MODEL_PAGE),
+        **problem(UNAVAILABLE, "No Ollama host answers at http://127.0.0.1:11434.", "/models"),
+    },
+)
+async def list_models(resources: ResourcesOf) -> Response:
+    """Models installed over all Ollama hosts that answer, with limits that suit their size."""
+    found = await models.list_models(resources)
+    return JsonResponse({"data": [model_document(one) for one in found], "next_cursor": None})

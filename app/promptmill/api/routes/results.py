@@ -1,0 +1,110 @@
+"""`/batches/{id}/results`: pages of JSON, or all of them as a stream of NDJSON or CSV."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic_core import to_json
+from starlette.responses import Response, StreamingResponse
+
+from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
+from promptmill.api.faults import Faults
+from promptmill.api.openapi import always, success, unknown_batch
+from promptmill.api.pagination import after_index, result_cursor
+from promptmill.api.representation import RESULT_FIELDS, JsonResponse, result_document
+from promptmill.api.result_formats import RESULTS, StreamFormat, wanted_format, written
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.results import ResultPage, ResultQuery
+from promptmill.domain.jobs import TaskResult
+from promptmill.domain.lifecycle import TaskState
+from promptmill.services import batches
+from promptmill.services.resources import Resources
+
+router = APIRouter(prefix="/batches", tags=["Batches"])
+
+_DEFAULT_LIMIT: Final = 100
+_PATH: Final = f"/batches/{examples.BATCH_ID}/results"
+_STREAMS: Final[dict[str, Any]] = {
+    "application/x-ndjson": {
+        "schema": {"type": "string", "description": "One result as a JSON object on each line."},
+        "examples": {
+            "ndjson": {
+                "summary": "One result on each line",
+                "value": f"{to_json(examples.RESULT).decode()}\n",
+            }
+        },
+    },
+    "text/csv": {
+        "schema": {
+            "type": "string",
+            "description": "RFC 4180: a row of names, then a row for each result. Missing is an"
+            " empty cell. Texts stand as they are: a spreadsheet may take one that begins with"
+            " `=` for a formula.",
+        },
+        "examples": {
+            "csv": {"summary": "The row of names", "value": ",".join(RESULT_FIELDS) + "\r\n"}
+        },
+    },
+}
+
+
+@router.get(
+    "/{batch_id}/results",
+    response_model=None,
+    summary="Read results",
+    dependencies=[Depends(only_query(ResultQuery))],
+    responses={
+        **always(_PATH),
+        **success(
+            200,
+            "Results in prompt order",
+            ResultPage,
+            examples.RESULT_PAGE,
+            more_content=_STREAMS,
+        ),
+        **unknown_batch(_PATH),
+    },
+)
+async def read_results(
+    request: Request,
+    batch_id: BatchId,
+    query: Annotated[ResultQuery, Query()],
+    resources: ResourcesOf,
+) -> Response:
+    """Finished results in prompt order, also while the batch runs.
+
+    As JSON a page of them; as NDJSON or CSV all that have finished, as a stream.
+    """
+    status = TaskState(query.status) if query.status else None
+    form = wanted_format(query.format, request.headers.get("accept", ""), RESULTS)
+    if form is not None:
+        _refuse_paging(query)
+        return await _stream(resources, batch_id, form, status)
+    page = await batches.results_page(
+        resources,
+        batch_id,
+        limit=query.limit or _DEFAULT_LIMIT,
+        after_index=after_index(query.cursor),
+        status=status,
+    )
+    data = [result_document(result) for result in page.results]
+    cursor = result_cursor(page.next_after)
+    return JsonResponse({"data": data, "next_cursor": cursor}, headers={"Vary": "Accept"})
+
+
+async def _stream(
+    resources: Resources, batch_id: str, form: StreamFormat[TaskResult], status: TaskState | None
+) -> Response:
+    chunks = await batches.stream_results(resources, batch_id, status=status)
+    name = f"{batch_id}.{form.extension}"
+    headers = {"Vary": "Accept", "Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(written(chunks, form), media_type=form.media_type, headers=headers)
+
+
+def _refuse_paging(query: ResultQuery) -> None:
+    faults = Faults()
+    for name in ("limit", "cursor"):
+        if getattr(query, name) is not None:
+            faults.add(("query", name), "is for pages of JSON; a stream has all results")
+    faults.raise_if_any()

@@ -1,0 +1,102 @@
+"""`POST /batches`: submit a batch as JSON or as NDJSON, or only have it checked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from promptmill.api.batch_query import check_json_query, wants_dry_run
+from promptmill.api.dependencies import IdempotencyHeader, ResourcesOf
+from promptmill.api.dry_run import dry_run
+from promptmill.api.faults import Faults
+from promptmill.api.openapi import always, problem, success
+from promptmill.api.problems import (
+    BODY_TOO_LARGE,
+    LIMIT_EXCEEDED,
+    MALFORMED_JSON,
+    UNSUPPORTED_MEDIA_TYPE,
+)
+from promptmill.api.representation import JsonResponse, batch_document
+from promptmill.api.request_body import BodyForm, NdjsonBody, body_form, receive_batch
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.batches import Batch
+from promptmill.api.schemas.dry_run import DRY_RUN, DryRun
+from promptmill.api.submission_docs import submission_request
+from promptmill.domain.jobs import IdempotencyKey
+from promptmill.services import batches, uploads
+from promptmill.services.batches import Submission
+from promptmill.services.resources import Resources
+
+router = APIRouter(prefix="/batches", tags=["Batches"])
+
+_LOCATION: Final = {
+    "description": "Where the batch is.",
+    "schema": {"type": "string", "examples": [f"/batches/{examples.BATCH_ID}"]},
+}
+_REPLAYED: Final = {
+    "description": "`true` when this key and body had been sent before: it is the same batch.",
+    "schema": {"type": "string", "examples": ["true"]},
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=None,
+    summary="Submit a batch",
+    openapi_extra=submission_request(),
+    responses={
+        **always("/batches", "/prompts/1", "must not be empty"),
+        **success(200, "Only checked: the batch would be accepted", DryRun, DRY_RUN),
+        **success(
+            202,
+            "The batch is stored and will be worked off",
+            Batch,
+            examples.ACCEPTED,
+            {"Location": _LOCATION, "Idempotent-Replayed": _REPLAYED},
+        ),
+        **problem(MALFORMED_JSON, "Expecting ',' delimiter at line 3 column 14.", "/batches"),
+        **problem(BODY_TOO_LARGE, "The body may have 268435456 bytes at most.", "/batches"),
+        **problem(
+            UNSUPPORTED_MEDIA_TYPE, "The header Content-Type must be application/json.", "/batches"
+        ),
+        **problem(LIMIT_EXCEEDED, "The queue is full.", "/batches"),
+    },
+)
+async def submit_batch(
+    request: Request, resources: ResourcesOf, key: IdempotencyHeader
+) -> Response:
+    """Store a batch of prompts. When the answer arrives, it is on disk and will be worked off.
+
+    The batch is accepted whole or not at all. A name given twice in one object is refused.
+    """
+    form = body_form(request)
+    faults = Faults()
+    only_check = wants_dry_run(request, faults)
+    if form is BodyForm.JSON:
+        check_json_query(request, faults)
+    faults.raise_if_any()
+    if only_check:
+        return JsonResponse(await dry_run(request, resources, form))
+    receive = _receive_json if form is BodyForm.JSON else _receive_ndjson
+    submission = await receive(request, resources, key)
+    headers = {"Location": f"/batches/{submission.batch.id}"}
+    if not submission.created:
+        headers["Idempotent-Replayed"] = "true"
+    return JsonResponse(batch_document(submission.batch), status_code=202, headers=headers)
+
+
+async def _receive_json(request: Request, resources: Resources, key: str | None) -> Submission:
+    received = await receive_batch(request, resources.settings)
+    idempotency = IdempotencyKey(key=key, body_hash=received.sha256) if key else None
+    return await batches.submit(resources, received.draft, idempotency=idempotency)
+
+
+async def _receive_ndjson(request: Request, resources: Resources, key: str | None) -> Submission:
+    body = NdjsonBody(request, resources.settings)
+    async with uploads.receiving(resources, body.draft, key=key) as upload:
+        async for prompts in body.pieces():
+            await upload.add(prompts)
+        return await upload.finish(body_hash=body.sha256)

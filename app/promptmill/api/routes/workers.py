@@ -1,0 +1,31 @@
+"""`/workers`: who works off the queue."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from promptmill.api.dependencies import ResourcesOf, only_query
+from promptmill.api.openapi import always, success
+from promptmill.api.representation import JsonResponse, worker_document
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.service import WorkerPage
+from promptmill.services import workers
+
+router = APIRouter(tags=["Service"])
+
+
+@router.get(
+    "/workers",
+    response_model=None,
+    summary="List workers",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always("/workers"),
+        **success(200, "The workers of the last day", WorkerPage, examples.WORKER_PAGE),
+    },
+)
+async def list_workers(resources: ResourcesOf) -> Response:
+    """Every process that works off the queue or did within a day, and what it has in flight."""
+    found = await workers.list_workers(resources)
+    return JsonResponse({"data": [worker_document(one) for one in found], "next_cursor": None})

@@ -1,0 +1,220 @@
+"""A batch as clients see it, and the query parameters of its endpoints."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.requests import Defect
+from promptmill.api.schemas.results import Result, Time
+from promptmill.api.schemas.strict import ResponseModel
+
+Count = Annotated[int, Field(ge=0)]
+BatchStatus = Literal[
+    "queued", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired"
+]
+"""The states of `domain.lifecycle.JobState` that a client sees; a test holds them together."""
+
+
+class Counts(ResponseModel):
+    """How many prompts are in each state; they always add up to `total`."""
+
+    total: Count = Field(description="Prompts of the batch.", examples=[3])
+    pending: Count = Field(description="Waiting for their turn or next attempt.", examples=[0])
+    running: Count = Field(description="With Ollama at this moment.", examples=[1])
+    succeeded: Count = Field(description="Answered.", examples=[1])
+    failed: Count = Field(description="Ended with an error.", examples=[1])
+    cancelled: Count = Field(description="Cancelled with the batch.", examples=[0])
+    expired: Count = Field(description="Not answered in time.", examples=[0])
+
+
+class Usage(ResponseModel):
+    """Tokens as Ollama counted them, over the finished prompts."""
+
+    prompt_tokens: Count = Field(description="Tokens read.", examples=[11])
+    completion_tokens: Count = Field(description="Tokens written.", examples=[20])
+
+
+class Pull(ResponseModel):
+    """A model that is fetched to a host for a batch with `auto_pull`."""
+
+    model: str = Field(description="The model, as the batch has it.", examples=["qwen3:8b"])
+    host: str | None = Field(
+        description="The host that fetches it; null while none can be reached.",
+        examples=["http://127.0.0.1:11434"],
+    )
+    status: Literal["waiting", "pulling", "succeeded", "failed", "cancelled"] = Field(
+        description="`waiting` (for the host, or for the next attempt), `pulling`, `succeeded`,"
+        " `failed` (for good: prompts of that model end as `model_not_found` if no other host"
+        " fetches it), `cancelled` (no batch waits for it any more).",
+        examples=["pulling"],
+    )
+    completed_bytes: Count | None = Field(
+        description="Bytes that are there; null before Ollama tells.", examples=[1911260447]
+    )
+    total_bytes: Count | None = Field(
+        description="Bytes of the layers that Ollama has begun or finished: it grows as it comes"
+        " to the next.",
+        examples=[4661211424],
+    )
+    detail: str | None = Field(description="Ollama's own words.", examples=["pulling 6a0746a1ec1a"])
+    error: str | None = Field(
+        description="Why the last attempt failed; null when none did.", examples=[None]
+    )
+
+
+class BatchSummary(ResponseModel):
+    """A batch without its results."""
+
+    id: str = Field(description="The batch's id.", examples=[examples.BATCH_ID])
+    object: Literal["batch"] = Field(description="Always `batch`.", examples=["batch"])
+    status: BatchStatus = Field(
+        description="`queued`, `running`, `paused` (nothing more is started), `cancelling` (it is"
+        " being ended), or until a retry: `completed` (every prompt has an outcome and one at least"
+        " succeeded), `failed` (none succeeded, or more failed than `max_failures` allows),"
+        " `cancelled`, `expired` (its time ran out first).",
+        examples=["running"],
+    )
+    model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
+    max_concurrent: int = Field(
+        description="Most prompts running at one moment: the number in force.", examples=[5]
+    )
+    auto_concurrency: bool = Field(
+        description="Whether that number is adapted while the batch runs (`max_concurrent: auto`).",
+        examples=[False],
+    )
+    rate_limit_delay: float = Field(description="Least seconds between starts.", examples=[0.1])
+    priority: int = Field(description="Higher goes first.", examples=[0])
+    metadata: dict[str, str] = Field(
+        description="Your pairs, as sent.", examples=[{"project": "colours"}]
+    )
+    counts: Counts = Field(description="Prompts by state.", examples=[examples.SUMMARY["counts"]])
+    progress: float = Field(
+        ge=0, le=1, description="Share of prompts with an outcome; 1 at the end.", examples=[0.6666]
+    )
+    prompts_per_s: float | None = Field(
+        description="Prompts done per second. While it runs: lately, over its last results (half of"
+        " them, a hundred at most) up to now. When it has ended: over all of its time. Null before"
+        " the first, and while nothing more is started.",
+        examples=[2.5],
+    )
+    eta_s: float | None = Field(
+        description="Seconds until it will have ended, with what goes before and beside it: what is"
+        " left divided by `prompts_per_s` when nothing does, else reckoned from the seconds of a"
+        " call and the slots of the hosts, as workers have measured them. Null while nobody has"
+        " measured its model, while it is paused or being cancelled, and at the end.",
+        examples=[0.4, 240.0],
+    )
+    queue_position: int | None = Field(
+        description="Place among the batches that wait for their first start, from 1, by priority"
+        " and then by age; null when it has started. Those that have started are not counted:"
+        " `eta_s` knows of them.",
+        examples=[1],
+    )
+    usage: Usage = Field(
+        description="Tokens so far.", examples=[{"prompt_tokens": 11, "completion_tokens": 20}]
+    )
+    created_at: Time = Field(
+        description="When it was accepted.", examples=["2026-11-23T06:30:00.123Z"]
+    )
+    started_at: Time | None = Field(
+        description="When its first prompt started.", examples=["2026-11-23T06:30:00.223Z"]
+    )
+    finished_at: Time | None = Field(
+        description="When it ended.", examples=["2026-11-23T06:30:09.456Z"]
+    )
+    expires_at: Time | None = Field(
+        description="When prompts that have no answer yet expire; null: never.",
+        examples=["2026-11-24T06:30:00.123Z", None],
+    )
+    error: str | None = Field(
+        description="Why the whole batch failed or expired.", examples=["No prompt succeeded."]
+    )
+    timeout_s: float = Field(description="Seconds that one attempt may take.", examples=[300.0])
+    max_attempts: int = Field(description="Attempts for each prompt.", examples=[3])
+    max_failures: int | str | None = Field(
+        description="How many prompts may fail, or what share of all, as sent; null: any number.",
+        examples=["20%", 25, None],
+    )
+    fail_on: list[Defect] = Field(
+        description="The defects that make an answer a failure.",
+        examples=[examples.SUMMARY["fail_on"]],
+    )
+    auto_pull: bool = Field(
+        description="Whether models that no host has are pulled before its prompts start.",
+        examples=[True],
+    )
+    pulls: list[Pull] = Field(
+        description="The pulls that it waits or has waited for; empty without `auto_pull`, and"
+        " where every model was there.",
+        examples=[examples.SUMMARY["pulls"]],
+    )
+    parameters: dict[str, Any] = Field(
+        description="The fields for Ollama that hold for every prompt, as sent.",
+        examples=[{"options": {"num_predict": 128}}],
+    )
+
+
+class Batch(BatchSummary):
+    """A batch with the first page of its results."""
+
+    results: list[Result] = Field(
+        description="Finished results in prompt order: the first page. Empty with `?limit=0`.",
+        examples=[[examples.RESULT]],
+    )
+    next_cursor: str | None = Field(
+        description="`cursor` for `/batches/{id}/results` to read on; null: nothing more now.",
+        examples=["YWZ0ZXI6OTk"],
+    )
+
+
+class BatchPage(ResponseModel):
+    """Some batches, newest first."""
+
+    data: list[BatchSummary] = Field(description="The batches.", examples=[[examples.SUMMARY]])
+    next_cursor: str | None = Field(
+        description="`cursor` of the next page; null at the end.", examples=[None]
+    )
+
+
+class BatchQuery(BaseModel):
+    """How to read one batch."""
+
+    limit: int = Field(
+        default=100,
+        ge=0,
+        le=1000,
+        description="Most results to embed; 0 leaves them out, for cheap polling.",
+        examples=[0],
+    )
+    wait_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=300,
+        allow_inf_nan=False,
+        description="Answer as soon as the batch has ended, at the latest after so many seconds.",
+        examples=[30.0],
+    )
+
+
+class BatchListQuery(BaseModel):
+    """Which batches to list."""
+
+    limit: int = Field(default=100, ge=1, le=1000, description="Most batches.", examples=[20])
+    cursor: str | None = Field(
+        default=None,
+        max_length=200,
+        description="`next_cursor` of the page before.",
+        examples=["YmVmb3JlOmJhdGNoXzAxa2FzcWc4djNtMmM2aHEwbjV0N3g5emVk"],
+    )
+    status: BatchStatus | None = Field(
+        default=None, description="Only batches in this state.", examples=["running"]
+    )
+    model: str | None = Field(
+        default=None,
+        max_length=512,
+        description="Only batches of this model.",
+        examples=["qwen3:8b"],
+    )

@@ -1,0 +1,178 @@
+"""The runs of a benchmark, and a comparison of two, as clients see them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from promptmill.api.schemas import benchmark_examples as shown
+from promptmill.api.schemas.batches import Count
+from promptmill.api.schemas.benchmark_answers import FLAGS, Interval, Seconds
+from promptmill.api.schemas.results import Nanoseconds, Time
+from promptmill.api.schemas.strict import ResponseModel
+from promptmill.domain.benchmarks.records import Flag
+from promptmill.domain.comparison import Verdict
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.statistics import Method
+
+
+class ChunkIntervals(ResponseModel):
+    """Times between the pieces of an answer. A chunk is not a token."""
+
+    chunks: Count = Field(description="Pieces.", examples=[80])
+    p50_s: Seconds | None = Field(description="Median time between two.", examples=[0.0099])
+    p95_s: Seconds | None = Field(description="95th percentile; null below 20.", examples=[0.0103])
+    max_s: Seconds | None = Field(description="Longest.", examples=[0.0131])
+
+
+class Run(ResponseModel):
+    """One run: one attempt, whatever came of it."""
+
+    run_index: int = Field(
+        description="Counted from 0 within its phase, prompt and level.", examples=[0]
+    )
+    phase: Literal["cold_load", "warmup", "measured"] = Field(
+        description="What it was for.", examples=["measured"]
+    )
+    model: str = Field(description="The model.", examples=["qwen3:8b"])
+    prompt_index: int = Field(description="Place of the prompt, from 0.", examples=[0])
+    concurrency: int = Field(description="Requests kept in flight.", examples=[1])
+    session: int = Field(description="Which taking-up measured it, from 1.", examples=[1])
+    scheduled_at: Time = Field(
+        description="When it was due: its time counts from here.",
+        examples=["2026-11-23T06:30:04.100Z"],
+    )
+    started_at: Time = Field(description="When it was sent.", examples=["2026-11-23T06:30:04.100Z"])
+    status: Literal["succeeded", "failed"] = Field(
+        description="Whether there is an answer.", examples=["succeeded"]
+    )
+    error_code: ErrorCode | None = Field(description="Why there is none.", examples=["timeout"])
+    error: str | None = Field(description="The same in a sentence.", examples=[None])
+    done_reason: str | None = Field(description="Why the model ended.", examples=["stop"])
+    latency_s: Seconds | None = Field(
+        description="Seconds from the scheduled start to the end.", examples=[0.82]
+    )
+    client_queue_s: float | None = Field(
+        description="Seconds from the scheduled start until it was sent.", examples=[0.0001]
+    )
+    ttft_s: Seconds | None = Field(
+        description="Seconds to the first text, thinking included.", examples=[0.03]
+    )
+    ttfo_s: Seconds | None = Field(
+        description="Seconds to the first text of the answer itself.", examples=[0.03]
+    )
+    tpot_s: Seconds | None = Field(
+        description="`(latency_s - ttft_s) / (eval_count - 1)`.", examples=[0.0062]
+    )
+    icl: ChunkIntervals | None = Field(
+        description="Times between the pieces.", examples=[shown.RUN["icl"]]
+    )
+    total_duration: Nanoseconds | None = Field(
+        description="Ollama: nanoseconds for everything.", examples=[812000000]
+    )
+    load_duration: Nanoseconds | None = Field(
+        description="Ollama: nanoseconds to load the model, and to wait in its scheduler.",
+        examples=[10000000],
+    )
+    prompt_eval_count: int | None = Field(description="Ollama: tokens read.", examples=[96])
+    prompt_eval_duration: Nanoseconds | None = Field(
+        description="Ollama: nanoseconds to read them.", examples=[20000000]
+    )
+    eval_count: int | None = Field(description="Ollama: tokens written.", examples=[128])
+    eval_duration: Nanoseconds | None = Field(
+        description="Ollama: nanoseconds to write them.", examples=[780000000]
+    )
+    prompt_tokens: int | None = Field(description="As `prompt_eval_count`.", examples=[96])
+    cached_prompt_tokens: int | None = Field(
+        description="Tokens of the prompt that were in the cache; null: not known.", examples=[0]
+    )
+    output_tokens: int | None = Field(description="As `eval_count`.", examples=[128])
+    response: str | None = Field(description="The answer.", examples=["This is a test."])
+    response_sha256: str | None = Field(
+        description="SHA-256 of the answer in UTF-8.", examples=[shown.RUN["response_sha256"]]
+    )
+    flags: list[Flag] = Field(description=f"{FLAGS}.", examples=[[]])
+
+
+class RunPage(ResponseModel):
+    """Some runs, in the order in which they ended."""
+
+    data: list[Run] = Field(description="The runs.", examples=[[shown.RUN]])
+    next_cursor: str | None = Field(
+        description="`cursor` of the next page; null when there are no more runs now.",
+        examples=["YWZ0ZXI6OTk"],
+    )
+
+
+class ComparedMeasure(ResponseModel):
+    """One measure of one model, prompt and level on both sides."""
+
+    metric: str = Field(description="The measure.", examples=["latency_s"])
+    model: str = Field(description="The model.", examples=["qwen3:8b"])
+    baseline_model: str = Field(description="The baseline's model.", examples=["qwen3:8b"])
+    prompt_index: int = Field(description="Place of the prompt, from 0.", examples=[0])
+    concurrency: int = Field(description="Requests kept in flight.", examples=[1])
+    ratio: float | None = Field(
+        description="Target over baseline: 1.1 is 10 % more.", examples=[0.91]
+    )
+    ci95: Interval | None = Field(
+        description="A 95 % interval of the ratio.", examples=[shown.COMPARED["ci95"]]
+    )
+    method: Method | None = Field(
+        description="How ratio and interval were computed.",
+        examples=["hodges_lehmann_mann_whitney"],
+    )
+    p_value: float | None = Field(
+        description="How likely so great a difference is by chance.", examples=[0.0079]
+    )
+    n_base: Count = Field(description="Values of the baseline.", examples=[10])
+    n_target: Count = Field(description="Values of the target.", examples=[10])
+    verdict: Verdict = Field(
+        description="`faster` or `slower` only where the interval leaves 1 out.",
+        examples=["faster"],
+    )
+
+
+class NotComparable(ResponseModel):
+    """A model, prompt and level that the baseline has nothing like."""
+
+    model: str = Field(description="The model.", examples=["gemma3:4b"])
+    prompt_index: int = Field(description="Place of the prompt, from 0.", examples=[0])
+    concurrency: int = Field(description="Requests kept in flight.", examples=[8])
+    verdict: Literal["not_comparable"] = Field(
+        description="Always `not_comparable`.", examples=["not_comparable"]
+    )
+    reason: str = Field(
+        description="Why.", examples=["the baseline did not measure 8 requests in flight"]
+    )
+
+
+class Difference(ResponseModel):
+    """Something besides the values that was not the same."""
+
+    what: str = Field(description="What it is.", examples=["ollama_version"])
+    base: Any = Field(description="In the baseline.", examples=["0.24.0"])
+    target: Any = Field(description="In this benchmark.", examples=["0.25.0"])
+
+
+class Comparison(ResponseModel):
+    """A benchmark beside its baseline."""
+
+    baseline_id: str = Field(description="The baseline.", examples=[shown.BASELINE_ID])
+    target_id: str = Field(description="The benchmark.", examples=[shown.BENCHMARK_ID])
+    comparisons: list[ComparedMeasure] = Field(
+        description="What both have.", examples=[[shown.COMPARED]]
+    )
+    not_comparable: list[NotComparable] = Field(
+        description="What the baseline has nothing like.",
+        examples=[shown.COMPARISON["not_comparable"]],
+    )
+    differences: list[Difference] = Field(
+        description="What else differs; any of it may be the reason.",
+        examples=[shown.COMPARISON["differences"]],
+    )
+    geomean_ratio: dict[str, float | None] = Field(
+        description="Of each measure the geometric mean of its ratios.",
+        examples=[shown.COMPARISON["geomean_ratio"]],
+    )

@@ -1,0 +1,239 @@
+"""What a client sends to make a benchmark, and the query parameters of its endpoints."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from promptmill.api.schemas.ollama import KeepAlive, ModelName, OllamaOptions, Think
+from promptmill.api.schemas.steering import Metadata
+from promptmill.api.schemas.strict import RequestModel
+from promptmill.domain.benchmarks.records import DEFAULT_OPTIONS, DEFAULT_PROMPT
+from promptmill.domain.limits import MAX_CONCURRENT_BOUND
+
+MOST_MODELS: Final = 32
+MOST_RUNS: Final = 10_000
+MOST_PROMPTS: Final = 100
+MOST_LEVELS: Final = 16
+_LONGEST_TIMEOUT_S = 86_400.0
+
+BenchmarkStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
+"""The states of `domain.lifecycle.JobState` that a benchmark can be in."""
+Text = Annotated[str, Field(min_length=1)]
+Label = Annotated[str, Field(min_length=1, max_length=200)]
+HostInfo = Annotated[str, Field(min_length=1, max_length=2000)]
+BenchmarkIdText = Annotated[str, Field(min_length=1, max_length=70)]
+_Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT_S)]
+
+
+class ServiceLevelObjective(RequestModel):
+    """What makes a request a good one: one wish at least; a request that misses any is not good."""
+
+    latency_s: _Seconds | None = Field(
+        default=None, description="Most seconds to the end of the answer.", examples=[10.0]
+    )
+    ttft_s: _Seconds | None = Field(
+        default=None, description="Most seconds to the first text.", examples=[0.5]
+    )
+    tpot_s: _Seconds | None = Field(
+        default=None,
+        description="Most seconds for each token after the first, on average.",
+        examples=[0.05],
+    )
+
+
+class BenchmarkRequest(RequestModel):
+    """A benchmark: models, what they are asked, how often and how many at a time."""
+
+    models: Annotated[list[ModelName], Field(min_length=1, max_length=MOST_MODELS)] = Field(
+        description="The models, measured one after the other.",
+        examples=[["qwen3:8b", "gemma3:4b"]],
+    )
+    prompt: Text | None = Field(
+        default=None,
+        description=f"What is asked; `{DEFAULT_PROMPT}` if this and `prompts` are left out.",
+        examples=["Test prompt"],
+    )
+    prompts: Annotated[list[Text], Field(min_length=1, max_length=MOST_PROMPTS)] | None = Field(
+        default=None,
+        description="Several prompts in place of `prompt`; each has figures of its own.",
+        examples=[["Why is the sky blue?", "Write a poem about rain."]],
+    )
+    num_runs: int = Field(
+        default=3,
+        ge=1,
+        le=MOST_RUNS,
+        description="Measured runs of each prompt at each level, for each request in flight there:"
+        " 3 runs at a concurrency of 4 are 12 requests. Five and more allow comparison by ranks.",
+        examples=[10],
+    )
+    warmup_runs: int = Field(
+        default=1,
+        ge=0,
+        le=100,
+        description="Runs of each prompt before the measuring, which count for nothing.",
+        examples=[1],
+    )
+    concurrency: Annotated[
+        list[Annotated[int, Field(ge=1, le=MAX_CONCURRENT_BOUND)]],
+        Field(min_length=1, max_length=MOST_LEVELS, json_schema_extra={"uniqueItems": True}),
+    ] = Field(
+        default=[1],
+        description="The levels: how many requests are kept in flight. Each level is measured and"
+        " told apart. They may go beyond `PROMPTMILL_OLLAMA_SLOTS`, to show what that costs.",
+        examples=[[1, 2, 4]],
+    )
+    options: OllamaOptions | None = Field(
+        default=None,
+        description="Model options. What is not named here is "
+        + ", ".join(f"`{name}` {value}" for name, value in DEFAULT_OPTIONS.items())
+        + ", so that each run is the same work of a bounded length.",
+        examples=[{"num_predict": 256}],
+    )
+    think: Think = Field(
+        default=None,
+        description="Whether (or how much) a thinking model thinks first. Left out, it thinks.",
+        examples=[False],
+    )
+    prefix_cache: Literal["avoid", "allow"] = Field(
+        default="avoid",
+        description="`avoid`: every run has 12 digits of its own before the prompt, so that Ollama"
+        " has nothing of it in its cache. `allow`: the prompt as it is; then how much of it was"
+        " cached is not known, and there is no prefill rate.",
+        examples=["avoid"],
+    )
+    measure_cold_load: bool = Field(
+        default=False,
+        description="Whether each model is unloaded first and its first answer measured apart.",
+        examples=[True],
+    )
+    order: Literal["sequential", "interleaved"] = Field(
+        default="sequential",
+        description="`sequential`: all runs of a prompt and level, then those of the next."
+        " `interleaved`: one round of all of them, then the next round, so that slow changes of"
+        " the machine fall on all alike. Models never alternate: each switch would load one.",
+        examples=["interleaved"],
+    )
+    cooldown_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="Seconds of rest before each block of measured runs.",
+        examples=[5.0],
+    )
+    timeout_s: _Seconds = Field(
+        default=300.0, description="Seconds that one run may take.", examples=[300.0]
+    )
+    keep_alive: KeepAlive = Field(
+        default=None,
+        description="How long Ollama keeps the model loaded after a run: seconds, or a duration"
+        " with a unit; negative for ever.",
+        examples=["10m"],
+    )
+    slo: ServiceLevelObjective | None = Field(
+        default=None,
+        description="What makes a request a good one; with it there is goodput.",
+        examples=[{"ttft_s": 0.5, "tpot_s": 0.05}],
+    )
+    baseline_id: BenchmarkIdText | None = Field(
+        default=None,
+        description="The id of an earlier benchmark of the same work, to be compared with.",
+        examples=["bench_01kasqg8v3m2c6hq0n5t7x9zed"],
+    )
+    label: Label | None = Field(
+        default=None, description="A title for the reports.", examples=["before the update"]
+    )
+    host_info: HostInfo | None = Field(
+        default=None,
+        description="What you want to have kept about the machine.",
+        examples=["RTX 4090, driver 570, fan at 60 %"],
+    )
+    metadata: Metadata = Field(
+        default_factory=dict[str, str],
+        description="Up to 16 pairs of your own, names up to 64 and values up to 512 characters;"
+        " given back as sent, and `?metadata.name=value` filters the list of benchmarks.",
+        examples=[{"project": "upgrade"}],
+    )
+
+
+class BenchmarkQuery(BaseModel):
+    """How to read one benchmark."""
+
+    wait_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=300,
+        allow_inf_nan=False,
+        description="Answer as soon as the benchmark has ended, at the latest after so many"
+        " seconds.",
+        examples=[30.0],
+    )
+    results: bool = Field(
+        default=True,
+        description="`false` leaves the figures out, for cheap polling.",
+        examples=[False],
+    )
+
+
+class BenchmarkListQuery(BaseModel):
+    """Which benchmarks to list."""
+
+    limit: int = Field(default=100, ge=1, le=1000, description="Most benchmarks.", examples=[20])
+    cursor: str | None = Field(
+        default=None,
+        max_length=200,
+        description="`next_cursor` of the page before.",
+        examples=["YmVmb3JlOmJlbmNoXzAxa2FzcWc4djNtMmM2aHEwbjV0N3g5emVk"],
+    )
+    status: BenchmarkStatus | None = Field(
+        default=None, description="Only benchmarks in this state.", examples=["running"]
+    )
+
+
+class RunQuery(BaseModel):
+    """Which runs to read, and how they are written."""
+
+    format: Literal["json", "ndjson", "csv"] | None = Field(
+        default=None,
+        description="`json`: a page. `ndjson`, `csv`: all runs as a stream. Left out, the header"
+        " `Accept` decides.",
+        examples=["ndjson"],
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Most runs of a page, 100 if left out; pages are of JSON only.",
+        examples=[1000],
+    )
+    cursor: str | None = Field(
+        default=None,
+        max_length=200,
+        description="`next_cursor` of the page before; pages are of JSON only.",
+        examples=["YWZ0ZXI6OTk"],
+    )
+
+
+class CompareQuery(BaseModel):
+    """With what to compare."""
+
+    baseline: str | None = Field(
+        default=None,
+        max_length=70,
+        description="The id of the earlier benchmark. Left out, the `baseline_id` that the"
+        " benchmark was posted with.",
+        examples=["bench_01kasqg8v3m2c6hq0n5t7x9zec"],
+    )
+
+
+class ReportQuery(BaseModel):
+    """How the report is written."""
+
+    format: Literal["html", "md", "csv", "benchstat"] = Field(
+        default="html",
+        description="`html`: one file with charts that opens without internet. `md`: Markdown."
+        " `csv`: a row for each model, prompt and level. `benchstat`: the text format of Go"
+        " benchmarks, which the program `benchstat` compares.",
+        examples=["md"],
+    )

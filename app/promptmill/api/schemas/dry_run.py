@@ -1,0 +1,93 @@
+"""What a batch would be, told without storing it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from promptmill.api.schemas.strict import ResponseModel
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class DryRun(ResponseModel):
+    """A request for a batch that would be accepted now, with the values that would hold."""
+
+    object: Literal["batch.dry_run"] = Field(
+        description="Always `batch.dry_run`.", examples=["batch.dry_run"]
+    )
+    valid: Literal[True] = Field(
+        description="Always true: what is not valid is answered with a problem.", examples=[True]
+    )
+    prompts: int = Field(ge=1, description="How many prompts it has.", examples=[3])
+    models: list[str] = Field(
+        description="The models that its prompts use: as the host spells them, and as they were"
+        " sent where `auto_pull` lets one be missing.",
+        examples=[["llama3.2:3b", "qwen3:8b"]],
+    )
+    model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
+    max_concurrent: int = Field(description="Most prompts running at one moment.", examples=[5])
+    auto_concurrency: bool = Field(
+        description="Whether that is only where it starts (`max_concurrent: auto`).",
+        examples=[False],
+    )
+    rate_limit_delay: float = Field(description="Least seconds between starts.", examples=[0.1])
+    at_least_s: float = Field(
+        ge=0,
+        description="Seconds that its starts alone take, at one every `rate_limit_delay`.",
+        examples=[0.2],
+    )
+    timeout_s: float = Field(description="Seconds that one attempt may take.", examples=[300.0])
+    max_attempts: int = Field(description="Attempts for each prompt.", examples=[3])
+    priority: int = Field(description="Higher goes first.", examples=[0])
+    expires_in_s: float | None = Field(
+        description="Seconds after which prompts that have not started expire; null: never.",
+        examples=[None],
+    )
+    max_failures: int | str | None = Field(
+        description="More failed prompts than that end the batch; null: none do.",
+        examples=[None],
+    )
+    fail_on: list[str] = Field(
+        description="Defects of an answer that make it a failure.",
+        examples=[["empty", "invalid_json", "schema_mismatch"]],
+    )
+    auto_pull: bool = Field(
+        description="Whether models that no host has are pulled before its prompts start.",
+        examples=[False],
+    )
+    metadata: dict[str, str] = Field(
+        description="Your pairs, as sent.", examples=[{"project": "colours"}]
+    )
+    parameters: dict[str, Any] = Field(
+        description="Fields of Ollama's request that hold for every prompt.",
+        examples=[{"options": {"temperature": 0}}],
+    )
+    queued_prompts: Count = Field(
+        description="Prompts of other batches that have no outcome yet.", examples=[0]
+    )
+
+
+DRY_RUN: dict[str, Any] = {
+    "object": "batch.dry_run",
+    "valid": True,
+    "prompts": 3,
+    "models": ["llama3.2:3b", "qwen3:8b"],
+    "model": "qwen3:8b",
+    "max_concurrent": 5,
+    "auto_concurrency": False,
+    "rate_limit_delay": 0.1,
+    "at_least_s": 0.2,
+    "timeout_s": 300.0,
+    "max_attempts": 3,
+    "priority": 0,
+    "expires_in_s": None,
+    "max_failures": None,
+    "fail_on": ["empty", "invalid_json", "schema_mismatch"],
+    "auto_pull": False,
+    "metadata": {"project": "colours"},
+    "parameters": {"options": {"temperature": 0}},
+    "queued_prompts": 0,
+}
+"""A worked example."""

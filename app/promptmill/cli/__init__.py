@@ -1,0 +1,90 @@
+"""The command line: `promptmill`. One file per command; `docs/cli.md` is its manual.
+
+The rule to know: this package loads in a tenth of a second, because every command pays for it. What
+is slow to load (httpx, the settings, the service itself) is imported inside the function that needs
+it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from promptmill.cli.batches import cancel, delete, list_batches, show
+from promptmill.cli.bench import bench
+from promptmill.cli.control import pause, resume, retry, set_limits
+from promptmill.cli.db import db
+from promptmill.cli.demo import demo
+from promptmill.cli.hosts import hosts
+from promptmill.cli.models import models
+from promptmill.cli.results import results
+from promptmill.cli.serve import ServeCommand, serve
+from promptmill.cli.simulate import simulate
+from promptmill.cli.submit import submit
+from promptmill.cli.version import version
+from promptmill.cli.watch import watch
+from promptmill.cli.worker import worker
+from promptmill.cli.workers import workers
+
+_SERVICE = "The service"
+_BATCHES = "Batches"
+_BENCHMARKS = "Benchmarks"
+
+cli = typer.Typer(
+    name="promptmill",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"promptmill {version()}")
+        raise typer.Exit
+
+
+@cli.callback()
+def promptmill(
+    *,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """A durable batch service for Ollama: thousands of prompts, none of them lost.
+
+    `promptmill demo` shows everything in half a minute, with or without an Ollama.
+    """
+
+
+cli.command(rich_help_panel=_SERVICE)(demo)
+cli.command(rich_help_panel=_SERVICE, cls=ServeCommand)(serve)
+cli.command(rich_help_panel=_SERVICE, cls=ServeCommand)(worker)
+cli.command(rich_help_panel=_SERVICE)(workers)
+cli.command(rich_help_panel=_SERVICE)(hosts)
+cli.command(rich_help_panel=_SERVICE)(simulate)
+cli.add_typer(db, rich_help_panel=_SERVICE)
+
+cli.command(rich_help_panel=_BATCHES)(submit)
+cli.command(rich_help_panel=_BATCHES)(watch)
+cli.command(rich_help_panel=_BATCHES)(results)
+cli.command("list", rich_help_panel=_BATCHES)(list_batches)
+cli.command(rich_help_panel=_BATCHES)(show)
+cli.command(rich_help_panel=_BATCHES)(pause)
+cli.command(rich_help_panel=_BATCHES)(resume)
+cli.command(rich_help_panel=_BATCHES)(retry)
+cli.command("set", rich_help_panel=_BATCHES)(set_limits)
+cli.command(rich_help_panel=_BATCHES)(cancel)
+cli.command(rich_help_panel=_BATCHES)(delete)
+cli.command(rich_help_panel=_BATCHES)(models)
+
+cli.command(rich_help_panel=_BENCHMARKS)(bench)
+
+
+def main() -> None:
+    """The entry point `promptmill`."""
+    cli(prog_name="promptmill")

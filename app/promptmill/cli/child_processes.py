@@ -1,0 +1,95 @@
+"""Commands of this program as child processes that announce the address they listen on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+_URL: Final = re.compile(r"https?://[\w.\[\]:-]+:\d+")
+_STOP_WITHIN_S: Final = 20.0
+"""A service that drains running calls needs its time; then it is killed."""
+
+
+class ChildDied(Exception):  # noqa: N818 - named for what happened
+    """The process ended before it listened; the message is the end of what it wrote."""
+
+
+@contextmanager
+def listening(command: Sequence[str], log: Path) -> Generator[str]:
+    """Run `promptmill <command>` and yield its URL; it is stopped at the end.
+
+    All that it writes goes to the file `log`.
+
+    Raises:
+        ChildDied: It did not come to listen.
+    """
+    with log.open("ab") as log_file:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            # -P: without it a folder `app` where the user happens to be would be run instead.
+            [sys.executable, "-P", "-m", "promptmill", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log_file,
+            # A Ctrl-C at the terminal is for the parent, which then stops its children in order.
+            start_new_session=True,
+        )
+        announcement = _Announcement(process, log_file)
+        try:
+            url = announcement.wait()
+            if url is None:
+                raise ChildDied(_tail(log))
+            yield url
+        finally:
+            _stop(process)
+            announcement.join()
+
+
+class _Announcement(threading.Thread):
+    """Reads a process's stdout to its end, so that it never blocks, and picks the first URL."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log_file: IO[bytes]) -> None:
+        super().__init__(name="child-output", daemon=True)
+        self._process = process
+        self._log_file = log_file
+        self._decided = threading.Event()
+        self._url: str | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Copy every line to the log."""
+        output = self._process.stdout
+        if output is None:
+            raise AssertionError("stdout is a pipe")
+        with output:
+            for line in output:
+                self._log_file.write(line)
+                self._log_file.flush()
+                found = _URL.search(line.decode(errors="replace"))
+                if found is not None and self._url is None:
+                    self._url = found[0]
+                    self._decided.set()
+        self._decided.set()
+
+    def wait(self) -> str | None:
+        """The URL, or None when the process closed its output without naming one."""
+        self._decided.wait()
+        return self._url
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-12:])

@@ -1,0 +1,98 @@
+"""httpx, seen from this library: what is handed to it, and what its answers and errors mean."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final
+
+import httpx
+
+from promptmill.client.errors import PromptmillError, ServiceUnreachable, UnexpectedAnswer
+from promptmill.client.judgement import BrokenOff
+from promptmill.client.requests import Answer, Request
+
+CONNECT_TIMEOUT_S: Final = 5.0
+
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+def checked_base_url(base_url: str) -> httpx.URL:
+    """The address of a service, without the slash at its end.
+
+    Raises:
+        ValueError: It is no http or https URL.
+    """
+    try:
+        url = httpx.URL(base_url.rstrip("/"))
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{base_url!r} is not a URL: {error}") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError(f"{base_url!r} must be a URL such as http://127.0.0.1:8000")
+    return url
+
+
+def trusts_environment(url: httpx.URL) -> bool:
+    """Whether proxies of the environment apply: not to this machine, which no proxy can reach."""
+    if url.host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(url.host).is_loopback
+    except ValueError:
+        return True
+
+
+def arguments_of(request: Request[Any], timeout_s: float) -> dict[str, Any]:
+    """What `httpx.Client.build_request` takes for a request."""
+    return {
+        "method": request.method,
+        "url": request.path,
+        "params": list(request.query) or None,
+        "headers": dict(request.headers),
+        "content": request.content,
+        "timeout": httpx.Timeout(
+            timeout_s + request.held_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)
+        ),
+    }
+
+
+def async_arguments_of(request: Request[Any], timeout_s: float) -> dict[str, Any]:
+    """What `httpx.AsyncClient.build_request` takes: it wants blocks to come asynchronously."""
+    arguments = arguments_of(request, timeout_s)
+    if request.content is not None and not isinstance(request.content, bytes):
+        arguments["content"] = _asynchronous(request.content)
+    return arguments
+
+
+async def _asynchronous(blocks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
+
+
+def answer_of(response: httpx.Response) -> Answer:
+    """A response that has been read."""
+    return Answer(
+        status=response.status_code,
+        headers={name.lower(): value for name, value in response.headers.items()},
+        content=response.content,
+    )
+
+
+def broken_off(error: httpx.RequestError) -> BrokenOff:
+    """What became of a request that ended in an error of httpx."""
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        reason = "no connection could be made in time"
+    elif isinstance(error, httpx.TimeoutException):
+        reason = "it did not answer in time"
+    elif isinstance(error, httpx.ConnectError):
+        reason = f"no connection could be made ({error})"
+    else:
+        reason = f"the connection broke ({error or type(error).__name__})"
+    return BrokenOff(reason=reason, was_sent=not isinstance(error, _NEVER_SENT))
+
+
+def stream_error(error: httpx.RequestError) -> PromptmillError:
+    """The error to raise when a stream breaks off."""
+    if isinstance(error, httpx.DecodingError):
+        return UnexpectedAnswer(f"The answer cannot be decoded: {error}")
+    return ServiceUnreachable(broken_off(error).reason)

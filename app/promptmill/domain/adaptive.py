@@ -1,0 +1,230 @@
+"""How many prompts of a batch to have in flight, found out from what its throughput does.
+
+A climb with trials. The limit in force is tried against one a quarter higher: while throughput
+grows beyond its noise the limit goes on rising, else it steps back and one lower is tried. When
+neither is better it rests, and looks again later, each time after a longer rest, because the host
+may have changed. Growth has to be plain to be believed, while fewer in flight are welcome as long
+as nothing is lost by it: so noise leads down to what the host can do, and not away from it. A host
+that is too busy, or calls that time out, halve the limit at once.
+
+Pure: samples come in, states go out, and nobody reads a clock here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from promptmill.domain.limits import MAX_CONCURRENT_BOUND
+
+LEAST_GAIN = 0.03
+"""Growth of throughput below that share is never taken for growth."""
+WORTH = 0.25
+"""Of so many per cent more in flight, throughput has to grow by that part."""
+TOLERATED_LOSS = 0.02
+"""Fewer in flight may give so much less throughput than the best that was seen on the way down."""
+FALL = 0.2
+"""A throughput that falls by that share while the limit rests ends the rest."""
+TOLERATED_SETBACKS = 0.02
+"""Share of calls that may find the host busy, or time out, without a decrease."""
+LEAST_WINDOW_S = 1.0
+"""A sample lasts that long at least."""
+_GENERATIONS = 3
+"""A sample has so many prompts for each that is in flight at a time, at least ..."""
+_MOST_GENERATIONS = 24
+"""... and this many at most, however much they differ."""
+_ENOUGH_ERROR = 0.05
+"""Between the two it ends when its throughput is known to that share."""
+_SHORTEST_REST, _LONGEST_REST = 4, 64
+"""Samples between two searches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What finished within a stretch of time."""
+
+    prompts: int = 0
+    duration_s: float = 0.0
+    busy_s: float = 0.0
+    """The calls' durations, added up: more than `duration_s` when several ran at a time."""
+    squares: float = 0.0
+    """The squares of these durations, added up: they tell how much prompts differ."""
+    setbacks: int = 0
+    """Calls that found the host busy, or timed out."""
+
+    def __add__(self, other: Sample) -> Sample:
+        return Sample(
+            prompts=self.prompts + other.prompts,
+            duration_s=self.duration_s + other.duration_s,
+            busy_s=self.busy_s + other.busy_s,
+            squares=self.squares + other.squares,
+            setbacks=self.setbacks + other.setbacks,
+        )
+
+    @property
+    def rate(self) -> float:
+        """Prompts per second."""
+        return self.prompts / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
+    def error(self) -> float:
+        """The standard error of the rate, as a share of it."""
+        if not self.prompts or not self.busy_s:
+            return 1.0
+        mean = self.busy_s / self.prompts
+        variance = max(self.squares / self.prompts - mean * mean, 0.0)
+        # The prompt at its edge, that is in or out by chance, counts as well.
+        return math.hypot(math.sqrt(variance / self.prompts) / mean, 1 / self.prompts)
+
+    @property
+    def in_flight(self) -> float:
+        """How many ran at a time, on average."""
+        return self.busy_s / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
+    def is_set_back(self) -> bool:
+        """Whether too many calls found the host busy or timed out."""
+        return self.setbacks > TOLERATED_SETBACKS * (self.prompts + self.setbacks)
+
+    def is_enough(self, limit: int) -> bool:
+        """Whether it says something about a limit that held all the time."""
+        if self.is_set_back:
+            return True
+        if self.duration_s < LEAST_WINDOW_S or self.prompts < _GENERATIONS * limit:
+            return False
+        return self.error <= _ENOUGH_ERROR or self.prompts >= _MOST_GENERATIONS * limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A limit and what it gave."""
+
+    limit: int
+    rate: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Where the search for the best limit stands."""
+
+    limit: int
+    """The limit in force."""
+    against: Level | None = None
+    """What `limit` is tried against; None when it is not on trial."""
+    upward: bool = True
+    """Which way the trial goes, or the next one will."""
+    other_way_known: bool = False
+    """Whether the opposite direction was found to be no better already."""
+    rests: int = 0
+    """Samples to pass by before the next trial."""
+    next_rest: int = _SHORTEST_REST
+    """How long the next rest will be, in samples."""
+    settled: Level | None = None
+    """What the limit gave when the search ended there; None before."""
+
+
+def observe(search: Search, sample: Sample) -> Search:
+    """The state after a sample that is enough, and so the limit to have from now on."""
+    if sample.is_set_back:
+        return _retreat(search)
+    level = Level(limit=search.limit, rate=sample.rate, error=sample.error)
+    # Fewer in flight than the limit allows: something else holds the batch back.
+    is_filled = sample.in_flight * 2 > search.limit
+    if search.against is not None:
+        if is_filled and _is_better(level, search.against):
+            return _go_on(search, level, search.against)
+        return _step_back(search, search.against)
+    if search.rests > 0 and not _has_fallen(level, search.settled):
+        return replace(search, rests=search.rests - 1)
+    if not is_filled:
+        return search
+    if search.rests > 0:
+        # What was good is good no more; less in flight is the careful guess.
+        search = replace(search, upward=False, next_rest=_SHORTEST_REST)
+    return _try(replace(search, rests=0, other_way_known=False), level)
+
+
+def _retreat(search: Search) -> Search:
+    return Search(
+        limit=max(search.limit // 2, 1),
+        rests=search.next_rest,
+        next_rest=min(search.next_rest * 2, _LONGEST_REST),
+    )
+
+
+def _is_better(new: Level, old: Level) -> bool:
+    """Whether to stay with the new one: more in flight has to be worth it, fewer are welcome.
+
+    What a host has in flight beyond its slots only waits there, and on many it does harm.
+    """
+    noise = math.hypot(new.error, old.error)
+    if new.limit < old.limit:
+        return new.rate >= old.rate * (1 - max(TOLERATED_LOSS, noise / 2))
+    worth = WORTH * (new.limit / old.limit - 1)
+    return new.rate > old.rate * (1 + max(LEAST_GAIN, worth, 1.5 * noise))
+
+
+def _has_fallen(now: Level, settled: Level | None) -> bool:
+    if settled is None:
+        return False
+    return now.rate < settled.rate * (1 - FALL - 2 * math.hypot(now.error, settled.error))
+
+
+def _go_on(search: Search, level: Level, against: Level) -> Search:
+    better = replace(search, other_way_known=True, next_rest=_SHORTEST_REST)
+    # The best seen stays the measure, so that many small losses do not add up to a large one.
+    return _try(better, replace(level, rate=max(level.rate, against.rate)))
+
+
+def _step_back(search: Search, to: Level) -> Search:
+    turned = replace(search, limit=to.limit, against=None, upward=not search.upward)
+    if search.other_way_known:
+        return _rest(turned, to)
+    return _try(replace(turned, other_way_known=True), to)
+
+
+def _try(search: Search, level: Level) -> Search:
+    """Begin a trial beside `level`, the other way if there is no room this way."""
+    step = max(level.limit // 4, 1)
+    beside = level.limit + (step if search.upward else -step)
+    beside = min(max(beside, 1), MAX_CONCURRENT_BOUND)
+    if beside != level.limit:
+        return replace(search, limit=beside, against=level)
+    turned = replace(search, limit=level.limit, against=None, upward=not search.upward)
+    if search.other_way_known:
+        return _rest(turned, level)
+    return _try(replace(turned, other_way_known=True), level)
+
+
+def _rest(search: Search, level: Level) -> Search:
+    return Search(
+        limit=level.limit,
+        rests=search.next_rest,
+        next_rest=min(search.next_rest * 2, _LONGEST_REST),
+        settled=level,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """A search with the sample that is being gathered for it."""
+
+    search: Search
+    sample: Sample = field(default_factory=Sample)
+    is_settling: bool = True
+    """What finishes first after a change was begun under the limit before, and tells nothing."""
+
+
+def watch(state: Watch, seen: Sample) -> Watch:
+    """The state after a look that saw `seen` finish since the look before."""
+    sample = state.sample + seen
+    limit = state.search.limit
+    if state.is_settling:
+        if sample.prompts >= limit:
+            return Watch(search=state.search, is_settling=False)
+        return replace(state, sample=sample)
+    if not sample.is_enough(limit):
+        return replace(state, sample=sample)
+    search = observe(state.search, sample)
+    return Watch(search=search, is_settling=search.limit != limit)

@@ -1,0 +1,163 @@
+"""What makes a run or a level doubtful, by rules that need nothing but what was measured.
+
+Each threshold stands here with its reason. A flag never changes a number; which numbers a flagged
+run stays out of is in `summary`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from promptmill.domain.benchmarks.records import BenchmarkDraft, BenchmarkRun, Flag, PrefixCache
+from promptmill.domain.outcomes import ErrorCode
+
+RATE_TOKENS: Final = 16
+"""Fewest tokens of an answer whose rate means something: Ollama's `eval_duration` begins with the
+first token, so a short answer's rate is too high by one token in `eval_count`."""
+PREFILL_TOKENS: Final = 64
+"""Fewest tokens of a prompt whose prefill rate means something; below, fixed costs rule."""
+GOOD_RUNS: Final = 5
+"""Fewest good runs that can be compared by ranks."""
+VARIANCE: Final = 0.10
+"""The latency's coefficient of variation above which a level is flagged."""
+_RELOAD_S: Final = 0.1
+"""Shortest `load_duration` that may be a load. A loaded model's is some milliseconds."""
+_RELOAD_SHARE: Final = 0.5
+"""Share of a load that was seen, above which a later `load_duration` is one too."""
+_HIT_SHARE: Final = 0.5
+"""Share of an uncached prefill's time below which a prompt must have been cached."""
+_SHORT_SHARE: Final = 0.5
+"""Share of `num_predict` below which an answer that ended by itself is short."""
+_SERIALISED: Final = 1.25
+"""Busy requests on average, at or below which a host with several in flight serialises."""
+_CHARS_PER_TOKEN: Final = 12
+"""No tokenizer gets more characters into a token over a whole prompt; so text is missing."""
+_NANO: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What earlier runs of the same session say about one model and prompt; None: nothing yet."""
+
+    load_s: float | None = None
+    """The longest load seen."""
+    prefill_s_per_token: float | None = None
+    """Of a prompt that cannot have been cached."""
+
+
+def learn(reference: Reference, run: BenchmarkRun) -> Reference:
+    """The reference, with what another run of the same model and prompt adds to it."""
+    load_s = seconds(run.metrics.load_duration)
+    if load_s is None or load_s < _RELOAD_S:
+        load_s = None
+    known = [each for each in (reference.load_s, load_s) if each is not None]
+    pace = reference.prefill_s_per_token
+    if pace is None and run.succeeded:
+        # The first run of a prompt in a session is the one that nothing has cached.
+        prefill_s = seconds(run.metrics.prompt_eval_duration)
+        if prefill_s is not None and run.prompt_tokens:
+            pace = prefill_s / run.prompt_tokens
+    return Reference(load_s=max(known, default=None), prefill_s_per_token=pace)
+
+
+def run_flags(
+    run: BenchmarkRun,
+    draft: BenchmarkDraft,
+    *,
+    reference: Reference,
+    context_length: int | None,
+    sent_chars: int,
+    remote: bool,
+) -> tuple[Flag, ...]:
+    """What is doubtful about one run, beside the runs before it.
+
+    Args:
+        run: The run, without its flags.
+        draft: What was asked for.
+        reference: What the runs before it have shown.
+        context_length: Tokens of the model's window; None: not known.
+        sent_chars: Characters of the prompt as it was sent.
+        remote: Whether the answer came from another server.
+    """
+    found: list[Flag] = []
+    if run.error_code is ErrorCode.INCOMPLETE:
+        found.append(Flag.NO_DONE)
+    if remote:
+        found.append(Flag.REMOTE_MODEL)
+    if not run.succeeded:
+        return tuple(found)
+    tokens = run.output_tokens
+    if tokens is None or tokens < RATE_TOKENS:
+        found.append(Flag.TOO_FEW_TOKENS)
+    if _was_reloaded(run, reference):
+        found.append(Flag.MODEL_RELOADED)
+    if draft.prefix_cache is PrefixCache.ALLOW:
+        hit = _was_cached(run, reference)
+        found.append(Flag.PREFIX_CACHE_HIT if hit else Flag.CACHE_UNKNOWN)
+    if _was_truncated(run, context_length, sent_chars):
+        found.append(Flag.PROMPT_TRUNCATED)
+    wanted = draft.options.get("num_predict")
+    if (
+        run.done_reason == "stop"
+        and isinstance(wanted, int)
+        and wanted > 0
+        and (tokens or 0) < _SHORT_SHARE * wanted
+    ):
+        found.append(Flag.SHORT_OUTPUT)
+    return tuple(found)
+
+
+def _was_reloaded(run: BenchmarkRun, reference: Reference) -> bool:
+    load_s = seconds(run.metrics.load_duration)
+    if load_s is None or load_s < _RELOAD_S:
+        return False
+    return reference.load_s is None or load_s >= _RELOAD_SHARE * reference.load_s
+
+
+def _was_cached(run: BenchmarkRun, reference: Reference) -> bool:
+    prefill_s, pace = seconds(run.metrics.prompt_eval_duration), reference.prefill_s_per_token
+    if pace is None or not run.prompt_tokens:
+        return False
+    # A fully cached prompt may take no time that Ollama would tell.
+    return (prefill_s or 0.0) < _HIT_SHARE * pace * run.prompt_tokens
+
+
+def _was_truncated(run: BenchmarkRun, context_length: int | None, sent_chars: int) -> bool:
+    tokens = run.prompt_tokens
+    if tokens is None or context_length is None:
+        return False
+    fills_the_window = tokens >= context_length - 1
+    return fills_the_window or sent_chars > _CHARS_PER_TOKEN * tokens
+
+
+def level_flags(
+    *,
+    latency_cv: float | None,
+    good_runs: int,
+    drifted: bool,
+    concurrency: int,
+    effective_parallelism: float | None,
+    of_runs: Sequence[BenchmarkRun],
+) -> tuple[Flag, ...]:
+    """What is doubtful about a level: what its runs have, and what only all of them show."""
+    found = {flag for run in of_runs for flag in run.flags}
+    if good_runs < GOOD_RUNS:
+        found.add(Flag.TOO_FEW_RUNS)
+    if latency_cv is not None and latency_cv > VARIANCE:
+        found.add(Flag.HIGH_VARIANCE)
+    if drifted:
+        found.add(Flag.DRIFT)
+    if (
+        concurrency > 1
+        and effective_parallelism is not None
+        and effective_parallelism <= _SERIALISED
+    ):
+        found.add(Flag.SERVER_SERIALISED)
+    return tuple(flag for flag in Flag if flag in found)
+
+
+def seconds(nanoseconds: int | None) -> float | None:
+    """Ollama's nanoseconds as seconds."""
+    return None if nanoseconds is None else nanoseconds / _NANO

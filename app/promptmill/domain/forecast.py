@@ -1,0 +1,337 @@
+"""When a batch will have ended: reckoned from what was measured, by rules that fit on a page.
+
+docs/forecasts.md has them in words. The rule to know: a batch that nothing stands before or beside
+is measured itself, and what is left of it takes as long as its last results say. For any other its
+work is reckoned in seconds of its hosts, and so is that of the batches that go before it.
+
+Pure: what was measured comes in, seconds go out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import NamedTuple
+
+from promptmill.domain.limits import Limits
+
+_MOST_IN_RATE = 100
+"""A rate is that of so many last results at most."""
+_RELIABLE = 5
+"""From so many results on a measured rate says more than what is reckoned."""
+_LEAST_CALL_S = 1e-6
+_ALIKE = 1.01
+_SHORT_TURN = 4
+"""A group of lower priority has turns that are so much shorter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The last results of a batch that runs."""
+
+    results: int
+    since_ms: int
+    """Since when these are the results."""
+
+    def rate(self, now_ms: int) -> float | None:
+        """Results per second; it falls while time passes without one. None before the first."""
+        passed_ms = now_ms - self.since_ms
+        return self.results * 1000 / passed_ms if self.results and passed_ms > 0 else None
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether it is long enough to say how it goes on."""
+        return self.results >= _RELIABLE
+
+
+def results_in_window(stored: int, running: int) -> int:
+    """How many of the last results tell the rate, of all that were stored since the last start.
+
+    Half of them, so that the start (a model that loads) is soon forgotten, and a hundred at most;
+    but two rounds of what runs at least, because prompts finish in bursts. All of them: the rate
+    counts from the last start.
+    """
+    return min(stored, max(min(stored // 2, _MOST_IN_RATE), 2 * running, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What is left of a batch that may start prompts."""
+
+    key: int
+    prompts: int
+    """Without an outcome."""
+    priority: int
+    limits: Limits
+    models: frozenset[str]
+    """The one names of its models."""
+    groups: frozenset[int]
+    """What its prompts need loaded."""
+    waits_since_ms: int
+    """When it last got something started, or came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A host that work goes to."""
+
+    slots: int | None
+    """Most calls in flight there; None: only the batches' own limits hold."""
+    call_s: Mapping[str, float]
+    """Seconds of a call, by model, without loading it; only what was measured."""
+    turns: Mapping[int, float] = field(default_factory=dict[int, float])
+    """The groups that it runs now, and for how many seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """All that is known at one moment of what waits and runs, and of the hosts."""
+
+    demands: Mapping[int, Demand]
+    """By the key of the batch."""
+    places: Sequence[Place]
+    turn_s: float
+    """How long a host goes on with a group while others of equal priority wait."""
+
+
+class Forecast:
+    """An outlook with what follows from it for each kind of batch, reckoned once."""
+
+    def __init__(self, outlook: Outlook) -> None:
+        self.outlook = outlook
+        self._rivals: dict[_Kind, _Rivals | None] = {}
+
+    def seconds_left(self, demand: Demand, *, rate: float | None = None) -> float | None:
+        """Seconds until the batch has ended; None when nothing was measured that tells.
+
+        `rate` are its own results per second lately, if that is reliable.
+        """
+        measured_s = demand.prompts / rate if rate else None
+        kind = (demand.models, demand.groups)
+        if kind not in self._rivals:
+            self._rivals[kind] = _rivals(kind, self.outlook)
+        rivals = self._rivals[kind]
+        if rivals is None:
+            return measured_s
+        pool = rivals.pool
+        alone_s = pool.alone_s(demand)
+        through_s = max(_until_through(pool.work_s(demand), rivals.beside(demand)), alone_s)
+        before_s = sum(
+            _turns_before(demand, rivals, others, through_s=through_s, turn_s=self.outlook.turn_s)
+            for others in rivals.in_turns
+        )
+        if measured_s is not None and not before_s and through_s <= _ALIKE * alone_s:
+            return measured_s
+        return max(through_s, pool.call_s) + before_s
+
+
+_Kind = tuple[frozenset[str], frozenset[int]]
+"""Models and groups: batches that are alike in both run at the same hosts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pool:
+    """Hosts taken together: those that run a batch's groups, else all that know its models."""
+
+    places: tuple[int, ...]
+    """Their numbers in the outlook."""
+    slots: float
+    """Infinite when one of them has no limit."""
+    call_s: float
+    """Seconds of a call; slots divided by it is the throughput."""
+
+    def width(self, demand: Demand) -> float:
+        """How many calls the batch can have in flight there on average, were it alone."""
+        limits = demand.limits
+        paced = self.call_s / limits.rate_limit_delay_s if limits.rate_limit_delay_s else math.inf
+        return min(limits.max_concurrent, self.slots, paced)
+
+    def alone_s(self, demand: Demand) -> float:
+        """Seconds that the batch takes there if nothing else runs."""
+        return demand.prompts * self.call_s / self.width(demand)
+
+    def work_s(self, demand: Demand) -> float:
+        """Seconds that it takes with all of the slots; nothing where there is no limit."""
+        return demand.prompts * self.call_s / self.slots
+
+
+def _pool(models: Iterable[str], groups: frozenset[int], places: Sequence[Place]) -> _Pool | None:
+    """None when no host was measured with one of the models."""
+    known = {
+        number: fmean(measured)
+        for number, place in enumerate(places)
+        if (measured := [place.call_s[one] for one in models if one in place.call_s])
+    }
+    held = [number for number in known if places[number].turns.keys() & groups]
+    chosen = tuple(held or known)
+    if not chosen:
+        return None
+    slots = [places[number].slots for number in chosen]
+    weights = [one or 1 for one in slots]
+    per_s = sum(
+        weight / max(known[number], _LEAST_CALL_S)
+        for number, weight in zip(chosen, weights, strict=True)
+    )
+    return _Pool(
+        places=chosen,
+        slots=math.inf if None in slots else sum(weights),
+        call_s=sum(weights) / per_s,
+    )
+
+
+class _Rival(NamedTuple):
+    """What a batch that wants hosts of another one takes of them; many batches are alike in it."""
+
+    priority: int
+    work_s: float
+    """Seconds of all slots of these hosts that it takes."""
+    alone_s: float
+    """Seconds that it takes if nothing else runs."""
+    share: float
+    """The most that it can have of these slots at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OtherGroup:
+    """A group that has turns with a batch's own."""
+
+    priority: int
+    waits_since_ms: int
+    so_far_s: float | None
+    """How long it has had its turn; None when it has none now."""
+    needed_s: float
+    """How long it would have the hosts until all of its work is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rivals:
+    """What the batches of one kind run at, and what else wants it."""
+
+    pool: _Pool
+    so_far_s: float | None
+    """How long their own group has had its turn; None when it has none now."""
+    together: Mapping[int, _Rival]
+    """Batches that may run at the same time, by their keys, those of this kind among them."""
+    alike: Mapping[_Rival, int]
+    """The same, with how many of them are alike."""
+    in_turns: Sequence[_OtherGroup]
+
+    def beside(self, own: Demand) -> list[tuple[float, float]]:
+        """What goes before or beside a batch: seconds of all slots, and the share of them.
+
+        A higher priority goes before with all of its work. Equal ones take turns prompt by prompt,
+        so that each has had as much as this batch when this batch is done.
+        """
+        most_s = self.pool.work_s(own)
+        itself = self.together.get(own.key)
+        found: list[tuple[float, float]] = []
+        for one, number in self.alike.items():
+            others = number - (one == itself)
+            if others and one.priority >= own.priority:
+                work_s = one.work_s if one.priority > own.priority else min(one.work_s, most_s)
+                found.append((others * work_s, others * one.share))
+        return found
+
+
+def _rivals(kind: _Kind, outlook: Outlook) -> _Rivals | None:
+    models, groups = kind
+    pool = _pool(models, groups, outlook.places)
+    if pool is None:
+        return None
+    places = [outlook.places[number] for number in pool.places]
+    # A host may run several groups at a time; what it runs beside these shares its slots.
+    company = groups.union(*(place.turns for place in places if place.turns.keys() & groups))
+    pools: dict[_Kind, _Pool] = {}
+    rivals: dict[tuple[_Kind, int, int, Limits], _Rival | None] = {}
+    together: dict[int, _Rival] = {}
+    in_turns: dict[frozenset[int], list[tuple[Demand, _Rival]]] = {}
+    for demand in outlook.demands.values():
+        its_kind = (demand.models, demand.groups)
+        if its_kind not in pools:
+            # What was never measured is taken to be like these.
+            pools[its_kind] = _pool(*its_kind, outlook.places) or pool
+        alike = (its_kind, demand.prompts, demand.priority, demand.limits)
+        if alike not in rivals:
+            rivals[alike] = _rival(demand, pools[its_kind], pool)
+        rival = rivals[alike]
+        if rival is None:
+            continue
+        if demand.groups & company:
+            together[demand.key] = rival
+        else:
+            in_turns.setdefault(demand.groups, []).append((demand, rival))
+    return _Rivals(
+        pool=pool,
+        so_far_s=_turn_so_far(groups, places),
+        together=together,
+        alike=Counter(together.values()),
+        in_turns=[
+            _OtherGroup(
+                priority=max(demand.priority for demand, _ in others),
+                waits_since_ms=min(demand.waits_since_ms for demand, _ in others),
+                so_far_s=_turn_so_far(theirs, places),
+                needed_s=max(
+                    sum(rival.work_s for _, rival in others),
+                    *(rival.alone_s for _, rival in others),
+                ),
+            )
+            for theirs, others in in_turns.items()
+        ],
+    )
+
+
+def _rival(demand: Demand, its: _Pool, wanted: _Pool) -> _Rival | None:
+    """What a batch takes of the wanted hosts; None when it has no use for them."""
+    common = len(set(its.places) & set(wanted.places))
+    if not common or not demand.prompts:
+        return None
+    width, alone_s = its.width(demand), its.alone_s(demand)
+    # Its work is spread evenly over its own hosts.
+    share = width * common / len(its.places) / wanted.slots
+    return _Rival(demand.priority, work_s=alone_s * share, alone_s=alone_s, share=share)
+
+
+def _turn_so_far(groups: frozenset[int], places: Iterable[Place]) -> float | None:
+    """How long a group has had its turn; None when no host runs it."""
+    held = [place.turns[one] for place in places for one in groups & place.turns.keys()]
+    return max(held) if held else None
+
+
+def _until_through(own_s: float, others: Sequence[tuple[float, float]]) -> float:
+    """Seconds until a batch's own work is done, while the others take what is theirs.
+
+    The least `t` with `t = own + sum(min(work, share * t))`: each of the others gets its share of
+    the slots until its work is done. Those are done first that are done soonest if they get it.
+    """
+    waiting = sorted((one for one in others if one[1]), key=lambda one: one[0] / one[1])
+    shares = sum(share for _, share in waiting)
+    done_s = own_s
+    for work_s, share in waiting:
+        if shares < 1 and done_s / (1 - shares) <= work_s / share:
+            return done_s / (1 - shares)
+        done_s += work_s
+        shares -= share
+    return done_s
+
+
+def _turns_before(
+    own: Demand, rivals: _Rivals, others: _OtherGroup, *, through_s: float, turn_s: float
+) -> float:
+    """Seconds that another group has the hosts until a batch has had them for `through_s`.
+
+    The two have them in turns, that of the lower priority in shorter ones; a group that is done
+    has no more of them.
+    """
+    own_turn_s = turn_s / (_SHORT_TURN if others.priority > own.priority else 1)
+    their_turn_s = turn_s / (_SHORT_TURN if others.priority < own.priority else 1)
+    own_so_far_s = min(rivals.so_far_s or 0, own_turn_s)
+    their_so_far_s = min(others.so_far_s or 0, their_turn_s)
+    if rivals.so_far_s is not None or others.so_far_s is not None:
+        begins = rivals.so_far_s is not None
+    else:
+        begins = (-own.priority, own.waits_since_ms) <= (-others.priority, others.waits_since_ms)
+    turns = math.ceil((through_s + own_so_far_s) / own_turn_s) - begins
+    return min(others.needed_s, max(turns * their_turn_s - their_so_far_s, 0))

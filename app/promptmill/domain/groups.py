@@ -1,0 +1,140 @@
+"""What a host can run without loading a model anew: work of one group.
+
+A group is a model with the options that it is loaded with. Ollama loads a model again when any of
+these differs between two requests (`num_ctx`, `num_gpu`, ...; `shift` in newer versions), which
+takes as long as many prompts. See "needsReload" in Ollama's server/sched.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from json import dumps
+from typing import Any, Final, cast
+
+from promptmill.domain.model_names import normalise_model
+
+LOAD_OPTIONS: Final = (
+    "num_ctx",
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "use_mmap",
+    "num_thread",
+    "draft_num_predict",
+)
+"""Options that Ollama loads a model with."""
+ANY_GROUP: Final = ""
+"""The name of the one group of all work while grouping is off."""
+_USUAL_STAY_S: Final = 300.0
+"""How long Ollama keeps a model loaded unless told."""
+_LEAST_STAY_S: Final = 60.0
+
+
+def group_name(model: str, parameters: Mapping[str, Any]) -> str:
+    """The group of a request: the model's one name, and the load options that are given.
+
+    `qwen3:8b`, or `qwen3:8b {"num_ctx":4096}`. An option that is not given and one that is given
+    with the host's default value are two groups, because nobody tells what the default is.
+    """
+    options = cast("Mapping[str, Any]", parameters.get("options") or {})
+    loaded_with = {name: options[name] for name in LOAD_OPTIONS if options.get(name) is not None}
+    if parameters.get("shift") is not None:
+        loaded_with["shift"] = parameters["shift"]
+    name = normalise_model(model)
+    if not loaded_with:
+        return name
+    return f"{name} {dumps(loaded_with, sort_keys=True, separators=(',', ':'))}"
+
+
+def model_of(group: str) -> str:
+    """The model of a group, by its one name."""
+    return group.partition(" ")[0]
+
+
+def has_load_options(group: str) -> bool:
+    """Whether the group is more than a model as the host loads it by itself."""
+    return " " in group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A group of which prompts wait, as a host sees it."""
+
+    group: int
+    name: str
+    priority: int
+    """The highest of its jobs."""
+    waits_since_ms: int
+    """The earliest moment since which one of its jobs waits for a turn."""
+    elsewhere: bool
+    """Whether another host runs it."""
+    loaded: bool = False
+    """Whether this host has its model in memory."""
+
+
+def best_of(waiting: list[Waiting]) -> Waiting | None:
+    """The group whose turn it is.
+
+    By priority, then one that is loaded here, then one that no other host runs, then the one that
+    waits longest.
+    """
+    return min(
+        waiting,
+        key=lambda one: (
+            -one.priority,
+            not one.loaded,
+            one.elsewhere,
+            one.waits_since_ms,
+            one.group,
+        ),
+        default=None,
+    )
+
+
+def keep_alive_for(parameters: Mapping[str, Any], *, delay_s: float) -> Any:  # noqa: ANN401 - as Ollama takes it
+    """The `keep_alive` to send, so that a model in use is not unloaded between two prompts.
+
+    What the user asked for, unless that is shorter than a minute or than the time between two
+    starts: then Ollama's usual five minutes, or twice that time. None: nothing need be said.
+    """
+    asked = parameters.get("keep_alive")
+    least_s = max(_LEAST_STAY_S, 2 * delay_s)
+    stays_s = _USUAL_STAY_S if asked is None else _seconds_of(asked)
+    if stays_s is None or stays_s < 0 or stays_s >= least_s:
+        return asked
+    return max(_USUAL_STAY_S, least_s)
+
+
+_UNITS: Final = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+
+
+def _seconds_of(keep_alive: object) -> float | None:
+    """Seconds of a number or of one of Go's durations (`5m`, `1h30m`); None if it is neither."""
+    if isinstance(keep_alive, bool):
+        return None
+    if isinstance(keep_alive, int | float):
+        return float(keep_alive)
+    if not isinstance(keep_alive, str):
+        return None
+    sign = -1.0 if keep_alive.startswith("-") else 1.0
+    text = keep_alive.lstrip("+-")
+    if text == "0":
+        return 0.0
+    steps = _STEP.findall(text)
+    if not steps or "".join(number + unit for number, unit in steps) != text:
+        return None
+    return sign * sum(float(number) * _UNITS[unit] for number, unit in steps)
+
+
+_STEP: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")

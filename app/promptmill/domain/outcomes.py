@@ -1,0 +1,138 @@
+"""How one call to Ollama ended: a closed set of error codes, and what each means for the prompt.
+
+The one rule to know: an outcome is a value, never an exception. `ollama.errors` turns every
+failure of the wire into one of these; `domain.retry` decides what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any, Final
+
+
+class ErrorCode(StrEnum):
+    """Why a prompt has no usable answer. Part of the HTTP contract: never rename a member.
+
+    `TRUNCATED` to `SCHEMA_MISMATCH` are defects of an answer that did come; the batch chooses which
+    of them make it a failure.
+    """
+
+    MODEL_NOT_FOUND = "model_not_found"
+    """The host has no model of that name; pull it first."""
+    INVALID_REQUEST = "invalid_request"
+    """Ollama refused the request itself (an option, a capability); the same again fails."""
+    HOST_REFUSED = "host_refused"
+    """The host or a proxy before it takes no prompts (401, 403), or what answers is no Ollama."""
+    HOST_UNREACHABLE = "host_unreachable"
+    """No connection could be made, or it broke before any answer."""
+    TIMEOUT = "timeout"
+    """One of the four timeouts passed: connect, first byte, between chunks, or the whole call."""
+    SERVER_BUSY = "server_busy"
+    """The host's load queue is full, or a proxy limits the rate (503, 429)."""
+    SERVER_ERROR = "server_error"
+    """The host or the model's process failed while it worked on the prompt."""
+    INCOMPLETE = "incomplete"
+    """The stream ended without `done: true`: the answer is cut and cannot be trusted."""
+    TRUNCATED = "truncated"
+    """The answer was cut at its limit of tokens (`done_reason` is `length`)."""
+    EMPTY = "empty"
+    """The answer has no text and calls no tool."""
+    INVALID_JSON = "invalid_json"
+    """The prompt has a `format`, and the answer is not JSON."""
+    SCHEMA_MISMATCH = "schema_mismatch"
+    """The prompt has a JSON Schema as `format`, and the answer is JSON that does not fit it."""
+    CANCELLED = "cancelled"
+    """The batch was cancelled before this prompt had an answer."""
+    EXPIRED = "expired"
+    """The batch's time ran out before this prompt had an answer."""
+    LEASE_LOST = "lease_lost"
+    """What ran the prompt, its worker or its host, died ten times; the last time the worker."""
+    COULD_NOT_BE_STORED = "could_not_be_stored"
+    """The database refused the outcome of the call; the log says why."""
+
+
+DEFECTS: Final = (
+    ErrorCode.TRUNCATED,
+    ErrorCode.EMPTY,
+    ErrorCode.INVALID_JSON,
+    ErrorCode.SCHEMA_MISMATCH,
+)
+"""What an answer with `done: true` may have wrong, in the order in which it is judged."""
+DEFAULT_FAIL_ON: Final = (ErrorCode.EMPTY, ErrorCode.INVALID_JSON, ErrorCode.SCHEMA_MISMATCH)
+"""Defects that make an answer a failure unless the batch chooses otherwise."""
+
+
+class Blame(Enum):
+    """Whom a failure speaks about, which decides whether and how the prompt is tried again."""
+
+    PROMPT = "prompt"
+    """The request itself is at fault: the same again would fail again."""
+    ATTEMPT = "attempt"
+    """Bad luck of this try: another may succeed, and it counts as an attempt."""
+    LOSS = "loss"
+    """The call went down with the host or the model's process, as others did: it goes back
+    uncharged, but not for ever, because one of them may be what brings it down."""
+    REFUSAL = "refusal"
+    """The host, or what answers in its place, takes no prompts: it is put aside, and the prompt
+    goes back uncharged while another host is left."""
+    HOST = "host"
+    """The host is not there or takes nothing: the prompt goes back uncharged, the host rests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallMetrics:
+    """Counters of one call: Ollama's own, raw in nanoseconds, and the client's clock in seconds.
+
+    None means that the server did not say (Ollama leaves zero values out) or it did not come to it.
+    """
+
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_count: int | None = None
+    eval_duration: int | None = None
+    latency_s: float | None = None
+    """From sending the request to the end of the answer."""
+    ttft_s: float | None = None
+    """From sending the request to the first non-empty text, thinking included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """The call ended with `done: true`."""
+
+    response: str
+    thinking: str | None = None
+    tool_calls: Sequence[Any] | None = None
+    """The tools that the model wants called, as Ollama sends them; None when there are none."""
+    logprobs: Sequence[Any] | None = None
+    """The log probabilities of the tokens, as Ollama sends them; None unless asked for."""
+    done_reason: str | None = None
+    metrics: CallMetrics = field(default_factory=CallMetrics)
+    defect: ErrorCode | None = None
+    """The first defect of the answer, one that the batch does not count as a failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The call gave no usable answer."""
+
+    code: ErrorCode
+    message: str
+    """One sentence for the user: what happened, with the server's own words where it spoke."""
+    blame: Blame
+    response: str | None = None
+    """What had arrived before the failure; never to be taken for an answer."""
+    thinking: str | None = None
+    tool_calls: Sequence[Any] | None = None
+    logprobs: Sequence[Any] | None = None
+    done_reason: str | None = None
+    metrics: CallMetrics = field(default_factory=CallMetrics)
+    defect: ErrorCode | None = None
+    """The first defect of an answer that came whole: `truncated` where that made it no JSON."""
+
+
+Outcome = Succeeded | Failed

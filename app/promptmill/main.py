@@ -1,0 +1,28 @@
+"""The ASGI application: the only file that sees both the API and the embedded worker."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+from fastapi import FastAPI
+
+from promptmill.api import build_api
+from promptmill.runtime import open_resources
+from promptmill.settings import Settings
+from promptmill.worker.runner import working
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service; what lives long is opened when the server starts it and closed when it stops."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
+        async with contextlib.AsyncExitStack() as stack:
+            resources = await stack.enter_async_context(open_resources(settings))
+            app.state.resources = resources
+            if settings.embedded_worker:
+                await stack.enter_async_context(working(resources))
+            yield
+
+    return build_api(lifespan=lifespan)

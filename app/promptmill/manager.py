@@ -1,0 +1,349 @@
+"""`OllamaManager`: a batch or a small benchmark in this process, with no service and no database.
+
+It keeps the limits as the service does (`domain.limits`), calls Ollama through the same client
+and tells failures by the same table. What it does not have: results survive only as long as the
+process, and nothing is tried again. The examples in `docs/python-api.md` are run as tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+
+from promptmill.domain.calls import Call
+from promptmill.domain.host_address import parse_ollama_host
+from promptmill.domain.limits import Limits, next_start_at_ms
+from promptmill.domain.model_names import normalise_model
+from promptmill.domain.outcomes import Failed, Outcome, Succeeded
+from promptmill.ollama.blocking import BlockingClient
+from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.wire import Tags
+
+DEFAULT_MODEL = "qwen3:8b"
+"""The model of a batch that names none."""
+DEFAULT_BENCHMARK_PROMPT = "Hello, how are you?"
+"""What a benchmark asks unless told."""
+
+RECOMMENDED_MODELS = {
+    "fast": "llama3.2:3b",
+    "balanced": "qwen3:8b",
+    "quality": "qwen3:32b",
+    "embeddings": "nomic-embed-text",
+    "vision": "llama3.2-vision:11b",
+    "edge": "gemma3:1b",
+    "multilingual": "aya-expanse:8b",
+    "coding": "qwen2.5-coder:7b",
+}
+"""A model of Ollama's library for each kind of work."""
+
+_CONNECT_S = 5.0
+_NANO = 1_000_000_000
+
+
+class OllamaManager:
+    """Batches and benchmarks against one Ollama server.
+
+    The coroutines open their connections anew, so one manager serves several `asyncio.run` calls;
+    the plain functions need no event loop and work inside a running one, which they block. None
+    raises because the server is down: the failure is in what they return.
+    """
+
+    def __init__(self, base_url: str = "http://localhost:11434", timeout: float = 30) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            base_url: The server, in any form that Ollama's own clients take (`host:port`, ...).
+            timeout: Seconds that one prompt may take, from sending to the end of its answer.
+
+        Raises:
+            TypeError: `base_url` is no text, or `timeout` is no number.
+            ValueError: `base_url` is no address, or `timeout` is not above zero.
+        """
+        if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"base_url must be a text, not {type(base_url).__name__}")
+        self.base_url = parse_ollama_host(base_url)
+        self.timeout = _number("timeout", timeout)
+        if not self.timeout:
+            raise ValueError("timeout must be above 0 seconds")
+        self._blocking = BlockingClient(self.base_url, timeout_s=self.timeout)
+
+    async def batch_generate(
+        self,
+        prompts: Iterable[str],
+        model: str = DEFAULT_MODEL,
+        max_concurrent: int = 5,
+        rate_limit_delay: float = 0.1,
+        **generate_kwargs: Any,  # noqa: ANN401 - whatever Ollama takes
+    ) -> list[dict[str, Any]]:
+        """Send every prompt to one model; the results are in the order of the prompts.
+
+        A prompt that fails does not stop the others: its result has `success` False and `error`.
+
+        Args:
+            prompts: Any number, also none.
+            model: Name of an installed model.
+            max_concurrent: Most prompts under way at a time. More than the server's
+                `OLLAMA_NUM_PARALLEL` only moves the waiting to the server.
+            rate_limit_delay: Least seconds between the starts of two prompts. It is the pace of
+                starts and not a pause of each slot, so it costs nothing while answers take longer.
+            generate_kwargs: Further fields of Ollama's request, as they are: `system`, `options`,
+                `format`, `think`, `keep_alive`, ...
+
+        Returns:
+            One dict per prompt: `prompt, response, model, success, error, eval_count` (tokens of
+            the answer) and `eval_duration` (nanoseconds); what is not known is None.
+
+        Raises:
+            TypeError: A prompt is no text, or `prompts` is a single text instead of a list.
+            ValueError: A limit is out of range.
+        """
+        texts = _texts("prompts", prompts)
+        _name("model", model)
+        _count("max_concurrent", max_concurrent)
+        limits = Limits(
+            max_concurrent=max_concurrent,
+            rate_limit_delay_s=_number("rate_limit_delay", rate_limit_delay),
+        )
+        calls = [self._call(model, text, generate_kwargs) for text in texts]
+        outcomes = await self._run_all(calls, limits)
+        return [_result(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)]
+
+    async def batch_benchmark(
+        self,
+        models: Iterable[str],
+        prompt: str = DEFAULT_BENCHMARK_PROMPT,
+        num_runs: int = 3,
+    ) -> dict[str, dict[str, Any]]:
+        """Ask each model the same, `num_runs` times, one request at a time.
+
+        A model that fails has `error` and no figures; the others are unaffected.
+
+        Returns:
+            For each model `latency` (mean seconds of the successful runs), `tokens_per_sec` (sum
+            of `eval_count` over sum of `eval_duration`; None where Ollama gives no duration, as for
+            an answer of one token), `response` (of the last successful run), `num_runs`, `model`,
+            `prompt` and `error`.
+
+        Raises:
+            TypeError: A name is no text, or `models` is a single text instead of a list.
+            ValueError: `num_runs` is below one.
+        """
+        names = _texts("models", models)
+        _count("num_runs", num_runs)
+        figures: dict[str, dict[str, Any]] = {}
+        async with contextlib.aclosing(self._client()) as client:
+            for name in names:
+                call = self._call(name, prompt, {})
+                figures[name] = _figures(call, [await client.run(call) for _ in range(num_runs)])
+        return figures
+
+    def benchmark_model(self, model: str, prompt: str = DEFAULT_BENCHMARK_PROMPT) -> dict[str, Any]:
+        """One run of one model, with the same fields as `batch_benchmark` has per model."""
+        _name("model", model)
+        call = self._call(model, prompt, {})
+        return _figures(call, [self._blocking.run(call)])
+
+    def check_ollama_running(self) -> bool:
+        """Whether the server answers, and as Ollama does."""
+        try:
+            return "version" in self._blocking.ask("GET", "/api/version")
+        except OllamaError:
+            return False
+
+    def list_models(self) -> list[str]:
+        """Names of the installed models; none when the server is down."""
+        try:
+            tags = Tags.model_validate(self._blocking.ask("GET", "/api/tags"))
+        except (OllamaError, ValidationError):
+            return []
+        return [model.name for model in tags.models or ()]
+
+    def get_running_models(self) -> list[dict[str, Any]]:
+        """The models in the server's memory, as `/api/ps` tells; none when the server is down."""
+        try:
+            return self._blocking.ask("GET", "/api/ps").get("models") or []
+        except OllamaError:
+            return []
+
+    def get_model_info(self, model: str) -> dict[str, Any]:
+        """What `/api/show` tells of a model; empty when it is not there or the server is down."""
+        try:
+            return self._blocking.ask("POST", "/api/show", {"model": model})
+        except OllamaError:
+            return {}
+
+    def ensure_model_available(self, model: str) -> bool:
+        """Whether the model is installed at the end; pulls it if it is not."""
+        _name("model", model)
+        wanted = normalise_model(model)
+        if any(normalise_model(name) == wanted for name in self.list_models()):
+            return True
+        return self.pull_model(model)
+
+    def pull_model(self, model: str) -> bool:
+        """Fetch a model to the server, showing the progress on a terminal; whether it worked."""
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        bars = Progress(*columns, console=console, disable=not console.is_terminal)
+        layers: dict[str, TaskID] = {}
+        try:
+            with bars:
+                for line in self._blocking.pull(model):
+                    key = line.digest or line.status
+                    if key not in layers:
+                        layers[key] = bars.add_task(line.status, total=line.total)
+                    bars.update(layers[key], completed=line.completed or 0, total=line.total)
+        except OllamaError as error:
+            if console.is_terminal:
+                console.print(str(error), markup=False)
+            return False
+        return True
+
+    def recommend_model(self, task: str = "balanced") -> str:
+        """A model of Ollama's library that suits a kind of work; see `RECOMMENDED_MODELS`.
+
+        Raises:
+            ValueError: The kind is not known; the message names those that are.
+        """
+        found = RECOMMENDED_MODELS.get(str(task).strip().lower())
+        if found is None:
+            known = ", ".join(RECOMMENDED_MODELS)
+            raise ValueError(f"there is no recommendation for {task!r}; ask for {known}")
+        return found
+
+    def _client(self) -> OllamaClient:
+        waits = Timeouts(
+            connect_s=min(_CONNECT_S, self.timeout),
+            first_byte_s=self.timeout,
+            between_chunks_s=self.timeout,
+        )
+        return OllamaClient(self.base_url, timeouts=waits)
+
+    def _call(self, model: str, prompt: str, parameters: Mapping[str, Any]) -> Call:
+        return Call(model=model, prompt=prompt, parameters=parameters, timeout_s=self.timeout)
+
+    async def _run_all(self, calls: Sequence[Call], limits: Limits) -> list[Outcome]:
+        """The outcomes of all calls, in their order."""
+        outcomes: dict[int, Outcome] = {}
+        pace = _Pace(limits)
+        waiting = enumerate(calls)
+        async with contextlib.aclosing(self._client()) as client, asyncio.TaskGroup() as slots:
+
+            async def fill_slot() -> None:
+                # All slots draw from one iterator, so there is no task per prompt.
+                for index, call in waiting:
+                    await pace.next_start()
+                    outcomes[index] = await client.run(call)
+
+            for number in range(min(limits.max_concurrent, len(calls))):
+                slots.create_task(fill_slot(), name=f"slot-{number}")
+        return [outcomes[index] for index in range(len(calls))]
+
+
+class _Pace:
+    """Keeps two starts apart, whoever asks."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._next_ms = 0
+        self._turn = asyncio.Lock()
+
+    async def next_start(self) -> None:
+        """Return when the next start is due. The moment is taken, not promised ahead.
+
+        Promised moments would all be due at once after the loop or the machine was held up.
+        """
+        if not self._limits.rate_limit_delay_s:
+            return
+        async with self._turn:
+            clock = asyncio.get_running_loop().time
+            # A loop may wake a sleeper a little early.
+            while (wait_s := self._next_ms / 1000 - clock()) > 0:  # noqa: ASYNC110 - time it is
+                await asyncio.sleep(wait_s)
+            self._next_ms = next_start_at_ms(math.ceil(clock() * 1000), self._limits)
+
+
+def _result(call: Call, outcome: Outcome) -> dict[str, Any]:
+    succeeded = outcome if isinstance(outcome, Succeeded) else None
+    return {
+        "prompt": call.prompt,
+        "response": succeeded.response if succeeded else None,
+        "model": call.model,
+        "success": succeeded is not None,
+        "error": outcome.message if isinstance(outcome, Failed) else None,
+        "eval_count": outcome.metrics.eval_count,
+        "eval_duration": outcome.metrics.eval_duration,
+    }
+
+
+def _figures(call: Call, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What several runs of one model come to."""
+    succeeded = [outcome for outcome in outcomes if isinstance(outcome, Succeeded)]
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    latencies = [run.metrics.latency_s for run in succeeded if run.metrics.latency_s is not None]
+    error = failed[-1].message if failed else None
+    if error and succeeded:
+        error = f"{len(failed)} of {len(outcomes)} runs failed, the last one so: {error}"
+    return {
+        "model": call.model,
+        "latency": statistics.fmean(latencies) if latencies else None,
+        "tokens_per_sec": _tokens_per_s(succeeded),
+        "prompt": call.prompt,
+        "response": succeeded[-1].response if succeeded else None,
+        "num_runs": len(outcomes),
+        "error": error,
+    }
+
+
+def _tokens_per_s(runs: Sequence[Succeeded]) -> float | None:
+    # Ollama's clock starts at the first token: with one token it has measured nothing.
+    rated = [
+        (run.metrics.eval_count, run.metrics.eval_duration)
+        for run in runs
+        if run.metrics.eval_count and run.metrics.eval_count > 1 and run.metrics.eval_duration
+    ]
+    if not rated:
+        return None
+    return sum(count for count, _ in rated) * _NANO / sum(duration for _, duration in rated)
+
+
+def _texts(field: str, values: Iterable[str]) -> list[str]:
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{field} must be a list of texts; for a single one write [{field[:-1]}]")
+    if not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{field} must be a list of texts, not {type(values).__name__}")
+    texts = list(values)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"{field}[{index}] must be a text, not {type(text).__name__}")
+    return texts
+
+
+def _name(field: str, value: str) -> None:
+    if not isinstance(value, str) or not value.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"{field} must be the name of a model, not {value!r}")
+
+
+def _count(field: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{field} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{field} must be at least 1, not {value}")
+
+
+def _number(field: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{field} must be a number of seconds, not {value!r}")
+    if not 0 <= value <= sys.float_info.max:
+        raise ValueError(f"{field} must be a number of seconds of at least 0, not {value}")
+    return float(value)

@@ -1,0 +1,377 @@
+"""Talking to one Ollama server. `run` is the prompt's path: everything in it is counted.
+
+The one rule to know: `run` never raises, its failures are values of `ollama.errors`; the
+requests around it (models, version, pulls) raise `OllamaError`.
+
+On the prompt's path the transport is called directly. An `httpx.AsyncClient` would add redirects,
+cookies and authentication, which Ollama has not, for more time than the rest of the call takes
+(`docs/adr/0003-http-transport.md`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+
+import aiohttp
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from promptmill.domain.calls import Call
+from promptmill.domain.host_address import parse_ollama_host
+from promptmill.domain.model_names import normalise_model
+from promptmill.domain.outcomes import CallMetrics, Failed, Outcome
+from promptmill.domain.timeline import Timeline
+from promptmill.ollama import wire
+from promptmill.ollama.answer import Answer
+from promptmill.ollama.deadlines import Deadlines
+from promptmill.ollama.errors import (
+    Break,
+    OllamaError,
+    Phase,
+    Timeout,
+    failed_answer,
+    failed_break,
+    failed_exception,
+    failed_pull,
+    failed_request,
+    failed_timeout,
+    failed_unload,
+)
+from promptmill.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
+from promptmill.ollama.request import encode, post
+from promptmill.ollama.timed_answer import TimedAnswer
+from promptmill.ollama.transport import open_transport
+
+_OK = 200
+_ERROR_BODY_BOUND = 64 * 1024
+_LINGER_S = 0.25
+"""How long the end of an answer that is done may take; then the connection is dropped instead."""
+_ASK_S = 30.0
+"""For a request that Ollama answers without work."""
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.5
+"""Between two looks at the models in memory, while one is waited for to go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long a call waits, in seconds; for the whole call there is `Call.timeout_s`."""
+
+    connect_s: float = 5.0
+    """For a connection, with the look-up of the name and TLS."""
+    first_byte_s: float = 300.0
+    """From sending to the first byte; Ollama sends none while a request waits or a model loads."""
+    between_chunks_s: float = 120.0
+    """Between two pieces of an answer."""
+    unload_s: float = 10.0
+    """For a model to leave the memory, from the server's promise to let it go."""
+    pull_silence_s: float = 900.0
+    """For the next line of a pull while no layer comes, for Ollama says nothing while it hashes
+    tens of gigabytes. While one comes it tells many times a second how far: `between_chunks_s`."""
+
+
+class OllamaClient:
+    """Calls to one server. Bound to the event loop of its first call; close it in that loop."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeouts: Timeouts | None = None,
+        api_key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Nothing is opened before the first call.
+
+        Args:
+            base_url: Anything that `parse_ollama_host` takes.
+            timeouts: Of every call.
+            api_key: Sent as `Authorization: Bearer ...` by the network, and struck out of what the
+                server says in an error.
+            transport: Takes the place of the network, for tests.
+            clock: Monotonic seconds, for the measured times (`latency_s`, `ttft_s`).
+
+        Raises:
+            ValueError: `base_url` is no address.
+        """
+        self.base_url = parse_ollama_host(base_url)
+        self.timeouts = timeouts or Timeouts()
+        self._api_key = api_key
+        self._transport = transport or open_transport(self.base_url, api_key=api_key)
+        self._clock = clock
+        self._generate_url = httpx.URL(f"{self.base_url}/api/generate")
+        self._chat_url = httpx.URL(f"{self.base_url}/api/chat")
+        # "pool" is what aiohttp calls "connect": the whole way to a connection. Reading is not
+        # timed by the transport but by `Deadlines`, which can tell the first byte from the rest.
+        self._extensions = {"timeout": {"pool": self.timeouts.connect_s}}
+
+    async def run(self, call: Call, *, timeline: Timeline | None = None) -> Outcome:
+        """Send one prompt and read its answer to the end; fill in the timeline if there is one.
+
+        Never raises, except `CancelledError`: then the connection is closed before this returns,
+        and Ollama gives the slot to the next within milliseconds. The text is as Ollama sent it,
+        except that NUL and lone surrogates are U+FFFD (no database takes them).
+        """
+        chat = call.messages is not None
+        try:
+            body = encode(call)
+        except (TypeError, ValueError, RecursionError) as error:
+            return failed_request(error)
+        request = post(self._chat_url if chat else self._generate_url, body, self._extensions)
+        sent_at = self._clock()
+        if timeline is None:
+            answer = Answer(chat=chat)
+        else:
+            timeline.sent_at = sent_at
+            answer = TimedAnswer(timeline, chat=chat)
+        deadlines = Deadlines(
+            first_byte_s=self.timeouts.first_byte_s,
+            between_chunks_s=self.timeouts.between_chunks_s,
+            whole_call_s=call.timeout_s,
+        )
+        response: httpx.Response | None = None
+        try:
+            response = await self._transport.handle_async_request(request)
+            deadlines.progress()
+            if response.status_code == _OK:
+                await self._read(response, answer, deadlines)
+                failed = answer.failed
+            else:
+                failed = await self._refusal(response)
+        except asyncio.CancelledError:
+            passed = deadlines.passed_and_uncancelled()
+            if passed is None:
+                raise
+            failed = failed_timeout(self.base_url, *passed)
+        except Exception as error:  # noqa: BLE001 - the table has a row for every exception
+            phase = Phase.ASKED if response is None else Phase.ANSWERING
+            failed = self._failed(error, phase)
+        finally:
+            deadlines.stop()
+            if response is not None:
+                await _close(response)
+        began_at = answer.began_at
+        ttft_s = None if began_at is None else began_at - sent_at
+        if answer.done_at is not None:
+            # Whatever happened after `done: true`, the answer is whole.
+            return answer.succeeded(latency_s=answer.done_at - sent_at, ttft_s=ttft_s)
+        return replace(
+            self._told(failed or failed_break(Break.NO_DONE)),
+            response=answer.text() if began_at is not None else None,
+            metrics=CallMetrics(latency_s=self._clock() - sent_at, ttft_s=ttft_s),
+        )
+
+    async def version(self, *, within_s: float = _ASK_S) -> str:
+        """The server's version; the cheapest sign of life, never held up by a loading model.
+
+        Raises:
+            OllamaError: The server did not answer as Ollama does, or not within that time.
+        """
+        return (await self._ask(wire.Version, "GET", "/api/version", within_s=within_s)).version
+
+    async def list_models(self, *, within_s: float = _ASK_S) -> list[InstalledModel]:
+        """The models on the server's disk, from `/api/tags`.
+
+        Raises:
+            OllamaError: The server did not answer as Ollama does, or not within that time.
+        """
+        tags = await self._ask(wire.Tags, "GET", "/api/tags", within_s=within_s)
+        return [model.installed() for model in tags.models or ()]
+
+    async def list_running(self, *, within_s: float = _ASK_S) -> list[RunningModel]:
+        """The models in the server's memory, from `/api/ps`; may wait for a model that loads.
+
+        Raises:
+            OllamaError: The server did not answer as Ollama does, or not within that time.
+        """
+        processes = await self._ask(wire.Processes, "GET", "/api/ps", within_s=within_s)
+        return [model.running() for model in processes.models or ()]
+
+    async def show(self, model: str) -> ModelInfo:
+        """What the server knows about one of its models, from `/api/show`.
+
+        Raises:
+            OllamaError: There is no such model (`MODEL_NOT_FOUND`), or no answer.
+        """
+        return (await self._ask(wire.Shown, "POST", "/api/show", {"model": model})).info()
+
+    async def unload(self, model: str) -> None:
+        """Have the server let a model go from its memory, and wait until it is gone.
+
+        A model that is not loaded is gone at once. One that is busy stays until its last request
+        has ended.
+
+        Raises:
+            OllamaError: There is no such model (`MODEL_NOT_FOUND`), no answer, or the model is
+                still there after `Timeouts.unload_s` (`TIMEOUT`).
+        """
+        body = {"model": model, "prompt": "", "keep_alive": 0, "stream": False}
+        await self._ask(wire.Unloaded, "POST", "/api/generate", body)
+        try:
+            async with asyncio.timeout(self.timeouts.unload_s):
+                await self._gone(normalise_model(model))
+        except TimeoutError as error:
+            seconds = self.timeouts.unload_s
+            raise OllamaError(failed_unload(self.base_url, model, seconds)) from error
+
+    async def pull(self, model: str) -> AsyncGenerator[PullProgress, None]:
+        """Fetch a model to the server; yields each line that it reports, the last is `success`.
+
+        A pull that is given up goes on where it stopped when it is asked for again.
+
+        Raises:
+            OllamaError: The pull failed; an unknown model is `MODEL_NOT_FOUND`.
+        """
+        request = self._request("POST", "/api/pull", {"model": model})
+        line: wire.PullLine | None = None
+        try:
+            async with self._opened(request, self.timeouts.pull_silence_s) as response:
+                lines = response.aiter_lines()
+                while (text := await self._next_line(lines, line)) is not None:
+                    if not text.strip():
+                        continue
+                    line = wire.PullLine.model_validate_json(text)
+                    if line.error is not None:
+                        raise OllamaError(self._told(failed_pull(line.error)))
+                    yield line.progress()
+        except _FOREIGN as error:
+            raise self._translated(error, Phase.ANSWERING if line else Phase.ASKED) from error
+        if line is None or line.status != "success":
+            raise OllamaError(failed_break(Break.NO_SUCCESS))
+
+    async def _next_line(self, lines: AsyncIterator[str], last: wire.PullLine | None) -> str | None:
+        """The next line of a pull; None after the last one."""
+        is_fetching = last is not None and last.digest is not None
+        waits = self.timeouts
+        within_s = waits.between_chunks_s if is_fetching else waits.pull_silence_s
+        try:
+            async with asyncio.timeout(within_s):
+                return await anext(lines, None)
+        except TimeoutError as error:
+            failed = failed_timeout(self.base_url, Timeout.BETWEEN_CHUNKS, within_s)
+            raise OllamaError(failed) from error
+
+    async def aclose(self) -> None:
+        """Close every connection; the client cannot be used afterwards."""
+        await self._transport.aclose()
+
+    async def _gone(self, name: str) -> None:
+        """Return when the server lists the model no more; it tells of no such event by itself."""
+        pause_s = _FIRST_PAUSE_S
+        while name in {normalise_model(model.name) for model in await self.list_running()}:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _read(self, response: httpx.Response, answer: Answer, deadlines: Deadlines) -> None:
+        # The stream itself and not `aiter_bytes`, which decodes and counts what needs neither.
+        chunks = response.aiter_bytes() if _is_encoded(response) else aiter(_stream(response))
+        try:
+            async for chunk in chunks:
+                deadlines.progress()
+                if answer.feed(chunk, self._clock()):
+                    if answer.failed is not None:
+                        return
+                    # Read on to the end, so that the connection can be used again.
+                    deadlines.shorten(_LINGER_S)
+            answer.end(self._clock())
+        finally:
+            # A generator that is left in the middle would be closed by the loop at some later time.
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
+
+    async def _refusal(self, response: httpx.Response) -> Failed:
+        """What an answer with another status than 200 means."""
+        body = bytearray()
+        # The status says what there is to say, also when the connection breaks after it.
+        with contextlib.suppress(Exception):
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > _ERROR_BODY_BOUND:
+                    break
+        return failed_answer(self.base_url, response.status_code, bytes(body))
+
+    async def _ask(
+        self,
+        kind: type[_B],
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        within_s: float = _ASK_S,
+    ) -> _B:
+        """One request that Ollama answers at once, checked against its wire model."""
+        try:
+            async with asyncio.timeout(within_s):
+                async with self._opened(self._request(method, path, body), within_s) as response:
+                    return kind.model_validate_json(await response.aread())
+        except TimeoutError as error:
+            failed = failed_timeout(self.base_url, Timeout.FIRST_BYTE, within_s)
+            raise OllamaError(failed) from error
+        except _FOREIGN as error:
+            raise self._translated(error) from error
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Request:
+        return httpx.Request(
+            method,
+            f"{self.base_url}{path}",
+            content=None if body is None else json.dumps(body).encode(),
+            extensions=self._extensions,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _opened(
+        self, request: httpx.Request, timeout_s: float
+    ) -> AsyncGenerator[httpx.Response, None]:
+        """An answer with status 200, closed at the end."""
+        async with asyncio.timeout(timeout_s):
+            response = await self._transport.handle_async_request(request)
+        try:
+            if response.status_code != _OK:
+                async with asyncio.timeout(timeout_s):
+                    raise OllamaError(self._told(await self._refusal(response)))
+            yield response
+        finally:
+            await _close(response)
+
+    def _translated(self, error: Exception, phase: Phase = Phase.ASKED) -> OllamaError:
+        if isinstance(error, ValidationError):
+            kind = Break.NO_OLLAMA if phase is Phase.ASKED else Break.NOT_JSON
+            return OllamaError(failed_break(kind))
+        return OllamaError(self._failed(error, phase))
+
+    def _told(self, failed: Failed) -> Failed:
+        """The failure without the key: a proxy that refuses it may repeat it."""
+        if self._api_key is None or self._api_key not in failed.message:
+            return failed
+        return replace(failed, message=failed.message.replace(self._api_key, "***"))
+
+    def _failed(self, error: Exception, phase: Phase) -> Failed:
+        connect_s = self.timeouts.connect_s
+        return failed_exception(self.base_url, error, phase, connect_s=connect_s)
+
+
+_B = TypeVar("_B", bound=BaseModel)
+_FOREIGN = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, ValidationError)
+
+
+def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
+    return cast("httpx.AsyncByteStream", response.stream)
+
+
+def _is_encoded(response: httpx.Response) -> bool:
+    """Whether the body is compressed, although `Accept-Encoding` says not to."""
+    # `"…" in headers` would decode every name.
+    return any(name.lower() == b"content-encoding" for name, _ in response.headers.raw)
+
+
+async def _close(response: httpx.Response) -> None:
+    # An error while closing says nothing about the answer.
+    with contextlib.suppress(Exception):
+        await _stream(response).aclose()

@@ -1,0 +1,92 @@
+"""The timeouts of one call, for the price of one timer however many chunks it has.
+
+`asyncio.timeout` around every chunk, or the transport's own read timeout, would set and cancel a
+timer per chunk. Here a chunk only notes the time; the one timer, when it fires, looks whether
+something had come meanwhile and sets itself again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from promptmill.ollama.errors import Timeout
+
+_TIMER_PRECISION_S = 0.001
+"""A loop may fire a timer this much too early (uvloop counts whole milliseconds)."""
+
+
+class Deadlines:
+    """Cancels the current task when a timeout passes. `stop` it before anything else is awaited."""
+
+    __slots__ = (
+        "_between_s",
+        "_cancelling",
+        "_due",
+        "_kind",
+        "_loop",
+        "_passed",
+        "_seconds",
+        "_task",
+        "_timer",
+        "_whole_due",
+        "_whole_s",
+    )
+
+    def __init__(
+        self, *, first_byte_s: float, between_chunks_s: float, whole_call_s: float
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine that runs in a loop is in a task
+        self._task = task
+        self._cancelling = task.cancelling()
+        now = self._loop.time()
+        self._kind = Timeout.FIRST_BYTE
+        self._seconds = first_byte_s
+        self._due = now + first_byte_s
+        self._between_s = between_chunks_s
+        self._whole_s = whole_call_s
+        self._whole_due = now + whole_call_s
+        self._passed: tuple[Timeout, float] | None = None
+        self._timer = self._loop.call_at(self._next_look(now), self._look)
+
+    def progress(self) -> None:
+        """Something came: from now on the time between chunks counts."""
+        self._kind = Timeout.BETWEEN_CHUNKS
+        self._seconds = self._between_s
+        self._due = self._loop.time() + self._between_s
+
+    def shorten(self, seconds: float) -> None:
+        """Give what is still to come at most this long."""
+        self._whole_due = min(self._whole_due, self._loop.time() + seconds)
+        self._timer.cancel()
+        self._timer = self._loop.call_at(self._whole_due, self._look)
+
+    def stop(self) -> None:
+        """No timeout passes any more."""
+        self._timer.cancel()
+
+    def passed_and_uncancelled(self) -> tuple[Timeout, float] | None:
+        """The timeout that cancelled the task, and its seconds; None if someone else did.
+
+        To be called once, on `CancelledError`. The task counts as not cancelled afterwards, unless
+        it was cancelled from outside as well: then that wins and the answer is None.
+        """
+        if self._passed is not None and self._task.uncancel() > self._cancelling:
+            return None
+        return self._passed
+
+    def _look(self) -> None:
+        now = self._loop.time() + _TIMER_PRECISION_S
+        if now >= self._whole_due:
+            self._passed = (Timeout.WHOLE_CALL, self._whole_s)
+        elif now >= self._due:
+            self._passed = (self._kind, self._seconds)
+        else:
+            self._timer = self._loop.call_at(self._next_look(now), self._look)
+            return
+        self._task.cancel()
+
+    def _next_look(self, now: float) -> float:
+        # While the first byte is awaited it may come at any time, and a shorter wait begins.
+        return min(self._due, self._whole_due, now + self._between_s)

@@ -1,0 +1,257 @@
+"""A host: its client, its health and what was last seen of it.
+
+What follows from an event is decided in `ollama.health`; here is the I/O. The one rule to know:
+`run` and `probe` are about work, `look` is about knowing. A look may put a host aside that nobody
+can connect to, but only a probe takes one back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from promptmill.domain.calls import Call
+from promptmill.domain.host_reports import Aside, HostReport, Pace
+from promptmill.domain.host_spec import HostSpec
+from promptmill.domain.model_names import normalise_model
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
+from promptmill.domain.timeline import Timeline
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.collapse import Flights
+from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.health import (
+    OF_THE_HOST,
+    Health,
+    Tally,
+    after_call,
+    after_look,
+    after_probe,
+    counted,
+    fingerprint_of,
+)
+from promptmill.ollama.models import InstalledModel, RunningModel
+
+LOOK_S = 2.0
+"""Most seconds that each of the three questions of a look may take."""
+
+_NOT_PUT_ASIDE_S = 0.5
+"""Until the next probe of a host that is not put aside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What was last seen of a host; None is what was never seen. Times are of the host's clock."""
+
+    version: str | None = None
+    version_at: float | None = None
+    """When it last told its version: the sign of life."""
+    trouble: Failed | None = None
+    """Why it did not, at the last look; None when it did."""
+    installed: tuple[InstalledModel, ...] | None = None
+    """The models on its disk."""
+    installed_at: float | None = None
+    names: frozenset[str] = frozenset()
+    """Their names, normalised."""
+    loaded: tuple[RunningModel, ...] | None = None
+    """The models in its memory, with graphics memory and window."""
+    loaded_at: float | None = None
+    models_trouble: Failed | None = None
+    """Why the last look did not see all models; the older sight of them stands meanwhile."""
+
+
+class Host:
+    """An Ollama server: its client, its health, and a view of its models."""
+
+    def __init__(
+        self,
+        client: OllamaClient,
+        *,
+        spec: HostSpec | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` gives monotonic seconds; the client stays the caller's to close.
+
+        Without a `spec` the host has no slots of its own and may be asked for every model.
+        """
+        self.client = client
+        self.spec = spec or HostSpec(url=client.base_url)
+        self.health = Health()
+        self.view = View()
+        self.tally = Tally()
+        self._flights = Flights()
+        self._clock = clock
+        self._only = (
+            None
+            if self.spec.models is None
+            else frozenset(normalise_model(name) for name in self.spec.models)
+        )
+
+    @property
+    def url(self) -> str:
+        """The host's address, its key everywhere."""
+        return self.client.base_url
+
+    @property
+    def available(self) -> bool:
+        """Whether work may go to the host now."""
+        return self.health.available
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the host is put aside because it takes no prompts, or is no Ollama."""
+        trouble = self.health.trouble
+        return trouble is not None and trouble.code is ErrorCode.HOST_REFUSED
+
+    def may_run(self, model: str) -> bool:
+        """Whether the settings let the host be asked for that model."""
+        return self._only is None or normalise_model(model) in self._only
+
+    def has_model(self, model: str) -> bool | None:
+        """Whether the host has that model and may run it; None when its models were never seen."""
+        if not self.may_run(model):
+            return False
+        if self.view.installed is None:
+            return None
+        return normalise_model(model) in self.view.names
+
+    def seconds_since(self, moment: float) -> float:
+        """How long ago a moment of the view was; negative for one that is to come."""
+        return self._clock() - moment
+
+    def report(self) -> HostReport:
+        """The host as this process sees it, for the others."""
+        health, tally = self.health, self.tally
+        aside = None
+        if health.trouble is not None:
+            aside = Aside(
+                error_code=health.trouble.code,
+                reason=health.trouble.message,
+                next_look_s=max(-self.seconds_since(health.rest_until), 0.0),
+            )
+        return HostReport(
+            url=self.url,
+            slots=self.spec.slots,
+            aside=aside,
+            on_trial=health.on_trial,
+            calls=tally.calls,
+            failed=tally.failed,
+            latency_s=tally.latency_s,
+            paces={
+                model: Pace(call_s=own.call_s, age_s=self.seconds_since(own.answered_at))
+                for model, own in tally.models.items()
+            },
+        )
+
+    async def run(self, call: Call) -> Outcome:
+        """Send a prompt; a failure that is the host's puts it aside.
+
+        What goes down with the host, or with the model's process, is blamed on nobody in
+        particular (`Blame.LOSS`). To tell that, a failure may be kept back for a moment.
+        """
+        with self._flights.begin(call.model) as flight:
+            outcome = await self._call(call)
+            fell = await flight.fell_with_others(outcome)
+        if isinstance(outcome, Failed) and outcome.blame is Blame.ATTEMPT:
+            down = not self.available and outcome.code in OF_THE_HOST
+            if fell or down:
+                return replace(outcome, blame=Blame.LOSS)
+        return outcome
+
+    async def measure(self, call: Call, timeline: Timeline) -> Outcome:
+        """Send a prompt for a benchmark: its outcome is told at once, whatever became of others."""
+        return await self._call(call, timeline)
+
+    async def _call(self, call: Call, timeline: Timeline | None = None) -> Outcome:
+        returns = self.health.returns
+        outcome = await self.client.run(call, timeline=timeline)
+        spoken = counted(outcome, call)
+        now = self._clock()
+        self.tally.note(spoken, model=call.model, now=now)
+        self.health = after_call(
+            self.health,
+            spoken,
+            returns_at_start=returns,
+            now=now,
+            fingerprint=0 if isinstance(outcome, Succeeded) else fingerprint_of(call),
+        )
+        return outcome
+
+    async def probe(self) -> float:
+        """Look at the host if it is put aside and has rested; the seconds until the next look.
+
+        A host that was busy is taken back without asking: that it answers says nothing about the
+        length of its queue. Any other is taken back as soon as it tells its version; one that
+        refused has to tell its models too, for gateways often let everybody ask for the version.
+        """
+        health = self.health
+        if health.trouble is None:
+            return _NOT_PUT_ASIDE_S
+        rest_s = health.rest_until - self._clock()
+        if rest_s > 0:
+            return rest_s
+        trouble = None
+        if health.trouble.code is not ErrorCode.SERVER_BUSY:
+            try:
+                await self.client.version()
+                if health.trouble.code is ErrorCode.HOST_REFUSED:
+                    await self.client.list_models()
+            except OllamaError as error:
+                trouble = error.failed
+        now = self._clock()
+        self.health = after_probe(self.health, trouble, now=now)
+        return _NOT_PUT_ASIDE_S if trouble is None else self.health.rest_until - now
+
+    async def look(self, *, within_s: float = LOOK_S, judging: bool = True) -> View:
+        """Refresh the view, within that many seconds.
+
+        `judging` says whether health follows from it; for one who only wants to know it does not,
+        or many onlookers of a busy host would put it aside.
+
+        The three questions are asked at once and each answer is entered as it comes: the models in
+        memory, which Ollama may not tell while one is loading, hold up neither the sign of life nor
+        the list of models. What is not told stays as it was seen before, with its age.
+        """
+        _, *troubles = await asyncio.gather(
+            self._look_at_version(within_s, judging=judging),
+            self._look_at_disk(within_s),
+            self._look_at_memory(within_s),
+        )
+        trouble = next((one for one in troubles if one is not None), None)
+        self.view = replace(self.view, models_trouble=trouble)
+        return self.view
+
+    async def look_at_models(self, *, within_s: float = LOOK_S) -> bool:
+        """Refresh only which models are installed; whether the host told it, within that time."""
+        return await self._look_at_disk(within_s) is None
+
+    async def _look_at_version(self, within_s: float, *, judging: bool) -> None:
+        trouble = None
+        version = self.view.version
+        try:
+            version = await self.client.version(within_s=within_s)
+        except OllamaError as error:
+            trouble = error.failed
+        now = self._clock()
+        seen_at = now if trouble is None else self.view.version_at
+        self.view = replace(self.view, version=version, version_at=seen_at, trouble=trouble)
+        if judging:
+            self.health = after_look(self.health, trouble, now=now)
+
+    async def _look_at_disk(self, within_s: float) -> Failed | None:
+        try:
+            installed = tuple(await self.client.list_models(within_s=within_s))
+        except OllamaError as error:
+            return error.failed
+        names = frozenset(normalise_model(model.name) for model in installed)
+        self.view = replace(self.view, installed=installed, installed_at=self._clock(), names=names)
+        return None
+
+    async def _look_at_memory(self, within_s: float) -> Failed | None:
+        try:
+            loaded = tuple(await self.client.list_running(within_s=within_s))
+        except OllamaError as error:
+            return error.failed
+        self.view = replace(self.view, loaded=loaded, loaded_at=self._clock())
+        return None

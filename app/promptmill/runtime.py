@@ -1,0 +1,99 @@
+"""Opening and closing what lives as long as the process: the database and the Ollama hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import sys
+from collections.abc import AsyncGenerator
+
+import httpx
+
+from promptmill.domain.host_spec import HostSpec
+from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.hosts import Host
+from promptmill.services.resources import Resources
+from promptmill.services.signals import News, Signals
+from promptmill.settings import Settings
+from promptmill.store import schema
+from promptmill.store.database import Database
+from promptmill.store.wakeups import exchanging_words
+
+_SWITCH_INTERVAL_S = 0.0005
+
+
+@contextlib.asynccontextmanager
+async def open_resources(
+    settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncGenerator[Resources, None]:
+    """Bring the database to this version's schema and open everything.
+
+    `transport` takes the place of the network to Ollama, for tests.
+
+    Raises:
+        Unavailable: The database cannot be reached.
+    """
+    _tune_the_interpreter()
+    pooling = settings.poll_only
+    await asyncio.to_thread(schema.upgrade, settings.database_url, transaction_pooling=pooling)
+    database = Database(
+        settings.database_url, transaction_pooling=pooling, lease_s=settings.lease_s
+    )
+    signals = Signals()
+    hosts = tuple(_host(settings, spec, transport) for spec in settings.hosts)
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            if not (database.is_sqlite or settings.poll_only):
+                await stack.enter_async_context(_told_by_others(database, signals))
+            yield Resources(settings=settings, database=database, hosts=hosts, signals=signals)
+    finally:
+        for host in hosts:
+            await host.client.aclose()
+        await database.close()
+
+
+def _host(settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTransport | None) -> Host:
+    client = OllamaClient(
+        spec.url,
+        timeouts=Timeouts(
+            connect_s=settings.connect_timeout_s,
+            first_byte_s=settings.first_byte_timeout_s,
+            between_chunks_s=settings.stall_timeout_s,
+        ),
+        api_key=spec.api_key,
+        transport=transport,
+    )
+    return Host(client, spec=spec)
+
+
+@contextlib.asynccontextmanager
+async def _told_by_others(database: Database, signals: Signals) -> AsyncGenerator[None, None]:
+    """While the block runs, this process and the others on its database hear each other's news.
+
+    That is PostgreSQL's doing; a SQLite file has nobody to tell.
+    """
+
+    def hear(word: str) -> None:
+        # A word of a newer version means nothing here.
+        if word in set(News):
+            signals.hear(News(word))
+
+    def missed() -> None:
+        for news in News:
+            signals.hear(news)
+
+    async with exchanging_words(database, hear=hear, missed=missed) as notifier:
+        signals.tell_others = notifier.tell
+        yield
+
+
+def _tune_the_interpreter() -> None:
+    """Two settings of the process; what is known of their worth is in docs/performance.md."""
+    # The database works in threads. With Python's own 5 ms between two of them, a busy event loop
+    # keeps such a thread waiting that long after each of its statements.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    # The hundreds of thousands of objects of imported modules stay for ever. Looked through again
+    # at every full collection, they stop the event loop for 100 ms and more.
+    gc.collect()
+    gc.freeze()

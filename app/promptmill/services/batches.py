@@ -1,0 +1,224 @@
+"""What a caller can do with batches; one function each, one transaction each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from promptmill.domain.jobs import Batch, BatchDraft, IdempotencyKey, TaskResult
+from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
+from promptmill.services import admission
+from promptmill.services.forecasts import foretold
+from promptmill.services.resources import Resources
+from promptmill.services.signals import News
+from promptmill.services.starting_limit import with_starting_limit
+from promptmill.store import jobs, results, transitions
+from promptmill.store.database import Transaction
+
+_MOST_PER_CHUNK = 500
+_FIRST_CHUNK = 20
+_TEXT_PER_CHUNK = 4_000_000
+"""Characters that a chunk of an export is to have, about: what is read at a time is in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """An accepted batch."""
+
+    batch: Batch
+    created: bool
+    """False when the idempotency key had been used with the same body: this is that batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPage:
+    """Some batches, newest first."""
+
+    batches: Sequence[Batch]
+    next_cursor: str | None
+    """Where the next page begins; None at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultPage:
+    """Some results, in prompt order."""
+
+    results: Sequence[TaskResult]
+    next_after: int | None
+    """The index after which the next page begins; None when there are no more results now."""
+
+
+async def submit(
+    resources: Resources, draft: BatchDraft, *, idempotency: IdempotencyKey | None = None
+) -> Submission:
+    """Store a batch; when this returns it is on disk and will be worked off.
+
+    Raises:
+        Invalid: The idempotency key was used with another body.
+        LimitExceeded: The queue would have more prompts than the settings allow.
+        Unavailable: The database cannot take it; nothing was stored.
+    """
+    submission = await resources.database.write(
+        _submit,
+        await with_starting_limit(resources, draft),
+        idempotency,
+        most_queued=resources.settings.max_queued_prompts,
+        grouped=resources.settings.grouping,
+    )
+    if submission.created:
+        resources.signals.spread(News.WORK)
+    return submission
+
+
+def _submit(
+    tx: Transaction,
+    draft: BatchDraft,
+    idempotency: IdempotencyKey | None,
+    *,
+    most_queued: int,
+    grouped: bool = True,
+) -> Submission:
+    known = admission.batch_of_key(tx, idempotency)
+    if known is not None:
+        return Submission(batch=known, created=False)
+    admission.require_room(tx, len(draft.prompts), most_queued=most_queued)
+    batch_id = admission.new_batch_id()
+    jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency, grouped=grouped)
+    return Submission(batch=jobs.get(tx, batch_id), created=True)
+
+
+async def get(resources: Resources, batch_id: str) -> Batch:
+    """The batch as it stands.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    batch = await resources.database.read(jobs.get, batch_id)
+    (told,) = await foretold(resources, [batch])
+    return told
+
+
+async def wait_until_ended(resources: Resources, batch_id: str, *, timeout_s: float) -> Batch:
+    """The batch as soon as it has ended, at the latest after `timeout_s`.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        # Listening begins before looking, so that an end between the two is not missed.
+        ended = resources.signals.job_ended.listen()
+        batch = await get(resources, batch_id)
+        left = deadline - time.monotonic()
+        if batch.state in TERMINAL_JOB_STATES or left <= 0:
+            return batch
+        # The signal may not come, when another process did the work; the database shows it.
+        # It also comes when another batch ends: a look by key costs little, and is made each
+        # `poll_s` anyway.
+        await ended.wait(min(left, resources.settings.poll_s))
+
+
+async def list_batches(
+    resources: Resources,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    status: JobState | None = None,
+    model: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> BatchPage:
+    """Batches that match, newest first; `cursor` is the `next_cursor` of the page before."""
+    found = await resources.database.read(
+        jobs.page, limit=limit + 1, before=cursor, state=status, model=model, metadata=metadata
+    )
+    shown = found[:limit]
+    return BatchPage(
+        batches=await foretold(resources, shown),
+        next_cursor=shown[-1].id if len(found) > limit else None,
+    )
+
+
+async def results_page(
+    resources: Resources,
+    batch_id: str,
+    *,
+    limit: int,
+    after_index: int | None = None,
+    status: TaskState | None = None,
+) -> ResultPage:
+    """Finished results in prompt order, those after `after_index`.
+
+    Raises:
+        NotFound: There is no batch of that id.
+    """
+
+    def read(tx: Transaction) -> Sequence[TaskResult]:
+        key = results.job_key(tx, batch_id)
+        return results.page(tx, key, limit=limit + 1, after_index=after_index, status=status)
+
+    found = await resources.database.read(read)
+    shown = found[:limit]
+    return ResultPage(results=shown, next_after=shown[-1].index if len(found) > limit else None)
+
+
+async def stream_results(
+    resources: Resources, batch_id: str, *, status: TaskState | None = None
+) -> AsyncIterator[Sequence[TaskResult]]:
+    """All finished results in prompt order, in chunks; each chunk is a read of its own.
+
+    Raises:
+        NotFound: There is no batch of that id. Raised here, before anything is streamed, and by
+            the stream when the batch is deleted meanwhile: its end would else look like the end.
+    """
+    await resources.database.read(results.job_key, batch_id)
+
+    def read(tx: Transaction, limit: int, after: int | None) -> Sequence[TaskResult]:
+        key = results.job_key(tx, batch_id)
+        found = results.page(tx, key, limit=limit, after_index=after, status=status)
+        # Were it deleted between the two statements, results could be missing from the second.
+        results.job_key(tx, batch_id)
+        return found
+
+    async def chunks() -> AsyncIterator[Sequence[TaskResult]]:
+        after: int | None = None
+        limit = _FIRST_CHUNK
+        while True:
+            chunk = await resources.database.read(read, limit, after)
+            if chunk:
+                yield chunk
+            if len(chunk) < limit:
+                return
+            after = chunk[-1].index
+            text = sum(len(each.prompt) + len(each.response or "") for each in chunk)
+            limit = max(min(len(chunk) * _TEXT_PER_CHUNK // (text or 1), _MOST_PER_CHUNK), 1)
+
+    return chunks()
+
+
+async def cancel(resources: Resources, batch_id: str) -> Batch:
+    """Ask for the batch to end: what waits is cancelled, running calls are aborted.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended.
+    """
+
+    def request(tx: Transaction) -> Batch:
+        transitions.request_cancel(tx, batch_id)
+        return jobs.get(tx, batch_id)
+
+    batch = await resources.database.write(request)
+    resources.signals.spread(News.ENDING)
+    return batch
+
+
+async def delete(resources: Resources, batch_id: str) -> None:
+    """Remove an ended batch with its prompts and results.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has not ended.
+    """
+    await resources.database.write(jobs.mark_deleted, batch_id)
+    resources.signals.purge_requested.set()

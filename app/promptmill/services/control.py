@@ -1,0 +1,143 @@
+"""Steering a batch that has been accepted: pause, resume, change, run again; one function each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
+from promptmill.domain.jobs import Batch, BatchChanges
+from promptmill.domain.lifecycle import JobState
+from promptmill.services import admission
+from promptmill.services.forecasts import foretold
+from promptmill.services.resources import Resources
+from promptmill.services.signals import News
+from promptmill.store import jobs, sweeps, transitions
+from promptmill.store.database import Transaction
+
+
+async def pause(resources: Resources, batch_id: str) -> Batch:
+    """Start nothing more of the batch; what runs may finish.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended, or is about to.
+    """
+    return await _change(resources, batch_id, transitions.request_pause)
+
+
+async def resume(resources: Resources, batch_id: str) -> Batch:
+    """Let a paused batch go on.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended, or is about to.
+    """
+    return await _change(resources, batch_id, transitions.request_resume)
+
+
+async def update(resources: Resources, batch_id: str, changes: BatchChanges) -> Batch:
+    """Change limits, priority or metadata; the next claim of any worker goes by them.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+
+    def work(tx: Transaction, of_id: str) -> None:
+        transitions.update(tx, of_id, changes)
+
+    return await _change(resources, batch_id, work)
+
+
+async def _change(
+    resources: Resources, batch_id: str, work: Callable[[Transaction, str], None]
+) -> Batch:
+    def change(tx: Transaction) -> Batch:
+        work(tx, batch_id)
+        return jobs.get(tx, batch_id)
+
+    batch = await resources.database.write(change)
+    resources.signals.spread(News.WORK)
+    (told,) = await foretold(resources, [batch])
+    return told
+
+
+async def retry(
+    resources: Resources,
+    batch_id: str,
+    *,
+    indexes: Sequence[int] | None = None,
+    expires_in_s: float | None = None,
+) -> Batch:
+    """Run again what failed, was cancelled or expired: all of it, or the prompts of `indexes`.
+
+    It goes piece by piece, so that a million prompts stop nobody else. Should the service die in
+    the middle, the pieces that are done are queued, and the same request brings the rest.
+
+    Raises:
+        NotFound: There is none of that id.
+        Invalid: An index is beyond the batch, or of a prompt that cannot run again.
+        Conflict: It is being ended, or has no prompt that could run again.
+        LimitExceeded: The queue would have more prompts than the settings allow.
+    """
+    database = resources.database
+    most_queued = resources.settings.max_queued_prompts
+    if indexes is not None:
+        await database.write(_retry_chosen, batch_id, indexes, expires_in_s, most_queued)
+    else:
+        swept = await database.write(_begin_retry, batch_id, expires_in_s, most_queued)
+        while swept.last_index is not None:
+            swept = await database.write(_retry_more, batch_id, swept.last_index)
+    resources.signals.spread(News.WORK)
+    (told,) = await foretold(resources, [await database.read(jobs.get, batch_id)])
+    return told
+
+
+def _begin_retry(
+    tx: Transaction, batch_id: str, expires_in_s: float | None, most_queued: int
+) -> sweeps.Swept:
+    counts = jobs.get(tx, batch_id).counts
+    again = counts.failed + counts.cancelled + counts.expired
+    admission.require_room(tx, again, most_queued=most_queued)
+    job_key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s)
+    swept = sweeps.run_again(tx, job_key)
+    if not swept.prompts:
+        raise Conflict("The batch has no prompt that failed, was cancelled or expired.")
+    return swept
+
+
+def _retry_more(
+    tx: Transaction, batch_id: str, after_index: int, *, piece: int = sweeps.PIECE
+) -> sweeps.Swept:
+    # Since the piece before, the batch may have ended, or a client may have cancelled it.
+    gone = frozenset({JobState.CANCELLING, JobState.CANCELLED})
+    try:
+        job_key = transitions.reopen(tx, batch_id, expires_in_s=None, unless=gone)
+    except (Conflict, NotFound):
+        return sweeps.Swept(prompts=0, last_index=None)
+    return sweeps.run_again(tx, job_key, after_index=after_index, limit=piece)
+
+
+def _retry_chosen(
+    tx: Transaction,
+    batch_id: str,
+    indexes: Sequence[int],
+    expires_in_s: float | None,
+    most_queued: int,
+) -> None:
+    admission.require_room(tx, len(indexes), most_queued=most_queued)
+    total = jobs.get(tx, batch_id).counts.total
+    job_key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s)
+    fit = sweeps.can_run_again(tx, job_key, indexes)
+    problems = tuple(
+        FieldProblem(
+            f"/indexes/{place}",
+            f"the batch has prompts 0 to {total - 1}"
+            if index >= total
+            else f"prompt {index} has not failed, been cancelled or expired; leave it out",
+        )
+        for place, index in enumerate(indexes)
+        if index not in fit
+    )
+    if problems:
+        raise Invalid("Some of these prompts cannot run again; none was queued.", problems[:100])
+    sweeps.run_chosen_again(tx, job_key, indexes)

@@ -1,0 +1,77 @@
+"""When batches will have ended, told with them.
+
+The rules to know: what this is reckoned from is read a few times a second at most, however many
+batches are asked for and by however many clients, and more seldom if the reading takes long. It is
+read and reckoned in threads: with thousands of live batches either takes longer than the event loop
+may stand still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from promptmill.domain.forecast import Forecast
+from promptmill.domain.jobs import Batch
+from promptmill.domain.lifecycle import JobState
+from promptmill.services.resources import Resources
+from promptmill.store import outlooks
+
+_GOING = frozenset({JobState.QUEUED, JobState.RUNNING})
+_FRESH_S = 0.25
+"""Age up to which an outlook serves again."""
+_APART = 20
+"""It serves for so many times as long as it took to read, if that is more."""
+
+
+async def foretold(resources: Resources, batches: Sequence[Batch]) -> list[Batch]:
+    """The batches with their `eta_s`, where there is one.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    keys = {batch.key for batch in batches if batch.state in _GOING}
+    if not keys:
+        return list(batches)
+    forecast = await _forecast(resources, keys)
+    return await asyncio.to_thread(_told, batches, keys, forecast)
+
+
+def _told(batches: Sequence[Batch], keys: Collection[int], forecast: Forecast) -> list[Batch]:
+    return [
+        replace(batch, eta_s=_eta_s(batch, forecast)) if batch.key in keys else batch
+        for batch in batches
+    ]
+
+
+async def _forecast(resources: Resources, keys: set[int]) -> Forecast:
+    last, settings = resources.last_forecast, resources.settings
+    forecast = last.forecast
+    is_fresh = time.monotonic() <= last.fresh_until
+    if forecast is None or not is_fresh or not keys <= forecast.outlook.demands.keys():
+        began_at = time.monotonic()
+        outlook = await resources.database.read(
+            outlooks.read,
+            lease_ms=round(settings.lease_s * 1000),
+            turn_s=settings.group_turn_s,
+        )
+        forecast = Forecast(outlook)
+        took_s = time.monotonic() - began_at
+        last.forecast = forecast
+        last.fresh_until = began_at + max(_FRESH_S, _APART * took_s)
+    return forecast
+
+
+def _eta_s(batch: Batch, forecast: Forecast) -> float | None:
+    demand = forecast.outlook.demands.get(batch.key)
+    if demand is None:
+        return None  # It has ended or was paused since it was read.
+    left = batch.counts.total - batch.counts.finished
+    now = replace(demand, prompts=left, priority=batch.priority, limits=batch.limits)
+    is_reliable = batch.window is not None and batch.window.is_reliable
+    eta_s = forecast.seconds_left(now, rate=batch.prompts_per_s if is_reliable else None)
+    if eta_s is None or batch.expires_at_ms is None:
+        return eta_s
+    return min(eta_s, max(batch.expires_at_ms - batch.read_at_ms, 0) / 1000)

@@ -1,0 +1,133 @@
+"""The Ollama hosts as they stand now: asked live, all at once, beside what the database knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from promptmill.domain.host_reports import Aside, HostReport
+from promptmill.ollama.hosts import Host
+from promptmill.ollama.models import RunningModel
+from promptmill.services.resources import Resources
+from promptmill.store import groups, hosts, reports
+from promptmill.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the workers that live have seen of a host, each since its start."""
+
+    aside: Aside | None
+    """Why one of them at least sends no work there; of several, the one that looks again first."""
+    on_trial: bool
+    """It came back to one of them, and no call of that one has gone through since."""
+    calls: int
+    failed: int
+    latency_s: float | None
+    """The median of what each of them has for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSummary:
+    """An Ollama host; None is what nobody knows."""
+
+    url: str
+    reachable: bool
+    """Whether it told its version just now."""
+    error: str | None
+    """Why it did not."""
+    version: str | None
+    slots: int | None
+    in_flight: int
+    held_by: str | None
+    """Id of the benchmark that has it to itself."""
+    models: int | None
+    """Installed models that it may be asked for."""
+    only_models: tuple[str, ...] | None
+    loaded: tuple[RunningModel, ...] | None
+    loaded_age_s: float | None
+    """How old the sight of the loaded models is."""
+    groups: tuple[str, ...]
+    work: Work | None
+    """None when no worker lives."""
+
+
+async def list_hosts(resources: Resources) -> Sequence[HostSummary]:
+    """The hosts of the settings in their order, asked at once.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    (used, running, told), _ = await asyncio.gather(
+        resources.database.read(_used, lease_ms=round(resources.settings.lease_s * 1000)),
+        asyncio.gather(*(host.look(judging=False) for host in resources.hosts)),
+    )
+    use_of = {use.url: use for use in used}
+    of_host: dict[str, list[HostReport]] = {}
+    for worker_id, _, report in told:
+        if worker_id not in resources.own_workers:
+            of_host.setdefault(report.url, []).append(report)
+    if resources.settings.embedded_worker:
+        for host in resources.hosts:
+            of_host.setdefault(host.url, []).append(host.report())
+    return [
+        _summary(
+            host,
+            use_of.get(host.url),
+            groups=tuple(running.get(host.url, ())),
+            work=_work(of_host.get(host.url, ())),
+        )
+        for host in resources.hosts
+    ]
+
+
+def _used(
+    tx: Transaction, *, lease_ms: int
+) -> tuple[
+    Sequence[hosts.HostUse],
+    Mapping[str, Sequence[str]],
+    Sequence[tuple[str, int, HostReport]],
+]:
+    return (
+        hosts.list_hosts(tx),
+        groups.names_by_host(tx),
+        reports.of_hosts(tx, lease_ms=lease_ms),
+    )
+
+
+def _summary(
+    host: Host, use: hosts.HostUse | None, *, groups: tuple[str, ...], work: Work | None
+) -> HostSummary:
+    view = host.view
+    usable = [model for model in view.installed or () if host.may_run(model.name)]
+    return HostSummary(
+        url=host.url,
+        reachable=view.trouble is None,
+        error=None if view.trouble is None else view.trouble.message,
+        version=view.version,
+        slots=host.spec.slots,
+        in_flight=0 if use is None else use.in_flight,
+        held_by=None if use is None else use.held_by,
+        models=None if view.installed is None else len(usable),
+        only_models=host.spec.models,
+        loaded=view.loaded,
+        loaded_age_s=None if view.loaded_at is None else host.seconds_since(view.loaded_at),
+        groups=groups,
+        work=work,
+    )
+
+
+def _work(told: Sequence[HostReport]) -> Work | None:
+    if not told:
+        return None
+    asides = [one.aside for one in told if one.aside is not None]
+    latencies = [one.latency_s for one in told if one.latency_s is not None]
+    return Work(
+        aside=min(asides, key=lambda one: one.next_look_s, default=None),
+        on_trial=any(one.on_trial for one in told),
+        calls=sum(one.calls for one in told),
+        failed=sum(one.failed for one in told),
+        latency_s=median(latencies) if latencies else None,
+    )

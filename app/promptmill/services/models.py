@@ -1,0 +1,125 @@
+"""What models there are, on which hosts, and which limits suit them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from promptmill.domain.errors import Unavailable
+from promptmill.domain.limits import Limits, parse_parameter_size, recommended_limits
+from promptmill.domain.model_names import normalise_model
+from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.hosts import LOOK_S, Host
+from promptmill.ollama.models import InstalledModel
+from promptmill.services.resources import Resources
+
+_LIST_S = 10.0
+"""Most seconds for a list of models, which a host reads from its disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSummary:
+    """An installed model. Hosts whose model of that name has another digest are another entry."""
+
+    name: str
+    size: int | None
+    """Bytes on the host's disk."""
+    digest: str | None
+    family: str | None
+    parameter_size: str | None
+    """As Ollama writes it, such as `8.2B`."""
+    quantization_level: str | None
+    hosts: tuple[str, ...]
+    """URLs of the hosts that have it installed and may be asked for it."""
+    loaded_on: tuple[str, ...]
+    """URLs of those that have it in memory now."""
+    recommended: Limits
+    """Limits that suit its size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shelf:
+    """What one host has."""
+
+    url: str
+    installed: Sequence[InstalledModel]
+    loaded: frozenset[str]
+
+
+async def list_models(resources: Resources) -> Sequence[ModelSummary]:
+    """The installed models over all hosts that answer, by name.
+
+    Raises:
+        Unavailable: No Ollama host answers as Ollama does.
+    """
+    shelves = await _shelves(resources, with_loaded=True)
+    found: dict[tuple[str, str], list[tuple[InstalledModel, _Shelf]]] = {}
+    for shelf in shelves:
+        for model in shelf.installed:
+            found.setdefault((normalise_model(model.name), model.digest), []).append((model, shelf))
+    summaries = [_summary(name, places) for (name, _), places in found.items()]
+    return sorted(summaries, key=lambda model: model.name)
+
+
+def _summary(name: str, places: Sequence[tuple[InstalledModel, _Shelf]]) -> ModelSummary:
+    # Hosts with the same digest have the same model; the first describes it.
+    model = places[0][0]
+    return ModelSummary(
+        name=model.name,
+        size=model.size,
+        digest=model.digest,
+        family=model.family,
+        parameter_size=model.parameter_size,
+        quantization_level=model.quantization_level,
+        hosts=tuple(shelf.url for _, shelf in places),
+        loaded_on=tuple(shelf.url for _, shelf in places if name in shelf.loaded),
+        recommended=recommended_limits(parse_parameter_size(model.parameter_size)),
+    )
+
+
+async def installed_names(resources: Resources) -> Sequence[str]:
+    """The names of the models over all hosts that answer, as the hosts spell them.
+
+    Raises:
+        Unavailable: No Ollama host answers as Ollama does.
+    """
+    name_of: Mapping[str, str] = {
+        normalise_model(model.name): model.name
+        for shelf in await _shelves(resources, with_loaded=False)
+        for model in shelf.installed
+    }
+    return list(name_of.values())
+
+
+async def _shelves(resources: Resources, *, with_loaded: bool) -> Sequence[_Shelf]:
+    answers = await asyncio.gather(
+        *(_shelf(host, with_loaded=with_loaded) for host in resources.hosts)
+    )
+    shelves = [answer for answer in answers if isinstance(answer, _Shelf)]
+    if not shelves:
+        raise Unavailable(" ".join(answer for answer in answers if isinstance(answer, str)))
+    return shelves
+
+
+async def _shelf(host: Host, *, with_loaded: bool) -> _Shelf | str:
+    """What the host has, or why nobody knows."""
+    listing = host.client.list_models(within_s=_LIST_S)
+    try:
+        if with_loaded:
+            installed, loaded = await asyncio.gather(listing, _loaded(host))
+        else:
+            installed, loaded = await listing, frozenset[str]()
+    except OllamaError as error:
+        return error.failed.message
+    usable = [model for model in installed if host.may_run(model.name)]
+    return _Shelf(url=host.url, installed=usable, loaded=loaded)
+
+
+async def _loaded(host: Host) -> frozenset[str]:
+    """Names of the models in memory; as last seen where Ollama does not tell while one loads."""
+    try:
+        running = await host.client.list_running(within_s=LOOK_S)
+    except OllamaError:
+        running = host.view.loaded or ()
+    return frozenset(normalise_model(model.name) for model in running)

@@ -1,0 +1,52 @@
+"""What the use cases work with: opened once by `runtime`, handed to every function here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from promptmill.domain.forecast import Forecast
+from promptmill.ollama.hosts import Host
+from promptmill.services.signals import Signals
+from promptmill.settings import Settings
+from promptmill.store.database import Database
+
+
+@dataclass(slots=True)
+class LastForecast:
+    """What forecasts were made of last; kept by `services.forecasts`."""
+
+    forecast: Forecast | None = None
+    fresh_until: float = 0.0
+    """Monotonic seconds."""
+
+
+@dataclass(slots=True, kw_only=True)
+class OwnWorker:
+    """What a worker of this process tells of itself, for `/health` and `/ready`."""
+
+    last_exchange_at: Callable[[], float]
+    """Monotonic seconds when its dispatcher last had nothing left to tell the database."""
+    ended: str | None = None
+    """Which of its roles has ended, in a sentence: it does not work any more."""
+    outdated: str | None = None
+    """Why it begins nothing any more, in a sentence: the schema is not its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """The long-lived things of one process."""
+
+    settings: Settings
+    database: Database
+    hosts: tuple[Host, ...]
+    """The Ollama hosts that work goes to, one at least, in the order of the settings."""
+    signals: Signals
+    own_workers: dict[str, OwnWorker] = field(default_factory=dict[str, OwnWorker])
+    """The workers of this process by their ids; of hosts `hosts` tells more than they report."""
+    last_forecast: LastForecast = field(default_factory=LastForecast)
+
+    @property
+    def host(self) -> Host:
+        """The first host."""
+        return self.hosts[0]

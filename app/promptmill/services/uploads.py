@@ -1,0 +1,129 @@
+"""Submitting a batch piece by piece, for one that is too large to be held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from promptmill.domain.errors import Unavailable
+from promptmill.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
+from promptmill.services import admission
+from promptmill.services.batches import Submission
+from promptmill.services.resources import Resources
+from promptmill.services.signals import News
+from promptmill.services.starting_limit import with_starting_limit
+from promptmill.store import jobs, uploads
+from promptmill.store.database import Transaction
+
+PIECE_PROMPTS: Final = 2_000
+"""Prompts that one transaction stores: some tens of milliseconds, for which others wait."""
+
+
+class Upload:
+    """One batch on its way; nobody sees it before `finish`."""
+
+    def __init__(self, resources: Resources, draft: BatchDraft, key: str | None) -> None:
+        self._resources = resources
+        self._draft = draft
+        self._key = key
+        self._job_key: int | None = None
+        self._stored = 0
+
+    async def add(self, prompts: Sequence[PromptDraft]) -> None:
+        """Store the next prompts.
+
+        Raises:
+            LimitExceeded: The queue is full already.
+            Unavailable: The database cannot take them, or the upload was silent for so long that
+                it was given up.
+        """
+        for first in range(0, len(prompts), PIECE_PROMPTS):
+            piece = prompts[first : first + PIECE_PROMPTS]
+            if self._job_key is None:
+                self._job_key = await self._resources.database.write(self._begin, piece)
+            else:
+                await self._resources.database.write(
+                    uploads.extend,
+                    self._job_key,
+                    piece,
+                    first_index=self._stored,
+                    grouped=self._resources.settings.grouping,
+                )
+            self._stored += len(piece)
+
+    async def finish(self, *, body_hash: str) -> Submission:
+        """Accept what was added as one batch; when this returns it will be worked off.
+
+        If the idempotency key was used with the same body before, this upload is dropped for that
+        batch.
+
+        Raises:
+            Invalid: The idempotency key was used with another body.
+            LimitExceeded: The queue would have more prompts than the settings allow.
+            Unavailable: As `add`.
+        """
+        idempotency = IdempotencyKey(key=self._key, body_hash=body_hash) if self._key else None
+        submission = await self._resources.database.write(self._finish, idempotency)
+        if submission.created:
+            self._resources.signals.spread(News.WORK)
+        else:
+            self._resources.signals.purge_requested.set()
+        return submission
+
+    async def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._job_key is not None:
+            await self._resources.database.write(uploads.discard, self._job_key)
+            self._resources.signals.purge_requested.set()
+
+    def _begin(self, tx: Transaction, prompts: Sequence[PromptDraft]) -> int:
+        # Only the end can tell whether there is room; this saves sending all of it for nothing.
+        is_replay = self._key is not None and jobs.find_by_idempotency_key(tx, self._key)
+        if not is_replay:
+            admission.require_room(tx, len(prompts), most_queued=self._most_queued)
+        return uploads.begin(
+            tx,
+            self._draft,
+            prompts,
+            batch_id=admission.new_batch_id(),
+            grouped=self._resources.settings.grouping,
+        )
+
+    def _finish(self, tx: Transaction, idempotency: IdempotencyKey | None) -> Submission:
+        if self._job_key is None:
+            raise RuntimeError("An upload without prompts is to be refused, not finished.")
+        known = admission.batch_of_key(tx, idempotency)
+        if known is not None:
+            uploads.discard(tx, self._job_key)
+            return Submission(batch=known, created=False)
+        admission.require_room(tx, self._stored, most_queued=self._most_queued)
+        batch_id = admission.new_batch_id()
+        uploads.complete(
+            tx,
+            self._job_key,
+            self._draft,
+            batch_id=batch_id,
+            total=self._stored,
+            idempotency=idempotency,
+        )
+        return Submission(batch=jobs.get(tx, batch_id), created=True)
+
+    @property
+    def _most_queued(self) -> int:
+        return self._resources.settings.max_queued_prompts
+
+
+@asynccontextmanager
+async def receiving(
+    resources: Resources, draft: BatchDraft, *, key: str | None
+) -> AsyncGenerator[Upload, None]:
+    """An upload that is dropped unless the block ends well; `key` is the idempotency key."""
+    upload = Upload(resources, await with_starting_limit(resources, draft), key)
+    try:
+        yield upload
+    except BaseException:  # Also when the client leaves or the service stops in the middle.
+        # The database may be what has failed; then the purger finds it by its silence.
+        with suppress(Unavailable):
+            await upload.discard()
+        raise

@@ -1,0 +1,271 @@
+"""Every setting of the service, read from the environment once and checked at the start.
+
+Nothing happens at import: a program calls `load_settings()`. All variables carry the prefix
+`PROMPTMILL_`, except `OLLAMA_HOST` and `DATABASE_URL`, which other programs know under these names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from promptmill.domain.host_address import parse_ollama_host
+from promptmill.domain.host_spec import MOST_SLOTS, HostSpec, parse_hosts
+
+_MIB = 1024 * 1024
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names each one and what it takes."""
+
+
+def default_database_url() -> str:
+    """A SQLite file in the platform's folder for a user's data."""
+    folder = Path(platformdirs.user_data_dir("promptmill", appauthor=False))
+    return f"sqlite:///{folder / 'promptmill.db'}"
+
+
+class Settings(BaseSettings):
+    """The service's settings; each field is one environment variable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PROMPTMILL_",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    ollama_host: str = Field(
+        default="http://127.0.0.1:11434",
+        validation_alias=AliasChoices("OLLAMA_HOST", "ollama_host"),
+        description="The Ollama server: host, host:port, :port or a URL, as Ollama's own client"
+        " takes it; not used when PROMPTMILL_OLLAMA_HOSTS is set",
+    )
+    ollama_hosts: SecretStr | None = Field(
+        default=None,
+        description="Several Ollama servers: addresses apart by commas, each with options after"
+        " semicolons (slots, api_key, models), or a JSON list; unset: the one of OLLAMA_HOST",
+    )
+    database_url: str = Field(
+        default_factory=default_database_url,
+        validation_alias=AliasChoices("DATABASE_URL", "database_url"),
+        description="Where jobs are kept: sqlite:///path or postgresql://user@host/name",
+    )
+    ollama_slots: Annotated[int, Field(ge=1, le=MOST_SLOTS)] | None = Field(
+        default=None,
+        description="Most calls in flight at each Ollama host that names no slots of its own, over"
+        " all batches and workers; unset: only the batches' own limits hold",
+    )
+    default_model: str = Field(
+        default="qwen3:8b", min_length=1, description="Model of a batch that names none"
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address that the service listens on")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port that the service listens on")
+    embedded_worker: bool = Field(
+        default=True, description="Whether `serve` works off the queue itself"
+    )
+
+    concurrency: int = Field(
+        default=256, ge=1, le=4096, description="Most calls in flight of one worker"
+    )
+    lease_s: float = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        description="Seconds after which a silent worker's prompts go back to the queue",
+    )
+    heartbeat_s: float = Field(
+        default=10.0,
+        ge=0.1,
+        le=1200,
+        description="Seconds between two renewals of a worker's leases; at most a third of lease_s",
+    )
+    poll_s: float = Field(
+        default=1.0,
+        ge=0.05,
+        le=60,
+        description="Seconds after which an idle worker looks at the queue although nobody woke it",
+    )
+    poll_only: bool = Field(
+        default=False,
+        description="For PostgreSQL behind PgBouncer in transaction mode: no LISTEN and NOTIFY, no"
+        " prepared statements; work is found by polling alone",
+    )
+    aging_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=86400,
+        description="Seconds of waiting that raise a batch's priority by one, so that low ones do"
+        " not starve; 0: never",
+    )
+    grouping: bool = Field(
+        default=True,
+        description="Whether an Ollama host runs only prompts of what it has loaded, and switches"
+        " by draining; false: prompts go out in the order of the queue, whatever model they need",
+    )
+    group_turn_s: float = Field(
+        default=120.0,
+        ge=1,
+        le=86400,
+        description="Seconds that a host goes on with one model while prompts for another wait",
+    )
+    drain_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="Seconds that running calls may take to end after SIGTERM; then they are given"
+        " back to the queue",
+    )
+
+    retry_base_s: float = Field(
+        default=1.0,
+        ge=0,
+        le=600,
+        description="Longest wait before the second attempt of a prompt, in seconds; it doubles"
+        " with every further attempt",
+    )
+    retry_most_s: float = Field(
+        default=60.0, ge=0, le=86400, description="Longest wait before any further attempt, seconds"
+    )
+
+    connect_timeout_s: float = Field(
+        default=5.0, gt=0, le=600, description="Seconds to reach the Ollama host"
+    )
+    first_byte_timeout_s: float = Field(
+        default=300.0,
+        gt=0,
+        le=86400,
+        description="Seconds until the first byte of an answer; a model may be loading",
+    )
+    stall_timeout_s: float = Field(
+        default=120.0, gt=0, le=86400, description="Seconds between two pieces of an answer"
+    )
+
+    max_prompts: int = Field(
+        default=100_000, ge=1, le=10_000_000, description="Most prompts of one JSON batch"
+    )
+    max_queued_prompts: int = Field(
+        default=10_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Most prompts without an outcome, over all batches; beyond it a batch is"
+        " refused with 429",
+    )
+    max_prompt_bytes: int = Field(
+        default=1 * _MIB, ge=1, le=1024 * _MIB, description="Most bytes of one prompt, as UTF-8"
+    )
+    max_body_bytes: int = Field(
+        default=256 * _MIB, ge=1024, le=4096 * _MIB, description="Most bytes of a request's body"
+    )
+    max_benchmark_runs: int = Field(
+        default=20_000,
+        ge=1,
+        le=1_000_000,
+        description="Most runs of one benchmark: its models times its prompts, levels and runs",
+    )
+    max_upload_prompts: int = Field(
+        default=10_000_000, ge=1, le=1_000_000_000, description="Most prompts of one NDJSON batch"
+    )
+    max_upload_bytes: int = Field(
+        default=4096 * _MIB,
+        ge=1024,
+        le=1024 * 1024 * _MIB,
+        description="Most bytes of an NDJSON body, which is stored while it arrives",
+    )
+    log_level: str = Field(
+        default="info",
+        pattern="^(debug|info|warning|error)$",
+        description="Least severe log line that is written: debug, info, warning or error",
+    )
+    log_json: bool = Field(default=False, description="Write log lines as JSON objects")
+
+    @field_validator("ollama_host")
+    @classmethod
+    def _accept_every_form_of_ollamas_client(cls, value: str) -> str:
+        return parse_ollama_host(value)
+
+    @field_validator("ollama_hosts")
+    @classmethod
+    def _accept_both_forms_of_a_list(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and parse_hosts(value.get_secret_value()) else None
+
+    @field_validator("database_url")
+    @classmethod
+    def _accept_sqlite_and_postgresql(cls, value: str) -> str:
+        if value.startswith("postgres://"):
+            value = "postgresql://" + value.removeprefix("postgres://")
+        if not value.startswith(("sqlite:///", "postgresql://")):
+            raise ValueError("must start with sqlite:/// or postgresql://")
+        if value in {"sqlite:///", "sqlite:///:memory:"} or "mode=memory" in value:
+            raise ValueError("an in-memory database loses accepted work; name a file")
+        return value
+
+    @field_validator("heartbeat_s")
+    @classmethod
+    def _renew_thrice_within_a_lease(cls, value: float, info: object) -> float:
+        lease_s = getattr(info, "data", {}).get("lease_s")
+        if lease_s is not None and value * 3 > lease_s + 1e-9:
+            raise ValueError(f"must be at most a third of lease_s ({lease_s / 3:g})")
+        return value
+
+    @property
+    def hosts(self) -> tuple[HostSpec, ...]:
+        """The Ollama hosts, one at least, with their slots filled in."""
+        if self.ollama_hosts is None:
+            return (HostSpec(url=self.ollama_host, slots=self.ollama_slots),)
+        text = self.ollama_hosts.get_secret_value()
+        return parse_hosts(text, default_slots=self.ollama_slots)
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file, or None with PostgreSQL."""
+        if not self.database_url.startswith("sqlite:///"):
+            return None
+        return Path(self.database_url.removeprefix("sqlite:///")).expanduser().absolute()
+
+
+def variable_name(field: str) -> str:
+    """The environment variable that sets a field."""
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return f"PROMPTMILL_{field.upper()}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, with `overrides` (command-line options) over them.
+
+    Raises:
+        SettingsError: One line for each wrong setting, naming its variable.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if "ollama_host" in given:
+        # Options go before variables: the one host is meant, not the list in the environment.
+        given.setdefault("ollama_hosts", None)
+    try:
+        return Settings(**given)  # pyright: ignore[reportArgumentType] - checked by pydantic
+    except ValidationError as error:
+        lines: list[str] = []
+        for problem in error.errors():
+            field = str(problem["loc"][0]) if problem["loc"] else "settings"
+            name = field if field in {"OLLAMA_HOST", "DATABASE_URL"} else variable_name(field)
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+        raise SettingsError("\n".join(lines)) from None
+
+
+def settings_page() -> str:
+    """All settings as a Markdown table, for `docs/settings.md`."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = "unset" if default is None else str(default).lower()
+        if name == "database_url":
+            shown = "a SQLite file in the user's data folder"
+        lines.append(f"| `{variable_name(name)}` | {shown} | {field.description} |")
+    return "\n".join(lines) + "\n"

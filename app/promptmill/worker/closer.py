@@ -1,0 +1,68 @@
+"""Ending jobs: carrying out cancellations and expiry, and closing what has no prompt left.
+
+A job ends as a rule in the commit that records its last prompt (`dispatcher`). The closer ends the
+others: those that are cancelled or whose time ran out, and those whose last prompt the rescuer
+gave up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from promptmill.observability.logs import get_logger
+from promptmill.services.signals import News, Signals
+from promptmill.store import sweeps, transitions
+from promptmill.store.database import Database, Transaction
+from promptmill.worker.executor import Executor
+
+
+class Closer:
+    """Works in short transactions, so that a batch of a million can be cancelled under load."""
+
+    def __init__(
+        self, *, database: Database, signals: Signals, executor: Executor, every_s: float
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._executor = executor
+        self._every_s = every_s
+
+    async def run_once(self) -> float:
+        """One round, with a piece of each job; answers seconds until the next, 0 for more pieces.
+
+        Each round looks anew which jobs are to end. So whoever is cancelled while a large job is
+        swept is aborted after a piece of it, and not at its end.
+        """
+        to_end = await self._database.read(_to_end)
+        self._executor.abort_jobs({one.job_key for one in to_end.early if one.abort_running})
+        swept = 0
+        for early in to_end.early:
+            swept += await self._database.write(sweeps.cancel_pending, early.job_key)
+        for job_key in to_end.late:
+            swept += await self._database.write(sweeps.expire_pending, job_key)
+        if to_end.early or to_end.late or to_end.is_any_through:
+            closed = await self._database.write(transitions.close_ended)
+            announce_ended(closed, self._signals)
+        return 0.0 if swept else self._every_s
+
+
+class _ToEnd(NamedTuple):
+    early: Sequence[transitions.EndingEarly]
+    late: Sequence[int]
+    is_any_through: bool
+
+
+def _to_end(tx: Transaction) -> _ToEnd:
+    """What is to be done, in one reading: an idle worker asks each second."""
+    return _ToEnd(
+        transitions.ending_early(tx), transitions.out_of_time(tx), transitions.is_any_through(tx)
+    )
+
+
+def announce_ended(batch_ids: Sequence[str], signals: Signals) -> None:
+    """Log that these batches have ended, and wake those who wait for one."""
+    for batch_id in batch_ids:
+        get_logger().info("A batch has ended.", action="batch_ended", batch_id=batch_id)
+    if batch_ids:
+        signals.spread(News.ENDED)

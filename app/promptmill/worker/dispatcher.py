@@ -1,0 +1,329 @@
+"""Recording what has finished, ending what is through and claiming what may start: one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from promptmill.domain.errors import Unavailable
+from promptmill.observability.logs import get_logger
+from promptmill.services.signals import News, Signals
+from promptmill.store import claimable, claims, queue, transitions
+from promptmill.store.database import Database, Transaction
+from promptmill.store.leases import Completion, HostShare, Lease, Recorded
+from promptmill.worker.closer import announce_ended
+from promptmill.worker.executor import Executor
+from promptmill.worker.grouping import Grouping
+from promptmill.worker.loops import wait_for
+from promptmill.worker.places import Ask, Place, in_steps, spread
+from promptmill.worker.recorder import Recorder, could_not_be_stored
+from promptmill.worker.turns import Turns
+
+_MOST_PER_FLUSH = 200
+_QUICK_S = 0.02
+"""An exchange that takes no longer than this is cheap enough to be made for a few prompts."""
+_FEW_FINISHED, _FEW_STARTED = 16, 10
+"""Prompts that an exchange records and starts at most while exchanges are quick: calls that begin
+together end together, and then wait for each other's commit again and again."""
+_TRY_AGAIN_S = (0.002, 0.010)
+"""Least and most seconds until a job is claimed from that another worker was just claiming from."""
+_REFUSED_AGAIN_S = 10.0
+"""Between two tries to record what the database refuses for no fault of the outcome."""
+_SETTLE_S = 0.002
+"""A busy worker has new outcomes within this time, and need not ask when the next start is due."""
+_NOTHING_RECORDED = Recorded(finished=0, fenced=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """What one transaction did."""
+
+    recorded: Recorded
+    ended: Sequence[str]
+    """Ids of the batches whose last prompt it recorded."""
+    leases: Sequence[Lease]
+    short: Sequence[Place]
+    """Places that were asked for more than there was."""
+    interrupted: bool = False
+    """Whether it was committed early, for a paced start, and there may be more to claim."""
+
+
+class Dispatcher:
+    """Keeps as many calls under way as the limits of jobs, hosts and this worker allow."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        signals: Signals,
+        places: Sequence[Place],
+        grouping: Grouping,
+        executor: Executor,
+        recorder: Recorder,
+        owner: str,
+        concurrency: int,
+        lease_s: float,
+        poll_s: float,
+        aging_s: float,
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._places = places
+        self._grouping = grouping
+        self._executor = executor
+        self._recorder = recorder
+        self._owner = owner
+        self._concurrency = concurrency
+        self._lease_ms = round(lease_s * 1000)
+        self._poll_s = poll_s
+        self._aging_ms = round(aging_s * 1000) or claimable.NEVER_MS
+        self._turns = Turns()
+        self._is_quick = True
+        self._refused: list[Completion] = []
+        """Outcomes that cannot be recorded even as failures; they keep their slots and leases."""
+        self._refused_at = 0.0
+        self._plenty = False
+        """Whether the last claims brought all that they asked for."""
+        self.claiming = True
+        """Cleared at the start of a graceful stop: nothing new is begun, outcomes are recorded."""
+        self.settled = asyncio.Event()
+        """Cleared while an exchange is under way, whose leases the executor does not know yet."""
+        self.settled.set()
+        self.last_exchange_at = time.monotonic()
+        """When there was last nothing left to tell the database; old while it takes nothing."""
+        self.finished = 0
+        """Results stored since the start."""
+        self.fenced = 0
+        """Outcomes dropped since the start, because their leases had been lost."""
+        self.last_exchange_at = time.monotonic()
+        """Monotonic seconds when the last exchange went through, or there was nothing to do."""
+
+    async def run_once(self) -> float:
+        """One exchange with the database; answers seconds until another may be worth while.
+
+        Raises:
+            Unavailable: The database does not work; the outcomes are kept for the next time.
+        """
+        self._try_refused_again()
+        finished = self._recorder.take(_FEW_FINISHED if self._is_quick else _MOST_PER_FLUSH)
+        places = [place for place in self._places if place.host.available]
+        wanted = self._wanted(len(finished)) if places else 0
+        if not finished and not wanted:
+            self.last_exchange_at = time.monotonic()
+            return self._pause_s()
+        asked = self._asked(wanted, places, finished)
+        began = time.monotonic()
+        self.settled.clear()
+        try:
+            done = await self._exchanged(finished, asked)
+        except BaseException:
+            self._recorder.put_back(finished)
+            self.settled.set()
+            raise
+        self.last_exchange_at = time.monotonic()
+        self._executor.recorded([each for each in finished if each not in self._refused])
+        for lease in done.leases:
+            self._executor.start(lease)
+        self.settled.set()
+        self._is_quick = time.monotonic() - began <= _QUICK_S
+        self.finished += done.recorded.finished
+        self.fenced += done.recorded.fenced
+        if finished or done.leases:
+            self._signals.job_changed.send()
+        announce_ended(done.ended, self._signals)
+        if wanted:
+            self._plenty = bool(done.leases) and not done.short
+        if done.recorded.job_stopped:
+            self._signals.spread(News.ENDING)
+        if len(self._recorder) or done.interrupted:
+            return 0.0
+        if len(done.leases) >= wanted:
+            return 0.0 if self._wanted(0) else self._pause_s()
+        return await self._wait_s(done.short)
+
+    async def _wait_s(self, short: Sequence[Place]) -> float:
+        """Seconds until there may be more to claim at places that had no more."""
+        if await wait_for(self._signals.work_available, _SETTLE_S):
+            return 0.0
+        if await self._regroup(short):
+            return 0.0
+        shares = [place.share for place in short]
+        due_in_s = await self._database.read(_next_due_in_s, shares)
+        return self._pause_s() if due_in_s is None else min(due_in_s(), self._pause_s())
+
+    def _pause_s(self) -> float:
+        """Jittered, so that many idle workers do not look all at once."""
+        return self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
+
+    async def _regroup(self, short: Sequence[Place]) -> bool:
+        """Whether a host that does nothing, and had nothing to claim, may have something now."""
+        in_flight = self._executor.in_flight_by_host()
+        changed = False
+        for place in short:
+            if not in_flight[place.share.key]:
+                changed = await self._grouping.consider(place) or changed
+        return changed
+
+    def _wanted(self, finished: int) -> int:
+        if not self.claiming:
+            return 0
+        wanted = max(self._concurrency - self._executor.in_flight + finished, 0)
+        return min(wanted, _FEW_STARTED) if self._is_quick else wanted
+
+    def _asked(
+        self, wanted: int, places: Sequence[Place], finished: Sequence[Completion]
+    ) -> Sequence[Ask]:
+        """How many calls to ask for at which place; the slots of what has finished are free."""
+        if not wanted:
+            return ()
+        in_flight = self._executor.in_flight_by_host()
+        for each in finished:
+            in_flight[each.lease.host_key] -= 1
+        asked = spread(wanted, places, in_flight)
+        return [
+            Ask(
+                place,
+                # One call shows whether a host that came back is well; what brings it down comes
+                # back too, and would take all the others with it.
+                wanted=min(asked[place.share.key], max(1 - in_flight[place.share.key], 0))
+                if place.host.health.on_trial
+                else asked[place.share.key],
+                held=in_flight[place.share.key],
+            )
+            for place in places
+        ]
+
+    async def _exchanged(self, finished: Sequence[Completion], asked: Sequence[Ask]) -> _Exchange:
+        """One exchange; outcomes that the database refuses together are recorded one by one."""
+        try:
+            return await self._database.write(self._exchange, finished, asked)
+        except Unavailable:
+            raise
+        except Exception:
+            if not finished:
+                raise
+            get_logger().exception(
+                "The database refused an exchange; its outcomes are recorded one by one.",
+                action="exchange_refused",
+                prompts=len(finished),
+            )
+        done = [one for each in finished if (one := await self._recorded_alone(each)) is not None]
+        recorded = Recorded(
+            finished=sum(each.recorded.finished for each in done),
+            fenced=sum(each.recorded.fenced for each in done),
+            job_stopped=any(each.recorded.job_stopped for each in done),
+        )
+        ended = [batch_id for each in done for batch_id in each.ended]
+        return _Exchange(recorded, ended, leases=(), short=(), interrupted=True)
+
+    async def _recorded_alone(self, completion: Completion) -> _Exchange | None:
+        """An exchange of one outcome; one that is refused alone too is recorded as a failure.
+
+        None when even that is refused. Then the fault is the database's (a right that is missing,
+        a trigger), and the outcome is kept for another try while other work goes on.
+        """
+        try:
+            return await self._database.write(self._exchange, [completion], ())
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the driver or the database raises
+            failure = could_not_be_stored(completion, error)
+        try:
+            return await self._database.write(self._exchange, [failure], ())
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            get_logger().exception(
+                "The outcome of a prompt cannot be recorded; it is kept and tried again.",
+                action="outcome_refused",
+                prompt=completion.lease.task_id,
+            )
+            self._refused.append(completion)
+            self._refused_at = time.monotonic()
+        return None
+
+    def _try_refused_again(self) -> None:
+        if self._refused and time.monotonic() - self._refused_at >= _REFUSED_AGAIN_S:
+            self._recorder.put_back(self._refused)
+            self._refused = []
+
+    def _exchange(
+        self,
+        tx: Transaction,
+        finished: Sequence[Completion],
+        asked: Sequence[Ask],
+    ) -> _Exchange:
+        recorded = queue.complete(tx, finished) if finished else _NOTHING_RECORDED
+        # In the same commit: nobody then sees a batch that runs although nothing of it is left.
+        ended = transitions.close_ended(tx) if recorded.job_may_end else ()
+        for ask in asked:
+            ask.freed = recorded.freed.get(ask.place.share.key, 0)
+        leases: list[Lease] = []
+        short: list[Place] = []
+        for place, claimed, is_short in self._claims(tx, asked):
+            leases += claimed
+            if claimed and claimed[-1].is_paced:
+                # It must not wait for claims at other places either; these come next.
+                return _Exchange(recorded, ended, leases, short, interrupted=True)
+            if is_short:
+                short.append(place)
+        return _Exchange(recorded, ended, leases, short)
+
+    def _claims(
+        self, tx: Transaction, asked: Sequence[Ask]
+    ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
+        """What is claimed at each place, one after another, and whether there was no more."""
+        if len(asked) > 1 and self._turns.matter:
+            # First each what it has evaluated the beginning of, then the rest whoever comes first.
+            yield from self._in_steps(tx, asked, leave=True)
+        yield from self._in_steps(tx, asked)
+        # What one place has no work for, another may have.
+        left = sum(ask.wanted for ask in asked)
+        for ask in asked:
+            if left and not ask.wanted and not ask.place.host.health.on_trial:
+                claimed = self._claim(tx, ask, left)
+                left -= len(claimed)
+                ask.take(len(claimed))
+                yield ask.place, claimed, False
+
+    def _in_steps(
+        self, tx: Transaction, asked: Sequence[Ask], *, leave: bool = False
+    ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
+        for ask, number in in_steps(asked, plenty=self._plenty):
+            claimed = self._claim(tx, ask, number, leave=leave)
+            ask.take(len(claimed))
+            is_short = len(claimed) < number
+            ask.exhausted = is_short
+            yield ask.place, claimed, is_short and not leave
+
+    def _claim(
+        self, tx: Transaction, ask: Ask, wanted: int, *, leave: bool = False
+    ) -> Sequence[Lease]:
+        share = ask.place.share
+        leases = claims.claim(
+            tx,
+            wanted=wanted,
+            owner=self._owner,
+            lease_ms=self._lease_ms,
+            share=share,
+            aging_ms=self._aging_ms,
+            start_window_s=self._executor.start_window_s,
+            affinity=self._turns.affinity(share.key, leave=leave),
+            freed=ask.freed,
+        )
+        self._turns.note(share.key, leases)
+        return leases
+
+
+def _next_due_in_s(tx: Transaction, shares: Sequence[HostShare]) -> Callable[[], float] | None:
+    """How long to wait, told when it is asked: a paced start must not come late by a read."""
+    if any(claimable.may_start_now(tx, share) for share in shares):
+        return lambda: random.uniform(*_TRY_AGAIN_S)  # noqa: S311 - not a secret
+    due_in_ms = claimable.next_due_in_ms(tx)
+    if due_in_ms is None:
+        return None
+    at = time.monotonic() + due_in_ms / 1000
+    return lambda: at - time.monotonic()

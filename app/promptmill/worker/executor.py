@@ -1,0 +1,275 @@
+"""Running one claimed prompt: call Ollama, decide what its outcome means, tell the recorder."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+
+from promptmill.domain import retry
+from promptmill.domain.calls import Call
+from promptmill.domain.groups import keep_alive_for
+from promptmill.domain.limits import START_TOLERANCE_S, adapted_window_s
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
+from promptmill.domain.retry import Finish, TryAgain
+from promptmill.observability.logs import get_logger
+from promptmill.ollama import structured_output
+from promptmill.ollama.hosts import Host
+from promptmill.store.leases import Completion, Lease
+from promptmill.worker.recorder import Recorder
+
+
+class Abort(Enum):
+    """Why a running call is given up."""
+
+    BATCH_CANCELLED = "the batch was cancelled"
+    LEASE_LOST = "the lease was lost"
+    SHUTDOWN = "the worker stops"
+
+
+@dataclass(slots=True)
+class _Running:
+    lease: Lease
+    call: asyncio.Task[Outcome | None]
+    started: float | None = None
+    """Monotonic seconds when the call was begun; None while it keeps its distance."""
+    spent: bool = False
+    """Whether the permit counts although the call was not begun."""
+    abort: Abort | None = None
+
+
+_JUDGES = 2
+_LATE_S = 0.03
+"""A window that is worth a word to the operator."""
+
+_CANCELLED = Failed(
+    code=ErrorCode.CANCELLED,
+    message="The batch was cancelled while this prompt ran.",
+    blame=Blame.PROMPT,
+)
+
+
+class Executor:
+    """The calls of this process that are under way, each under its lease."""
+
+    def __init__(
+        self,
+        hosts: Mapping[int, Host],
+        recorder: Recorder,
+        *,
+        backoff_s: Callable[[int], float],
+        keeps_models: bool = False,
+    ) -> None:
+        """`hosts` by their keys; `keeps_models`: see `domain.groups.keep_alive_for`."""
+        self._hosts = hosts
+        self._keeps_models = keeps_models
+        self._recorder = recorder
+        self._backoff_s = backoff_s
+        # By lease, not by prompt: a prompt whose lease was lost may be here twice.
+        self._running: dict[tuple[int, int], _Running] = {}
+        self._unrecorded: dict[tuple[int, int], Lease] = {}
+        self._by_host: Counter[int] = Counter()
+        self._last_start: dict[int, float] = {}
+        # Few, and no one else's: a schema may keep a thread busy for seconds.
+        self._judges = ThreadPoolExecutor(_JUDGES, thread_name_prefix="judge")
+        self._log = get_logger()
+        self.start_window_s = START_TOLERANCE_S
+        """How long a permit of a paced start is to be good for."""
+        self._told_late = False
+        self.empty = asyncio.Event()
+        """Set while no prompt holds a slot."""
+        self.empty.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Prompts that hold a slot: running, or finished and not yet recorded."""
+        return len(self._running) + len(self._unrecorded)
+
+    @property
+    def running(self) -> int:
+        """Calls under way."""
+        return len(self._running)
+
+    def leases(self) -> dict[tuple[int, int], Lease]:
+        """The leases, by prompt and token, of all calls under way or not recorded yet."""
+        running = {key: each.lease for key, each in self._running.items()}
+        return running | self._unrecorded
+
+    def in_flight_by_host(self) -> Counter[int]:
+        """Prompts that hold a slot, by the key of their host."""
+        return self._by_host.copy()
+
+    def start(self, lease: Lease) -> None:
+        """Begin a call; its outcome will reach the recorder, whatever happens."""
+        self.empty.clear()
+        self._by_host[lease.host_key] += 1
+        key = (lease.task_id, lease.token)
+        loop = asyncio.get_running_loop()
+        call = loop.create_task(self._run(key, lease), name=f"prompt-{lease.task_id}")
+        self._running[key] = _Running(lease, call)
+        # A callback and not a `finally`: a task that is cancelled before its first step never runs.
+        call.add_done_callback(lambda ended: self._ended(key, ended))
+
+    def recorded(self, completions: Sequence[Completion]) -> None:
+        """These outcomes are in the database: their slots are free."""
+        for each in completions:
+            del self._unrecorded[each.lease.task_id, each.lease.token]
+        self._by_host.subtract(each.lease.host_key for each in completions)
+        if not self.in_flight:
+            self.empty.set()
+
+    def abort_jobs(self, job_keys: Collection[int]) -> None:
+        """Abort the calls of cancelled jobs."""
+        for running in list(self._running.values()):
+            if running.lease.job_key in job_keys:
+                self._abort(running, Abort.BATCH_CANCELLED)
+
+    def abort_lost(self, lost: Collection[tuple[int, int]]) -> int:
+        """Abort the calls whose leases (prompt, token) are no longer ours; returns how many."""
+        calls = [self._running[key] for key in lost if key in self._running]
+        for running in calls:
+            self._abort(running, Abort.LEASE_LOST)
+        return len(calls)
+
+    def abort_all(self) -> None:
+        """Abort everything; the prompts go back to the queue, uncharged."""
+        for running in list(self._running.values()):
+            self._abort(running, Abort.SHUTDOWN)
+
+    def _abort(self, running: _Running, reason: Abort) -> None:
+        if running.abort is None:
+            running.abort = reason
+            running.call.cancel()
+
+    async def _run(self, key: tuple[int, int], lease: Lease) -> Outcome | None:
+        """How the call ended; None when it was too late to begin it."""
+        if lease.is_paced and not await self._keep_distance(lease):
+            # Not given back with the prompt: the next one, at once, would be as early.
+            self._running[key].spent = True
+            return None
+        started = time.monotonic()
+        missed = started > lease.start_by
+        if lease.is_paced:
+            self._note_punctuality(missed=missed)
+        if missed:
+            return None
+        if lease.is_paced:
+            self._note_start(lease, started)
+        self._running[key].started = started
+        outcome = await self._hosts[lease.host_key].run(self._call_of(lease))
+        return await self._judged(outcome, lease) if isinstance(outcome, Succeeded) else outcome
+
+    def _note_punctuality(self, *, missed: bool) -> None:
+        self.start_window_s = adapted_window_s(self.start_window_s, missed=missed)
+        if self.start_window_s == START_TOLERANCE_S:
+            self._told_late = False
+        elif self.start_window_s > _LATE_S and not self._told_late:
+            self._told_late = True
+            self._log.warning(
+                "Calls begin late after their permits, so batches with a rate_limit_delay go slower"
+                " by about window_ms for each prompt; the machine is busy, or the database slow.",
+                action="starts_late",
+                window_ms=round(self.start_window_s * 1000),
+            )
+
+    def _call_of(self, lease: Lease) -> Call:
+        """The call as it is sent."""
+        call = lease.call
+        if not self._keeps_models:
+            return call
+        stay = keep_alive_for(call.parameters, delay_s=lease.limits.rate_limit_delay_s)
+        if stay == call.parameters.get("keep_alive"):
+            return call
+        return replace(call, parameters={**call.parameters, "keep_alive": stay})
+
+    async def _judged(self, answer: Succeeded, lease: Lease) -> Outcome:
+        """The answer with its defects; the event loop stays free while a schema is checked."""
+        if structured_output.is_quick(answer, lease.call):
+            return structured_output.judge(answer, lease.call, fail_on=lease.fail_on)
+        judge = partial(structured_output.judge, answer, lease.call, fail_on=lease.fail_on)
+        return await asyncio.get_running_loop().run_in_executor(self._judges, judge)
+
+    def _ended(self, key: tuple[int, int], call: asyncio.Task[Outcome | None]) -> None:
+        running = self._running.pop(key)
+        if call.cancelled():
+            if running.abort is None:
+                return  # not ours: the loop itself is being torn down
+            outcome = None
+        elif (error := call.exception()) is not None:
+            # A bug of ours must cost one prompt an attempt, not the batch its end.
+            self._log.error(
+                "A call failed in a way nobody foresaw.", action="call_failed", exc_info=error
+            )
+            outcome = Failed(
+                code=ErrorCode.SERVER_ERROR,
+                message=f"Promptmill itself failed on this prompt: {type(error).__name__}",
+                blame=Blame.ATTEMPT,
+            )
+        else:
+            outcome = call.result()
+        self._unrecorded[key] = running.lease
+        self._recorder.add(self._completion(running, outcome))
+
+    async def _keep_distance(self, lease: Lease) -> bool:
+        """Wait until the job's last start here is as long ago as its delay.
+
+        The claim has already seen to the delay; but claims are commits and a commit may take
+        longer at one time than at the next. This evens that out. False, at once, when the permit
+        ends before: then the database's clock has jumped.
+        """
+        if (last := self._last_start.get(lease.job_key)) is not None:
+            at, now = last + lease.limits.rate_limit_delay_s, time.monotonic()
+            if now <= lease.start_by < at:
+                return False
+            if at > now:
+                await asyncio.sleep(at - now)
+        return True
+
+    def _note_start(self, lease: Lease, started: float) -> None:
+        self._last_start[lease.job_key] = started
+        if len(self._last_start) > 1000:  # noqa: PLR2004 - only keeps the table small
+            self._last_start = {lease.job_key: started}
+
+    def _is_elsewhere(self, lease: Lease) -> bool:
+        """Whether another host of this worker may take the prompt, now or when it is back."""
+        model = lease.call.model
+        return any(
+            key != lease.host_key and not host.refuses and host.has_model(model) is not False
+            for key, host in self._hosts.items()
+        )
+
+    def _completion(self, running: _Running, outcome: Outcome | None) -> Completion:
+        """What the recorder gets; `outcome` is None when the call was aborted."""
+        lease = running.lease
+        if outcome is not None:
+            decision = retry.decide(
+                outcome,
+                attempt=lease.attempt,
+                max_attempts=lease.max_attempts,
+                losses=lease.losses,
+                is_elsewhere=self._is_elsewhere(lease),
+                backoff_s=self._backoff_s,
+            )
+        elif running.abort is Abort.BATCH_CANCELLED:
+            outcome, decision = _CANCELLED, Finish()
+        else:
+            # Given back. With the lease lost that is a dropped completion, and counted as one.
+            outcome = _CANCELLED
+            unused = running.started is None and not running.spent
+            decision = TryAgain(wait_s=0.0, charged=False, keeps_place=True, unused=unused)
+        # The lease's clock is the database's; this process's clock only adds what passed since.
+        now = time.monotonic()
+        before_start_s = (running.started or now) - lease.claimed_at
+        return Completion(
+            lease=lease,
+            outcome=outcome,
+            decision=decision,
+            host_url=self._hosts[lease.host_key].url,
+            started_at_ms=lease.claimed_at_ms + round(before_start_s * 1000),
+            finished_at_ms=lease.claimed_at_ms + round((now - lease.claimed_at) * 1000),
+        )

@@ -1,0 +1,83 @@
+"""Prolonging the leases of this worker's prompts, and showing that it lives.
+
+A prompt whose call has ended keeps its lease until its outcome is recorded. A call whose lease was
+lost is aborted. Nothing else looks at the schema after the start, so the heartbeat does: another
+process may have migrated the database.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from promptmill.domain.workers import WorkerIdentity
+from promptmill.observability.logs import get_logger
+from promptmill.store import queue, schema, workers
+from promptmill.store.database import Database, Transaction
+from promptmill.worker.dispatcher import Dispatcher
+from promptmill.worker.executor import Executor
+
+
+class Heartbeat:
+    """One transaction each `every_s`, whether calls are under way or not."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        executor: Executor,
+        dispatcher: Dispatcher,
+        identity: WorkerIdentity,
+        lease_s: float,
+        every_s: float,
+        stand_down: Callable[[str], None],
+    ) -> None:
+        """`stand_down` is told when the schema is not this version's any more, in a sentence."""
+        self._database = database
+        self._executor = executor
+        self._dispatcher = dispatcher
+        self._identity = identity
+        self._lease_ms = round(lease_s * 1000)
+        self._every_s = every_s
+        self._stand_down = stand_down
+        self._revision = schema.head()
+        self._exchanged_at_last: float | None = None
+
+    async def run_once(self) -> float:
+        """Beat once; answers seconds until the next time."""
+        await self._compare_schema()
+        before = self._executor.leases().keys()
+        held = await self._database.write(self._beat, [task_id for task_id, _ in before])
+        # What is being recorded at this moment is passed over by the renewal, and is not lost.
+        if aborted := self._executor.abort_lost(before - held):
+            get_logger().warning(
+                "Leases were lost; their calls are given up.",
+                action="leases_lost",
+                prompts=aborted,
+            )
+        return self._every_s
+
+    async def _compare_schema(self) -> None:
+        found = await self._database.read(schema.revision_of)
+        if found == self._revision or self._exchanged_at_last is not None:
+            return
+        # From here on it exchanges nothing that counts: so the other processes see it, too.
+        self._exchanged_at_last = self._dispatcher.last_exchange_at
+        self._stand_down(
+            f"The database has the schema {found}, and worker {self._identity.id} is of a version"
+            f" that wants {self._revision}: it begins nothing more. Start it again, all of one"
+            " version."
+        )
+
+    def _beat(self, tx: Transaction, task_ids: Sequence[int]) -> set[tuple[int, int]]:
+        # The leases first: on them hangs the work, on the row only what people see.
+        held = queue.renew(tx, owner=self._identity.id, task_ids=task_ids, lease_ms=self._lease_ms)
+        exchanged_at = self._exchanged_at_last or self._dispatcher.last_exchange_at
+        workers.touch(
+            tx,
+            self._identity,
+            exchanged_ago_ms=round((time.monotonic() - exchanged_at) * 1000),
+            finished=self._dispatcher.finished,
+            fenced=self._dispatcher.fenced,
+        )
+        return held

@@ -1,0 +1,48 @@
+"""Removing the rows of deleted batches and benchmarks and of abandoned uploads, in pieces."""
+
+from __future__ import annotations
+
+import time
+
+from promptmill.observability.logs import get_logger
+from promptmill.store import benchmarks, jobs, uploads
+from promptmill.store.database import Database
+
+_EVERY_S = 60.0
+_FIRST_PIECE, _LARGEST_PIECE = 100, 5_000
+_LONGEST_PIECE_S = 0.1
+"""How long a piece may take, about: on SQLite every other write waits for it."""
+_ABANDONED_AFTER_MS = 3_600_000
+
+
+class Purger:
+    """What `DELETE` hid is removed here, so that no request waits for a million rows to go.
+
+    So are uploads whose client or whose process is gone: nothing was added to them for an hour.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._piece = _FIRST_PIECE
+
+    async def run_once(self) -> float:
+        """Remove some rows; answers 0 while there are more."""
+        abandoned = await self._database.write(
+            uploads.discard_abandoned, silent_ms=_ABANDONED_AFTER_MS
+        )
+        if abandoned:
+            get_logger().info(
+                "Uploads that never ended are dropped.", action="uploads_dropped", uploads=abandoned
+            )
+        began = time.monotonic()
+        removed = await self._database.write(jobs.purge_some, limit=self._piece)
+        self._adapt(time.monotonic() - began)
+        removed += await self._database.write(benchmarks.purge_some)
+        return 0.0 if removed else _EVERY_S
+
+    def _adapt(self, took_s: float) -> None:
+        """Choose the size of the next piece: a prompt may have ten characters or a million."""
+        if took_s > _LONGEST_PIECE_S:
+            self._piece = max(self._piece // 4, 1)
+        elif took_s < _LONGEST_PIECE_S / 2:
+            self._piece = min(self._piece * 2, _LARGEST_PIECE)

@@ -1,0 +1,57 @@
+"""Outcomes on their way into the database: kept here until a commit has taken them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed
+from promptmill.domain.retry import Finish
+from promptmill.ollama.text import one_line
+from promptmill.store.leases import Completion
+
+_LONGEST_REASON = 200
+
+
+class Recorder:
+    """Gathers outcomes between two commits, so that one commit records many.
+
+    Nothing is forgotten before the database has acknowledged it: what a failed transaction took
+    is put back, and the slots of its prompts stay taken meanwhile.
+    """
+
+    def __init__(self, arrived: asyncio.Event) -> None:
+        self._arrived = arrived
+        self._waiting: list[Completion] = []
+
+    def add(self, completion: Completion) -> None:
+        """Hand over an outcome."""
+        self._waiting.append(completion)
+        self._arrived.set()
+
+    def take(self, most: int) -> Sequence[Completion]:
+        """Up to `most` outcomes, the oldest first, for the next transaction."""
+        taken, self._waiting = self._waiting[:most], self._waiting[most:]
+        return taken
+
+    def put_back(self, taken: Sequence[Completion]) -> None:
+        """The transaction failed: its outcomes go before all later ones."""
+        self._waiting[:0] = taken
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+
+def could_not_be_stored(completion: Completion, error: Exception) -> Completion:
+    """The completion with a failure in place of an outcome that the database refused.
+
+    Nothing of the outcome is in it but the words of the database's driver.
+    """
+    reason = one_line(str(getattr(error, "orig", None) or type(error).__name__), _LONGEST_REASON)
+    failed = Failed(
+        code=ErrorCode.COULD_NOT_BE_STORED,
+        message=f"The database refused the outcome of the call: {reason}",
+        blame=Blame.PROMPT,
+    )
+    return replace(completion, outcome=failed, decision=Finish())

@@ -1,0 +1,48 @@
+"""Telling the other processes what this worker sees of its hosts.
+
+What changes with every call is told as often as a heartbeat; what others have to know at once (a
+host was put aside or came back, a model was measured for the first times) within half a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from promptmill.ollama.hosts import Host
+from promptmill.store import reports
+from promptmill.store.database import Database
+from promptmill.worker.places import Place
+
+_LOOK_EVERY_S = 0.5
+
+
+class Reporter:
+    """Looks at the hosts' state in memory, and writes it down when it is time."""
+
+    def __init__(
+        self, database: Database, places: Sequence[Place], *, worker_id: str, every_s: float
+    ) -> None:
+        self._database = database
+        self._places = places
+        self._worker_id = worker_id
+        self._every_s = every_s
+        self._told: object = None
+        self._due_at = 0.0
+
+    async def run_once(self) -> float:
+        """Tell if there is news or it is time; answers seconds until the next look."""
+        news = [_news_of(place.host) for place in self._places]
+        if news != self._told or time.monotonic() >= self._due_at:
+            seen = {place.share.key: place.host.report() for place in self._places}
+            await self._database.write(reports.write, self._worker_id, seen)
+            self._told, self._due_at = news, time.monotonic() + self._every_s
+        return _LOOK_EVERY_S
+
+
+def _news_of(host: Host) -> object:
+    """What is told at once when it is not what it was."""
+    health = host.health
+    # Of the first calls for a model each tells much, of the later ones hardly any.
+    measured = {model: own.answered.bit_length() for model, own in host.tally.models.items()}
+    return health.trouble, health.rest_until, health.on_trial, measured

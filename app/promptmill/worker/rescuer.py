@@ -1,0 +1,88 @@
+"""Giving the prompts of dead workers back to the queue, as soon as their leases run out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from promptmill.observability.logs import get_logger
+from promptmill.services.signals import News, Signals
+from promptmill.store import clocks, queue, workers
+from promptmill.store.database import Database, Transaction
+from promptmill.worker.executor import Executor
+
+_MOST_AT_ONCE = 500
+_SPREAD = 0.02
+"""Share of the lease by which workers that wait for the same lease's end may be apart."""
+
+
+class Rescuer:
+    """Looks for leases that ran out; any worker may, all do.
+
+    A worker prolongs its own leases first: one that was asleep with its machine, or cut off from
+    the database, would else take its own prompts back and run them twice.
+
+    The rescuer sleeps until the first lease of all that it saw runs out. Those of living workers
+    are prolonged before that, and leases that are given meanwhile end later than a third of a lease
+    from now, which is the longest that it sleeps: so none runs out unnoticed.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        signals: Signals,
+        executor: Executor,
+        owner: str,
+        lease_s: float,
+        backoff_s: Callable[[int], float],
+        retry_most_s: float,
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._executor = executor
+        self._owner = owner
+        self._lease_s = lease_s
+        self._backoff_s = backoff_s
+        self._longest_wait_ms = round((retry_most_s + lease_s) * 1000)
+
+    async def run_once(self) -> float:
+        """Rescue once; answers seconds until the next time, jittered so that workers spread."""
+        own = [task_id for task_id, _ in self._executor.leases()]
+        rescued, next_end_ms = await self._database.write(self._rescue, own)
+        if rescued:
+            self._tell(rescued)
+        if rescued == _MOST_AT_ONCE:
+            return 0.0
+        apart_s = self._lease_s * _SPREAD * random.uniform(0.2, 1)  # noqa: S311 - not a secret
+        longest_s = self._lease_s / 3 * random.uniform(0.8, 1)  # noqa: S311
+        if next_end_ms is None:
+            return longest_s
+        return min(max(next_end_ms, 0) / 1000 + apart_s, longest_s)
+
+    async def take_everything_back(self) -> None:
+        """At the start of a database's only worker: whatever runs was left by its predecessor."""
+        total = 0
+        while rescued := await self._database.write(
+            queue.rescue, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s, all_running=True
+        ):
+            total += rescued
+        if total:
+            self._tell(total)
+
+    def _tell(self, rescued: int) -> None:
+        get_logger().info(
+            "Prompts of a worker that is gone went back to the queue.",
+            action="prompts_rescued",
+            prompts=rescued,
+        )
+        self._signals.spread(News.WORK)
+        self._signals.spread(News.ENDING)
+
+    def _rescue(self, tx: Transaction, own: Sequence[int]) -> tuple[int, int | None]:
+        """How many prompts went back, and in how many milliseconds the next lease runs out."""
+        lease_ms = round(self._lease_s * 1000)
+        clocks.bring_near(tx, longest_wait_ms=self._longest_wait_ms, lease_ms=lease_ms)
+        queue.renew(tx, owner=self._owner, task_ids=own, lease_ms=lease_ms)
+        rescued = queue.rescue(tx, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s)
+        return rescued, workers.next_lease_end_ms(tx)

@@ -1,0 +1,304 @@
+"""A worker from start to stop: start its roles, let them work, drain.
+
+async with working(resources):
+    ...                              # prompts are worked off meanwhile
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from importlib.metadata import version
+
+from promptmill.domain.errors import Unavailable, WorkerEnded
+from promptmill.domain.workers import WorkerIdentity
+from promptmill.observability.logs import get_logger
+from promptmill.services.resources import OwnWorker, Resources
+from promptmill.services.signals import News
+from promptmill.store import benchmark_runs, jobs, pulls, workers
+from promptmill.store.leases import HostShare
+from promptmill.worker.adapter import Adapter
+from promptmill.worker.backoff import full_jitter
+from promptmill.worker.benchmarker import Benchmarker
+from promptmill.worker.closer import Closer
+from promptmill.worker.dispatcher import Dispatcher
+from promptmill.worker.executor import Executor
+from promptmill.worker.grouping import Grouping
+from promptmill.worker.heartbeat import Heartbeat
+from promptmill.worker.loops import repeat, wait_for
+from promptmill.worker.places import Place
+from promptmill.worker.puller import Puller
+from promptmill.worker.purger import Purger
+from promptmill.worker.recorder import Recorder
+from promptmill.worker.reporter import Reporter
+from promptmill.worker.rescuer import Rescuer
+
+_LOOK_EVERY_S = 5.0
+"""Between two looks at each of several hosts: its models, and whether it lives."""
+_LAST_COMMIT_S = 5.0
+"""Seconds that the database has to take the last outcomes of a worker that stops."""
+
+
+@contextlib.asynccontextmanager
+async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
+    """Work off the queue while the block runs; then stop gracefully. Yields who works.
+
+    Stopping means: nothing new is claimed, leases are kept, running calls may end until the
+    configured deadline, and what still runs then is given back to the queue, uncharged.
+
+    Raises:
+        Unavailable: Another worker works off the same SQLite file, or the database is away.
+        WorkerEnded: A role has ended; it has cancelled the block.
+    """
+    if not resources.database.lock_for_one_worker():
+        raise Unavailable(
+            "Another Promptmill works off this SQLite file already; stop it, give this one another"
+            " DATABASE_URL, or start it with --no-worker."
+        )
+    identity = _identity(resources)
+    worker = Worker(resources, identity=identity, places=await _places(resources))
+    resources.own_workers[identity.id] = worker.own
+    try:
+        await worker.take_up()
+        async with asyncio.TaskGroup() as roles:
+            running = worker.start(roles)
+            try:
+                yield identity
+            finally:
+                await worker.drain()
+                for role in running:
+                    role.cancel()
+        await worker.say_goodbye()
+    except BaseExceptionGroup:
+        if worker.own.ended is not None:
+            raise WorkerEnded(worker.own.ended) from None  # the log has told of it
+        raise
+    finally:
+        if worker.own.ended is None:
+            del resources.own_workers[identity.id]
+
+
+async def _places(resources: Resources) -> Sequence[Place]:
+    return [
+        Place(
+            host=host,
+            share=HostShare(
+                key=await resources.database.write(jobs.register_host, host.url),
+                url=host.url,
+                slots=host.spec.slots,
+                grouped=resources.settings.grouping,
+            ),
+        )
+        for host in resources.hosts
+    ]
+
+
+def _identity(resources: Resources) -> WorkerIdentity:
+    host_name, pid = socket.gethostname(), os.getpid()
+    return WorkerIdentity(
+        # Names the holder of a lease for people to read; the lease's token is what counts.
+        id=f"{host_name[:32]}-{pid}-{secrets.token_hex(4)}",
+        host_name=host_name[:255],
+        pid=pid,
+        version=version("promptmill"),
+        concurrency=resources.settings.concurrency,
+    )
+
+
+class Worker:
+    """The roles of one worker and what they share."""
+
+    def __init__(
+        self, resources: Resources, *, identity: WorkerIdentity, places: Sequence[Place]
+    ) -> None:
+        settings, signals = resources.settings, resources.signals
+        database = resources.database.for_roles()
+        self._identity = identity
+        self._database = database
+        self._signals = signals
+        self._places = places
+        self._drain_s = settings.drain_s
+        backoff_s = full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s)
+        self._stopping = False
+        self.recorder = Recorder(signals.work_available)
+        self.executor = Executor(
+            {place.share.key: place.host for place in places},
+            self.recorder,
+            backoff_s=backoff_s,
+            keeps_models=settings.grouping,
+        )
+        self.grouping = Grouping(
+            database,
+            signals,
+            places,
+            turn_s=settings.group_turn_s,
+            poll_s=settings.poll_s,
+        )
+        self.dispatcher = Dispatcher(
+            database=database,
+            signals=signals,
+            places=places,
+            grouping=self.grouping,
+            executor=self.executor,
+            recorder=self.recorder,
+            owner=identity.id,
+            concurrency=settings.concurrency,
+            lease_s=settings.lease_s,
+            poll_s=settings.poll_s,
+            aging_s=settings.aging_s,
+        )
+        self.own = OwnWorker(last_exchange_at=lambda: self.dispatcher.last_exchange_at)
+        self.heartbeat = Heartbeat(
+            database=database,
+            executor=self.executor,
+            dispatcher=self.dispatcher,
+            identity=identity,
+            lease_s=settings.lease_s,
+            every_s=settings.heartbeat_s,
+            stand_down=self._stand_down,
+        )
+        self.rescuer = Rescuer(
+            database=database,
+            signals=signals,
+            executor=self.executor,
+            owner=identity.id,
+            lease_s=settings.lease_s,
+            backoff_s=backoff_s,
+            retry_most_s=settings.retry_most_s,
+        )
+        self.closer = Closer(
+            database=database, signals=signals, executor=self.executor, every_s=settings.poll_s
+        )
+        self.benchmarker = Benchmarker(
+            database=database,
+            signals=signals,
+            host=resources.host,
+            host_key=places[0].share.key,
+            owner=identity.id,
+            lease_s=settings.lease_s,
+            heartbeat_s=settings.heartbeat_s,
+            poll_s=settings.poll_s,
+        )
+        self.purger = Purger(database)
+        self.reporter = Reporter(
+            database, places, worker_id=identity.id, every_s=settings.heartbeat_s
+        )
+        self.adapter = Adapter(database=database, signals=signals)
+        self.puller = Puller(
+            database=database,
+            signals=signals,
+            places=places,
+            owner=identity.id,
+            lease_s=settings.lease_s,
+            backoff_s=backoff_s,
+        )
+
+    async def take_up(self) -> None:
+        """Enter the register of workers, and take what a predecessor left."""
+        await self._database.write(workers.register, self._identity)
+        # Which host has which model has to be known before the first prompt goes to one of several.
+        await self._look_at_hosts()
+        if self._database.is_sqlite:
+            await self.rescuer.take_everything_back()
+            await self._database.write(benchmark_runs.take_all_back)
+            await self._database.write(pulls.take_all_back)
+
+    def start(self, roles: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Start every role."""
+        signals = self._signals
+        return [
+            roles.create_task(self._play(name, run_once, wake), name=name)
+            for name, run_once, wake in (
+                ("dispatcher", self.dispatcher.run_once, signals.work_available),
+                ("heartbeat", self.heartbeat.run_once, asyncio.Event()),
+                ("rescuer", self.rescuer.run_once, asyncio.Event()),
+                ("closer", self.closer.run_once, signals.job_may_end),
+                ("grouping", self.grouping.run_once, asyncio.Event()),
+                ("benchmarker", self.benchmarker.run_once, signals.benchmark_waiting),
+                ("reporter", self.reporter.run_once, asyncio.Event()),
+                ("purger", self.purger.run_once, signals.purge_requested),
+                ("adapter", self.adapter.run_once, asyncio.Event()),
+                ("puller", self.puller.run_once, signals.models_awaited),
+                ("prober", self._probe_hosts, asyncio.Event()),
+                ("onlooker", self._look_at_hosts, asyncio.Event()),
+            )
+        ]
+
+    async def _play(
+        self, role: str, run_once: Callable[[], Awaitable[float]], wake: asyncio.Event
+    ) -> None:
+        """Run a role for ever. If it ends before a stop, the worker ends with it, and says so."""
+        try:
+            await repeat(role, run_once, wake)
+        except (Exception, asyncio.CancelledError) as error:
+            if self._stopping or self.own.ended is not None:
+                raise
+            self.own.ended = f"The role {role} of worker {self._identity.id} has ended."
+            get_logger().exception(
+                "A role of the worker has ended; the worker ends.", action="role_ended", role=role
+            )
+            raise WorkerEnded(self.own.ended) from error
+
+    def _stand_down(self, reason: str) -> None:
+        """Begin nothing more, go on with what is under way: the schema is another version's."""
+        self.own.outdated = reason
+        get_logger().error(reason, action="schema_changed")
+        self.dispatcher.claiming = False
+        self.benchmarker.stand_down()
+        self.puller.stand_down()
+
+    async def _probe_hosts(self) -> float:
+        """Look whether hosts that were put aside are back; answers seconds until the next look."""
+        return min(await asyncio.gather(*map(self._probe, self._places)))
+
+    async def _probe(self, place: Place) -> float:
+        host = place.host
+        was_available = host.available
+        wait_s = await host.probe()
+        if host.available and not was_available:
+            self._signals.work_available.set()
+        return wait_s
+
+    async def _look_at_hosts(self) -> float:
+        """Keep the views of several hosts fresh; one alone is looked at when it matters."""
+        if len(self._places) > 1:
+            await asyncio.gather(*(place.host.look() for place in self._places))
+        return _LOOK_EVERY_S
+
+    async def drain(self) -> None:
+        """Claim nothing more; wait for calls to end, then give back what still runs."""
+        self._stopping = True
+        self.dispatcher.claiming = False
+        self._signals.work_available.set()
+        log = get_logger()
+        log.info("Stopping.", action="drain", running=self.executor.running)
+        await self.benchmarker.stop()
+        await self.puller.stop()
+        if self.own.ended is not None:
+            # Nobody is left to record or renew anything: the prompts go back with their leases.
+            self.executor.abort_all()
+            return
+        await wait_for(self.dispatcher.settled, _LAST_COMMIT_S)
+        if not await wait_for(self.executor.empty, self._drain_s):
+            log.info("Giving back.", action="release", running=self.executor.running)
+            self.executor.abort_all()
+            if not await wait_for(self.executor.empty, _LAST_COMMIT_S):
+                # The leases run out by themselves, and the rescuer of the next worker takes over.
+                log.warning("The database did not take the last outcomes.", action="drain_failed")
+            self._signals.tell_others(News.WORK)
+
+    async def say_goodbye(self) -> None:
+        """Note that this worker has stopped; without it, it would be taken for lost."""
+        try:
+            await self._database.write(
+                workers.mark_stopped,
+                self._identity.id,
+                finished=self.dispatcher.finished,
+                fenced=self.dispatcher.fenced,
+            )
+        except Unavailable as error:
+            get_logger().warning(str(error), action="goodbye_failed")
