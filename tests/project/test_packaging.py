@@ -15,7 +15,7 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.proof
 
 ROOT = Path(__file__).parents[2]
 UV = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
