@@ -1,4 +1,4 @@
-"""Alembic's way in: migrations run on the connection that `promptmill.store.schema` hands over.
+"""Alembic's way in: migrations run on the connection that `promptmill.store.db.schema` hands over.
 
 To write a new one: `alembic -c migrations/alembic.ini revision --autogenerate -m "..."` after an
 upgrade of an empty database, with DATABASE_URL naming it.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from promptmill.store.database import Database
-from promptmill.store.schema import metadata
+from promptmill.store.db.database import Database
+from promptmill.store.db.schema import metadata
 
 
 def migrate(connection: object) -> None:

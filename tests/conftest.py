@@ -17,8 +17,8 @@ import pytest
 import structlog
 from sqlalchemy.engine import make_url
 
-from promptmill.store import schema
-from promptmill.store.database import Database
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database
 from tests.own_postgresql import OwnPostgresql
 
 _numbers = itertools.count(1)

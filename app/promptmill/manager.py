@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 from promptmill.domain.calls import Call
-from promptmill.domain.host_address import parse_ollama_host
+from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.limits import Limits, next_start_at_ms
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Failed, Outcome, Succeeded
 from promptmill.ollama.blocking import BlockingClient
 from promptmill.ollama.client import OllamaClient, Timeouts
-from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.wire import Tags
 
 DEFAULT_MODEL = "qwen3:8b"

@@ -10,15 +10,15 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
-from promptmill.domain.host_spec import HostSpec
+from promptmill.domain.hosts.spec import HostSpec
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.hosts import Host
 from promptmill.services.resources import Resources
-from promptmill.services.signals import News, Signals
+from promptmill.services.wakeups import News, Signals
 from promptmill.settings import Settings
-from promptmill.store import schema
-from promptmill.store.database import Database
-from promptmill.store.wakeups import exchanging_words
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database
+from promptmill.store.db.notify import exchanging_words
 
 _SWITCH_INTERVAL_S = 0.0005
 

@@ -13,8 +13,8 @@ import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from promptmill.domain.host_address import parse_ollama_host
-from promptmill.domain.host_spec import MOST_SLOTS, HostSpec, parse_hosts
+from promptmill.domain.hosts.address import parse_ollama_host
+from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 
 _MIB = 1024 * 1024
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.domain.pulls import Progress, Sight
-from promptmill.store import awaiting, jobs, pulls
+from promptmill.domain.scheduling.downloads import Progress, Sight
+from promptmill.store.batches import jobs
+from promptmill.store.downloads import planning, pulls
 
 URL = "http://gpu:11434"
 
@@ -16,7 +17,7 @@ async def plan(service, **fields):
     key = await database.write(jobs.register_host, URL)
     sight = Sight(host_key=key, models=frozenset(), is_open=True, **fields)
     return await database.write(
-        awaiting.plan, [sight], since_ms=0, everywhere=False, owner="w", lease_ms=60_000
+        planning.plan, [sight], since_ms=0, everywhere=False, owner="w", lease_ms=60_000
     )
 
 

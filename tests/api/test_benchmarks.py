@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from promptmill.api import build_api
-from promptmill.api.benchmark_documents import RUN_FIELDS
+from promptmill.api.documents.benchmarks import RUN_FIELDS
 from promptmill.api.schemas import benchmark_examples as examples
 from promptmill.api.schemas.benchmark_answers import (
     Benchmark,

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from promptmill.domain.host_reports import Aside, HostReport, Pace
+from promptmill.domain.hosts.reports import Aside, HostReport, Pace
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.workers import WorkerIdentity
 from promptmill.services.events import Progressed, follow
-from promptmill.store import jobs, reports, workers
+from promptmill.store.batches import jobs
+from promptmill.store.hosts import host_reports, workers
 from tests.api.conftest import Service
 
 
@@ -40,7 +41,7 @@ async def tell(service: Service, *, aside: Aside | None) -> None:
         latency_s=1.0,
         paces={"qwen3:8b": Pace(call_s=1.0, age_s=0.0)},
     )
-    await database.write(reports.write, "w", {key: report})
+    await database.write(host_reports.write, "w", {key: report})
 
 
 async def post(service: Service, prompts: int, **fields: object) -> str:

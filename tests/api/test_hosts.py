@@ -13,13 +13,14 @@ import httpx
 from promptmill.api import build_api
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.hosts import Host as HostSchema
-from promptmill.domain.host_reports import Aside
+from promptmill.domain.hosts.reports import Aside
 from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Succeeded
 from promptmill.ollama.health import Health, after_call
 from promptmill.runtime import open_resources
 from promptmill.settings import Settings
 from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running
-from promptmill.store import jobs, reports, workers
+from promptmill.store.batches import jobs
+from promptmill.store.hosts import host_reports, workers
 from promptmill.worker.runner import working
 from tests.api.conftest import Service
 
@@ -140,14 +141,14 @@ async def test_the_workers_of_other_processes_are_added_to_ones_own(sqlite_url) 
     ):
         database, host = service.resources.database, service.resources.host
         async with asyncio.timeout(5):
-            while not await database.read(reports.of_hosts, lease_ms=30_000):
+            while not await database.read(host_reports.of_hosts, lease_ms=30_000):
                 await service.client.get("/health")
         await database.write(workers.register, replace(own, id="another"))
         key = await database.write(jobs.register_host, url)
         aside = Aside(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=60)
         seen = replace(host.report(), calls=7, failed=2, latency_s=3.0, aside=aside)
-        await database.write(reports.write, "another", {key: seen})
-        await database.write(reports.write, own.id, {key: replace(seen, calls=100)})
+        await database.write(host_reports.write, "another", {key: seen})
+        await database.write(host_reports.write, own.id, {key: replace(seen, calls=100)})
         host.tally.calls, host.tally.failed = 5, 1
         host.tally.note(
             Succeeded(response="x", metrics=CallMetrics(latency_s=1.0)), model="m", now=0.0

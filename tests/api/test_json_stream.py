@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.api import json_stream
-from promptmill.api.json_stream import MAX_DEPTH, JsonStream, MalformedJson, Step, TooLarge
+from promptmill.api.intake import json_stream
+from promptmill.api.intake.json_stream import MAX_DEPTH, JsonStream, MalformedJson, Step, TooLarge
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 documents = st.recursive(

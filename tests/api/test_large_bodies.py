@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from promptmill.api.request_body import receive_batch
+from promptmill.api.intake.request_body import receive_batch
 from promptmill.settings import Settings
 
 PROMPTS = 100_000

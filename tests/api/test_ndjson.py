@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from promptmill.api import build_api
-from promptmill.store import jobs
-from promptmill.store.tables import id_range, index_of, job, prompt, task
+from promptmill.store.batches import jobs
+from promptmill.store.db.tables.batches import id_range, index_of, job, prompt, task
 from promptmill.worker.purger import Purger
 from promptmill.worker.runner import working
 from tests.api.refused_bodies import NOT_VALID, NUMBER_OR_AUTO

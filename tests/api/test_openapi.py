@@ -10,20 +10,20 @@ import jsonschema
 import pytest
 
 from promptmill.api import build_api
-from promptmill.api.json_stream import MAX_DEPTH
-from promptmill.api.problems import KINDS
-from promptmill.api.representation import (
+from promptmill.api.documents.batches import (
     RESULT_FIELDS,
     batch_document,
     batch_summary,
     result_document,
 )
+from promptmill.api.errors.problems import KINDS
+from promptmill.api.intake.json_stream import MAX_DEPTH
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch, BatchStatus, BatchSummary
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.api.schemas.results import Outcome, Result
-from promptmill.domain.jobs import Batch as StoredBatch
-from promptmill.domain.jobs import Counts, TaskResult, Usage
+from promptmill.domain.batches import Batch as StoredBatch
+from promptmill.domain.batches import Counts, TaskResult, Usage
 from promptmill.domain.lifecycle import TERMINAL_TASK_STATES, JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import CallMetrics

@@ -9,8 +9,8 @@ import json
 import httpx
 import pytest
 
-from promptmill.api.representation import RESULT_FIELDS
-from promptmill.api.result_formats import RESULTS, wanted_format
+from promptmill.api.documents.batches import RESULT_FIELDS
+from promptmill.api.documents.result_formats import RESULTS, wanted_format
 
 AWKWARD = 'say "hi", then\r\nbreak the line; =1+1 ✓'
 

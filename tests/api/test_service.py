@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI
 
 from promptmill.api import build_api
-from promptmill.api.problems import KIND_OF_ERROR, KINDS
+from promptmill.api.errors.problems import KIND_OF_ERROR, KINDS
 from promptmill.domain import errors
 from tests.api.conftest import refuse_connections
 

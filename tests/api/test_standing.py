@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from promptmill.domain.errors import WorkerEnded
 from promptmill.domain.workers import WorkerIdentity
-from promptmill.store import workers
+from promptmill.store.hosts import workers
 from promptmill.worker.runner import working
 
 OTHER = WorkerIdentity(id="other-7", host_name="gpu", pid=7, version="0.1.0", concurrency=4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from promptmill.api.representation import worker_document
+from promptmill.api.documents.batches import worker_document
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.service import Worker as WorkerSchema
 from promptmill.domain.workers import Worker, WorkerIdentity, WorkerState

@@ -10,7 +10,7 @@ import respx
 from typer.testing import CliRunner, Result
 
 from promptmill.cli import cli
-from promptmill.cli.child_processes import listening
+from promptmill.cli.service.child_processes import listening
 from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
 from tests.cli.pretended import URL, Invoke
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import respx
 
-from promptmill.cli.bench_comparison import share_of
+from promptmill.cli.bench.comparison import share_of
 from tests.cli.pretended import Invoke
 from tests.cli.pretended_benchmarks import (
     ID,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.cli.child_processes import listening
+from promptmill.cli.service.child_processes import listening
 from promptmill.client import Promptmill
 from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
 from tests.cli.conftest import serve_arguments

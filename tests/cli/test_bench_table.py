@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from promptmill.cli.bench_table import (
+from promptmill.cli.bench.table import (
     FLAG_TEXTS,
     Figures,
     comparison_of,

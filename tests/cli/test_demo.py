@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.cli.model_choice import Choice, candidates, choose_model, completes_text
+from promptmill.cli.input.model_choice import Choice, candidates, choose_model, completes_text
 from promptmill.ollama.models import InstalledModel, ModelInfo
 from promptmill.simulator import ModelSpec, SimulatorSettings, running
 from tests.cli.pretended import Invoke

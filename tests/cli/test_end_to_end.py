@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from promptmill.cli.child_processes import ChildDied, listening
+from promptmill.cli.service.child_processes import ChildDied, listening
 from promptmill.simulator import ModelSpec, SimulatorSettings, answer_text, running_in_thread
 from tests.cli.conftest import serve_arguments
 from tests.cli.pretended import Invoke

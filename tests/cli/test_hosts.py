@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import respx
 
-from promptmill.cli.hosts import state_of
+from promptmill.cli.commands.hosts import state_of
 from promptmill.client import Host
 from tests.cli.pretended import Invoke
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from promptmill.cli.prompt_input import (
+from promptmill.cli.input.prompt_input import (
     InputFormat,
     ReadPrompt,
     UnreadableInput,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.cli.service_settings import default_text, without_password
-from promptmill.cli.serving import url_of
+from promptmill.cli.service.service_settings import default_text, without_password
+from promptmill.cli.service.serving import url_of
 from promptmill.settings import Settings, variable_name
 from tests.cli.pretended import Invoke
 

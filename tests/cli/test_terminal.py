@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from promptmill.cli.progress import Bar, Lines, display_on, numbers
-from promptmill.cli.terminal import duration, one_line, printable
+from promptmill.cli.output.progress import Bar, Lines, display_on, numbers
+from promptmill.cli.output.terminal import duration, one_line, printable
 from promptmill.client import Batch
 from tests.cli.pretended import batch
 

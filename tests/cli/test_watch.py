@@ -9,7 +9,7 @@ import pytest
 import respx
 from rich.console import Console
 
-from promptmill.cli.progress import Lines
+from promptmill.cli.output.progress import Lines
 from promptmill.client import Batch
 from tests.cli.pretended import Invoke, batch
 

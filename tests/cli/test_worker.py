@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from promptmill.cli.child_processes import listening
+from promptmill.cli.service.child_processes import listening
 from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
 from tests.cli.pretended import Invoke
 from tests.own_postgresql import OwnPostgresql

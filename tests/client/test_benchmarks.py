@@ -24,8 +24,8 @@ from promptmill.client import (
     ServiceUnreachable,
     UnexpectedAnswer,
     WaitTimeout,
-    benchmark_requests,
 )
+from promptmill.client.requests import benchmarks
 
 Clients = Callable[..., Any]
 
@@ -295,7 +295,7 @@ async def test_runs_are_downloaded_in_the_form_that_is_named(client_of: Clients)
 
 def test_a_line_that_is_no_run_is_unexpected() -> None:
     with pytest.raises(UnexpectedAnswer, match="A line of the runs cannot be read: "):
-        benchmark_requests.read_run_line(b'{"run_index": "x"}')
+        benchmarks.read_run_line(b'{"run_index": "x"}')
 
 
 @pytest.mark.parametrize(
@@ -339,11 +339,11 @@ async def test_a_report_is_the_bytes_of_a_file(client_of: Clients) -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        benchmark_requests.get_benchmark,
-        benchmark_requests.cancel_benchmark,
-        benchmark_requests.delete_benchmark,
-        benchmark_requests.runs_page,
-        benchmark_requests.compare_benchmarks,
+        benchmarks.get_benchmark,
+        benchmarks.cancel_benchmark,
+        benchmarks.delete_benchmark,
+        benchmarks.runs_page,
+        benchmarks.compare_benchmarks,
     ],
 )
 def test_an_id_cannot_leave_its_place_in_the_path(ask: Callable[[str], Any]) -> None:

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from promptmill.client import requests
 from promptmill.client.errors import (
     FieldError,
     PromptmillProblem,
@@ -14,10 +13,11 @@ from promptmill.client.errors import (
     UnexpectedAnswer,
 )
 from promptmill.client.judgement import Again, BrokenOff, Patience, error_of, judge, long_polls
-from promptmill.client.requests import Answer
+from promptmill.client.requests import batches
+from promptmill.client.requests.batches import Answer
 
-GET = requests.get_batch("batch_1")
-CANCEL = requests.cancel_batch("batch_1")
+GET = batches.get_batch("batch_1")
+CANCEL = batches.cancel_batch("batch_1")
 NEVER_SENT = BrokenOff(reason="refused", was_sent=False)
 CUT = BrokenOff(reason="cut", was_sent=True)
 
@@ -41,7 +41,7 @@ def problem(status: int, **fields: object) -> Answer:
     ],
 )
 def test_what_can_do_no_harm_is_sent_again(
-    request_: requests.Request[object], outcome: Answer | BrokenOff, pause_s: float
+    request_: batches.Request[object], outcome: Answer | BrokenOff, pause_s: float
 ) -> None:
     assert judge(request_, outcome, attempt=1, attempts=3) == Again(pause_s)
 
@@ -57,7 +57,7 @@ def test_what_can_do_no_harm_is_sent_again(
     ],
 )
 def test_what_might_do_harm_or_would_not_help_is_not_sent_again(
-    request_: requests.Request[object], outcome: Answer | BrokenOff, error: type[Exception]
+    request_: batches.Request[object], outcome: Answer | BrokenOff, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         judge(request_, outcome, attempt=1, attempts=3)

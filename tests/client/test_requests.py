@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from promptmill.client import requests
 from promptmill.client.errors import UnexpectedAnswer
-from promptmill.client.requests import Answer
+from promptmill.client.requests import batches
+from promptmill.client.requests.batches import Answer
 
 
 def test_submitting_sends_prompts_fields_and_the_key() -> None:
-    request = requests.submit_batch(
+    request = batches.submit_batch(
         ["Why?", {"id": "b", "prompt": "Où ça ?"}],
         {"model": "tiny", "max_concurrent": 2},
         idempotency_key="k1",
@@ -29,14 +29,14 @@ def test_submitting_sends_prompts_fields_and_the_key() -> None:
 
 
 def test_fields_that_were_not_given_are_not_sent() -> None:
-    request = requests.submit_batch(["a"], {}, idempotency_key="k")
+    request = batches.submit_batch(["a"], {}, idempotency_key="k")
 
     assert request.content == b'{"prompts":["a"]}'
 
 
 def test_a_single_text_is_not_taken_for_a_list_of_letters() -> None:
     with pytest.raises(TypeError, match="list of prompts"):
-        requests.submit_batch("Why is the sky blue?", {}, idempotency_key="k")
+        batches.submit_batch("Why is the sky blue?", {}, idempotency_key="k")
 
 
 @pytest.mark.parametrize(
@@ -49,31 +49,31 @@ def test_a_single_text_is_not_taken_for_a_list_of_letters() -> None:
 )
 def test_what_cannot_be_sent_is_refused_before_sending(prompts: list[object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        requests.submit_batch(prompts, {}, idempotency_key="k")  # pyright: ignore[reportArgumentType]
+        batches.submit_batch(prompts, {}, idempotency_key="k")  # pyright: ignore[reportArgumentType]
 
 
 def test_an_id_cannot_leave_its_place_in_the_path() -> None:
-    assert requests.get_batch("../models?x=/").path == "/batches/..%2Fmodels%3Fx%3D%2F"
+    assert batches.get_batch("../models?x=/").path == "/batches/..%2Fmodels%3Fx%3D%2F"
 
 
 def test_a_long_poll_lets_the_service_hold_the_answer_for_that_time() -> None:
-    request = requests.get_batch("batch_1", limit=0, wait_s=30.0)
+    request = batches.get_batch("batch_1", limit=0, wait_s=30.0)
 
     assert request.query == (("limit", "0"), ("wait_s", "30.000"))
     assert request.held_s == 30.0
 
 
 def test_listing_filters_by_metadata() -> None:
-    request = requests.list_batches(limit=5, status="running", metadata={"run": "7"})
+    request = batches.list_batches(limit=5, status="running", metadata={"run": "7"})
 
     assert request.query == (("limit", "5"), ("status", "running"), ("metadata.run", "7"))
 
 
 @pytest.mark.parametrize(
-    "request_", [requests.cancel_batch("batch_1"), requests.delete_batch("batch_1")]
+    "request_", [batches.cancel_batch("batch_1"), batches.delete_batch("batch_1")]
 )
 def test_what_would_be_refused_the_second_time_is_not_repeatable(
-    request_: requests.Request[object],
+    request_: batches.Request[object],
 ) -> None:
     assert not request_.repeatable
 
@@ -91,7 +91,7 @@ def test_fields_and_statuses_of_a_newer_service_are_kept() -> None:
         }
     ).encode()
 
-    batch = requests.get_batch("batch_1").read(Answer(status=200, headers={}, content=content))
+    batch = batches.get_batch("batch_1").read(Answer(status=200, headers={}, content=content))
 
     assert batch.status == "hibernating"
     assert not batch.has_ended
@@ -101,14 +101,14 @@ def test_fields_and_statuses_of_a_newer_service_are_kept() -> None:
 @pytest.mark.parametrize("content", [b"<html>", b"[]", b'{"id": 7}', b"", b"\xff"])
 def test_an_answer_that_is_no_batch_is_unexpected(content: bytes) -> None:
     with pytest.raises(UnexpectedAnswer):
-        requests.get_batch("batch_1").read(Answer(status=200, headers={}, content=content))
+        batches.get_batch("batch_1").read(Answer(status=200, headers={}, content=content))
 
 
 @pytest.mark.parametrize(("status", "is_ready"), [(200, True), (503, False)])
 def test_not_being_ready_is_an_answer_and_not_an_error(status: int, is_ready: bool) -> None:
     content = b'{"title": "Not ready", "detail": "No connection to Ollama."}'
 
-    readiness = requests.ready().read(Answer(status=status, headers={}, content=content))
+    readiness = batches.ready().read(Answer(status=status, headers={}, content=content))
 
     assert readiness.is_ready is is_ready
     assert readiness.detail["detail"] == "No connection to Ollama."

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from promptmill.client import PromptmillProblem, ServiceUnreachable
-from promptmill.client.steering import pause_batch, resume_batch, retry_batch
+from promptmill.client.requests.steering import pause_batch, resume_batch, retry_batch
 
 Clients = Callable[..., Any]
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from promptmill.client import PromptmillProblem, ServiceUnreachable
-from promptmill.client.uploads import Lines
+from promptmill.client.requests.uploads import Lines
 from tests.client.test_clients import batch
 
 Clients = Callable[..., Any]

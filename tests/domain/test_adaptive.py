@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from promptmill.domain.adaptive import Sample, Search, Watch, watch
+from promptmill.domain.scheduling.adaptive_concurrency import Sample, Search, Watch, watch
 
 Curve = Callable[[int], float]
 """Prompts per second with so many in flight."""

@@ -31,8 +31,8 @@ from promptmill.domain.benchmarks.records import (
     RunCounts,
     ServiceLevel,
 )
+from promptmill.domain.benchmarks.significance import Verdict
 from promptmill.domain.benchmarks.summary import MEASURES, met_by, summarise, window_of
-from promptmill.domain.comparison import Verdict
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.outcomes import CallMetrics, ErrorCode
 

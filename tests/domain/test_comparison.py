@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from promptmill.domain import comparison
-from promptmill.domain.comparison import (
+from promptmill.domain.benchmarks import significance
+from promptmill.domain.benchmarks.significance import (
     Comparison,
     Verdict,
     compare,
     geometric_mean,
     ratio_interval_rank,
 )
-from promptmill.domain.statistics import Estimand, Interval, Method
+from promptmill.domain.benchmarks.statistics import Estimand, Interval, Method
 
 SECONDS = st.floats(1e-3, 1e4)
 ROUNDED = st.integers(1, 9).map(float)
@@ -256,7 +256,7 @@ def test_a_bound_beyond_any_float_stays_finite() -> None:
 
 def test_very_many_runs_give_the_ratios_that_all_pairs_give() -> None:
     base, target = runs(510), runs(500, around=1.05, seed=2)
-    assert len(base) * len(target) > comparison._MOST_PAIRS
+    assert len(base) * len(target) > significance._MOST_PAIRS
     found = compare(base, target, lower_is_better=True)
     every = np.sort(np.divide.outer(target, base).ravel())
     rank = ratio_interval_rank(510, 500)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from promptmill.domain.forecast import (
+from promptmill.domain.limits import Limits
+from promptmill.domain.scheduling.forecast import (
     Demand,
     Forecast,
     Outlook,
@@ -14,7 +15,6 @@ from promptmill.domain.forecast import (
     Window,
     results_in_window,
 )
-from promptmill.domain.limits import Limits
 
 A, B = 1, 2
 """Groups, each with a model of its own: `a` and `b`."""

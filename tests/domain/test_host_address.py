@@ -1,6 +1,6 @@
 import pytest
 
-from promptmill.domain.host_address import parse_ollama_host
+from promptmill.domain.hosts.address import parse_ollama_host
 
 
 @pytest.mark.parametrize(

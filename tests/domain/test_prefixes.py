@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.domain.jobs import PromptDraft
-from promptmill.domain.prefixes import PREFIX_CHARS, beginning_of, fingerprint_of
+from promptmill.domain.batches import PromptDraft
+from promptmill.domain.scheduling.prefix_groups import PREFIX_CHARS, beginning_of, fingerprint_of
 
 LONG = "You answer questions about the following contract. " * 20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.domain.pulls import Sight, Tried, hosts_to_pull_at
+from promptmill.domain.scheduling.downloads import Sight, Tried, hosts_to_pull_at
 
 
 def host(key: int, *models: str, is_open: bool = True, only: str | None = None) -> Sight:

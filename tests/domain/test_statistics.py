@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from promptmill.domain.statistics import (
+from promptmill.domain.benchmarks.statistics import (
     PERCENTILES,
     Distribution,
     Estimand,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from promptmill.domain.student_t import two_sided_p, two_sided_t
+from promptmill.domain.benchmarks.student_t import two_sided_p, two_sided_t
 
 FREEDOM = st.floats(1, 10_000)
 

@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from promptmill.observability.logs import configure_logging, get_logger
-from promptmill.store.database import Database
-from promptmill.store.schema import upgrade
+from promptmill.store.db.database import Database
+from promptmill.store.db.schema import upgrade
 
 SECRET = "the prompt that nobody may read"
 

@@ -6,8 +6,9 @@ python -m tests.ollama.failure_tables      prints what belongs between the page'
 from __future__ import annotations
 
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON, DEFECTS, Blame
-from promptmill.ollama import errors, structured_output
-from promptmill.ollama.errors import AnswerRule, Timeout, Verdict
+from promptmill.ollama.answer_checks import structured_output
+from promptmill.ollama.failures import table as errors
+from promptmill.ollama.failures.table import AnswerRule, Timeout, Verdict
 
 FOLLOWS = {
     Blame.PROMPT: "fails at once",

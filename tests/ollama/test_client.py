@@ -9,7 +9,7 @@ import respx
 from promptmill.domain.calls import Call
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
 from promptmill.ollama.client import OllamaClient
-from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.failures.table import OllamaError
 
 URL = "http://gpu:11434"
 DETAILS = {"family": "qwen3", "parameter_size": "8.2B", "quantization_level": "Q4_K_M"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
-from promptmill.ollama.collapse import Flights
+from promptmill.ollama.failures.collapse import Flights
 
 OK = Succeeded(response="x")
 BROKEN = Failed(code=ErrorCode.SERVER_ERROR, message="500", blame=Blame.ATTEMPT)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from promptmill.domain.outcomes import Blame, ErrorCode
-from promptmill.ollama.errors import (
+from promptmill.ollama.failures.table import (
     ANSWERS,
     BREAKS,
     EXCEPTIONS,

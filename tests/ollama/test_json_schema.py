@@ -10,7 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from promptmill.ollama.json_schema import LARGEST, TooCostly, Unsound, mismatch, schema_fault
+from promptmill.ollama.answer_checks.json_schema import (
+    LARGEST,
+    TooCostly,
+    Unsound,
+    mismatch,
+    schema_fault,
+)
 
 STRING = {"type": "string"}
 DRAFT7 = "http://json-schema.org/draft-07/schema#"

@@ -10,10 +10,10 @@ import pytest
 import respx
 
 from promptmill.domain.calls import Call
-from promptmill.domain.host_spec import HostSpec
+from promptmill.domain.hosts.spec import HostSpec
 from promptmill.domain.outcomes import ErrorCode, Failed, Succeeded
 from promptmill.ollama.client import OllamaClient
-from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.hosts import Host
 from promptmill.simulator import ModelSpec, Simulator, SimulatorSettings, Speed, running
 from tests.ollama.raw_host import LAST, Exchange, plain, raw_host

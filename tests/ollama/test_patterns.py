@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.ollama.patterns import HEAVIEST, LONGEST, Pattern, Unusable
+from promptmill.ollama.answer_checks.patterns import HEAVIEST, LONGEST, Pattern, Unusable
 
 EXPRESSIONS = ["a", "^a*b$", "a|^b", "[^a]b?", "(ab)+$", "a{2,3}b", r"\.", r"^[\w.-]+$", ""]
 

@@ -9,7 +9,7 @@ import pytest
 
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed
 from promptmill.ollama.client import OllamaClient, Timeouts
-from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.failures.table import OllamaError
 from tests.ollama.raw_host import END, NDJSON, Exchange, always, chunk, plain, raw_host
 
 MANIFEST = chunk(b'{"status":"pulling manifest"}\n')

@@ -20,7 +20,7 @@ from promptmill.domain.outcomes import (
     Failed,
     Succeeded,
 )
-from promptmill.ollama.structured_output import is_quick, judge
+from promptmill.ollama.answer_checks.structured_output import is_quick, judge
 
 PERSON = {
     "type": "object",

@@ -9,9 +9,9 @@ import httpx
 import pytest
 import respx
 
+from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
 from promptmill.domain.outcomes import Blame, Failed, Succeeded
-from promptmill.domain.timeline import Timeline
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.timed_answer import TimedAnswer

@@ -10,7 +10,7 @@ import respx
 
 from promptmill.domain.outcomes import Blame, ErrorCode
 from promptmill.ollama.client import OllamaClient, Timeouts
-from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.failures.table import OllamaError
 from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, create_simulator, running
 
 URL = "http://gpu:11434"

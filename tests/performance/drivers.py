@@ -22,13 +22,15 @@ import uvloop
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import CallMetrics, Succeeded
 from promptmill.domain.retry import Finish
-from promptmill.store import claims, jobs, queue, schema
-from promptmill.store.database import Database, Transaction
-from promptmill.store.leases import Completion, HostShare, Lease
+from promptmill.store.batches import jobs
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.queue import claims, completions
+from promptmill.store.queue.leases import Completion, HostShare, Lease
 
 PROMPTS = 10_000
 GROUP = 20
@@ -42,7 +44,7 @@ def exchange(tx: Transaction, finished: list[Lease], share: HostShare, owner: st
         response="An answer of usual length. " * 20, metrics=CallMetrics(eval_count=9)
     )
     if finished:
-        queue.complete(
+        completions.complete(
             tx,
             [
                 Completion(

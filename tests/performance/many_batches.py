@@ -17,14 +17,17 @@ from pathlib import Path
 
 import uvicorn
 
-from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.main import create_app
 from promptmill.observability.logs import configure_logging
 from promptmill.settings import Settings
-from promptmill.store import claims, groups, jobs, schema
-from promptmill.store.database import Database, Transaction
-from promptmill.store.leases import HostShare
+from promptmill.store.batches import jobs
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.hosts import model_switching
+from promptmill.store.queue import claims
+from promptmill.store.queue.leases import HostShare
 from tests.performance import zero_latency_host
 from tests.performance.scaling import a_database
 from tests.performance.service import Watch, curl
@@ -59,7 +62,7 @@ def _claim_ms(kind: str, live: int, rounds: int = 15) -> float:
         key = database.write_now(jobs.register_host, "http://none")
         share = HostShare(key=key, url="http://none", slots=None, grouped=True)
         _store(database, live)
-        database.write_now(groups.advance, groups.HostView(key=key))
+        database.write_now(model_switching.advance, model_switching.HostView(key=key))
         taken: list[float] = []
 
         def claim(tx: Transaction) -> None:

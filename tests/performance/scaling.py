@@ -21,15 +21,17 @@ from pathlib import Path
 import httpx
 import sqlalchemy as sa
 
-from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Succeeded
 from promptmill.domain.retry import Finish
-from promptmill.store import claims, jobs, queue, results, schema
-from promptmill.store.database import Database, Transaction
-from promptmill.store.leases import Completion, HostShare, Lease
-from promptmill.store.tables import host_group, job
+from promptmill.store.batches import jobs, results
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.db.tables.batches import host_group, job
+from promptmill.store.queue import claims, completions
+from promptmill.store.queue.leases import Completion, HostShare, Lease
 from tests.performance import zero_latency_host
 from tests.performance.service import QUESTION, run_batch, serving
 
@@ -192,7 +194,7 @@ def _give_up(tx: Transaction, job_key: int) -> None:
 
 def _exchange(database: Database, share: HostShare, prompts: int, group: int = 10) -> None:
     def once(tx: Transaction, leases: Sequence[Lease]) -> Sequence[Lease]:
-        queue.complete(tx, [_answered(lease) for lease in leases])
+        completions.complete(tx, [_answered(lease) for lease in leases])
         return claims.claim(tx, wanted=group, owner="measured", lease_ms=60_000, share=share)
 
     leases: Sequence[Lease] = ()

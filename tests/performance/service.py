@@ -35,9 +35,9 @@ from promptmill.main import create_app
 from promptmill.manager import OllamaManager
 from promptmill.ollama.transport import open_transport
 from promptmill.settings import Settings
-from promptmill.store import schema
-from promptmill.store.database import Database
-from promptmill.store.tables import job, prompt, task
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database
+from promptmill.store.db.tables.batches import job, prompt, task
 from tests.performance import zero_latency_host
 
 QUESTION = "Natalia sold clips to 48 of her friends in April, and then half as many in May. " * 3

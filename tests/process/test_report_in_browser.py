@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from promptmill.api.reports import ReportFormat, render
+from promptmill.reports import ReportFormat, render
 from tests.reports.example import report
 
 pytestmark = pytest.mark.proof

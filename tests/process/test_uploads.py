@@ -15,8 +15,8 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from promptmill.store.database import Database
-from promptmill.store.tables import job, prompt
+from promptmill.store.db.database import Database
+from promptmill.store.db.tables.batches import job, prompt
 
 pytestmark = pytest.mark.proof
 

@@ -13,11 +13,12 @@ import typer
 from promptmill.api import build_api
 from promptmill.api.schemas.control import BatchUpdate, RetryRequest
 from promptmill.api.schemas.requests import BatchRequest
-from promptmill.cli import cli, exit_codes
-from promptmill.domain.comparison import Verdict
+from promptmill.cli import cli
+from promptmill.cli.output import exit_codes
+from promptmill.domain.benchmarks.significance import Verdict
+from promptmill.domain.benchmarks.statistics import Distribution, Method
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.domain.statistics import Distribution, Method
 from promptmill.simulator import PROFILES, FaultKind
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.store.database import Database, Transaction
+from promptmill.store.db.database import Database, Transaction
 
 _NOTE = (
     "at_ms BIGINT, task_id BIGINT, job_key BIGINT, host_key BIGINT, before TEXT, after TEXT,"

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from promptmill.domain.comparison import compare
-from promptmill.domain.statistics import mean_interval, median_interval
+from promptmill.domain.benchmarks.significance import compare
+from promptmill.domain.benchmarks.statistics import mean_interval, median_interval
 
 LEAST, MOST = 93.0, 97.0
 SPREADS = (0.05, 0.30)

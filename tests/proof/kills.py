@@ -22,10 +22,10 @@ import psycopg
 import sqlalchemy as sa
 
 from promptmill.simulator import answer_text
-from promptmill.store import schema
-from promptmill.store.database import Database, Transaction
-from promptmill.store.tables import job, prompt, prompt_id, result, task
-from promptmill.store.worker_tables import worker
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.db.tables.batches import job, prompt, prompt_id, result, task
+from promptmill.store.db.tables.workers import worker
 from tests.own_postgresql import OwnPostgresql
 from tests.proof.audit import Audit, begin_audit, read_audit
 from tests.proof.processes import Command, PatientClient, Service, scratch, simulator, table

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from hypothesis import Phase, settings
 
-from promptmill.store import schema
-from promptmill.store.database import Database
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database
 from tests.conftest import FakeClock
 from tests.own_postgresql import OwnPostgresql
 from tests.proof.processes import scratch, table

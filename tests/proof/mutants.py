@@ -37,8 +37,8 @@ class Mutant:
     tests: tuple[str, ...]
 
 
-QUEUE = "app/promptmill/store/queue.py"
-CLAIMS = "app/promptmill/store/claims.py"
+QUEUE = "app/promptmill/store/queue/completions.py"
+CLAIMS = "app/promptmill/store/queue/claims.py"
 RACES = "tests/store/test_races.py"
 GROUPS = "tests/store/test_groups.py"
 FIRST_TABLES = "migrations/versions/0001_first_release.py"
@@ -102,7 +102,9 @@ MUTANTS = (
         "a host switches without waiting for claims that are under way",
         (
             Change(
-                "app/promptmill/store/groups.py", "        wait_for_claims(tx)\n", "        pass\n"
+                "app/promptmill/store/hosts/model_switching.py",
+                "        wait_for_claims(tx)\n",
+                "        pass\n",
             ),
         ),
         (f"{GROUPS}::test_a_switch_waits_for_the_claim_that_was_under_way_when_it_began",),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from promptmill.api.reports import ReportInput
 from promptmill.domain.benchmarks.comparison import Side, compare_benchmarks, compare_models
 from promptmill.domain.benchmarks.plan import plan, total_steps
 from promptmill.domain.benchmarks.records import (
@@ -22,6 +21,7 @@ from promptmill.domain.benchmarks.records import (
 from promptmill.domain.benchmarks.summary import summarise
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.reports import ReportInput
 
 STARTED_MS = 1_790_000_000_000
 HOSTILE = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from promptmill.api.reports import ReportFormat, render
+from promptmill.reports import ReportFormat, render
 from tests.reports.example import report
 
 FOLDER = Path(__file__).parents[1] / "data" / "reports"

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from promptmill.api.reports import ReportFormat, drawing, figures, render
-from promptmill.api.reports.charts import charts
-from promptmill.api.reports.html_report import in_script
-from promptmill.api.reports.markdown import code_span
-from promptmill.api.reports.wording import FLAG_TEXTS, number, one_line
 from promptmill.domain.benchmarks.records import BenchmarkDraft, Flag
 from promptmill.domain.benchmarks.summary import MEASURES, summarise
+from promptmill.reports import ReportFormat, figures, render
+from promptmill.reports.charts import drawing
+from promptmill.reports.charts.runs import charts
+from promptmill.reports.html_report import in_script
+from promptmill.reports.markdown import code_span
+from promptmill.reports.wording import FLAG_TEXTS, number, one_line
 from tests.reports.example import (
     DRAFT,
     GEMMA,

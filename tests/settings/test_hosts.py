@@ -7,7 +7,7 @@ import traceback
 import pytest
 from pydantic import ValidationError
 
-from promptmill.domain.host_spec import HostSpec, parse_hosts
+from promptmill.domain.hosts.spec import HostSpec, parse_hosts
 from promptmill.settings import Settings, SettingsError, load_settings
 
 KEY = "sk-swordfish"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.domain.host_spec import HostSpec
+from promptmill.domain.hosts.spec import HostSpec
 from promptmill.settings import Settings, SettingsError, load_settings, settings_page
 
 

@@ -17,8 +17,8 @@ from promptmill.simulator import (
     embedding,
     rendered_prompt,
 )
-from promptmill.simulator.instances import instance
-from promptmill.simulator.vocabulary import WORDS
+from promptmill.simulator.engine.instances import instance
+from promptmill.simulator.engine.vocabulary import WORDS
 
 THINKER = ModelSpec(name="thinker", capabilities=("completion", "thinking", "tools"), speed=Speed())
 

@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from promptmill.cli.simulate import simulate
+from promptmill.cli.commands.simulate import simulate
 
 COMMAND = "import typer; from promptmill.cli.simulate import simulate; typer.run(simulate)"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from promptmill.simulator import ModelSpec, Speed
-from promptmill.simulator.prefix import Slot, prompt_tokens_of
+from promptmill.simulator.engine.prefix import Slot, prompt_tokens_of
 
 SPEED = Speed(prefill_tokens_per_s=200, decode_tokens_per_s=2000)
 SLOW = Speed(prefill_tokens_per_s=100)

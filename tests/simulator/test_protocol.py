@@ -9,11 +9,11 @@ import struct
 import pytest
 
 from promptmill.simulator import ModelSpec, Speed, answer_text, embedding
-from promptmill.simulator.access import allow_origin, host_is_welcome
-from promptmill.simulator.durations import DurationError, keep_alive_seconds
-from promptmill.simulator.gojson import encode, timestamp
-from promptmill.simulator.goscan import syntax_error
-from promptmill.simulator.names import parse_name
+from promptmill.simulator.faults.access import allow_origin, host_is_welcome
+from promptmill.simulator.protocol.durations import DurationError, keep_alive_seconds
+from promptmill.simulator.protocol.gojson import encode, timestamp
+from promptmill.simulator.protocol.goscan import syntax_error
+from promptmill.simulator.protocol.names import parse_name
 
 EXTRA = ModelSpec(name="extra:7b", speed=Speed())
 

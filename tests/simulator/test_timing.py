@@ -10,8 +10,8 @@ import time
 import pytest
 
 from promptmill.simulator import ModelSpec, Speed
-from promptmill.simulator.options import RunnerOptions
-from promptmill.simulator.runner import TOLERANCE_S, Runner
+from promptmill.simulator.engine.runner import TOLERANCE_S, Runner
+from promptmill.simulator.protocol.options import RunnerOptions
 
 TEN = "one two three four five six seven eight nine ten"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.store.database import Database
+from promptmill.store.db.database import Database
 from tests.store.farm import Farm
 
 

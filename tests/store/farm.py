@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
+from promptmill.domain.batches import Batch, BatchDraft, PromptDraft, TaskResult
 from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.limits import START_TOLERANCE_S, Limits
 from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.domain.retry import Decision, Finish
-from promptmill.store import claimable, claims, jobs, queue, results, sweeps, transitions
-from promptmill.store.database import Database
-from promptmill.store.leases import Completion, HostShare, Lease, Recorded
+from promptmill.store.batches import jobs, results, transitions
+from promptmill.store.db.database import Database
+from promptmill.store.queue import bulk, candidates, claims, completions
+from promptmill.store.queue.leases import Completion, HostShare, Lease, Recorded
 
 LEASE_MS = 30_000
 UNPACED = Limits(max_concurrent=5, rate_limit_delay_s=0)
@@ -42,7 +43,7 @@ class Farm:
         *,
         owner: str = "w1",
         slots: int | None = None,
-        aging_ms: int = claimable.NEVER_MS,
+        aging_ms: int = candidates.NEVER_MS,
         start_window_s: float = START_TOLERANCE_S,
     ) -> list[Lease]:
         share = HostShare(key=self.host_key, url="http://ollama:11434", slots=slots)
@@ -58,17 +59,17 @@ class Farm:
         return list(claimed)
 
     def next_due_in_ms(self) -> int | None:
-        return self.database.read_now(claimable.next_due_in_ms)
+        return self.database.read_now(candidates.next_due_in_ms)
 
     def sweep_cancelled(self) -> int:
         early = self.database.read_now(transitions.ending_early)
-        return sum(self.database.write_now(sweeps.cancel_pending, one.job_key) for one in early)
+        return sum(self.database.write_now(bulk.cancel_pending, one.job_key) for one in early)
 
     def complete(
         self, *leases: Lease, outcome: Outcome | None = None, decision: Decision | None = None
     ) -> Recorded:
         return self.database.write_now(
-            queue.complete,
+            completions.complete,
             [
                 Completion(
                     lease=lease,
@@ -84,7 +85,7 @@ class Farm:
 
     def sweep_expired(self) -> int:
         late = self.database.read_now(transitions.out_of_time)
-        return sum(self.database.write_now(sweeps.expire_pending, job_key) for job_key in late)
+        return sum(self.database.write_now(bulk.expire_pending, job_key) for job_key in late)
 
     def close(self) -> list[str]:
         return list(self.database.write_now(transitions.close_ended))

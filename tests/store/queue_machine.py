@@ -21,8 +21,8 @@ from hypothesis.stateful import (
     rule,
 )
 
+from promptmill.domain.batches import BatchChanges, BatchDraft, FailureLimit, PromptDraft
 from promptmill.domain.errors import Conflict
-from promptmill.domain.jobs import BatchChanges, BatchDraft, FailureLimit, PromptDraft
 from promptmill.domain.lifecycle import (
     JOB_TRANSITIONS,
     TERMINAL_JOB_STATES,
@@ -35,10 +35,11 @@ from promptmill.domain.lifecycle import (
 from promptmill.domain.limits import START_TOLERANCE_S, Limits
 from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.domain.retry import Decision, Finish, TryAgain
-from promptmill.store import claims, jobs, queue, sweeps, transitions
-from promptmill.store.database import Database, Transaction
-from promptmill.store.leases import Completion, HostShare, Lease
-from promptmill.store.tables import index_of, job_key_of, metadata
+from promptmill.store.batches import jobs, transitions
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.db.tables.batches import index_of, job_key_of, metadata
+from promptmill.store.queue import bulk, claims, completions
+from promptmill.store.queue.leases import Completion, HostShare, Lease
 from tests.conftest import FakeClock
 from tests.store.queue_picture import (
     RUNS_AGAIN,
@@ -318,7 +319,7 @@ class QueueMachine(RuleBasedStateMachine):
         mine = self.held[worker]
         self.may_happen = frozenset()
         held = self.database.write_now(
-            queue.renew,
+            completions.renew,
             owner=worker,
             task_ids=[lease.task_id for lease in mine],
             lease_ms=round(LEASE_S * 1000),
@@ -369,7 +370,7 @@ class QueueMachine(RuleBasedStateMachine):
         good = [one for one in sent if self.before.holds(one.lease)]
         finished = [one for one in good if isinstance(one.decision, Finish)]
         self.may_happen = _RECORDS
-        recorded = self.database.write_now(queue.complete, sent)
+        recorded = self.database.write_now(completions.complete, sent)
         assert recorded.fenced == len(sent) - len(good)
         assert recorded.finished == len(finished)
         self.texts |= {one.lease.task_id: one.outcome.response for one in finished}
@@ -416,7 +417,7 @@ class QueueMachine(RuleBasedStateMachine):
             if one.state is TaskState.RUNNING
             and (all_running or one.lease_until_ms < self.clock.now_ms)
         ]
-        found = self.database.write_now(queue.rescue, limit=limit, all_running=all_running)
+        found = self.database.write_now(completions.rescue, limit=limit, all_running=all_running)
         assert found == min(len(lost), limit)
         self._did("rescue", found)
 
@@ -425,13 +426,13 @@ class QueueMachine(RuleBasedStateMachine):
         """As the closer does it, with `limit` prompts of a job at a time."""
         self.may_happen = frozenset({TaskEvent.CANCEL})
         for early in self.database.read_now(transitions.ending_early):
-            done = self.database.write_now(sweeps.cancel_pending, early.job_key, limit=limit)
+            done = self.database.write_now(bulk.cancel_pending, early.job_key, limit=limit)
             self._did("cancelled", done)
         self.what_must_hold()
         self.may_happen = frozenset({TaskEvent.EXPIRE})
         for key in self.database.read_now(transitions.out_of_time):
             assert self.before.jobs[key].expires_at_ms <= self.clock.now_ms
-            done = self.database.write_now(sweeps.expire_pending, key, limit=limit)
+            done = self.database.write_now(bulk.expire_pending, key, limit=limit)
             self._did("expired", done)
         self.what_must_hold()
         self.may_happen = _ENDS
@@ -498,8 +499,8 @@ def _run_again(tx: Transaction, batch_id: str, chosen: Sequence[int] | None) -> 
     """As the service does it: reopen the batch, and put prompts back in the same transaction."""
     key = transitions.reopen(tx, batch_id, expires_in_s=None)
     if chosen is None:
-        return sweeps.run_again(tx, key).prompts
-    return sweeps.run_chosen_again(tx, key, chosen)
+        return bulk.run_again(tx, key).prompts
+    return bulk.run_chosen_again(tx, key, chosen)
 
 
 def _one_round(tx: Transaction, ids: Sequence[str], share: HostShare) -> list[str]:
@@ -508,13 +509,13 @@ def _one_round(tx: Transaction, ids: Sequence[str], share: HostShare) -> list[st
         if jobs.state_of(tx, batch_id) is JobState.PAUSED:
             transitions.request_resume(tx, batch_id)
     for early in transitions.ending_early(tx):
-        sweeps.cancel_pending(tx, early.job_key)
+        bulk.cancel_pending(tx, early.job_key)
     for key in transitions.out_of_time(tx):
-        sweeps.expire_pending(tx, key)
-    queue.rescue(tx)
+        bulk.expire_pending(tx, key)
+    completions.rescue(tx)
     leases = claims.claim(tx, wanted=100, owner="last", lease_ms=30_000, share=share)
     if leases:
-        queue.complete(tx, [completion(lease, None, Finish()) for lease in leases])
+        completions.complete(tx, [completion(lease, None, Finish()) for lease in leases])
     transitions.close_ended(tx)
     return [each for each in ids if jobs.state_of(tx, each) not in TERMINAL_JOB_STATES]
 

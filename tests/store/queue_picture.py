@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.domain.jobs import Batch
+from promptmill.domain.batches import Batch
 from promptmill.domain.lifecycle import (
     JOB_TRANSITIONS,
     TASK_TRANSITIONS,
@@ -21,10 +21,18 @@ from promptmill.domain.lifecycle import (
     TaskEvent,
     TaskState,
 )
-from promptmill.store import jobs
-from promptmill.store.database import Transaction
-from promptmill.store.leases import Lease
-from promptmill.store.tables import index_of, job, job_key_of, job_stats, prompt, result, task
+from promptmill.store.batches import jobs
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import (
+    index_of,
+    job,
+    job_key_of,
+    job_stats,
+    prompt,
+    result,
+    task,
+)
+from promptmill.store.queue.leases import Lease
 
 RUNS_AGAIN = frozenset({TaskEvent.RUN_AGAIN, JobEvent.RETRY, JobEvent.RETRY_UNSTARTED})
 """The only events that lead out of an end."""

@@ -6,15 +6,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.domain.jobs import BatchChanges
+from promptmill.domain.batches import BatchChanges
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode, Failed
 from promptmill.domain.retry import TryAgain
-from promptmill.store import adapting, transitions
-from promptmill.store.adapting import Changed
-from promptmill.store.database import Database
-from promptmill.store.leases import Recorded
-from promptmill.store.tables import job, job_stats
+from promptmill.store.batches import adaptive_concurrency, transitions
+from promptmill.store.batches.adaptive_concurrency import Changed
+from promptmill.store.db.database import Database
+from promptmill.store.db.tables.batches import job, job_stats
+from promptmill.store.queue.leases import Recorded
 from tests.conftest import FakeClock
 from tests.store.farm import Farm, failure
 
@@ -23,8 +23,8 @@ START = Limits(max_concurrent=4, rate_limit_delay_s=0)
 
 def look(database: Database) -> list[Changed]:
     """Look at every batch that is to be adapted; what that changed."""
-    keys = database.read_now(adapting.adapted_jobs)
-    changes = [database.write_now(adapting.adapt, key) for key in keys]
+    keys = database.read_now(adaptive_concurrency.adapted_jobs)
+    changes = [database.write_now(adaptive_concurrency.adapt, key) for key in keys]
     return [change for change in changes if change is not None]
 
 
@@ -69,13 +69,13 @@ def test_a_batch_with_a_number_is_never_looked_at(farm: Farm, clock: FakeClock) 
 
 def test_a_batch_that_waits_or_is_paused_is_not_looked_at(farm: Farm) -> None:
     batch_id = farm.submit(20, limits=START, auto_concurrency=True)
-    assert farm.database.read_now(adapting.adapted_jobs) == []
+    assert farm.database.read_now(adaptive_concurrency.adapted_jobs) == []
     farm.leases()
-    assert len(farm.database.read_now(adapting.adapted_jobs)) == 1
+    assert len(farm.database.read_now(adaptive_concurrency.adapted_jobs)) == 1
 
     farm.database.write_now(transitions.request_pause, batch_id)
 
-    assert farm.database.read_now(adapting.adapted_jobs) == []
+    assert farm.database.read_now(adaptive_concurrency.adapted_jobs) == []
 
 
 def test_several_workers_feed_a_search_once(farm: Farm, clock: FakeClock) -> None:

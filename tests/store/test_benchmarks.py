@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from promptmill.domain.batches import IdempotencyKey
 from promptmill.domain.benchmarks.records import (
     BenchmarkDraft,
     BenchmarkRun,
@@ -19,13 +20,15 @@ from promptmill.domain.benchmarks.records import (
     ServiceLevel,
 )
 from promptmill.domain.errors import Conflict, NotFound
-from promptmill.domain.jobs import IdempotencyKey
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.outcomes import CallMetrics, ErrorCode
-from promptmill.store import benchmark_runs, benchmarks, claimable, holding, jobs
-from promptmill.store.benchmark_runs import BenchmarkLease
-from promptmill.store.database import Database
-from promptmill.store.leases import HostShare
+from promptmill.store.batches import jobs
+from promptmill.store.benchmarks import execution, registry
+from promptmill.store.benchmarks.execution import BenchmarkLease
+from promptmill.store.db.database import Database
+from promptmill.store.hosts import exclusivity
+from promptmill.store.queue import candidates
+from promptmill.store.queue.leases import HostShare
 from tests.store.farm import Farm
 
 LEASE_MS = 30_000
@@ -63,12 +66,12 @@ class Bench:
         self.other_host = database.write_now(jobs.register_host, "http://other:11434")
 
     def submit(self, benchmark_id: str = FIRST, draft: BenchmarkDraft = SMALL) -> str:
-        self.database.write_now(benchmarks.insert, draft, benchmark_id=benchmark_id)
+        self.database.write_now(registry.insert, draft, benchmark_id=benchmark_id)
         return benchmark_id
 
     def take_up(self, *, owner: str = "w1", host: int | None = None) -> BenchmarkLease | None:
         return self.database.write_now(
-            benchmark_runs.take_up,
+            execution.take_up,
             owner=owner,
             lease_ms=LEASE_MS,
             host_key=host or self.host_key,
@@ -80,18 +83,16 @@ class Bench:
         return lease
 
     def get(self, benchmark_id: str = FIRST):
-        return self.database.read_now(benchmarks.get, benchmark_id)
+        return self.database.read_now(registry.get, benchmark_id)
 
     def record(self, lease: BenchmarkLease, *runs: BenchmarkRun) -> bool:
-        return self.database.write_now(benchmark_runs.record, lease, runs)
+        return self.database.write_now(execution.record, lease, runs)
 
     def end(self, lease: BenchmarkLease, *, has_success: bool = True, error: str | None = None):
-        return self.database.write_now(
-            benchmark_runs.end, lease, has_success=has_success, error=error
-        )
+        return self.database.write_now(execution.end, lease, has_success=has_success, error=error)
 
     def runs(self, lease: BenchmarkLease) -> list[BenchmarkRun]:
-        found = self.database.read_now(benchmark_runs.page, lease.benchmark.key, limit=100)
+        found = self.database.read_now(execution.page, lease.benchmark.key, limit=100)
         return [run for _, run in found]
 
 
@@ -165,9 +166,9 @@ def test_a_run_is_read_as_it_was_recorded(bench) -> None:
     assert bench.record(lease, whole, failed)
 
     assert bench.runs(lease) == [whole, failed]
-    figures = bench.database.read_now(benchmark_runs.figures, lease.benchmark.key)
+    figures = bench.database.read_now(execution.figures, lease.benchmark.key)
     assert list(figures) == [replace(whole, response=None), failed]
-    samples = bench.database.read_now(benchmark_runs.sample_responses, lease.benchmark.key)
+    samples = bench.database.read_now(execution.sample_responses, lease.benchmark.key)
     assert samples == {"tiny": "Äh, ja."}
     counts = bench.get().counts
     assert (counts.succeeded, counts.failed, counts.pending) == (1, 1, 1)
@@ -178,10 +179,8 @@ def test_pages_of_runs_go_on_where_the_one_before_ended(bench) -> None:
     lease = bench.taken_up()
     bench.record(lease, *(run(step) for step in range(3)))
 
-    first = bench.database.read_now(benchmark_runs.page, lease.benchmark.key, limit=2)
-    rest = bench.database.read_now(
-        benchmark_runs.page, lease.benchmark.key, limit=2, after=first[-1][0]
-    )
+    first = bench.database.read_now(execution.page, lease.benchmark.key, limit=2)
+    rest = bench.database.read_now(execution.page, lease.benchmark.key, limit=2, after=first[-1][0])
 
     assert [one.step for _, one in [*first, *rest]] == [0, 1, 2]
 
@@ -245,9 +244,9 @@ def test_a_worker_that_lost_its_lease_changes_nothing_any_more(bench, clock) -> 
 
     assert not bench.record(late, run())
     assert bench.end(late) is None
-    assert bench.database.write_now(benchmark_runs.renew, late, lease_ms=LEASE_MS) is None
-    assert not bench.database.write_now(benchmark_runs.note, late, environment=Environment())
-    bench.database.write_now(benchmark_runs.give_back, late)
+    assert bench.database.write_now(execution.renew, late, lease_ms=LEASE_MS) is None
+    assert not bench.database.write_now(execution.note, late, environment=Environment())
+    bench.database.write_now(execution.give_back, late)
     assert bench.take_up(owner="w3") is None, "the second worker still holds it"
     assert bench.get().counts.succeeded == 0
     assert bench.get().state is JobState.RUNNING
@@ -258,7 +257,7 @@ def test_a_renewed_lease_does_not_run_out(bench, clock) -> None:
     lease = bench.taken_up()
     for _ in range(3):
         clock.forward(LEASE_MS / 1000 - 1)
-        state = bench.database.write_now(benchmark_runs.renew, lease, lease_ms=LEASE_MS)
+        state = bench.database.write_now(execution.renew, lease, lease_ms=LEASE_MS)
         assert state is JobState.RUNNING
 
     assert bench.take_up(owner="w2") is None
@@ -313,7 +312,7 @@ def test_what_was_learnt_and_skipped_is_kept(bench) -> None:
     )
     environment = Environment(host="http://ollama:11434", models={"tiny": model})
 
-    assert bench.database.write_now(benchmark_runs.note, lease, environment=environment, skipped=2)
+    assert bench.database.write_now(execution.note, lease, environment=environment, skipped=2)
 
     found = bench.get()
     assert found.environment == environment
@@ -338,7 +337,7 @@ def test_a_benchmark_without_a_success_has_failed_and_says_why(bench) -> None:
 def test_a_waiting_benchmark_is_cancelled_at_once(bench) -> None:
     bench.submit()
 
-    bench.database.write_now(benchmarks.request_cancel, FIRST)
+    bench.database.write_now(registry.request_cancel, FIRST)
 
     found = bench.get()
     assert (found.state, found.counts.cancelled) == (JobState.CANCELLED, 3)
@@ -350,11 +349,11 @@ def test_the_worker_of_a_cancelled_benchmark_ends_it_and_keeps_its_runs(bench) -
     lease = bench.taken_up()
     bench.record(lease, run(0))
 
-    bench.database.write_now(benchmarks.request_cancel, FIRST)
-    bench.database.write_now(benchmarks.request_cancel, FIRST)
+    bench.database.write_now(registry.request_cancel, FIRST)
+    bench.database.write_now(registry.request_cancel, FIRST)
 
     assert bench.get().state is JobState.CANCELLING
-    state = bench.database.write_now(benchmark_runs.renew, lease, lease_ms=LEASE_MS)
+    state = bench.database.write_now(execution.renew, lease, lease_ms=LEASE_MS)
     assert state is JobState.CANCELLING
     bench.end(lease)
     found = bench.get()
@@ -367,14 +366,14 @@ def test_the_worker_of_a_cancelled_benchmark_ends_it_and_keeps_its_runs(bench) -
 def test_a_cancelled_benchmark_whose_worker_died_is_ended_by_whoever_looks(bench, clock) -> None:
     bench.submit()
     bench.taken_up()
-    bench.database.write_now(benchmarks.request_cancel, FIRST)
-    assert bench.database.write_now(benchmarks.end_cancelled) == []
+    bench.database.write_now(registry.request_cancel, FIRST)
+    assert bench.database.write_now(registry.end_cancelled) == []
     clock.forward(LEASE_MS / 1000 + 1)
 
-    assert bench.database.write_now(benchmarks.end_cancelled) == [FIRST]
+    assert bench.database.write_now(registry.end_cancelled) == [FIRST]
 
     assert bench.get().state is JobState.CANCELLED
-    assert not bench.database.read_now(benchmarks.any_alive)
+    assert not bench.database.read_now(registry.any_alive)
 
 
 def test_an_ended_benchmark_cannot_be_cancelled(bench) -> None:
@@ -382,9 +381,9 @@ def test_an_ended_benchmark_cannot_be_cancelled(bench) -> None:
     bench.end(bench.taken_up())
 
     with pytest.raises(Conflict, match="already ended"):
-        bench.database.write_now(benchmarks.request_cancel, FIRST)
+        bench.database.write_now(registry.request_cancel, FIRST)
     with pytest.raises(NotFound):
-        bench.database.write_now(benchmarks.request_cancel, SECOND)
+        bench.database.write_now(registry.request_cancel, SECOND)
 
 
 # --- delete, list ----------------------------------------------------------------------------
@@ -393,16 +392,16 @@ def test_an_ended_benchmark_cannot_be_cancelled(bench) -> None:
 def test_a_deleted_benchmark_is_gone_at_once_and_its_rows_piece_by_piece(bench) -> None:
     bench.submit()
     with pytest.raises(Conflict, match="cancel it first"):
-        bench.database.write_now(benchmarks.mark_deleted, FIRST)
+        bench.database.write_now(registry.mark_deleted, FIRST)
     lease = bench.taken_up()
     bench.record(lease, *(run(step) for step in range(3)))
     bench.end(lease)
 
-    bench.database.write_now(benchmarks.mark_deleted, FIRST)
+    bench.database.write_now(registry.mark_deleted, FIRST)
 
     with pytest.raises(NotFound):
         bench.get()
-    removed = [bench.database.write_now(benchmarks.purge_some, limit=2) for _ in range(4)]
+    removed = [bench.database.write_now(registry.purge_some, limit=2) for _ in range(4)]
     assert removed == [2, 1, 1, 0]
     assert bench.runs(lease) == []
 
@@ -412,7 +411,7 @@ def test_benchmarks_are_listed_newest_first_and_filtered(bench) -> None:
     bench.submit(SECOND, replace(SMALL, metadata={"a": "2"}))
 
     def ids(**options):
-        found = bench.database.read_now(benchmarks.page, **{"limit": 10, **options})
+        found = bench.database.read_now(registry.page, **{"limit": 10, **options})
         return [one.id for one in found]
 
     assert ids() == [SECOND, FIRST]
@@ -424,10 +423,10 @@ def test_benchmarks_are_listed_newest_first_and_filtered(bench) -> None:
 
 def test_a_key_finds_the_benchmark_that_was_made_under_it(bench) -> None:
     key = IdempotencyKey(key="k", body_hash="h")
-    bench.database.write_now(benchmarks.insert, SMALL, benchmark_id=FIRST, idempotency=key)
+    bench.database.write_now(registry.insert, SMALL, benchmark_id=FIRST, idempotency=key)
 
-    assert bench.database.read_now(benchmarks.find_by_idempotency_key, "k") == (FIRST, "h")
-    assert bench.database.read_now(benchmarks.find_by_idempotency_key, "x") is None
+    assert bench.database.read_now(registry.find_by_idempotency_key, "k") == (FIRST, "h")
+    assert bench.database.read_now(registry.find_by_idempotency_key, "x") is None
 
 
 # --- the host to itself ----------------------------------------------------------------------
@@ -440,7 +439,9 @@ def test_no_prompt_starts_at_a_host_that_a_benchmark_holds(bench, farm: Farm) ->
 
     assert farm.leases() == []
     share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
-    assert not bench.database.read_now(claimable.may_start_now, share), "it would be asked for ever"
+    assert not bench.database.read_now(candidates.may_start_now, share), (
+        "it would be asked for ever"
+    )
 
     bench.end(lease)
 
@@ -462,15 +463,15 @@ def test_prompts_that_ran_before_are_seen_until_they_end(bench, farm: Farm) -> N
     bench.submit()
     bench.taken_up()
 
-    assert bench.database.read_now(holding.running_at, bench.host_key) == 2
+    assert bench.database.read_now(exclusivity.running_at, bench.host_key) == 2
     farm.complete(*leases)
-    assert bench.database.read_now(holding.running_at, bench.host_key) == 0
+    assert bench.database.read_now(exclusivity.running_at, bench.host_key) == 0
 
 
 def test_a_benchmark_that_is_given_back_keeps_its_host(bench, farm: Farm) -> None:
     farm.submit(prompts=1)
     bench.submit()
-    bench.database.write_now(benchmark_runs.give_back, bench.taken_up())
+    bench.database.write_now(execution.give_back, bench.taken_up())
 
     assert farm.leases() == []
     assert bench.taken_up(owner="w2").session == 2
@@ -480,6 +481,6 @@ def test_at_the_start_of_the_only_worker_every_benchmark_is_free(bench) -> None:
     bench.submit()
     bench.taken_up()
 
-    assert bench.database.write_now(benchmark_runs.take_all_back) == 1
+    assert bench.database.write_now(execution.take_all_back) == 1
 
     assert bench.taken_up(owner="w2").session == 2

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from promptmill.domain.errors import Unavailable
-from promptmill.store.database import Database
-from promptmill.store.schema import upgrade
+from promptmill.store.db.database import Database
+from promptmill.store.db.schema import upgrade
 
 
 def test_a_file_of_two_names_has_one_worker(tmp_path: Path) -> None:

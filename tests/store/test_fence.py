@@ -6,8 +6,8 @@ import pytest
 
 from promptmill.domain.outcomes import Outcome
 from promptmill.domain.retry import Finish
-from promptmill.store import queue
-from promptmill.store.leases import Completion, Lease
+from promptmill.store.queue import completions
+from promptmill.store.queue.leases import Completion, Lease
 from tests.store.farm import Farm, answer, failure
 
 
@@ -18,13 +18,13 @@ def test_of_two_outcomes_in_one_flush_only_that_of_the_lease_that_holds_is_store
 ) -> None:
     batch_id = farm.submit(1)
     (lost,) = farm.leases()
-    farm.database.write_now(queue.rescue, all_running=True)
+    farm.database.write_now(completions.rescue, all_running=True)
     (held,) = farm.leases()
     late = completion(lost, failure() if lost_failed else answer(lost))
     good = completion(held, answer(held))
     both = [late, good] if lost_comes_first else [good, late]
 
-    recorded = farm.database.write_now(queue.complete, both)
+    recorded = farm.database.write_now(completions.complete, both)
 
     assert (recorded.finished, recorded.fenced) == (1, 1)
     assert farm.states(batch_id) == {"succeeded": 1}

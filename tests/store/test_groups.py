@@ -10,21 +10,16 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from promptmill.domain.jobs import PromptDraft
+from promptmill.domain.batches import PromptDraft
 from promptmill.domain.limits import Limits
-from promptmill.store import (
-    benchmark_runs,
-    benchmarks,
-    claimable,
-    claims,
-    groups,
-    jobs,
-    transitions,
-)
-from promptmill.store.database import Database, Transaction
-from promptmill.store.groups import HostView, Wish
-from promptmill.store.leases import HostShare, Lease
-from promptmill.store.tables import job
+from promptmill.store.batches import jobs, transitions
+from promptmill.store.benchmarks import execution, registry
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.db.tables.batches import job
+from promptmill.store.hosts import model_switching
+from promptmill.store.hosts.model_switching import HostView, Wish
+from promptmill.store.queue import candidates, claims
+from promptmill.store.queue.leases import HostShare, Lease
 from tests.store.farm import Farm, answer
 from tests.store.test_races import until_somebody_waits_for_a_lock
 
@@ -56,10 +51,10 @@ class Grouped(Farm):
 
     def advance(self, share: HostShare | None = None, **seen) -> bool:
         view = HostView(key=(share or self.share).key, turn_ms=TURN_MS, **seen)
-        return self.database.write_now(groups.advance, view)
+        return self.database.write_now(model_switching.advance, view)
 
     def runs(self, share: HostShare | None = None) -> list[str]:
-        found = self.database.read_now(groups.names_by_host)
+        found = self.database.read_now(model_switching.names_by_host)
         return found.get((share or self.share).url, [])
 
     def claimed_models(self, **options) -> list[str]:
@@ -79,7 +74,7 @@ def test_a_host_that_runs_nothing_takes_up_what_waits_and_nothing_starts_before(
     grouped.submit(3)
 
     assert grouped.claim() == []
-    assert grouped.database.read_now(groups.wish_of, grouped.host_key) is Wish.PLAIN
+    assert grouped.database.read_now(model_switching.wish_of, grouped.host_key) is Wish.PLAIN
     assert grouped.advance()
 
     assert grouped.runs() == ["qwen3:8b"]
@@ -95,7 +90,7 @@ def test_a_batch_for_the_same_group_starts_at_once(grouped) -> None:
     grouped.submit(1, model="QWEN3:8B ")
 
     assert len(grouped.claim()) == 1
-    assert grouped.database.read_now(groups.wish_of, grouped.host_key) is Wish.NONE
+    assert grouped.database.read_now(model_switching.wish_of, grouped.host_key) is Wish.NONE
 
 
 @pytest.mark.parametrize(
@@ -119,7 +114,7 @@ def test_the_prompts_of_a_mixed_batch_go_out_group_by_group(grouped) -> None:
     order = []
     while (
         grouped.advance()
-        or grouped.database.read_now(groups.wish_of, grouped.host_key) is not Wish.NONE
+        or grouped.database.read_now(model_switching.wish_of, grouped.host_key) is not Wish.NONE
     ):
         while leases := grouped.claim():
             order += [lease.call.model for lease in leases]
@@ -275,14 +270,14 @@ def test_a_benchmark_that_has_the_host_is_not_disturbed_by_a_switch(grouped) -> 
     from promptmill.domain.benchmarks.records import BenchmarkDraft
 
     draft = BenchmarkDraft(models=("a",))
-    grouped.database.write_now(benchmarks.insert, draft, benchmark_id="bench_1")
+    grouped.database.write_now(registry.insert, draft, benchmark_id="bench_1")
     grouped.submit(1, model="b")
     lease = grouped.database.write_now(
-        benchmark_runs.take_up, owner="w", lease_ms=1000, host_key=grouped.host_key
+        execution.take_up, owner="w", lease_ms=1000, host_key=grouped.host_key
     )
     assert not grouped.advance()
 
-    grouped.database.write_now(benchmark_runs.end, lease, has_success=True, error=None)
+    grouped.database.write_now(execution.end, lease, has_success=True, error=None)
 
     assert grouped.advance()
 
@@ -342,7 +337,7 @@ def test_a_switch_waits_for_the_claim_that_was_under_way_when_it_began(postgresq
     with ThreadPoolExecutor(2) as threads:
         claiming = threads.submit(shared.write_now, claim_slowly)
         assert claimed.wait(10)
-        shared.write_now(lambda tx: groups._begin_switch(tx, farm.host_key, 2))
+        shared.write_now(lambda tx: model_switching._begin_switch(tx, farm.host_key, 2))
         begun.set()
         assert not farm.advance(), "it sees what was claimed meanwhile, and waits for it"
         leases = claiming.result(20)
@@ -362,7 +357,7 @@ def test_of_two_workers_that_wake_an_idle_host_one_takes_the_group_up(postgresql
     begun = threading.Event()
 
     def take_up_and_claim(tx: Transaction) -> Sequence[Lease]:
-        assert groups.advance(tx, HostView(key=farm.host_key))
+        assert model_switching.advance(tx, HostView(key=farm.host_key))
         begun.set()
         until_somebody_waits_for_a_lock(shared)
         return claims.claim(tx, wanted=1, owner="w", lease_ms=30_000, share=farm.share)
@@ -427,11 +422,12 @@ def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
     farm.advance()
 
     def claim_while_the_host_begins_to_switch(tx: Transaction) -> Sequence[Lease]:
-        row = claimable.Turns(tx, claimable.NEVER_MS, farm.share).lock_next()
+        row = candidates.Turns(tx, candidates.NEVER_MS, farm.share).lock_next()
         assert row is not None
         with ThreadPoolExecutor(1) as threads:
             threads.submit(
-                shared.write_now, lambda other: groups._begin_switch(other, farm.host_key, 2)
+                shared.write_now,
+                lambda other: model_switching._begin_switch(other, farm.host_key, 2),
             ).result(20)
         return claims._claim_of_job(tx, row, wanted=3, owner="w", lease_ms=30_000, share=farm.share)
 
@@ -442,12 +438,14 @@ def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
 def test_a_group_whose_model_has_left_the_memory_no_longer_runs_beside_the_other(grouped) -> None:
     grouped.submit(1, model="a")
     grouped.advance()
-    assert not grouped.database.read_now(groups.runs_several, grouped.host_key)
+    assert not grouped.database.read_now(model_switching.runs_several, grouped.host_key)
     grouped.submit(1, model="b")
     grouped.advance(loaded=frozenset({"a:latest", "b:latest"}))
-    assert grouped.database.read_now(groups.runs_several, grouped.host_key)
+    assert grouped.database.read_now(model_switching.runs_several, grouped.host_key)
 
-    grouped.database.write_now(groups.forget_unloaded, grouped.host_key, frozenset({"b:latest"}))
+    grouped.database.write_now(
+        model_switching.forget_unloaded, grouped.host_key, frozenset({"b:latest"})
+    )
     assert grouped.runs() == ["b:latest"]
-    grouped.database.write_now(groups.forget_unloaded, grouped.host_key, frozenset())
+    grouped.database.write_now(model_switching.forget_unloaded, grouped.host_key, frozenset())
     assert grouped.runs() == ["b:latest"], "the last one stays: it will be loaded again"

@@ -6,8 +6,9 @@ import pytest
 
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.retry import Finish, TryAgain
-from promptmill.store import jobs, queue
-from promptmill.store.tables import job_stats
+from promptmill.store.batches import jobs
+from promptmill.store.db.tables.batches import job_stats
+from promptmill.store.queue import completions
 from tests.store.farm import Farm, failure
 
 
@@ -17,7 +18,7 @@ def test_a_prompt_given_back_late_stays_with_the_worker_that_has_it_now(
 ) -> None:
     batch_id = farm.submit(1)
     (lost,) = farm.leases(owner="paused")
-    farm.database.write_now(queue.rescue, all_running=True)
+    farm.database.write_now(completions.rescue, all_running=True)
     (held,) = farm.leases(owner="fresh")
 
     late = farm.complete(lost, outcome=failure(), decision=TryAgain(wait_s=0.0, charged=charged))
@@ -33,7 +34,7 @@ def test_a_late_timeout_of_a_deleted_batch_is_dropped_and_counts_for_no_other(
 ) -> None:
     gone = farm.submit(1)
     (lost,) = farm.leases(owner="frozen")
-    farm.database.write_now(queue.rescue, all_running=True)
+    farm.database.write_now(completions.rescue, all_running=True)
     farm.complete(*farm.leases(owner="fresh"))
     farm.close()
     farm.database.write_now(jobs.mark_deleted, gone)

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
+from promptmill.domain.batches import BatchChanges, FailureLimit
 from promptmill.domain.errors import Conflict, NotFound
-from promptmill.domain.jobs import BatchChanges, FailureLimit
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed
 from promptmill.domain.retry import MOST_LOSSES
 from promptmill.services import control
-from promptmill.store import claimable, jobs, queue, results, sweeps, transitions
-from promptmill.store.tables import job
+from promptmill.store.batches import jobs, results, transitions
+from promptmill.store.db.tables.batches import job
+from promptmill.store.queue import bulk, candidates, completions
 from tests.store.farm import UNPACED, Farm, failure
 
 REFUSED = Failed(code=ErrorCode.INVALID_REQUEST, message="no", blame=Blame.PROMPT)
@@ -40,8 +41,8 @@ def retry(farm: Farm, batch_id: str, *indexes: int, expires_in_s: float | None =
     def work(tx: Any) -> int:
         key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s)
         if indexes:
-            return sweeps.run_chosen_again(tx, key, indexes)
-        return sweeps.run_again(tx, key).prompts
+            return bulk.run_chosen_again(tx, key, indexes)
+        return bulk.run_again(tx, key).prompts
 
     return farm.database.write_now(work)
 
@@ -191,7 +192,7 @@ def test_a_retry_goes_on_in_pieces(farm: Farm) -> None:
     key = farm.database.write_now(transitions.reopen, batch_id, expires_in_s=None)
     sizes, after = [], None
     while True:
-        swept = farm.database.write_now(sweeps.run_again, key, after_index=after, limit=3)
+        swept = farm.database.write_now(bulk.run_again, key, after_index=after, limit=3)
         sizes.append(swept.prompts)
         after = swept.last_index
         if after is None:
@@ -207,8 +208,8 @@ def begun_retry_of_four(farm: Farm) -> tuple[str, int]:
     farm.complete(*farm.leases(), outcome=failure())
     farm.close()
     key = farm.database.write_now(transitions.reopen, batch_id, expires_in_s=None)
-    swept = farm.database.write_now(sweeps.run_again, key, limit=2)
-    assert swept == sweeps.Swept(prompts=2, last_index=1)
+    swept = farm.database.write_now(bulk.run_again, key, limit=2)
+    assert swept == bulk.Swept(prompts=2, last_index=1)
     return batch_id, 1
 
 
@@ -228,7 +229,7 @@ def test_a_cancellation_between_two_pieces_stops_the_retry(farm: Farm) -> None:
     cancel(farm, batch_id)
     for _ in range(2):  # while it is being cancelled, and when it has been
         swept = farm.database.write_now(control._retry_more, batch_id, last_index, piece=2)
-        assert swept == sweeps.Swept(prompts=0, last_index=None)
+        assert swept == bulk.Swept(prompts=0, last_index=None)
         farm.sweep_cancelled()
         farm.close()
     assert farm.batch(batch_id).state is JobState.CANCELLED
@@ -350,7 +351,7 @@ def test_a_prompt_that_workers_died_on_counts_for_the_stop_rule(farm: Farm) -> N
     batch_id = farm.submit(2, max_failures=FailureLimit("0"))
     for _ in range(MOST_LOSSES):
         assert len(farm.leases()) == 2
-        farm.database.write_now(queue.rescue, all_running=True)
+        farm.database.write_now(completions.rescue, all_running=True)
     assert farm.batch(batch_id).state is JobState.CANCELLING
 
 
@@ -451,7 +452,7 @@ def test_waiting_raises_a_low_priority_so_that_it_does_not_starve(farm: Farm, cl
     farm.submit(40, priority=0)
     # Each second of waiting counts one: every two and a half seconds the low one has its turn.
     assert turns(farm, clock, 18, aging_ms=1000).count("a") == pytest.approx(4, abs=1)
-    assert turns(farm, clock, 9, aging_ms=claimable.NEVER_MS) == "bbbbbbbbb"
+    assert turns(farm, clock, 9, aging_ms=candidates.NEVER_MS) == "bbbbbbbbb"
 
 
 # --- what a client cannot see ----------------------------------------------------------------

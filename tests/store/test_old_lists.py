@@ -11,7 +11,9 @@ from promptmill.domain.lifecycle import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.retry import TryAgain
-from promptmill.store import clocks, jobs, queue, results, sweeps, transitions
+from promptmill.store.batches import jobs, results, transitions
+from promptmill.store.db import clocks
+from promptmill.store.queue import bulk, completions
 from tests.store.farm import LEASE_MS, Farm, failure
 from tests.store.test_lifecycle import cancel, retry
 
@@ -34,7 +36,7 @@ def test_a_sweep_from_an_old_list_leaves_a_cancelled_batch_that_runs_again_alone
     farm.close()
     retry(farm, batch_id)
 
-    assert farm.database.write_now(sweeps.cancel_pending, old.job_key) == 0
+    assert farm.database.write_now(bulk.cancel_pending, old.job_key) == 0
     assert farm.states(batch_id) == {"pending": 3}
 
 
@@ -45,10 +47,10 @@ def test_a_sweep_from_an_old_list_leaves_a_batch_that_has_time_again_alone(
     batch_id = farm.submit(3, expires_in_s=1)
     clock.forward(2)
     (old,) = farm.database.read_now(transitions.out_of_time)
-    farm.database.write_now(sweeps.expire_pending, old, limit=1)
+    farm.database.write_now(bulk.expire_pending, old, limit=1)
     retry(farm, batch_id, expires_in_s=expires_in_s)
 
-    assert farm.database.write_now(sweeps.expire_pending, old) == 0
+    assert farm.database.write_now(bulk.expire_pending, old) == 0
     assert farm.states(batch_id) == {"pending": 3}
 
 
@@ -68,7 +70,7 @@ def test_a_late_setback_of_a_deleted_batch_is_dropped_and_holds_nothing_up(
 ) -> None:
     gone = farm.submit(1)
     (late,) = farm.leases()
-    farm.database.write_now(queue.rescue, all_running=True)
+    farm.database.write_now(completions.rescue, all_running=True)
     farm.complete(*farm.leases())
     farm.close()
     purge(farm, gone)
@@ -150,13 +152,13 @@ def test_a_lease_that_was_given_while_the_clock_was_ahead_ends_within_ten_leases
 
     clock.forward(10 * LEASE_MS / 1000 + 1)
 
-    assert farm.database.write_now(queue.rescue) == 1
+    assert farm.database.write_now(completions.rescue) == 1
 
 
 def test_a_batch_that_ended_while_its_cancellation_was_asked_for_keeps_its_reason(
     farm: Farm,
 ) -> None:
-    from promptmill.domain.jobs import FailureLimit
+    from promptmill.domain.batches import FailureLimit
 
     batch_id = farm.submit(2, max_failures=FailureLimit("0"))
     farm.complete(*farm.leases(1), outcome=failure())

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.limits import Limits
-from promptmill.store import claimable, claims, groups, jobs, queue, rates, results, sweeps
-from promptmill.store.database import Database, Transaction
-from promptmill.store.leases import HostShare
-from promptmill.store.prepared import Pairs, Prepared
+from promptmill.store.batches import jobs, results, throughput
+from promptmill.store.db.compiled import Pairs, Prepared
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.hosts import model_switching
+from promptmill.store.queue import bulk, candidates, claims, completions
+from promptmill.store.queue.leases import HostShare
 from tests.store.farm import UNPACED
 
 FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1, "at_host": 1}
@@ -30,27 +32,27 @@ TAKE = {
     "at_host": 1,
 }
 STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
-    "claimable job": (claimable._CLAIMABLE_JOB[False], FEW, "ix_task_pending"),
-    "claimable job of a group": (claimable._CLAIMABLE_JOB[True], FEW, "ix_task_pending"),
+    "claimable job": (candidates._CLAIMABLE_JOB[False], FEW, "ix_task_pending"),
+    "claimable job of a group": (candidates._CLAIMABLE_JOB[True], FEW, "ix_task_pending"),
     "claimable job by affinity": (
-        claimable._JOB_BY_AFFINITY[True],
+        candidates._JOB_BY_AFFINITY[True],
         {**FEW, "turn_of": 1, "leave": 0},
         "ix_task_pending",
     ),
     "claimable job among the first": (
-        claimable._JOB_AMONG[True],
+        candidates._JOB_AMONG[True],
         {**FEW, "seen": Pairs([(1, 1)]), "seen_1": [1], "seen_2": [1], "among": [1, 2]},
         "ix_task_pending",
     ),
-    "waiting groups": (groups._WAITING, FEW, "ix_task_pending"),
+    "waiting groups": (model_switching._WAITING, FEW, "ix_task_pending"),
     "count running": (claims._COUNT_RUNNING, FEW, "ix_task_running"),
-    "count at host": (claimable.COUNT_AT_HOST, FEW, "ix_task_host"),
+    "count at host": (candidates.COUNT_AT_HOST, FEW, "ix_task_host"),
     "take": (claims._TAKE[False], TAKE, "ix_task_pending"),
     "take of a group": (claims._TAKE[True], TAKE, "ix_task_pending"),
-    "lost leases": (queue._LOST, {"before": 9, "most": 5}, "ix_task_lease"),
-    "next due": (claimable._NEXT_DUE, FEW, "ix_task_pending"),
-    "cancel": (sweeps._CANCEL, {"swept_job": 1, "most": 5}, "ix_task_pending"),
-    "rate": (rates._FINISHED_AT, {"events": [2**32 + 5, 2**33 + 5]}, "ix_result_event"),
+    "lost leases": (completions._LOST, {"before": 9, "most": 5}, "ix_task_lease"),
+    "next due": (candidates._NEXT_DUE, FEW, "ix_task_pending"),
+    "cancel": (bulk._CANCEL, {"swept_job": 1, "most": 5}, "ix_task_pending"),
+    "rate": (throughput._FINISHED_AT, {"events": [2**32 + 5, 2**33 + 5]}, "ix_result_event"),
     "failures": (
         results._PAGE_OF_NOT_SUCCEEDED,
         {"low": 2**32, "high": 2**33, "most": 5, "wanted_status": "failed"},
@@ -100,7 +102,7 @@ def test_completing_finds_its_rows_by_their_key(large: Database) -> None:
     ids = [task_id for task_id, _ in held]
     text = plan(
         large,
-        queue._FINISH[TaskEvent.SUCCEED],
+        completions._FINISH[TaskEvent.SUCCEED],
         {"ids": ids, "held": Pairs(held), "held_1": ids, "held_2": [token for _, token in held]},
     )
     if large.is_sqlite:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.domain.jobs import PromptDraft
+from promptmill.domain.batches import PromptDraft
 from promptmill.domain.limits import Limits
-from promptmill.store import claims, groups, jobs
-from promptmill.store.database import Database
-from promptmill.store.leases import Affinity, HostShare, Lease
+from promptmill.store.batches import jobs
+from promptmill.store.db.database import Database
+from promptmill.store.hosts import model_switching
+from promptmill.store.queue import claims
+from promptmill.store.queue.leases import Affinity, HostShare, Lease
 from tests.store.test_groups import Grouped
 
 WIDE = Limits(max_concurrent=99, rate_limit_delay_s=0)
@@ -81,7 +83,10 @@ def test_they_are_of_the_group_that_a_host_takes_up_for_their_model(alike) -> No
     assert alike.runs() == ["qwen3:8b"]
     leases = alike.take(5)
     assert all(lease.begins_alike for lease in leases)
-    assert alike.database.read_now(groups.wish_of, alike.host_key) is groups.Wish.NONE
+    assert (
+        alike.database.read_now(model_switching.wish_of, alike.host_key)
+        is model_switching.Wish.NONE
+    )
 
 
 def test_their_places_in_the_batch_stay(alike) -> None:

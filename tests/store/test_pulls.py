@@ -8,31 +8,23 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.benchmarks.records import BenchmarkDraft
-from promptmill.domain.jobs import BatchDraft, PromptDraft
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.domain.pulls import MOST_ATTEMPTS, Progress, PullState, Sight
-from promptmill.store import (
-    awaiting,
-    benchmark_runs,
-    benchmarks,
-    claimable,
-    groups,
-    holding,
-    jobs,
-    pulls,
-    sweeps,
-    transitions,
-    uploads,
-)
-from promptmill.store.awaiting import Plan
-from promptmill.store.database import Database
-from promptmill.store.groups import HostView, Wish
-from promptmill.store.leases import HostShare
-from promptmill.store.pull_tables import job_model, job_pull, pull
-from promptmill.store.pulls import PullLease
-from promptmill.store.tables import host
+from promptmill.domain.scheduling.downloads import MOST_ATTEMPTS, Progress, PullState, Sight
+from promptmill.store.batches import jobs, transitions, uploads
+from promptmill.store.benchmarks import execution, registry
+from promptmill.store.db.database import Database
+from promptmill.store.db.tables.batches import host
+from promptmill.store.db.tables.downloads import job_model, job_pull, pull
+from promptmill.store.downloads import planning, pulls
+from promptmill.store.downloads.planning import Plan
+from promptmill.store.downloads.pulls import PullLease
+from promptmill.store.hosts import exclusivity, model_switching
+from promptmill.store.hosts.model_switching import HostView, Wish
+from promptmill.store.queue import bulk, candidates
+from promptmill.store.queue.leases import HostShare
 from tests.conftest import FakeClock
 from tests.store.farm import UNPACED, Farm, failure
 
@@ -54,9 +46,9 @@ def other(farm: Farm, sight: Sight) -> Sight:
 
 
 def plan(farm: Farm, *sights: Sight, owner: str = "w1", everywhere: bool = False) -> Plan:
-    since_ms = farm.database.read_now(awaiting.looked_at_ms)
+    since_ms = farm.database.read_now(planning.looked_at_ms)
     return farm.database.write_now(
-        awaiting.plan,
+        planning.plan,
         sights,
         since_ms=since_ms or 0,
         everywhere=everywhere,
@@ -116,7 +108,7 @@ def test_a_batch_that_waits_keeps_no_other_one_and_no_worker(farm: Farm, clock: 
     farm.submit(5, auto_pull=True, priority=100)
     assert farm.next_due_in_ms() is None
     share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
-    assert not farm.database.read_now(claimable.may_start_now, share)
+    assert not farm.database.read_now(candidates.may_start_now, share)
 
     farm.submit(2)
 
@@ -126,12 +118,12 @@ def test_a_batch_that_waits_keeps_no_other_one_and_no_worker(farm: Farm, clock: 
 def test_a_batch_that_waits_lets_no_host_switch(farm: Farm, sight: Sight) -> None:
     farm.submit(auto_pull=True)
     view = HostView(key=farm.host_key)
-    assert farm.database.read_now(groups.wish_of, farm.host_key) is Wish.NONE
-    assert not farm.database.write_now(groups.advance, view)
+    assert farm.database.read_now(model_switching.wish_of, farm.host_key) is Wish.NONE
+    assert not farm.database.write_now(model_switching.advance, view)
 
     plan(farm, has(sight, MODEL))
 
-    assert farm.database.write_now(groups.advance, view)
+    assert farm.database.write_now(model_switching.advance, view)
 
 
 def test_a_batch_whose_prompts_all_have_a_model_does_not_wait_for_its_own(
@@ -147,7 +139,7 @@ def test_an_upload_waits_for_the_models_of_all_its_pieces(farm: Farm, sight: Sig
     write = farm.database.write_now
     key = write(uploads.begin, draft, TWO[:1], batch_id="batch_hidden")
     write(uploads.extend, key, TWO, first_index=1)
-    assert farm.database.read_now(awaiting.looked_at_ms) is None
+    assert farm.database.read_now(planning.looked_at_ms) is None
     write(uploads.complete, key, draft, batch_id="batch_1", total=3, idempotency=None)
 
     assert plan(farm, has(sight, "a:latest")).released == 0
@@ -158,7 +150,7 @@ def test_an_upload_waits_for_the_models_of_all_its_pieces(farm: Farm, sight: Sig
 def test_without_auto_pull_nothing_is_noted(farm: Farm, sight: Sight) -> None:
     farm.submit(TWO)
 
-    assert farm.database.read_now(awaiting.looked_at_ms) is None
+    assert farm.database.read_now(planning.looked_at_ms) is None
     assert plan(farm, sight) == Plan(released=0, leases=[])
     assert rows(farm.database) == [0, 0, 0]
 
@@ -199,7 +191,7 @@ def test_a_batch_that_waits_ends_like_any_other(
     plan(farm, sight)
     assert states(farm, batch_id) == [PullState.CANCELLED]
     assert not farm.database.write_now(pulls.report, lease, None, lease_ms=LEASE_MS)
-    assert farm.database.read_now(awaiting.looked_at_ms) is None
+    assert farm.database.read_now(planning.looked_at_ms) is None
 
 
 def test_a_paused_batch_goes_on_waiting_and_starts_when_it_is_resumed(
@@ -226,7 +218,7 @@ def test_a_retry_waits_again_and_tries_a_failed_pull_again(farm: Farm, sight: Si
     assert states(farm, batch_id) == [PullState.FAILED]
 
     key = farm.database.write_now(transitions.reopen, batch_id, expires_in_s=None)
-    farm.database.write_now(sweeps.run_again, key)
+    farm.database.write_now(bulk.run_again, key)
 
     assert farm.leases() == []
     succeed(farm, the_lease(farm, sight))
@@ -241,7 +233,7 @@ def test_a_retry_of_another_batch_waits_for_nothing(farm: Farm) -> None:
     farm.close()
 
     key = farm.database.write_now(transitions.reopen, batch_id, expires_in_s=None)
-    farm.database.write_now(sweeps.run_again, key)
+    farm.database.write_now(bulk.run_again, key)
 
     assert len(farm.leases()) == 3
 
@@ -297,7 +289,7 @@ def test_what_was_pulled_since_a_host_was_looked_at_is_not_pulled_again(
     farm.submit(auto_pull=True)
 
     later = farm.database.write_now(
-        awaiting.plan,
+        planning.plan,
         [sight, other],
         since_ms=since_ms,
         everywhere=False,
@@ -440,10 +432,10 @@ def test_a_worker_takes_up_no_pull_at_a_host_that_it_cannot_reach(farm: Farm, si
 
 def take_host(farm: Farm) -> None:
     farm.database.write_now(
-        benchmarks.insert, BenchmarkDraft(models=("m",)), benchmark_id="bench_0001"
+        registry.insert, BenchmarkDraft(models=("m",)), benchmark_id="bench_0001"
     )
     lease = farm.database.write_now(
-        benchmark_runs.take_up, owner="b", lease_ms=LEASE_MS, host_key=farm.host_key
+        execution.take_up, owner="b", lease_ms=LEASE_MS, host_key=farm.host_key
     )
     assert lease is not None
 
@@ -465,11 +457,11 @@ def test_a_benchmark_waits_for_the_pull_at_its_host_while_somebody_makes_it(
     farm.submit(auto_pull=True)
     lease = the_lease(farm, sight)
     take_host(farm)
-    assert not farm.database.read_now(holding.is_quiet, farm.host_key)
+    assert not farm.database.read_now(exclusivity.is_quiet, farm.host_key)
 
     clock.forward(LEASE_MS / 1000 + 1)
-    assert farm.database.read_now(holding.is_quiet, farm.host_key), "its worker has died"
+    assert farm.database.read_now(exclusivity.is_quiet, farm.host_key), "its worker has died"
     farm.database.write_now(pulls.report, lease, None, lease_ms=LEASE_MS)
-    assert not farm.database.read_now(holding.is_quiet, farm.host_key)
+    assert not farm.database.read_now(exclusivity.is_quiet, farm.host_key)
     succeed(farm, lease)
-    assert farm.database.read_now(holding.is_quiet, farm.host_key)
+    assert farm.database.read_now(exclusivity.is_quiet, farm.host_key)

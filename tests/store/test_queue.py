@@ -10,15 +10,16 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from promptmill.domain.jobs import BatchChanges, BatchDraft, PromptDraft
+from promptmill.domain.batches import BatchChanges, BatchDraft, PromptDraft
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
 from promptmill.domain.retry import MOST_LOSSES, TryAgain
-from promptmill.store import claimable, claims, jobs, queue, transitions
-from promptmill.store.database import Database, Transaction
-from promptmill.store.leases import HostShare, Recorded
-from promptmill.store.tables import result
+from promptmill.store.batches import jobs, transitions
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.db.tables.batches import result
+from promptmill.store.queue import candidates, claims, completions
+from promptmill.store.queue.leases import HostShare, Recorded
 from tests.store.farm import LEASE_MS, UNPACED, Farm, failure
 
 
@@ -197,7 +198,7 @@ def test_a_late_completion_is_fenced_off(farm: Farm, clock: Any) -> None:
     batch_id = farm.submit(1)
     (paused,) = farm.leases(owner="paused")
     clock.forward(LEASE_MS / 1000 + 1)
-    assert farm.database.write_now(queue.rescue) == 1
+    assert farm.database.write_now(completions.rescue) == 1
     (fresh,) = farm.leases(owner="fresh")
 
     late = farm.complete(paused, outcome=Succeeded(response="late"))
@@ -214,7 +215,7 @@ def test_a_worker_that_lost_a_lease_and_claimed_the_prompt_anew_cannot_use_the_o
     farm.submit(1)
     (old,) = farm.leases()
     clock.forward(LEASE_MS / 1000 + 1)
-    farm.database.write_now(queue.rescue)
+    farm.database.write_now(completions.rescue)
     (new,) = farm.leases()
     assert farm.complete(old).fenced == 1
     assert farm.complete(new).finished == 1
@@ -245,11 +246,11 @@ def test_renewed_leases_are_not_rescued_and_others_are(farm: Farm, clock: Any) -
     mine, other = farm.leases(1, owner="w1") + farm.leases(1, owner="w2")
     clock.forward(20)
     held = farm.database.write_now(
-        queue.renew, owner="w1", task_ids=[mine.task_id, other.task_id], lease_ms=LEASE_MS
+        completions.renew, owner="w1", task_ids=[mine.task_id, other.task_id], lease_ms=LEASE_MS
     )
     assert held == {(mine.task_id, mine.token)}
     clock.forward(15)
-    assert farm.database.write_now(queue.rescue) == 1
+    assert farm.database.write_now(completions.rescue) == 1
     assert farm.complete(mine).finished == 1
     assert farm.complete(other).fenced == 1
 
@@ -258,7 +259,7 @@ def test_a_rescued_prompt_is_not_charged_for_its_workers_death(farm: Farm, clock
     farm.submit(1)
     assert farm.leases()[0].attempt == 1
     clock.forward(31)
-    farm.database.write_now(queue.rescue)
+    farm.database.write_now(completions.rescue)
     assert farm.leases()[0].attempt == 1
 
 
@@ -267,7 +268,7 @@ def test_a_prompt_whose_workers_keep_dying_fails_in_the_end(farm: Farm, clock: A
     for _ in range(MOST_LOSSES):
         assert len(farm.leases()) == 1
         clock.forward(31)
-        farm.database.write_now(queue.rescue)
+        farm.database.write_now(completions.rescue)
     assert farm.states(batch_id) == {"failed": 1}
     assert farm.results(batch_id)[0].error_code is ErrorCode.LEASE_LOST
     assert farm.close() == [batch_id]
@@ -276,7 +277,7 @@ def test_a_prompt_whose_workers_keep_dying_fails_in_the_end(farm: Farm, clock: A
 def test_at_the_start_of_the_only_worker_everything_running_goes_back(farm: Farm) -> None:
     batch_id = farm.submit(3)
     farm.leases()
-    assert farm.database.write_now(queue.rescue, all_running=True) == 3
+    assert farm.database.write_now(completions.rescue, all_running=True) == 3
     assert farm.states(batch_id) == {"pending": 3}
 
 
@@ -448,12 +449,12 @@ def test_a_claim_that_passed_over_a_job_in_another_workers_hands_is_worth_repeat
                 claims.claim, wanted=1, owner="w2", lease_ms=LEASE_MS, share=share
             )
             assert list(passed_over) == []
-            assert other.read_now(claimable.may_start_now, share)
+            assert other.read_now(candidates.may_start_now, share)
 
     farm.database.write_now(while_one_claims)
-    assert not other.read_now(claimable.may_start_now, full)
+    assert not other.read_now(candidates.may_start_now, full)
     assert len(farm.leases()) == 2
-    assert not other.read_now(claimable.may_start_now, share)
+    assert not other.read_now(candidates.may_start_now, share)
     other.close_now()
 
 
@@ -463,13 +464,13 @@ def test_a_start_that_has_come_due_since_the_claim_is_not_waited_for(
     farm.submit(2, limits=Limits(max_concurrent=5, rate_limit_delay_s=0.05))
     assert (len(farm.leases()), len(farm.leases())) == (1, 0)
     share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
-    assert not farm.database.read_now(claimable.may_start_now, share)
+    assert not farm.database.read_now(candidates.may_start_now, share)
     assert farm.next_due_in_ms() is not None
 
     clock.forward(0.1)
 
     assert farm.next_due_in_ms() is None, "nothing is still to come"
-    assert farm.database.read_now(claimable.may_start_now, share)
+    assert farm.database.read_now(candidates.may_start_now, share)
 
 
 def test_many_batches_are_claimed_from_in_their_turn(farm: Farm) -> None:

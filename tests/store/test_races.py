@@ -11,29 +11,21 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from promptmill.domain.batches import BatchDraft, FailureLimit, IdempotencyKey, PromptDraft
 from promptmill.domain.benchmarks.records import BenchmarkDraft
 from promptmill.domain.errors import Conflict
-from promptmill.domain.jobs import BatchDraft, FailureLimit, IdempotencyKey, PromptDraft
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Outcome, Succeeded
 from promptmill.domain.retry import Decision, Finish, TryAgain
 from promptmill.services.batches import Submission, _submit
-from promptmill.store import (
-    benchmark_runs,
-    benchmarks,
-    claimable,
-    claims,
-    holding,
-    job_groups,
-    jobs,
-    queue,
-    sweeps,
-    transitions,
-)
-from promptmill.store.database import Database, Transaction
-from promptmill.store.leases import Completion, HostShare, Lease
-from promptmill.store.tables import job, job_stats
+from promptmill.store.batches import jobs, transitions
+from promptmill.store.benchmarks import execution, registry
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.db.tables.batches import job, job_stats
+from promptmill.store.hosts import exclusivity
+from promptmill.store.queue import bulk, candidates, claims, completions, prompt_groups
+from promptmill.store.queue.leases import Completion, HostShare, Lease
 from tests.conftest import FakeClock
 from tests.store.farm import failure
 
@@ -103,7 +95,7 @@ def test_two_first_batches_with_the_same_models_in_another_order_do_not_deadlock
         jobs.insert(tx, BatchDraft(prompts=prompts, model="m"), batch_id=f"batch_{number:04}")
 
     def first(tx: Transaction) -> None:
-        job_groups.key_of(tx, "a:latest")
+        prompt_groups.key_of(tx, "a:latest")
         begun.set()
         until_somebody_waits_for_a_lock(shared)
         store(tx, 0)
@@ -272,7 +264,7 @@ def test_a_worker_fills_the_slots_that_it_has_freed_while_another_claims_at_the_
     own = shared.write_now(claimer.claim, 2, owner="a")
 
     def complete_and_claim(tx: Transaction) -> Sequence[Lease]:
-        recorded = queue.complete(
+        recorded = completions.complete(
             tx, [completion(lease, Succeeded(response="ok"), Finish()) for lease in own]
         )
         assert recorded.freed == {claimer.share.key: 2}
@@ -291,7 +283,7 @@ def test_a_worker_fills_the_slots_that_it_has_freed_while_another_claims_at_the_
     other, again = shared.write_now(claim_meanwhile)
 
     assert (len(other), len(again)) == (1, 2)
-    assert shared.read_now(holding.running_at, claimer.share.key) == 3
+    assert shared.read_now(exclusivity.running_at, claimer.share.key) == 3
 
 
 def test_of_slots_that_became_fewer_none_is_filled_again(shared: Database) -> None:
@@ -301,7 +293,7 @@ def test_of_slots_that_became_fewer_none_is_filled_again(shared: Database) -> No
     claimer.share = HostShare(key=claimer.share.key, url=HOST, slots=3)
 
     def complete_and_claim(tx: Transaction) -> Sequence[Lease]:
-        queue.complete(
+        completions.complete(
             tx, [completion(lease, Succeeded(response="ok"), Finish()) for lease in own[:2]]
         )
         return claims.claim(tx, wanted=2, owner="w", lease_ms=60_000, share=claimer.share, freed=2)
@@ -334,7 +326,7 @@ def test_a_completion_that_takes_a_permit_back_holds_up_nobody_who_stops_the_job
         stopping = threads.submit(shared.write_now, stop)
         assert counted.wait(10)
         recorded = shared.write_now(
-            queue.complete,
+            completions.complete,
             [
                 completion(late, failure(), TryAgain(wait_s=0, charged=False, unused=True)),
                 completion(done, Succeeded(response="Because."), Finish()),
@@ -361,7 +353,7 @@ def completion(lease: Lease, outcome: Outcome, decision: Decision) -> Completion
 
 def run_again(tx: Transaction, batch_id: str) -> None:
     key = transitions.reopen(tx, batch_id, expires_in_s=None)
-    sweeps.run_again(tx, key)
+    bulk.run_again(tx, key)
 
 
 def fail_all(shared: Database, *, prompts: int, max_failures: str | None = None) -> str:
@@ -376,7 +368,9 @@ def fail_all(shared: Database, *, prompts: int, max_failures: str | None = None)
     )
     shared.write_now(jobs.insert, draft, batch_id="batch_0001")
     leases = shared.write_now(worker.claim, prompts)
-    shared.write_now(queue.complete, [completion(each, failure(), Finish()) for each in leases])
+    shared.write_now(
+        completions.complete, [completion(each, failure(), Finish()) for each in leases]
+    )
     return "batch_0001"
 
 
@@ -457,13 +451,13 @@ def test_a_sweep_that_waited_for_a_retry_ends_nothing_of_it(shared: Database) ->
     batch_id = "batch_0001"
     key = shared.read_now(jobs.get, batch_id).key
     shared.write_now(transitions.request_cancel, batch_id)
-    shared.write_now(sweeps.cancel_pending, key)
+    shared.write_now(bulk.cancel_pending, key)
     shared.write_now(transitions.close_ended)
 
     sweeping = while_uncommitted(
         shared,
         lambda tx: run_again(tx, batch_id),
-        lambda: shared.write_now(sweeps.cancel_pending, key),
+        lambda: shared.write_now(bulk.cancel_pending, key),
     )
 
     assert sweeping.result(20) == 0
@@ -479,7 +473,7 @@ def test_a_benchmark_waits_for_the_claim_that_was_under_way_when_it_took_the_hos
     worker = Claimer(shared)
     worker.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=0))
     draft = BenchmarkDraft(models=("m",))
-    shared.write_now(benchmarks.insert, draft, benchmark_id="bench_0001")
+    shared.write_now(registry.insert, draft, benchmark_id="bench_0001")
     claimed, taken = threading.Event(), threading.Event()
 
     def claim_slowly(tx: Transaction) -> Sequence[Lease]:
@@ -493,12 +487,12 @@ def test_a_benchmark_waits_for_the_claim_that_was_under_way_when_it_took_the_hos
         claiming = threads.submit(shared.write_now, claim_slowly)
         assert claimed.wait(10)
         lease = shared.write_now(
-            benchmark_runs.take_up, owner="b", lease_ms=30_000, host_key=worker.share.key
+            execution.take_up, owner="b", lease_ms=30_000, host_key=worker.share.key
         )
         assert lease is not None
         taken.set()
-        shared.write_now(holding.wait_for_claims)
-        running = shared.read_now(holding.running_at, worker.share.key)
+        shared.write_now(exclusivity.wait_for_claims)
+        running = shared.read_now(exclusivity.running_at, worker.share.key)
         assert len(claiming.result(20)) == 3
 
     assert running == 3, "what was claimed meanwhile is seen and waited for"
@@ -510,15 +504,15 @@ def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_
     worker = Claimer(shared)
     worker.submit(3, limits=Limits(max_concurrent=3, rate_limit_delay_s=0))
     draft = BenchmarkDraft(models=("m",))
-    shared.write_now(benchmarks.insert, draft, benchmark_id="bench_0001")
+    shared.write_now(registry.insert, draft, benchmark_id="bench_0001")
 
     def claim_while_the_host_is_taken(tx: Transaction) -> Sequence[Lease]:
-        row = claimable.Turns(tx, claimable.NEVER_MS, worker.share).lock_next()
+        row = candidates.Turns(tx, candidates.NEVER_MS, worker.share).lock_next()
         assert row is not None
         with ThreadPoolExecutor(1) as threads:
             taking = threads.submit(
                 shared.write_now,
-                benchmark_runs.take_up,
+                execution.take_up,
                 owner="b",
                 lease_ms=30_000,
                 host_key=worker.share.key,
@@ -539,13 +533,13 @@ def test_a_batch_is_not_deleted_while_a_retry_of_it_commits(shared: Database) ->
     shared.write_now(jobs.insert, draft, batch_id="batch_0001")
     batch = shared.read_now(jobs.get, "batch_0001")
     shared.write_now(transitions.request_cancel, batch.id)
-    shared.write_now(sweeps.cancel_pending, batch.key)
+    shared.write_now(bulk.cancel_pending, batch.key)
     shared.write_now(transitions.close_ended)
     begun = threading.Event()
 
     def retry(tx: Transaction) -> None:
         key = transitions.reopen(tx, batch.id, expires_in_s=None)
-        sweeps.run_again(tx, key)
+        bulk.run_again(tx, key)
         begun.set()
         until_somebody_waits_for_a_lock(shared)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from promptmill.store import jobs, sweeps, transitions
+from promptmill.store.batches import jobs, transitions
+from promptmill.store.queue import bulk
 from tests.store.farm import Farm, failure
 
 
@@ -75,7 +76,7 @@ def test_a_retry_counts_from_its_own_start(farm: Farm, clock: Any) -> None:
     assert rate(farm, batch_id) == 20 / 19
     clock.forward(3600)
     key = farm.database.write_now(transitions.reopen, batch_id, expires_in_s=None)
-    farm.database.write_now(sweeps.run_again, key)
+    farm.database.write_now(bulk.run_again, key)
     assert rate(farm, batch_id) is None
     work(farm, clock, prompts=6, each_s=2.0)
 
@@ -86,7 +87,7 @@ def test_a_result_that_was_taken_back_hides_no_rate(farm: Farm, clock: Any) -> N
     batch_id = farm.submit(40)
     work(farm, clock, prompts=20, each_s=1.0, fail=True)
     key = farm.database.write_now(transitions.reopen, batch_id, expires_in_s=None)
-    farm.database.write_now(sweeps.run_again, key)
+    farm.database.write_now(bulk.run_again, key)
 
     assert rate(farm, batch_id) == 20 / 19
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.domain.host_reports import Aside, HostReport, Pace
+from promptmill.domain.hosts.reports import Aside, HostReport, Pace
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.workers import WorkerIdentity
-from promptmill.store import jobs, reports, workers
-from promptmill.store.database import Database
+from promptmill.store.batches import jobs
+from promptmill.store.db.database import Database
+from promptmill.store.hosts import host_reports, workers
 from tests.store.farm import LEASE_MS
 
 URL = "http://ollama:11434"
@@ -36,17 +37,17 @@ def tell(database: Database, name: str, **fields: Any) -> HostReport:
         }
     )
     key = database.write_now(jobs.register_host, URL)
-    database.write_now(reports.write, name, {key: report})
+    database.write_now(host_reports.write, name, {key: report})
     return report
 
 
 def told(database: Database) -> dict[str, HostReport]:
-    found = database.read_now(reports.of_hosts, lease_ms=LEASE_MS)
+    found = database.read_now(host_reports.of_hosts, lease_ms=LEASE_MS)
     return {worker_id: report for worker_id, _, report in found}
 
 
 def call_seconds(database: Database) -> dict[str, float]:
-    found = database.read_now(reports.call_seconds, lease_ms=LEASE_MS)
+    found = database.read_now(host_reports.call_seconds, lease_ms=LEASE_MS)
     return {model: seconds for of_host in found.values() for model, seconds in of_host.items()}
 
 

@@ -9,8 +9,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from promptmill.store import schema
-from promptmill.store.database import Database
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database
 
 
 def test_the_migrations_give_exactly_the_tables_of_the_code(database_url: str) -> None:

@@ -20,10 +20,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from promptmill.domain.errors import Unavailable
-from promptmill.store import claimable, claims
-from promptmill.store.database import Database, Transaction
-from promptmill.store.leases import HostShare, Lease
-from promptmill.store.wakeups import LISTENER_NAME
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.db.notify import LISTENER_NAME
+from promptmill.store.queue import candidates, claims
+from promptmill.store.queue.leases import HostShare, Lease
 from tests.own_postgresql import OwnPostgresql
 from tests.store.farm import LEASE_MS, Farm
 
@@ -178,7 +178,7 @@ def test_slots_are_exact_on_a_database_whose_transactions_are_repeatable_reads(
             owner="w",
             lease_ms=LEASE_MS,
             share=share,
-            aging_ms=claimable.NEVER_MS,
+            aging_ms=candidates.NEVER_MS,
         )
 
     with ThreadPoolExecutor(1) as threads:

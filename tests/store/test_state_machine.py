@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from promptmill.store.database import Database
+from promptmill.store.db.database import Database
 from tests.conftest import FakeClock
 from tests.store.queue_machine import QueueMachine
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from promptmill.domain.lifecycle import JobState
-from promptmill.store import sweeps, transitions
-from promptmill.store.database import Transaction
+from promptmill.store.batches import transitions
+from promptmill.store.db.database import Transaction
+from promptmill.store.queue import bulk
 from tests.conftest import FakeClock
 from tests.store.farm import Farm
 
@@ -16,7 +17,7 @@ from tests.store.farm import Farm
 def retry(farm: Farm, batch_id: str, *, expires_in_s: float | None = None) -> None:
     def work(tx: Transaction) -> None:
         key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s)
-        sweeps.run_again(tx, key)
+        bulk.run_again(tx, key)
 
     farm.database.write_now(work)
 
@@ -27,11 +28,11 @@ def test_a_retry_that_gives_more_time_is_not_undone_by_the_sweep_that_was_under_
     batch_id = farm.submit(4, expires_in_s=1)
     clock.forward(2)
     (key,) = farm.database.read_now(transitions.out_of_time)
-    assert farm.database.write_now(sweeps.expire_pending, key, limit=2) == 2
+    assert farm.database.write_now(bulk.expire_pending, key, limit=2) == 2
 
     retry(farm, batch_id, expires_in_s=3600)
 
-    assert farm.database.write_now(sweeps.expire_pending, key, limit=2) == 0
+    assert farm.database.write_now(bulk.expire_pending, key, limit=2) == 0
     assert farm.states(batch_id) == {"pending": 4}
 
 
@@ -46,11 +47,11 @@ def test_a_retry_is_not_undone_by_a_worker_that_comes_late_to_the_cancelled_batc
 
     retry(farm, batch_id)
 
-    assert farm.database.write_now(sweeps.cancel_pending, early.job_key) == 0
+    assert farm.database.write_now(bulk.cancel_pending, early.job_key) == 0
     assert farm.states(batch_id) == {"pending": 3}
 
 
-@pytest.mark.parametrize("sweep", [sweeps.cancel_pending, sweeps.expire_pending])
+@pytest.mark.parametrize("sweep", [bulk.cancel_pending, bulk.expire_pending])
 @pytest.mark.parametrize("prompts_run", [False, True])
 def test_a_batch_that_is_not_to_be_ended_is_left_alone(
     farm: Farm, sweep: Callable[[Transaction, int], int], prompts_run: bool

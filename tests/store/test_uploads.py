@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from promptmill.domain.batches import BatchDraft, FailureLimit, IdempotencyKey, PromptDraft
 from promptmill.domain.errors import NotFound, Unavailable
-from promptmill.domain.jobs import BatchDraft, FailureLimit, IdempotencyKey, PromptDraft
 from promptmill.domain.lifecycle import JobState
-from promptmill.store import jobs, results, uploads
-from promptmill.store.tables import job, job_stats, prompt, result, task
+from promptmill.store.batches import jobs, results, uploads
+from promptmill.store.db.tables.batches import job, job_stats, prompt, result, task
 from tests.store.farm import UNPACED
 
 DRAFT = BatchDraft(

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from promptmill.domain.errors import Unavailable
-from promptmill.store.database import Database
-from promptmill.store.wakeups import LISTENER_NAME, Notifier, exchanging_words
+from promptmill.store.db.database import Database
+from promptmill.store.db.notify import LISTENER_NAME, Notifier, exchanging_words
 from tests.own_postgresql import OwnPostgresql
 
 pytestmark = pytest.mark.postgresql

@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from promptmill.domain.workers import Worker, WorkerIdentity, WorkerState
-from promptmill.store import workers
-from promptmill.store.database import Database
+from promptmill.store.db.database import Database
+from promptmill.store.hosts import workers
 from tests.store.farm import LEASE_MS, Farm
 
 DAY_S = 24 * 60 * 60

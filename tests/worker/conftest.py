@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
+from promptmill.domain.batches import Batch, BatchDraft, PromptDraft, TaskResult
 from promptmill.domain.limits import Limits
 from promptmill.runtime import open_resources
 from promptmill.services import batches

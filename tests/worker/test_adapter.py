@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.runtime import open_resources
-from promptmill.services import batches, starting_limit
+from promptmill.services import batches, recommended_limit
 from tests.worker.conftest import stream
 
 DRAFT = BatchDraft(
@@ -65,7 +65,7 @@ async def test_it_starts_at_what_is_recommended_for_the_model(
     settings: Any, size: str | None, number: int
 ) -> None:
     async with open_resources(settings, transport=host_with(size)) as resources:
-        draft = await starting_limit.with_starting_limit(resources, DRAFT)
+        draft = await recommended_limit.with_starting_limit(resources, DRAFT)
 
     assert draft.limits == Limits(max_concurrent=number, rate_limit_delay_s=0.25)
 

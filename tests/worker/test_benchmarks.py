@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.benchmarks.plan import total_steps
 from promptmill.domain.benchmarks.records import (
     Benchmark,
@@ -23,7 +24,6 @@ from promptmill.domain.benchmarks.records import (
     ServiceLevel,
 )
 from promptmill.domain.errors import Conflict, Invalid
-from promptmill.domain.jobs import BatchDraft, PromptDraft
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
@@ -41,10 +41,10 @@ from promptmill.simulator import (
     create_simulator,
     running,
 )
-from promptmill.store import benchmark_runs
-from promptmill.store.benchmark_tables import benchmark, benchmark_run
-from promptmill.store.tables import prompt_id
-from promptmill.worker.benchmarker import Benchmarker
+from promptmill.store.benchmarks import execution
+from promptmill.store.db.tables.batches import prompt_id
+from promptmill.store.db.tables.benchmarks import benchmark, benchmark_run
+from promptmill.worker.benchmarks.benchmarker import Benchmarker
 from promptmill.worker.runner import working
 
 SPEED = Speed(load_s=0.15, prefill_tokens_per_s=20_000, decode_tokens_per_s=2_000)
@@ -487,7 +487,7 @@ async def test_a_stop_in_the_middle_of_taking_a_benchmark_up_gives_it_back(
     laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken, go_on = threading.Event(), threading.Event()
-    take_up, stop = benchmark_runs.take_up, Benchmarker.stop
+    take_up, stop = execution.take_up, Benchmarker.stop
 
     def take_up_slowly(*args: Any, **fields: Any) -> Any:
         lease = take_up(*args, **fields)
@@ -505,7 +505,7 @@ async def test_a_stop_in_the_middle_of_taking_a_benchmark_up_gives_it_back(
     async with laboratory(worker=False) as lab:
         await lab.submit("tiny")
         with monkeypatch.context() as patched:
-            patched.setattr(benchmark_runs, "take_up", take_up_slowly)
+            patched.setattr(execution, "take_up", take_up_slowly)
             patched.setattr(Benchmarker, "stop", stop_meanwhile)
             async with working(lab.resources):
                 assert await asyncio.to_thread(taken.wait, 20)

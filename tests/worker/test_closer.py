@@ -7,8 +7,9 @@ from typing import Any
 
 from promptmill.domain.limits import Limits
 from promptmill.services import batches
-from promptmill.store import claims, jobs, sweeps
-from promptmill.store.leases import HostShare
+from promptmill.store.batches import jobs
+from promptmill.store.queue import bulk, claims
+from promptmill.store.queue.leases import HostShare
 from promptmill.worker.closer import Closer
 from promptmill.worker.executor import Executor
 from promptmill.worker.recorder import Recorder
@@ -29,7 +30,7 @@ async def test_the_calls_of_a_small_batch_are_aborted_before_a_large_one_is_swep
         closer = Closer(
             database=database, signals=resources.signals, executor=executor, every_s=EVERY_S
         )
-        large = await service.submit(2 * sweeps.PIECE)
+        large = await service.submit(2 * bulk.PIECE)
         small = await service.submit(
             2, limits=Limits(max_concurrent=1, rate_limit_delay_s=0), priority=1
         )
@@ -51,11 +52,11 @@ async def test_the_calls_of_a_small_batch_are_aborted_before_a_large_one_is_swep
         first, second = [await database.read(jobs.get, each) for each in (large, small)]
 
         assert executor.running == 0
-        assert (first.counts.pending, first.counts.cancelled) == (sweeps.PIECE, sweeps.PIECE)
+        assert (first.counts.pending, first.counts.cancelled) == (bulk.PIECE, bulk.PIECE)
         assert (second.counts.pending, second.counts.cancelled) == (0, 1)
         assert wait_s == 0, "there is more to sweep"
         rounds = 0
         while await closer.run_once() == 0:
             rounds += 1
         assert rounds == 1
-        assert (await database.read(jobs.get, large)).counts.cancelled == 2 * sweeps.PIECE
+        assert (await database.read(jobs.get, large)).counts.cancelled == 2 * bulk.PIECE

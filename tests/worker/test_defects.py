@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.domain.jobs import PromptDraft
+from promptmill.domain.batches import PromptDraft
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.outcomes import ErrorCode
 from tests.worker.conftest import stream

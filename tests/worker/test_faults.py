@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 
+from promptmill.domain.batches import Batch, BatchDraft, PromptDraft, TaskResult
 from promptmill.domain.calls import Call as OllamaCall
-from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft, TaskResult
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.domain.retry import MOST_LOSSES
-from promptmill.ollama import structured_output
+from promptmill.ollama.answer_checks import structured_output
 from promptmill.ollama.client import OllamaClient, Timeouts
-from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.health import PROMPTS_FAILED_IN_A_ROW
 from promptmill.ollama.hosts import Host
 from promptmill.runtime import open_resources

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.runtime import open_resources
 from promptmill.services import batches

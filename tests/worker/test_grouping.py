@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft
+from promptmill.domain.batches import Batch, BatchDraft, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.runtime import open_resources
@@ -26,7 +26,7 @@ from promptmill.simulator import (
     create_simulator,
     running,
 )
-from promptmill.store import groups
+from promptmill.store.hosts import model_switching
 from promptmill.worker.runner import working
 
 PATIENCE_S = 30
@@ -241,11 +241,14 @@ async def test_models_that_lost_their_room_beside_each_other_stop_alternating(fa
         for model in ("a", "b"):
             await one.ended(await one.submit(1, model))
         await one.ended(await one.submit(4, "a"))
-        both = await one.resources.database.read(groups.names_by_host)
+        both = await one.resources.database.read(model_switching.names_by_host)
         assert set(*both.values()) == {"a:latest", "b:latest"}
         await one.resources.host.client.unload("b")
         async with asyncio.timeout(PATIENCE_S):
-            while len(*(await one.resources.database.read(groups.names_by_host)).values()) > 1:
+            while (
+                len(*(await one.resources.database.read(model_switching.names_by_host)).values())
+                > 1
+            ):
                 await one.resources.host.look()
 
     assert one.loads() == 2

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 from promptmill.domain.limits import Limits
 from promptmill.domain.workers import Worker
 from promptmill.services import batches, workers
-from promptmill.store import claimable, claims, jobs, queue
-from promptmill.store.leases import HostShare
-from promptmill.store.wakeups import LISTENER_NAME
+from promptmill.store.batches import jobs
+from promptmill.store.db.notify import LISTENER_NAME
+from promptmill.store.queue import candidates, claims, completions
+from promptmill.store.queue.leases import HostShare
 from promptmill.worker.executor import Executor
 from promptmill.worker.recorder import Recorder
 from promptmill.worker.rescuer import Rescuer
@@ -143,7 +144,7 @@ async def test_an_outcome_that_came_too_late_is_counted_with_its_worker(
         await ollama.arrived.wait()
         await until(lambda: runs(service, batch_id, 1))
         # As if the worker had been silent for longer than its lease.
-        await service.resources.database.write(queue.rescue, all_running=True)
+        await service.resources.database.write(completions.rescue, all_running=True)
 
         async def is_asked_again() -> bool:
             return len(ollama.asked) == 2
@@ -195,7 +196,12 @@ async def test_a_dead_workers_prompts_go_back_as_soon_as_its_lease_runs_out(
             )
             jobs.insert(tx, draft, batch_id="batch_1")
             claims.claim(
-                tx, wanted=1, owner="dead", lease_ms=5_000, share=share, aging_ms=claimable.NEVER_MS
+                tx,
+                wanted=1,
+                owner="dead",
+                lease_ms=5_000,
+                share=share,
+                aging_ms=candidates.NEVER_MS,
             )
 
         begun = time.monotonic()
@@ -231,7 +237,7 @@ async def test_the_rescuer_sleeps_until_the_next_lease_runs_out_but_not_for_long
             owner="w",
             lease_ms=round(lease_ends_in_s * 1000),
             share=HostShare(key=key, url="http://h", slots=None),
-            aging_ms=claimable.NEVER_MS,
+            aging_ms=candidates.NEVER_MS,
         )
 
         assert least - 0.5 <= await rescuer.run_once() <= most

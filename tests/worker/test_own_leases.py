@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from promptmill.store import queue
-from promptmill.store.tables import task
+from promptmill.store.db.tables.batches import task
+from promptmill.store.queue import completions
 from promptmill.worker.runner import Worker, _identity, _places
 from tests.worker.conftest import Ollama, Service
 
@@ -47,7 +47,7 @@ async def test_a_worker_keeps_the_leases_of_answers_that_are_not_recorded(
 ) -> None:
     worker = await with_answers(service, ollama, 3)
     await worker.heartbeat.run_once()
-    assert await service.resources.database.write(queue.rescue) == 0
+    assert await service.resources.database.write(completions.rescue) == 0
     await worker.dispatcher.run_once()
     assert (worker.dispatcher.finished, worker.dispatcher.fenced) == (3, 0)
     assert len(ollama.asked) == 3

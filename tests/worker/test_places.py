@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from promptmill.store.leases import HostShare
-from promptmill.worker.places import Ask, Place, in_steps
+from promptmill.store.queue.leases import HostShare
+from promptmill.worker.scheduling.allocation import Ask, Place, in_steps
 
 
 def ask(name: int, wanted: int, held: int = 0, slots: int | None = None) -> Ask:

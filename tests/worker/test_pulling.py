@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from promptmill.domain.jobs import Batch, BatchDraft, PromptDraft
+from promptmill.domain.batches import Batch, BatchDraft, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.domain.pulls import MOST_ATTEMPTS, PullState
+from promptmill.domain.scheduling.downloads import MOST_ATTEMPTS, PullState
 from promptmill.runtime import open_resources
 from promptmill.services import batches, control
 from promptmill.services.resources import Resources
@@ -29,8 +29,8 @@ from promptmill.simulator import (
     create_simulator,
     running,
 )
-from promptmill.store import awaiting, pulls
-from promptmill.worker.puller import Puller
+from promptmill.store.downloads import planning, pulls
+from promptmill.worker.downloads import Puller
 from promptmill.worker.runner import Worker, _identity, _places, working
 from tests.worker.conftest import stream
 
@@ -358,9 +358,9 @@ async def test_a_worker_that_stops_while_it_takes_on_a_pull_gives_it_back(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken_on, go_on = threading.Event(), threading.Event()
-    plan, stop = awaiting.plan, Puller.stop
+    plan, stop = planning.plan, Puller.stop
 
-    def plan_slowly(*args: Any, **fields: Any) -> awaiting.Plan:
+    def plan_slowly(*args: Any, **fields: Any) -> planning.Plan:
         planned = plan(*args, **fields)
         if planned.leases:
             taken_on.set()
@@ -373,7 +373,7 @@ async def test_a_worker_that_stops_while_it_takes_on_a_pull_gives_it_back(
         go_on.set()
         await stopping
 
-    monkeypatch.setattr(awaiting, "plan", plan_slowly)
+    monkeypatch.setattr(planning, "plan", plan_slowly)
     monkeypatch.setattr(Puller, "stop", stop_meanwhile)
     async with running(host_with(pullable="a", pull_s=FOR_EVER_S)) as url:
         settings = settings_for([url], database_url, lease_s=600, heartbeat_s=100)

@@ -17,12 +17,13 @@ from promptmill.domain.workers import WorkerIdentity
 from promptmill.ollama.text import LARGEST_NUMBER, LONGEST_NAME, MOST_TOKENS
 from promptmill.runtime import open_resources
 from promptmill.services import batches
-from promptmill.store import jobs, queue
-from promptmill.store.benchmark_tables import benchmark_run
-from promptmill.store.leases import HostShare
-from promptmill.store.tables import job_stats, result
-from promptmill.worker.places import Place
+from promptmill.store.batches import jobs
+from promptmill.store.db.tables.batches import job_stats, result
+from promptmill.store.db.tables.benchmarks import benchmark_run
+from promptmill.store.queue import completions
+from promptmill.store.queue.leases import HostShare
 from promptmill.worker.runner import Worker
+from promptmill.worker.scheduling.allocation import Place
 from tests.worker.conftest import Ollama, Service, stream
 
 TOO_LARGE = CallMetrics(total_duration=2**70)
@@ -169,7 +170,7 @@ async def test_a_prompt_that_is_lost_again_comes_back_apart_from_its_neighbours(
     for _ in range(2):
         await finish_calls(worker)
         worker.recorder.take(100)
-        await database.write(queue.rescue, all_running=True, backoff_s=draw)
+        await database.write(completions.rescue, all_running=True, backoff_s=draw)
     await worker.dispatcher.run_once()
     assert worker.executor.running == 0
     assert next(waits) == 4, "each of the three has a wait of its own"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from promptmill.domain.jobs import BatchDraft, PromptDraft
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.runtime import open_resources

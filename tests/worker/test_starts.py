@@ -17,7 +17,7 @@ from promptmill.domain.calls import Call
 from promptmill.domain.limits import START_TOLERANCE_S, Limits
 from promptmill.domain.outcomes import Outcome, Succeeded
 from promptmill.domain.retry import Finish, TryAgain
-from promptmill.store.leases import Completion, Lease
+from promptmill.store.queue.leases import Completion, Lease
 from promptmill.worker.executor import Executor
 from promptmill.worker.recorder import Recorder
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from promptmill.domain.batches import Batch, BatchChanges, Counts, FailureLimit
 from promptmill.domain.errors import Conflict
-from promptmill.domain.jobs import Batch, BatchChanges, Counts, FailureLimit
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode

@@ -17,8 +17,9 @@ from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.services import batches
-from promptmill.store import claims, jobs
-from promptmill.store.leases import HostShare, Lease
+from promptmill.store.batches import jobs
+from promptmill.store.queue import claims
+from promptmill.store.queue.leases import HostShare, Lease
 from promptmill.worker.runner import Worker, working
 
 

@@ -9,9 +9,9 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from promptmill.api.errors.problems import install_problem_handlers
 from promptmill.api.middleware import RequestContext
-from promptmill.api.openapi import DESCRIPTION, install_openapi
-from promptmill.api.problems import install_problem_handlers
+from promptmill.api.openapi.document import DESCRIPTION, install_openapi
 from promptmill.api.routes import (
     batches,
     benchmark_findings,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from promptmill.api.faults import Faults
-from promptmill.api.text_rules import Path
-from promptmill.domain.jobs import PromptDraft
+from promptmill.api.errors.violations import Faults
+from promptmill.api.intake.text_rules import Path
+from promptmill.domain.batches import PromptDraft
 from promptmill.domain.model_names import normalise_model
 
 _MOST_NAMED = 10

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from promptmill.api.problems import INTERNAL_ERROR, problem_response
+from promptmill.api.errors.problems import INTERNAL_ERROR, problem_response
 from promptmill.observability.logs import get_logger
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"

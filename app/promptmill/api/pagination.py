@@ -10,7 +10,7 @@ import binascii
 import re
 from typing import Final
 
-from promptmill.api.faults import Faults
+from promptmill.api.errors.violations import Faults
 
 _INDEX = re.compile(r"after:(\d{1,9})")
 _BATCH = re.compile(r"before:(batch_[0-9a-z]{1,64})")

@@ -11,21 +11,21 @@ from typing import Annotated
 
 import typer
 
-from promptmill.cli.batches import cancel, delete, list_batches, show
-from promptmill.cli.bench import bench
-from promptmill.cli.control import pause, resume, retry, set_limits
-from promptmill.cli.db import db
-from promptmill.cli.demo import demo
-from promptmill.cli.hosts import hosts
-from promptmill.cli.models import models
-from promptmill.cli.results import results
-from promptmill.cli.serve import ServeCommand, serve
-from promptmill.cli.simulate import simulate
-from promptmill.cli.submit import submit
-from promptmill.cli.version import version
-from promptmill.cli.watch import watch
-from promptmill.cli.worker import worker
-from promptmill.cli.workers import workers
+from promptmill.cli.commands.batches import cancel, delete, list_batches, show
+from promptmill.cli.commands.bench import bench
+from promptmill.cli.commands.control import pause, resume, retry, set_limits
+from promptmill.cli.commands.db import db
+from promptmill.cli.commands.demo import demo
+from promptmill.cli.commands.hosts import hosts
+from promptmill.cli.commands.models import models
+from promptmill.cli.commands.results import results
+from promptmill.cli.commands.serve import ServeCommand, serve
+from promptmill.cli.commands.simulate import simulate
+from promptmill.cli.commands.submit import submit
+from promptmill.cli.commands.version import version
+from promptmill.cli.commands.watch import watch
+from promptmill.cli.commands.worker import worker
+from promptmill.cli.commands.workers import workers
 
 _SERVICE = "The service"
 _BATCHES = "Batches"

@@ -4,7 +4,10 @@
 pydantic and nothing else of this distribution.
 """
 
-from promptmill.client.aio import AsyncPromptmill
+from promptmill.client._async.benchmarks import AsyncBenchmarks
+from promptmill.client._async.client import AsyncPromptmill
+from promptmill.client._sync.benchmarks import Benchmarks
+from promptmill.client._sync.client import Promptmill
 from promptmill.client.benchmark_records import (
     Benchmark,
     BenchmarkComparison,
@@ -25,9 +28,6 @@ from promptmill.client.benchmark_records import (
     NotComparable,
     RunPage,
 )
-from promptmill.client.benchmark_requests import BenchmarkFields, ReportFormat
-from promptmill.client.benchmarks_aio import AsyncBenchmarks
-from promptmill.client.benchmarks_sync import Benchmarks
 from promptmill.client.errors import (
     FieldError,
     PromptmillError,
@@ -57,9 +57,9 @@ from promptmill.client.records import (
     Usage,
     Worker,
 )
-from promptmill.client.requests import BatchFields, DownloadFormat, Prompt
-from promptmill.client.steering import BatchChanges
-from promptmill.client.sync import Promptmill
+from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
+from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
+from promptmill.client.requests.steering import BatchChanges
 
 __all__ = [
     "ENDED_STATUSES",

@@ -13,10 +13,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from promptmill.client import requests
 from promptmill.client.errors import ServiceUnreachable, UnexpectedAnswer
 from promptmill.client.records import Batch, Result
-from promptmill.client.requests import Request
+from promptmill.client.requests import batches
+from promptmill.client.requests.batches import Request
 
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 _NO_CONTENT: Final = 204
@@ -125,7 +125,7 @@ class Following:
 
     def request(self) -> Request[bytes]:
         """What to ask for next: the events after the last one that has arrived."""
-        return requests.batch_events(
+        return batches.batch_events(
             self._batch_id, results=self._results, last_event_id=self._last_event_id
         )
 
@@ -180,5 +180,5 @@ def _event_of(message: Message) -> BatchEvent | None:
                 return None
     except ValidationError as error:
         raise UnexpectedAnswer(
-            f"An event `{message.name}` cannot be read: {requests.first_of(error)}"
+            f"An event `{message.name}` cannot be read: {batches.first_of(error)}"
         ) from None

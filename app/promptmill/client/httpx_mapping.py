@@ -10,7 +10,7 @@ import httpx
 
 from promptmill.client.errors import PromptmillError, ServiceUnreachable, UnexpectedAnswer
 from promptmill.client.judgement import BrokenOff
-from promptmill.client.requests import Answer, Request
+from promptmill.client.requests.batches import Answer, Request
 
 CONNECT_TIMEOUT_S: Final = 5.0
 

@@ -19,7 +19,7 @@ from promptmill.client.errors import (
     UnexpectedAnswer,
 )
 from promptmill.client.records import Batch
-from promptmill.client.requests import Answer, Request
+from promptmill.client.requests.batches import Answer, Request
 
 T = TypeVar("T")
 

@@ -12,7 +12,8 @@ from typing import Any, cast
 from pydantic_core import from_json
 
 from promptmill.domain.outcomes import CallMetrics, Failed, Succeeded
-from promptmill.ollama.errors import Break, failed_break
+from promptmill.ollama.failures.table import Break, failed_break
+from promptmill.ollama.failures.wording import server_words, spoken
 from promptmill.ollama.text import (
     LONGEST_NAME,
     MOST_TOKENS,
@@ -21,7 +22,6 @@ from promptmill.ollama.text import (
     storable,
     storable_json,
 )
-from promptmill.ollama.words import server_words, spoken
 
 LINE_BOUND = 8 * 1024 * 1024
 """Most bytes of a line; Ollama itself holds its runner to the same."""

@@ -21,7 +21,7 @@ from promptmill.domain.outcomes import CallMetrics, Outcome
 from promptmill.ollama import request as requests
 from promptmill.ollama import wire
 from promptmill.ollama.answer import Answer
-from promptmill.ollama.errors import (
+from promptmill.ollama.failures.table import (
     Break,
     OllamaError,
     Phase,

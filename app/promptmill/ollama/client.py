@@ -1,6 +1,6 @@
 """Talking to one Ollama server. `run` is the prompt's path: everything in it is counted.
 
-The one rule to know: `run` never raises, its failures are values of `ollama.errors`; the
+The one rule to know: `run` never raises, its failures are values of `ollama.failures.table`; the
 requests around it (models, version, pulls) raise `OllamaError`.
 
 On the prompt's path the transport is called directly. An `httpx.AsyncClient` would add redirects,
@@ -22,15 +22,15 @@ import aiohttp
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
-from promptmill.domain.host_address import parse_ollama_host
+from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import CallMetrics, Failed, Outcome
-from promptmill.domain.timeline import Timeline
 from promptmill.ollama import wire
 from promptmill.ollama.answer import Answer
 from promptmill.ollama.deadlines import Deadlines
-from promptmill.ollama.errors import (
+from promptmill.ollama.failures.table import (
     Break,
     OllamaError,
     Phase,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from promptmill.ollama.errors import Timeout
+from promptmill.ollama.failures.table import Timeout
 
 _TIMER_PRECISION_S = 0.001
 """A loop may fire a timer this much too early (uvloop counts whole milliseconds)."""

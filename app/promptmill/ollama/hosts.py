@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
-from promptmill.domain.host_reports import Aside, HostReport, Pace
-from promptmill.domain.host_spec import HostSpec
+from promptmill.domain.hosts.reports import Aside, HostReport, Pace
+from promptmill.domain.hosts.spec import HostSpec
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
-from promptmill.domain.timeline import Timeline
 from promptmill.ollama.client import OllamaClient
-from promptmill.ollama.collapse import Flights
-from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.failures.collapse import Flights
+from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.health import (
     OF_THE_HOST,
     Health,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from promptmill.domain.benchmarks.records import ModelEnvironment
 from promptmill.domain.model_names import normalise_model
 from promptmill.ollama.client import OllamaClient
-from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.failures.table import OllamaError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

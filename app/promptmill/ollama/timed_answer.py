@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from promptmill.domain.timeline import Timeline
+from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.ollama.answer import Answer
 
 

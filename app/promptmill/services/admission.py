@@ -6,12 +6,12 @@ import secrets
 import time
 from typing import Final
 
+from promptmill.domain.batches import Batch, IdempotencyKey
 from promptmill.domain.errors import Invalid, LimitExceeded
 from promptmill.domain.ids import RANDOM_BITS, sortable_id
-from promptmill.domain.jobs import Batch, IdempotencyKey
 from promptmill.services.resources import Resources
-from promptmill.store import jobs
-from promptmill.store.database import Transaction
+from promptmill.store.batches import jobs
+from promptmill.store.db.database import Transaction
 
 KEY_USED: Final = (
     "This Idempotency-Key was used with another body; take a new key for a new request."

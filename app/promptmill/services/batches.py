@@ -6,15 +6,15 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from promptmill.domain.jobs import Batch, BatchDraft, IdempotencyKey, TaskResult
+from promptmill.domain.batches import Batch, BatchDraft, IdempotencyKey, TaskResult
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
 from promptmill.services import admission
 from promptmill.services.forecasts import foretold
+from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
-from promptmill.services.signals import News
-from promptmill.services.starting_limit import with_starting_limit
-from promptmill.store import jobs, results, transitions
-from promptmill.store.database import Transaction
+from promptmill.services.wakeups import News
+from promptmill.store.batches import jobs, results, transitions
+from promptmill.store.db.database import Transaction
 
 _MOST_PER_CHUNK = 500
 _FIRST_CHUNK = 20

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from promptmill.domain.batches import IdempotencyKey
 from promptmill.domain.benchmarks.comparison import (
     BenchmarkComparison,
     ComparedMeasure,
@@ -17,13 +18,13 @@ from promptmill.domain.benchmarks.comparison import (
 from promptmill.domain.benchmarks.records import Benchmark, BenchmarkDraft, BenchmarkRun
 from promptmill.domain.benchmarks.summary import NO_ENVIRONMENT, ModelResult, summarise
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
-from promptmill.domain.jobs import IdempotencyKey
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.services import admission
 from promptmill.services.resources import Resources
-from promptmill.services.signals import News
-from promptmill.store import benchmark_runs, benchmarks
-from promptmill.store.database import Transaction
+from promptmill.services.wakeups import News
+from promptmill.store.benchmarks import execution
+from promptmill.store.benchmarks import registry as benchmarks
+from promptmill.store.db.database import Transaction
 
 _RUNS_PER_CHUNK = 500
 _OTHER_WORK = (
@@ -160,8 +161,8 @@ async def measured(resources: Resources, benchmark_id: str) -> Measured:
 def _measured(tx: Transaction, benchmark_id: str) -> Measured:
     # In the reader's thread: the figures of thousands of runs take a moment.
     found = benchmarks.get(tx, benchmark_id)
-    runs = benchmark_runs.figures(tx, found.key)
-    samples = benchmark_runs.sample_responses(tx, found.key)
+    runs = execution.figures(tx, found.key)
+    samples = execution.sample_responses(tx, found.key)
     by_model: dict[str, list[BenchmarkRun]] = {model: [] for model in found.draft.models}
     for run in runs:
         by_model[run.model].append(run)
@@ -208,7 +209,7 @@ async def runs_page(
 
     def read(tx: Transaction) -> Sequence[tuple[int, BenchmarkRun]]:
         key = benchmarks.get(tx, benchmark_id).key
-        return benchmark_runs.page(tx, key, limit=limit + 1, after=after)
+        return execution.page(tx, key, limit=limit + 1, after=after)
 
     found = await resources.database.read(read)
     shown = found[:limit]
@@ -231,7 +232,7 @@ async def stream_runs(
         after: int | None = None
         while True:
             chunk = await resources.database.read(
-                benchmark_runs.page, key, limit=_RUNS_PER_CHUNK, after=after
+                execution.page, key, limit=_RUNS_PER_CHUNK, after=after
             )
             if chunk:
                 yield [run for _, run in chunk]

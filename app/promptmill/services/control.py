@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from promptmill.domain.batches import Batch, BatchChanges
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
-from promptmill.domain.jobs import Batch, BatchChanges
 from promptmill.domain.lifecycle import JobState
 from promptmill.services import admission
 from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
-from promptmill.services.signals import News
-from promptmill.store import jobs, sweeps, transitions
-from promptmill.store.database import Transaction
+from promptmill.services.wakeups import News
+from promptmill.store.batches import jobs, transitions
+from promptmill.store.db.database import Transaction
+from promptmill.store.queue import bulk
 
 
 async def pause(resources: Resources, batch_id: str) -> Batch:
@@ -94,27 +95,27 @@ async def retry(
 
 def _begin_retry(
     tx: Transaction, batch_id: str, expires_in_s: float | None, most_queued: int
-) -> sweeps.Swept:
+) -> bulk.Swept:
     counts = jobs.get(tx, batch_id).counts
     again = counts.failed + counts.cancelled + counts.expired
     admission.require_room(tx, again, most_queued=most_queued)
     job_key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s)
-    swept = sweeps.run_again(tx, job_key)
+    swept = bulk.run_again(tx, job_key)
     if not swept.prompts:
         raise Conflict("The batch has no prompt that failed, was cancelled or expired.")
     return swept
 
 
 def _retry_more(
-    tx: Transaction, batch_id: str, after_index: int, *, piece: int = sweeps.PIECE
-) -> sweeps.Swept:
+    tx: Transaction, batch_id: str, after_index: int, *, piece: int = bulk.PIECE
+) -> bulk.Swept:
     # Since the piece before, the batch may have ended, or a client may have cancelled it.
     gone = frozenset({JobState.CANCELLING, JobState.CANCELLED})
     try:
         job_key = transitions.reopen(tx, batch_id, expires_in_s=None, unless=gone)
     except (Conflict, NotFound):
-        return sweeps.Swept(prompts=0, last_index=None)
-    return sweeps.run_again(tx, job_key, after_index=after_index, limit=piece)
+        return bulk.Swept(prompts=0, last_index=None)
+    return bulk.run_again(tx, job_key, after_index=after_index, limit=piece)
 
 
 def _retry_chosen(
@@ -127,7 +128,7 @@ def _retry_chosen(
     admission.require_room(tx, len(indexes), most_queued=most_queued)
     total = jobs.get(tx, batch_id).counts.total
     job_key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s)
-    fit = sweeps.can_run_again(tx, job_key, indexes)
+    fit = bulk.can_run_again(tx, job_key, indexes)
     problems = tuple(
         FieldProblem(
             f"/indexes/{place}",
@@ -140,4 +141,4 @@ def _retry_chosen(
     )
     if problems:
         raise Invalid("Some of these prompts cannot run again; none was queued.", problems[:100])
-    sweeps.run_chosen_again(tx, job_key, indexes)
+    bulk.run_chosen_again(tx, job_key, indexes)

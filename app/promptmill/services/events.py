@@ -1,7 +1,7 @@
 """Following a batch: what becomes of it, told as it happens, until it has ended.
 
 The rule to know: a follower's place is one number, that of the last result it has dealt with.
-Numbers become visible in their order (see `store.counters`), so whoever goes on from there
+Numbers become visible in their order (see `store.queue.counters`), so whoever goes on from there
 misses nothing and gets nothing twice, however often and wherever the telling was cut.
 """
 
@@ -13,13 +13,13 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from promptmill.domain.batches import Batch, TaskResult
 from promptmill.domain.errors import NotFound, Unavailable
-from promptmill.domain.jobs import Batch, TaskResult
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
 from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
-from promptmill.store import jobs, results
-from promptmill.store.database import Transaction
+from promptmill.store.batches import jobs, results
+from promptmill.store.db.database import Transaction
 
 APART_S: Final = 0.25
 """Seconds between two looks of one follower at the database, and so between two `Progressed`."""

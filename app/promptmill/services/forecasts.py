@@ -13,11 +13,11 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from promptmill.domain.forecast import Forecast
-from promptmill.domain.jobs import Batch
+from promptmill.domain.batches import Batch
 from promptmill.domain.lifecycle import JobState
+from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.services.resources import Resources
-from promptmill.store import outlooks
+from promptmill.store.batches import forecast_inputs
 
 _GOING = frozenset({JobState.QUEUED, JobState.RUNNING})
 _FRESH_S = 0.25
@@ -53,7 +53,7 @@ async def _forecast(resources: Resources, keys: set[int]) -> Forecast:
     if forecast is None or not is_fresh or not keys <= forecast.outlook.demands.keys():
         began_at = time.monotonic()
         outlook = await resources.database.read(
-            outlooks.read,
+            forecast_inputs.read,
             lease_ms=round(settings.lease_s * 1000),
             turn_s=settings.group_turn_s,
         )

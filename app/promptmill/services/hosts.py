@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from promptmill.domain.host_reports import Aside, HostReport
+from promptmill.domain.hosts.reports import Aside, HostReport
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.models import RunningModel
 from promptmill.services.resources import Resources
-from promptmill.store import groups, hosts, reports
-from promptmill.store.database import Transaction
+from promptmill.store.db.database import Transaction
+from promptmill.store.hosts import host_reports, hosts
+from promptmill.store.hosts import model_switching as groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ def _used(
     return (
         hosts.list_hosts(tx),
         groups.names_by_host(tx),
-        reports.of_hosts(tx, lease_ms=lease_ms),
+        host_reports.of_hosts(tx, lease_ms=lease_ms),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.limits import Limits, parse_parameter_size, recommended_limits
 from promptmill.domain.model_names import normalise_model
-from promptmill.ollama.errors import OllamaError
+from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.hosts import LOOK_S, Host
 from promptmill.ollama.models import InstalledModel
 from promptmill.services.resources import Resources

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from promptmill.domain.forecast import Forecast
+from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.ollama.hosts import Host
-from promptmill.services.signals import Signals
+from promptmill.services.wakeups import Signals
 from promptmill.settings import Settings
-from promptmill.store.database import Database
+from promptmill.store.db.database import Database
 
 
 @dataclass(slots=True)

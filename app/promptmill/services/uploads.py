@@ -6,15 +6,15 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from promptmill.domain.batches import BatchDraft, IdempotencyKey, PromptDraft
 from promptmill.domain.errors import Unavailable
-from promptmill.domain.jobs import BatchDraft, IdempotencyKey, PromptDraft
 from promptmill.services import admission
 from promptmill.services.batches import Submission
+from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
-from promptmill.services.signals import News
-from promptmill.services.starting_limit import with_starting_limit
-from promptmill.store import jobs, uploads
-from promptmill.store.database import Transaction
+from promptmill.services.wakeups import News
+from promptmill.store.batches import jobs, uploads
+from promptmill.store.db.database import Transaction
 
 PIECE_PROMPTS: Final = 2_000
 """Prompts that one transaction stores: some tens of milliseconds, for which others wait."""

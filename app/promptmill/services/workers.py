@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from promptmill.domain.workers import Worker
 from promptmill.services.resources import Resources
-from promptmill.store import workers
+from promptmill.store.hosts import workers
 
 
 async def list_workers(resources: Resources) -> Sequence[Worker]:

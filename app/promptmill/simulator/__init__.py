@@ -14,21 +14,21 @@ an ASGI application for any server, which then cannot refuse or reset connection
 
 An answer is a pure function: `answer_text("tiny", prompt)` is what the simulator says to that
 prompt, so a test can tell whether a result belongs to its prompt. The words that bring
-faults on (`[[fault:cut]]`) are in `simulator.faults`; the log of calls is at
+faults on (`[[fault:cut]]`) are in `simulator.faults.rules`; the log of calls is at
 `/simulator/calls` and `/simulator/stats`, and in `Simulator.calls` and `Simulator.stats()`.
 """
 
 from __future__ import annotations
 
-from promptmill.simulator.access import Refusing
 from promptmill.simulator.app import Simulator
-from promptmill.simulator.calls import Call, CallLog, ModelTally, Tally, prompt_hash
-from promptmill.simulator.catalog import DEFAULT_MODELS, PULLABLE_MODELS, plain_model
-from promptmill.simulator.faults import MIXED, Fault, FaultKind, FaultRule, FaultSyntaxError
+from promptmill.simulator.engine.calls import Call, CallLog, ModelTally, Tally, prompt_hash
+from promptmill.simulator.engine.catalog import DEFAULT_MODELS, PULLABLE_MODELS, plain_model
+from promptmill.simulator.engine.text import answer_text, chat_prompt, rendered_prompt
+from promptmill.simulator.engine.vectors import embedding
+from promptmill.simulator.faults.access import Refusing
+from promptmill.simulator.faults.rules import MIXED, Fault, FaultKind, FaultRule, FaultSyntaxError
 from promptmill.simulator.server import new_event_loop, running, running_in_thread
 from promptmill.simulator.settings import PROFILES, ModelSpec, SimulatorSettings, Speed
-from promptmill.simulator.text import answer_text, chat_prompt, rendered_prompt
-from promptmill.simulator.vectors import embedding
 
 __all__ = [
     "DEFAULT_MODELS",

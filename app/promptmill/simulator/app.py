@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from promptmill.simulator.access import Refusing, allow_origin, host_is_welcome
-from promptmill.simulator.calls import CallLog, Tally
-from promptmill.simulator.refusals import Refusal
-from promptmill.simulator.routes import DYNAMIC_ROUTES, ROUTES, Route, allowed_methods
+from promptmill.simulator.engine.calls import CallLog, Tally
+from promptmill.simulator.engine.state import ServerState
+from promptmill.simulator.faults.access import Refusing, allow_origin, host_is_welcome
+from promptmill.simulator.faults.refusals import Refusal
+from promptmill.simulator.protocol.wire import TEXT, Connection, Exchange, Receive, Scope, Send
+from promptmill.simulator.routes.table import DYNAMIC_ROUTES, ROUTES, Route, allowed_methods
 from promptmill.simulator.settings import SimulatorSettings
-from promptmill.simulator.state import ServerState
-from promptmill.simulator.wire import TEXT, Connection, Exchange, Receive, Scope, Send
 
 
 class Simulator:

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from promptmill.simulator.access import Refusing
-from promptmill.simulator.faults import FaultRule
+from promptmill.simulator.faults.access import Refusing
+from promptmill.simulator.faults.rules import FaultRule
 
 KEEP_ALIVE_S = 300.0
 """Seconds that an idle model stays loaded, as `OLLAMA_KEEP_ALIVE` says by default."""
@@ -87,7 +87,7 @@ class SimulatorSettings:
     """One simulated server."""
 
     models: tuple[ModelSpec, ...] = ()
-    """Models on the disk. Empty means the default set (`simulator.catalog`)."""
+    """Models on the disk. Empty means the default set (`simulator.engine.catalog`)."""
     pullable: tuple[ModelSpec, ...] = ()
     """Models that the registry has: 404 until they are pulled."""
     num_parallel: int = 1
@@ -107,7 +107,7 @@ class SimulatorSettings:
     prefix_cache: bool = True
     """Whether a slot evaluates only what a prompt does not share with the one before in it."""
     faults: tuple[FaultRule, ...] = ()
-    """What goes wrong, and how often (`simulator.faults`)."""
+    """What goes wrong, and how often (`simulator.faults.rules`)."""
     refuse: Refusing | None = None
     """What answers every request in Ollama's place; None: nothing does."""
     seed: int = 0

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from promptmill.observability.logs import get_logger
-from promptmill.services.signals import News, Signals
-from promptmill.store import sweeps, transitions
-from promptmill.store.database import Database, Transaction
+from promptmill.services.wakeups import News, Signals
+from promptmill.store.batches import transitions
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.queue import bulk
 from promptmill.worker.executor import Executor
 
 
@@ -38,9 +39,9 @@ class Closer:
         self._executor.abort_jobs({one.job_key for one in to_end.early if one.abort_running})
         swept = 0
         for early in to_end.early:
-            swept += await self._database.write(sweeps.cancel_pending, early.job_key)
+            swept += await self._database.write(bulk.cancel_pending, early.job_key)
         for job_key in to_end.late:
-            swept += await self._database.write(sweeps.expire_pending, job_key)
+            swept += await self._database.write(bulk.expire_pending, job_key)
         if to_end.early or to_end.late or to_end.is_any_through:
             closed = await self._database.write(transitions.close_ended)
             announce_ended(closed, self._signals)

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 
 from promptmill.domain.errors import Unavailable
 from promptmill.observability.logs import get_logger
-from promptmill.services.signals import News, Signals
-from promptmill.store import claimable, claims, queue, transitions
-from promptmill.store.database import Database, Transaction
-from promptmill.store.leases import Completion, HostShare, Lease, Recorded
+from promptmill.services.wakeups import News, Signals
+from promptmill.store.batches import transitions
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.queue import candidates, claims, completions
+from promptmill.store.queue.leases import Completion, HostShare, Lease, Recorded
 from promptmill.worker.closer import announce_ended
 from promptmill.worker.executor import Executor
-from promptmill.worker.grouping import Grouping
 from promptmill.worker.loops import wait_for
-from promptmill.worker.places import Ask, Place, in_steps, spread
 from promptmill.worker.recorder import Recorder, could_not_be_stored
-from promptmill.worker.turns import Turns
+from promptmill.worker.scheduling.allocation import Ask, Place, in_steps, spread
+from promptmill.worker.scheduling.model_switching import Grouping
+from promptmill.worker.scheduling.prefix_affinity import Turns
 
 _MOST_PER_FLUSH = 200
 _QUICK_S = 0.02
@@ -79,7 +80,7 @@ class Dispatcher:
         self._concurrency = concurrency
         self._lease_ms = round(lease_s * 1000)
         self._poll_s = poll_s
-        self._aging_ms = round(aging_s * 1000) or claimable.NEVER_MS
+        self._aging_ms = round(aging_s * 1000) or candidates.NEVER_MS
         self._turns = Turns()
         self._is_quick = True
         self._refused: list[Completion] = []
@@ -256,7 +257,7 @@ class Dispatcher:
         finished: Sequence[Completion],
         asked: Sequence[Ask],
     ) -> _Exchange:
-        recorded = queue.complete(tx, finished) if finished else _NOTHING_RECORDED
+        recorded = completions.complete(tx, finished) if finished else _NOTHING_RECORDED
         # In the same commit: nobody then sees a batch that runs although nothing of it is left.
         ended = transitions.close_ended(tx) if recorded.job_may_end else ()
         for ask in asked:
@@ -320,9 +321,9 @@ class Dispatcher:
 
 def _next_due_in_s(tx: Transaction, shares: Sequence[HostShare]) -> Callable[[], float] | None:
     """How long to wait, told when it is asked: a paced start must not come late by a read."""
-    if any(claimable.may_start_now(tx, share) for share in shares):
+    if any(candidates.may_start_now(tx, share) for share in shares):
         return lambda: random.uniform(*_TRY_AGAIN_S)  # noqa: S311 - not a secret
-    due_in_ms = claimable.next_due_in_ms(tx)
+    due_in_ms = candidates.next_due_in_ms(tx)
     if due_in_ms is None:
         return None
     at = time.monotonic() + due_in_ms / 1000

@@ -13,14 +13,14 @@ from functools import partial
 
 from promptmill.domain import retry
 from promptmill.domain.calls import Call
-from promptmill.domain.groups import keep_alive_for
 from promptmill.domain.limits import START_TOLERANCE_S, adapted_window_s
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.domain.retry import Finish, TryAgain
+from promptmill.domain.scheduling.load_groups import keep_alive_for
 from promptmill.observability.logs import get_logger
-from promptmill.ollama import structured_output
+from promptmill.ollama.answer_checks import structured_output
 from promptmill.ollama.hosts import Host
-from promptmill.store.leases import Completion, Lease
+from promptmill.store.queue.leases import Completion, Lease
 from promptmill.worker.recorder import Recorder
 
 
@@ -65,7 +65,7 @@ class Executor:
         backoff_s: Callable[[int], float],
         keeps_models: bool = False,
     ) -> None:
-        """`hosts` by their keys; `keeps_models`: see `domain.groups.keep_alive_for`."""
+        """`hosts` by their keys; `keeps_models` as in `load_groups.keep_alive_for`."""
         self._hosts = hosts
         self._keeps_models = keeps_models
         self._recorder = recorder

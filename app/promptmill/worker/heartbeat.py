@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 
 from promptmill.domain.workers import WorkerIdentity
 from promptmill.observability.logs import get_logger
-from promptmill.store import queue, schema, workers
-from promptmill.store.database import Database, Transaction
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.hosts import workers
+from promptmill.store.queue import completions
 from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.executor import Executor
 
@@ -71,7 +73,9 @@ class Heartbeat:
 
     def _beat(self, tx: Transaction, task_ids: Sequence[int]) -> set[tuple[int, int]]:
         # The leases first: on them hangs the work, on the row only what people see.
-        held = queue.renew(tx, owner=self._identity.id, task_ids=task_ids, lease_ms=self._lease_ms)
+        held = completions.renew(
+            tx, owner=self._identity.id, task_ids=task_ids, lease_ms=self._lease_ms
+        )
         exchanged_at = self._exchanged_at_last or self._dispatcher.last_exchange_at
         workers.touch(
             tx,

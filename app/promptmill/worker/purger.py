@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from promptmill.observability.logs import get_logger
-from promptmill.store import benchmarks, jobs, uploads
-from promptmill.store.database import Database
+from promptmill.store.batches import jobs, uploads
+from promptmill.store.benchmarks import registry
+from promptmill.store.db.database import Database
 
 _EVERY_S = 60.0
 _FIRST_PIECE, _LARGEST_PIECE = 100, 5_000
@@ -37,7 +38,7 @@ class Purger:
         began = time.monotonic()
         removed = await self._database.write(jobs.purge_some, limit=self._piece)
         self._adapt(time.monotonic() - began)
-        removed += await self._database.write(benchmarks.purge_some)
+        removed += await self._database.write(registry.purge_some)
         return 0.0 if removed else _EVERY_S
 
     def _adapt(self, took_s: float) -> None:

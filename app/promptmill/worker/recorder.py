@@ -9,7 +9,7 @@ from dataclasses import replace
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed
 from promptmill.domain.retry import Finish
 from promptmill.ollama.text import one_line
-from promptmill.store.leases import Completion
+from promptmill.store.queue.leases import Completion
 
 _LONGEST_REASON = 200
 

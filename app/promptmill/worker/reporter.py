@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 
 from promptmill.ollama.hosts import Host
-from promptmill.store import reports
-from promptmill.store.database import Database
-from promptmill.worker.places import Place
+from promptmill.store.db.database import Database
+from promptmill.store.hosts import host_reports
+from promptmill.worker.scheduling.allocation import Place
 
 _LOOK_EVERY_S = 0.5
 
@@ -35,7 +35,7 @@ class Reporter:
         news = [_news_of(place.host) for place in self._places]
         if news != self._told or time.monotonic() >= self._due_at:
             seen = {place.share.key: place.host.report() for place in self._places}
-            await self._database.write(reports.write, self._worker_id, seen)
+            await self._database.write(host_reports.write, self._worker_id, seen)
             self._told, self._due_at = news, time.monotonic() + self._every_s
         return _LOOK_EVERY_S
 

@@ -6,9 +6,11 @@ import random
 from collections.abc import Callable, Sequence
 
 from promptmill.observability.logs import get_logger
-from promptmill.services.signals import News, Signals
-from promptmill.store import clocks, queue, workers
-from promptmill.store.database import Database, Transaction
+from promptmill.services.wakeups import News, Signals
+from promptmill.store.db import clocks
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.hosts import workers
+from promptmill.store.queue import completions
 from promptmill.worker.executor import Executor
 
 _MOST_AT_ONCE = 500
@@ -64,7 +66,7 @@ class Rescuer:
         """At the start of a database's only worker: whatever runs was left by its predecessor."""
         total = 0
         while rescued := await self._database.write(
-            queue.rescue, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s, all_running=True
+            completions.rescue, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s, all_running=True
         ):
             total += rescued
         if total:
@@ -83,6 +85,6 @@ class Rescuer:
         """How many prompts went back, and in how many milliseconds the next lease runs out."""
         lease_ms = round(self._lease_s * 1000)
         clocks.bring_near(tx, longest_wait_ms=self._longest_wait_ms, lease_ms=lease_ms)
-        queue.renew(tx, owner=self._owner, task_ids=own, lease_ms=lease_ms)
-        rescued = queue.rescue(tx, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s)
+        completions.renew(tx, owner=self._owner, task_ids=own, lease_ms=lease_ms)
+        rescued = completions.rescue(tx, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s)
         return rescued, workers.next_lease_end_ms(tx)

@@ -18,24 +18,27 @@ from promptmill.domain.errors import Unavailable, WorkerEnded
 from promptmill.domain.workers import WorkerIdentity
 from promptmill.observability.logs import get_logger
 from promptmill.services.resources import OwnWorker, Resources
-from promptmill.services.signals import News
-from promptmill.store import benchmark_runs, jobs, pulls, workers
-from promptmill.store.leases import HostShare
-from promptmill.worker.adapter import Adapter
+from promptmill.services.wakeups import News
+from promptmill.store.batches import jobs
+from promptmill.store.benchmarks import execution
+from promptmill.store.downloads import pulls
+from promptmill.store.hosts import workers
+from promptmill.store.queue.leases import HostShare
 from promptmill.worker.backoff import full_jitter
-from promptmill.worker.benchmarker import Benchmarker
+from promptmill.worker.benchmarks.benchmarker import Benchmarker
 from promptmill.worker.closer import Closer
 from promptmill.worker.dispatcher import Dispatcher
+from promptmill.worker.downloads import Puller
 from promptmill.worker.executor import Executor
-from promptmill.worker.grouping import Grouping
 from promptmill.worker.heartbeat import Heartbeat
 from promptmill.worker.loops import repeat, wait_for
-from promptmill.worker.places import Place
-from promptmill.worker.puller import Puller
 from promptmill.worker.purger import Purger
 from promptmill.worker.recorder import Recorder
 from promptmill.worker.reporter import Reporter
 from promptmill.worker.rescuer import Rescuer
+from promptmill.worker.scheduling.adaptive_concurrency import Adapter
+from promptmill.worker.scheduling.allocation import Place
+from promptmill.worker.scheduling.model_switching import Grouping
 
 _LOOK_EVERY_S = 5.0
 """Between two looks at each of several hosts: its models, and whether it lives."""
@@ -204,7 +207,7 @@ class Worker:
         await self._look_at_hosts()
         if self._database.is_sqlite:
             await self.rescuer.take_everything_back()
-            await self._database.write(benchmark_runs.take_all_back)
+            await self._database.write(execution.take_all_back)
             await self._database.write(pulls.take_all_back)
 
     def start(self, roles: asyncio.TaskGroup) -> list[asyncio.Task[None]]:

@@ -14,10 +14,10 @@ from promptmill.api.dependencies import (
     ResourcesOf,
     only_query,
 )
-from promptmill.api.openapi import always, problem, success, unknown_batch
+from promptmill.api.documents.batches import JsonResponse, batch_document, batch_summary
+from promptmill.api.errors.problems import CONFLICT
+from promptmill.api.openapi.document import always, problem, success, unknown_batch
 from promptmill.api.pagination import batch_cursor, before_batch, result_cursor
-from promptmill.api.problems import CONFLICT
-from promptmill.api.representation import JsonResponse, batch_document, batch_summary
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch, BatchListQuery, BatchPage, BatchQuery
 from promptmill.domain.lifecycle import JobState

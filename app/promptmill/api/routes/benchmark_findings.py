@@ -9,19 +9,19 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
-from promptmill.api.benchmark_documents import RUN_FIELDS, comparison_document, run_document
 from promptmill.api.dependencies import BenchmarkId, ResourcesOf, only_query
-from promptmill.api.faults import Faults
-from promptmill.api.openapi import always, problem, success, unknown_benchmark
+from promptmill.api.documents.batches import JsonResponse
+from promptmill.api.documents.benchmarks import RUN_FIELDS, comparison_document, run_document
+from promptmill.api.documents.result_formats import forms_of, wanted_format, written
+from promptmill.api.errors.problems import CONFLICT
+from promptmill.api.errors.violations import Faults
+from promptmill.api.openapi.document import always, problem, success, unknown_benchmark
 from promptmill.api.pagination import after_index, result_cursor
-from promptmill.api.problems import CONFLICT
-from promptmill.api.reports import ReportFormat, ReportInput, render
-from promptmill.api.representation import JsonResponse
-from promptmill.api.result_formats import forms_of, wanted_format, written
 from promptmill.api.schemas import benchmark_examples as examples
 from promptmill.api.schemas.benchmark_findings import Comparison, RunPage
 from promptmill.api.schemas.benchmarks import CompareQuery, ReportQuery, RunQuery
 from promptmill.domain.errors import Conflict, Invalid
+from promptmill.reports import ReportFormat, ReportInput, render
 from promptmill.services import benchmarks
 
 router = APIRouter(prefix="/benchmarks", tags=["Benchmarks"])

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from promptmill.api.benchmark_documents import benchmark_document, benchmark_summary
-from promptmill.api.benchmark_reader import read_benchmark
 from promptmill.api.dependencies import (
     IDEMPOTENCY_HEADER,
     METADATA_PREFIX,
@@ -20,20 +18,22 @@ from promptmill.api.dependencies import (
     ResourcesOf,
     only_query,
 )
-from promptmill.api.json_body import MOST_BYTES, read_aside, receive_whole
-from promptmill.api.openapi import always, problem, success, unknown_benchmark
-from promptmill.api.pagination import before_benchmark, benchmark_cursor
-from promptmill.api.problems import (
+from promptmill.api.documents.batches import JsonResponse
+from promptmill.api.documents.benchmarks import benchmark_document, benchmark_summary
+from promptmill.api.errors.problems import (
     BODY_TOO_LARGE,
     CONFLICT,
     MALFORMED_JSON,
     UNSUPPORTED_MEDIA_TYPE,
 )
-from promptmill.api.representation import JsonResponse
+from promptmill.api.intake.benchmark_reader import read_benchmark
+from promptmill.api.intake.json_body import MOST_BYTES, read_aside, receive_whole
+from promptmill.api.openapi.document import always, problem, success, unknown_benchmark
+from promptmill.api.pagination import before_benchmark, benchmark_cursor
 from promptmill.api.schemas import benchmark_examples as examples
 from promptmill.api.schemas.benchmark_answers import Benchmark, BenchmarkPage
 from promptmill.api.schemas.benchmarks import BenchmarkListQuery, BenchmarkQuery
-from promptmill.domain.jobs import IdempotencyKey
+from promptmill.domain.batches import IdempotencyKey
 from promptmill.domain.lifecycle import JobState
 from promptmill.services import benchmarks
 

@@ -7,12 +7,17 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from promptmill.api.control_reader import read_changes, read_retry
 from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
-from promptmill.api.json_body import MOST_BYTES, read_aside, receive_whole
-from promptmill.api.openapi import Responses, always, problem, success, unknown_batch
-from promptmill.api.problems import BODY_TOO_LARGE, CONFLICT, MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE
-from promptmill.api.representation import JsonResponse, batch_document
+from promptmill.api.documents.batches import JsonResponse, batch_document
+from promptmill.api.errors.problems import (
+    BODY_TOO_LARGE,
+    CONFLICT,
+    MALFORMED_JSON,
+    UNSUPPORTED_MEDIA_TYPE,
+)
+from promptmill.api.intake.control_reader import read_changes, read_retry
+from promptmill.api.intake.json_body import MOST_BYTES, read_aside, receive_whole
+from promptmill.api.openapi.document import Responses, always, problem, success, unknown_batch
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch
 from promptmill.api.schemas.control import PAUSED, RETRIED, RETRY, RUNNING, UPDATE, UPDATED

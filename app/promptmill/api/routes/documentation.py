@@ -12,7 +12,7 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 
-from promptmill.api.problems import KINDS
+from promptmill.api.errors.problems import KINDS
 from promptmill.domain.errors import NotFound
 
 router = APIRouter(include_in_schema=False)

@@ -15,11 +15,11 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
-from promptmill.api.faults import Faults
-from promptmill.api.openapi import always, success, unknown_batch
-from promptmill.api.representation import batch_summary, result_document
+from promptmill.api.documents.batches import batch_summary, result_document
+from promptmill.api.errors.violations import Faults
+from promptmill.api.openapi.document import always, success, unknown_batch
 from promptmill.api.schemas import examples
-from promptmill.domain.jobs import Batch
+from promptmill.domain.batches import Batch
 from promptmill.services import batches
 from promptmill.services.events import (
     Ended,

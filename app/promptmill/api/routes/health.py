@@ -6,12 +6,12 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from promptmill.api.dependencies import ResourcesOf, only_query
-from promptmill.api.openapi import always, problem, success
-from promptmill.api.problems import UNAVAILABLE
-from promptmill.api.representation import JsonResponse
+from promptmill.api.documents.batches import JsonResponse
+from promptmill.api.errors.problems import UNAVAILABLE
+from promptmill.api.openapi.document import always, problem, success
 from promptmill.api.schemas.service import Health, Readiness
 from promptmill.domain.errors import Unavailable
-from promptmill.services import health
+from promptmill.services import status
 
 router = APIRouter(tags=["Service"])
 
@@ -32,7 +32,7 @@ async def tell_health(request: Request, resources: ResourcesOf) -> Response:
 
     It touches neither the database nor Ollama.
     """
-    health.require_health(resources)
+    status.require_health(resources)
     return JsonResponse({"status": "ok", "version": request.app.version})
 
 
@@ -52,7 +52,7 @@ async def tell_readiness(resources: ResourcesOf) -> Response:
 
     Else what is missing.
     """
-    readiness = await health.check_ready(resources)
+    readiness = await status.check_ready(resources)
     if not readiness.ready:
         raise Unavailable(" ".join(readiness.missing))
     return JsonResponse({"status": "ready", "missing": list(readiness.missing)})

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from promptmill.api.dependencies import ResourcesOf, only_query
-from promptmill.api.host_documents import host_document
-from promptmill.api.openapi import always, success
-from promptmill.api.representation import JsonResponse
+from promptmill.api.documents.batches import JsonResponse
+from promptmill.api.documents.hosts import host_document
+from promptmill.api.openapi.document import always, success
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.hosts import HostPage
 from promptmill.services import hosts

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from promptmill.api.dependencies import ResourcesOf, only_query
-from promptmill.api.openapi import always, problem, success
-from promptmill.api.problems import UNAVAILABLE
-from promptmill.api.representation import JsonResponse, model_document
+from promptmill.api.documents.batches import JsonResponse, model_document
+from promptmill.api.errors.problems import UNAVAILABLE
+from promptmill.api.openapi.document import always, problem, success
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.service import ModelPage
 from promptmill.services import models

@@ -9,14 +9,14 @@ from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
 from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
-from promptmill.api.faults import Faults
-from promptmill.api.openapi import always, success, unknown_batch
+from promptmill.api.documents.batches import RESULT_FIELDS, JsonResponse, result_document
+from promptmill.api.documents.result_formats import RESULTS, StreamFormat, wanted_format, written
+from promptmill.api.errors.violations import Faults
+from promptmill.api.openapi.document import always, success, unknown_batch
 from promptmill.api.pagination import after_index, result_cursor
-from promptmill.api.representation import RESULT_FIELDS, JsonResponse, result_document
-from promptmill.api.result_formats import RESULTS, StreamFormat, wanted_format, written
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.results import ResultPage, ResultQuery
-from promptmill.domain.jobs import TaskResult
+from promptmill.domain.batches import TaskResult
 from promptmill.domain.lifecycle import TaskState
 from promptmill.services import batches
 from promptmill.services.resources import Resources

@@ -7,24 +7,24 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from promptmill.api.batch_query import check_json_query, wants_dry_run
 from promptmill.api.dependencies import IdempotencyHeader, ResourcesOf
-from promptmill.api.dry_run import dry_run
-from promptmill.api.faults import Faults
-from promptmill.api.openapi import always, problem, success
-from promptmill.api.problems import (
+from promptmill.api.documents.batches import JsonResponse, batch_document
+from promptmill.api.errors.problems import (
     BODY_TOO_LARGE,
     LIMIT_EXCEEDED,
     MALFORMED_JSON,
     UNSUPPORTED_MEDIA_TYPE,
 )
-from promptmill.api.representation import JsonResponse, batch_document
-from promptmill.api.request_body import BodyForm, NdjsonBody, body_form, receive_batch
+from promptmill.api.errors.violations import Faults
+from promptmill.api.intake.batch_query import check_json_query, wants_dry_run
+from promptmill.api.intake.dry_run import dry_run
+from promptmill.api.intake.request_body import BodyForm, NdjsonBody, body_form, receive_batch
+from promptmill.api.openapi.document import always, problem, success
+from promptmill.api.openapi.submission import submission_request
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch
 from promptmill.api.schemas.dry_run import DRY_RUN, DryRun
-from promptmill.api.submission_docs import submission_request
-from promptmill.domain.jobs import IdempotencyKey
+from promptmill.domain.batches import IdempotencyKey
 from promptmill.services import batches, uploads
 from promptmill.services.batches import Submission
 from promptmill.services.resources import Resources

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from promptmill.api.dependencies import ResourcesOf, only_query
-from promptmill.api.openapi import always, success
-from promptmill.api.representation import JsonResponse, worker_document
+from promptmill.api.documents.batches import JsonResponse, worker_document
+from promptmill.api.openapi.document import always, success
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.service import WorkerPage
 from promptmill.services import workers

@@ -12,8 +12,8 @@ from promptmill.api.schemas.benchmarks import BenchmarkStatus
 from promptmill.api.schemas.results import Time
 from promptmill.api.schemas.strict import ResponseModel
 from promptmill.domain.benchmarks.records import Flag
+from promptmill.domain.benchmarks.statistics import Method
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.domain.statistics import Method
 
 Seconds = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0)]

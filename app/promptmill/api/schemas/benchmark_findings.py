@@ -12,9 +12,9 @@ from promptmill.api.schemas.benchmark_answers import FLAGS, Interval, Seconds
 from promptmill.api.schemas.results import Nanoseconds, Time
 from promptmill.api.schemas.strict import ResponseModel
 from promptmill.domain.benchmarks.records import Flag
-from promptmill.domain.comparison import Verdict
+from promptmill.domain.benchmarks.significance import Verdict
+from promptmill.domain.benchmarks.statistics import Method
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.domain.statistics import Method
 
 
 class ChunkIntervals(ResponseModel):

@@ -13,7 +13,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from promptmill.api.schemas.strict import RequestModel
-from promptmill.ollama.json_schema import schema_fault
+from promptmill.ollama.answer_checks.json_schema import schema_fault
 
 Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from promptmill.domain.benchmarks.records import Benchmark, BenchmarkRun, Phase
+from promptmill.domain.benchmarks.significance import Comparison, Verdict, compare, geometric_mean
 from promptmill.domain.benchmarks.summary import NO_ENVIRONMENT, values_of
-from promptmill.domain.comparison import Comparison, Verdict, compare, geometric_mean
 
 COMPARED: Final[Mapping[str, bool]] = {
     "latency_s": True,
@@ -83,7 +83,7 @@ class BenchmarkComparison:
 
 
 def compare_benchmarks(base: Side, target: Side) -> BenchmarkComparison:
-    """What of the target is faster or slower than in the baseline; see `domain.statistics`."""
+    """Compares the target with the baseline, cell by cell; see `domain.benchmarks.significance`."""
     partners = _partners(base.benchmark, target.benchmark)
     by_place = _by_place(base)
     measures: list[ComparedMeasure] = []

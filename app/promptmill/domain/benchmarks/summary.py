@@ -29,8 +29,8 @@ from promptmill.domain.benchmarks.records import (
     Phase,
     ServiceLevel,
 )
+from promptmill.domain.benchmarks.statistics import Distribution, distribution, drift
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.domain.statistics import Distribution, distribution, drift
 
 NO_ENVIRONMENT = ModelEnvironment()
 

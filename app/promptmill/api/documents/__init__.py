@@ -1,0 +1,1 @@
+"""Batches, results, benchmarks and hosts as the documents that clients read."""

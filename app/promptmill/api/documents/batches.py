@@ -1,0 +1,224 @@
+"""Batches and results as the documents that clients read, field by field in the contract's order.
+
+Plain dicts, written by pydantic's JSON encoder: a page of a thousand results takes milliseconds.
+The models in `schemas` describe the same fields for OpenAPI; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from promptmill.domain.batches import Batch, FailureLimit, TaskResult
+from promptmill.domain.outcomes import DEFAULT_FAIL_ON
+from promptmill.domain.scheduling.downloads import Pull
+from promptmill.domain.workers import Worker, WorkerState
+from promptmill.services.models import ModelSummary
+
+RESULT_FIELDS: Final = (
+    "prompt",
+    "response",
+    "model",
+    "success",
+    "error",
+    "index",
+    "id",
+    "status",
+    "error_code",
+    "defect",
+    "attempts",
+    "done_reason",
+    "thinking",
+    "tool_calls",
+    "logprobs",
+    "host",
+    "total_duration",
+    "load_duration",
+    "prompt_eval_count",
+    "prompt_eval_duration",
+    "eval_count",
+    "eval_duration",
+    "latency_s",
+    "ttft_s",
+    "started_at",
+    "finished_at",
+)
+"""The fields of a result in their order, also that of the columns in CSV."""
+
+
+class JsonResponse(Response):
+    """A JSON answer from plain dicts and lists."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 - Starlette's signature
+        """The content as UTF-8."""
+        return to_json(content)
+
+
+def timestamp(moment_ms: int | None) -> str | None:
+    """RFC 3339 in UTC, to the millisecond."""
+    if moment_ms is None:
+        return None
+    seconds, milliseconds = divmod(moment_ms, 1000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+def batch_document(
+    batch: Batch, results: Sequence[TaskResult] = (), next_cursor: str | None = None
+) -> dict[str, Any]:
+    """A batch with a page of its results."""
+    return {
+        **batch_summary(batch),
+        "results": [result_document(result) for result in results],
+        "next_cursor": next_cursor,
+    }
+
+
+def batch_summary(batch: Batch) -> dict[str, Any]:
+    """A batch without its results, as lists show it."""
+    counts = batch.counts
+    return {
+        "id": batch.id,
+        "object": "batch",
+        "status": batch.state.value,
+        "model": batch.model,
+        "max_concurrent": batch.limits.max_concurrent,
+        "auto_concurrency": batch.auto_concurrency,
+        "rate_limit_delay": batch.limits.rate_limit_delay_s,
+        "priority": batch.priority,
+        "metadata": batch.metadata,
+        "counts": {
+            "total": counts.total,
+            "pending": counts.pending,
+            "running": counts.running,
+            "succeeded": counts.succeeded,
+            "failed": counts.failed,
+            "cancelled": counts.cancelled,
+            "expired": counts.expired,
+        },
+        # Cut, not rounded: 1 means that all is done.
+        "progress": math.floor(batch.progress * 10_000) / 10_000,
+        "prompts_per_s": _rounded(batch.prompts_per_s, 3),
+        "eta_s": _rounded(batch.eta_s, 1),
+        "queue_position": batch.queue_position,
+        "usage": {
+            "prompt_tokens": batch.usage.prompt_tokens,
+            "completion_tokens": batch.usage.completion_tokens,
+        },
+        "created_at": timestamp(batch.created_at_ms),
+        "started_at": timestamp(batch.started_at_ms),
+        "finished_at": timestamp(batch.finished_at_ms),
+        "expires_at": timestamp(batch.expires_at_ms),
+        "error": batch.error,
+        "timeout_s": batch.timeout_s,
+        "max_attempts": batch.max_attempts,
+        "max_failures": failure_limit(batch.max_failures),
+        "fail_on": [
+            code.value for code in (DEFAULT_FAIL_ON if batch.fail_on is None else batch.fail_on)
+        ],
+        "auto_pull": batch.auto_pull,
+        "pulls": [_pull(pull) for pull in batch.pulls],
+        "parameters": batch.parameters,
+    }
+
+
+def _pull(pull: Pull) -> dict[str, Any]:
+    return {
+        "model": pull.model,
+        "host": pull.host,
+        "status": pull.state.value,
+        "completed_bytes": pull.completed_bytes,
+        "total_bytes": pull.total_bytes,
+        "detail": pull.detail,
+        "error": pull.error,
+    }
+
+
+def failure_limit(limit: FailureLimit | None) -> int | str | None:
+    """`max_failures` as it was sent: a number, or a share such as `20%`."""
+    if limit is None:
+        return None
+    return limit.text if limit.text.endswith("%") else int(limit.text)
+
+
+def result_document(result: TaskResult) -> dict[str, Any]:
+    """One result; its keys are `RESULT_FIELDS`."""
+    metrics = result.metrics
+    return {
+        "prompt": result.prompt,
+        "response": result.response,
+        "model": result.model,
+        "success": result.status == "succeeded",
+        "error": result.error,
+        "index": result.index,
+        "id": result.custom_id,
+        "status": result.status.value,
+        "error_code": result.error_code.value if result.error_code else None,
+        "defect": result.defect.value if result.defect else None,
+        "attempts": result.attempts,
+        "done_reason": result.done_reason,
+        "thinking": result.thinking,
+        "tool_calls": result.tool_calls,
+        "logprobs": result.logprobs,
+        "host": result.host,
+        "total_duration": metrics.total_duration,
+        "load_duration": metrics.load_duration,
+        "prompt_eval_count": metrics.prompt_eval_count,
+        "prompt_eval_duration": metrics.prompt_eval_duration,
+        "eval_count": metrics.eval_count,
+        "eval_duration": metrics.eval_duration,
+        "latency_s": _rounded(metrics.latency_s, 6),
+        "ttft_s": _rounded(metrics.ttft_s, 6),
+        "started_at": timestamp(result.started_at_ms),
+        "finished_at": timestamp(result.finished_at_ms),
+    }
+
+
+def model_document(model: ModelSummary) -> dict[str, Any]:
+    """An installed model."""
+    return {
+        "name": model.name,
+        "size": model.size,
+        "digest": model.digest,
+        "family": model.family,
+        "parameter_size": model.parameter_size,
+        "quantization_level": model.quantization_level,
+        "hosts": list(model.hosts),
+        "loaded_on": list(model.loaded_on),
+        "recommended": {
+            "max_concurrent": model.recommended.max_concurrent,
+            "rate_limit_delay": model.recommended.rate_limit_delay_s,
+        },
+    }
+
+
+def worker_document(worker: Worker) -> dict[str, Any]:
+    """A worker."""
+    identity = worker.identity
+    return {
+        "id": identity.id,
+        "host_name": identity.host_name,
+        "pid": identity.pid,
+        "version": identity.version,
+        "concurrency": identity.concurrency,
+        "alive": worker.state is WorkerState.ALIVE,
+        "state": worker.state.value,
+        "in_flight": worker.in_flight,
+        "finished": worker.finished,
+        "fenced": worker.fenced,
+        "started_at": timestamp(worker.started_at_ms),
+        "seen_at": timestamp(worker.seen_at_ms),
+        "exchanged_at": timestamp(worker.exchanged_at_ms),
+        "stopped_at": timestamp(worker.stopped_at_ms),
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

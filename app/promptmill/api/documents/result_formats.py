@@ -1,0 +1,131 @@
+"""Results and runs as NDJSON or CSV, written chunk by chunk, and which form a request asks for."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from pydantic_core import to_json
+
+from promptmill.api.documents.batches import RESULT_FIELDS, result_document
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFormat(Generic[T]):
+    """A form in which all of something is streamed."""
+
+    media_type: str
+    extension: str
+    opening: Callable[[], bytes]
+    """What is written before the first."""
+    chunk: Callable[[Sequence[T]], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forms(Generic[T]):
+    """The forms that there are besides pages of JSON."""
+
+    ndjson: StreamFormat[T]
+    csv: StreamFormat[T]
+
+
+def forms_of(columns: Sequence[str], document: Callable[[T], Mapping[str, Any]]) -> Forms[T]:
+    """The forms of what `document` writes; its keys are the columns."""
+
+    def ndjson(items: Sequence[T]) -> bytes:
+        return b"".join(to_json(document(item)) + b"\n" for item in items)
+
+    def rows(items: Sequence[T]) -> bytes:
+        return _csv_rows([[_cell(value) for value in document(one).values()] for one in items])
+
+    return Forms(
+        ndjson=StreamFormat(
+            media_type="application/x-ndjson",
+            extension="ndjson",
+            opening=lambda: b"",
+            chunk=ndjson,
+        ),
+        csv=StreamFormat(
+            media_type="text/csv; charset=utf-8",
+            extension="csv",
+            opening=lambda: _csv_rows([columns]),
+            chunk=rows,
+        ),
+    )
+
+
+def _csv_rows(rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)  # RFC 4180: quotes doubled, lines end in CR LF.
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    # Missing is an empty cell; what is no text or number stands as JSON. Texts stay as they are.
+    if isinstance(value, bool | list | dict):
+        return to_json(value).decode()
+    return value
+
+
+RESULTS: Final = forms_of(RESULT_FIELDS, result_document)
+"""Of a batch's results."""
+
+_KIND_OF_NAME: Final[dict[str, str | None]] = {"json": None, "ndjson": "ndjson", "csv": "csv"}
+_KIND_OF_MEDIA_TYPE: Final[dict[str, str | None]] = {
+    "application/json": None,
+    "application/*": None,
+    "*/*": None,
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+    "text/csv": "csv",
+}
+
+
+def wanted_format(name: str | None, accept: str, forms: Forms[T]) -> StreamFormat[T] | None:
+    """The form that `?format=` names, else the header `Accept`; None is a page of JSON.
+
+    A media type that is not offered counts for nothing; if none is, the answer is JSON.
+    """
+    kind = _best_kind(accept) if name is None else _KIND_OF_NAME[name]
+    if kind is None:
+        return None
+    return forms.ndjson if kind == "ndjson" else forms.csv
+
+
+def _best_kind(accept: str) -> str | None:
+    best_quality = 0.0
+    best: str | None = None
+    for entry in accept[:1000].split(","):
+        media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+        quality = _quality(parameters)
+        if media_type in _KIND_OF_MEDIA_TYPE and quality > best_quality:
+            best_quality, best = quality, _KIND_OF_MEDIA_TYPE[media_type]
+    return best
+
+
+def _quality(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+async def written(
+    chunks: AsyncIterator[Sequence[T]], form: StreamFormat[T]
+) -> AsyncIterator[bytes]:
+    """The bytes of a stream, one piece for each chunk that was read."""
+    opening = form.opening()
+    if opening:
+        yield opening
+    async for items in chunks:
+        yield form.chunk(items)

@@ -1,0 +1,1 @@
+"""Violations of a request and errors of the service, as problem documents."""

@@ -1,0 +1,1 @@
+"""Request bodies on their way in: received, decoded, checked."""

@@ -1,0 +1,109 @@
+"""The fields of a batch out of query parameters, where the body has room for prompts alone.
+
+A field that is text is taken as it stands (`system=Be brief.`). Any other is JSON, as it would
+stand in a JSON body (`max_concurrent=3`, `options={"seed":1}`); what is no JSON is taken for a
+string, so that `keep_alive=10m` needs no quotation marks.
+"""
+
+from __future__ import annotations
+
+import json
+from types import NoneType, UnionType
+from typing import Any, Final, Union, cast, get_args, get_origin
+
+from fastapi import Request
+
+from promptmill.api.dependencies import METADATA_PREFIX, check_query
+from promptmill.api.errors.violations import Faults
+from promptmill.api.intake.json_stream import reason_of, strict_decoder
+from promptmill.api.intake.ndjson_reader import QUERY
+from promptmill.api.schemas.requests import BatchFields
+
+DRY_RUN: Final = "dry_run"
+LONGEST_VALUE: Final = 32 * 1024
+"""Most bytes of a parameter's value; servers and proxies do not take much longer addresses."""
+
+
+def wants_dry_run(request: Request, faults: Faults) -> bool:
+    """Whether `?dry_run=true` was asked for; it is noted if the value is neither true nor false."""
+    value = request.query_params.get(DRY_RUN, "false")
+    if value not in {"true", "false"}:
+        faults.add((*QUERY, DRY_RUN), "must be true or false")
+    return value == "true"
+
+
+def check_json_query(request: Request, faults: Faults) -> None:
+    """Note every parameter that does not go with a JSON body."""
+    check_query(request, {DRY_RUN}, faults)
+
+
+def fields_of_query(request: Request, faults: Faults) -> dict[str, Any]:
+    """The fields as they would stand in a JSON body; what cannot be one is noted and left out.
+
+    Raises:
+        Invalid: There are far too many parameters.
+    """
+    known = {DRY_RUN, *BatchFields.model_fields}
+    check_query(request, known, faults, prefix=METADATA_PREFIX, longest=LONGEST_VALUE)
+    fields: dict[str, Any] = {}
+    pairs: dict[str, str] = {}
+    for name, text in request.query_params.items():
+        if name.startswith(METADATA_PREFIX):
+            pairs[name.removeprefix(METADATA_PREFIX)] = text
+        elif name in _TEXTS:
+            fields[name] = text
+        elif name in BatchFields.model_fields:
+            _put_json_or_text(fields, name, text, faults)
+    if pairs:
+        fields["metadata"] = _merged(fields.get("metadata", {}), pairs, faults)
+    return fields
+
+
+def canonical(request: Request) -> bytes:
+    """What the parameters ask for, whatever their order: they belong to what a key stands for."""
+    asked = sorted(one for one in request.query_params.multi_items() if one[0] != DRY_RUN)
+    return json.dumps(asked).encode() + b"\n"
+
+
+def _is_text(annotation: Any) -> bool:  # noqa: ANN401 - any annotation at all
+    if annotation is str or annotation is NoneType:
+        return True
+    if hasattr(annotation, "__metadata__"):
+        return _is_text(annotation.__origin__)
+    is_union = get_origin(annotation) in {Union, UnionType}
+    return is_union and all(_is_text(one) for one in get_args(annotation))
+
+
+_TEXTS: Final = frozenset(
+    name for name, field in BatchFields.model_fields.items() if _is_text(field.annotation)
+)
+
+
+def _put_json_or_text(fields: dict[str, Any], name: str, text: str, faults: Faults) -> None:
+    repeated: list[str] = []
+    fault: str | None = None
+    try:
+        fields[name] = strict_decoder(repeated).decode(text)
+    except json.JSONDecodeError as error:
+        if text.lstrip()[:1] in {"{", "[", '"'}:
+            reason = error.msg.removesuffix(" at")  # Some end so already.
+            fault = f"is not JSON: {reason} at column {error.colno}"
+        else:
+            fields[name] = text
+    except RecursionError:
+        fault = "is nested too deeply"
+    except ValueError as error:
+        fault = f"is not JSON: {reason_of(error)}"
+    if repeated:
+        fault = f"has the name `{repeated[0][:64]}` twice in one object; give it once"
+    if fault:
+        faults.add((*QUERY, name), fault)
+
+
+def _merged(metadata: object, pairs: dict[str, str], faults: Faults) -> object:
+    if not isinstance(metadata, dict):
+        return metadata  # It is refused for what it is.
+    given = cast("dict[str, Any]", metadata)
+    for name in given.keys() & pairs.keys():
+        faults.add((*QUERY, f"{METADATA_PREFIX}{name}"), "is given twice; give it once")
+    return {**given, **pairs}

@@ -1,0 +1,79 @@
+"""`?dry_run=true`: everything that a submission checks, and the models too; nothing is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from promptmill.api.documents.batches import failure_limit
+from promptmill.api.installed_models import ModelCheck
+from promptmill.api.intake.request_body import BodyForm, NdjsonBody, receive_batch
+from promptmill.domain.batches import BatchDraft
+from promptmill.domain.errors import Unavailable
+from promptmill.domain.outcomes import DEFAULT_FAIL_ON
+from promptmill.services import admission, models
+from promptmill.services.recommended_limit import with_starting_limit
+from promptmill.services.resources import Resources
+
+
+async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dict[str, Any]:
+    """What the batch would be.
+
+    Raises:
+        Refused, MalformedJson, Invalid: As on submitting; a model that is not installed as well.
+        LimitExceeded: The queue has no room for it now.
+        Unavailable: No Ollama host answers, so nobody knows which models it has; with `auto_pull`
+            that does not matter.
+    """
+    away: Unavailable | None = None
+    try:
+        check = ModelCheck(await models.installed_names(resources), hosts=len(resources.hosts))
+    except Unavailable as error:
+        away, check = error, ModelCheck(None)
+    draft, prompts = await _read(request, resources, form, check)
+    # What is wrong with the request itself is worth more to its sender, and is told first.
+    if away is not None and not draft.auto_pull:
+        raise away
+    queued = await admission.room_for(resources, prompts)
+    draft = await with_starting_limit(resources, draft)
+    return _document(draft, prompts, check.used, queued)
+
+
+async def _read(
+    request: Request, resources: Resources, form: BodyForm, check: ModelCheck
+) -> tuple[BatchDraft, int]:
+    if form is BodyForm.JSON:
+        draft = (await receive_batch(request, resources.settings, check)).draft
+        return draft, len(draft.prompts)
+    body = NdjsonBody(request, resources.settings, check)
+    async for _ in body.pieces():
+        pass
+    return body.draft, body.prompts
+
+
+def _document(draft: BatchDraft, prompts: int, used: list[str], queued: int) -> dict[str, Any]:
+    delay_s = draft.limits.rate_limit_delay_s
+    return {
+        "object": "batch.dry_run",
+        "valid": True,
+        "prompts": prompts,
+        "models": used,
+        "model": draft.model,
+        "max_concurrent": draft.limits.max_concurrent,
+        "auto_concurrency": draft.auto_concurrency,
+        "rate_limit_delay": delay_s,
+        "at_least_s": round((prompts - 1) * delay_s, 3),
+        "timeout_s": draft.timeout_s,
+        "max_attempts": draft.max_attempts,
+        "priority": draft.priority,
+        "expires_in_s": draft.expires_in_s,
+        "max_failures": failure_limit(draft.max_failures),
+        "fail_on": [
+            code.value for code in (DEFAULT_FAIL_ON if draft.fail_on is None else draft.fail_on)
+        ],
+        "auto_pull": draft.auto_pull,
+        "metadata": draft.metadata,
+        "parameters": draft.parameters,
+        "queued_prompts": queued,
+    }

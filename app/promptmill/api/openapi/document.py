@@ -1,0 +1,206 @@
+"""The OpenAPI document: what FastAPI finds in the routes, plus bodies and problems by hand.
+
+Bodies are read as streams and answers are written from plain dicts, so FastAPI cannot see their
+models; they are added here. A test holds every example to its schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+
+from promptmill.api.errors.problems import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    MEDIA_TYPE,
+    NOT_FOUND,
+    STORAGE_FULL,
+    UNAVAILABLE,
+    Kind,
+)
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.batches import Batch, BatchPage
+from promptmill.api.schemas.benchmark_answers import Benchmark, BenchmarkPage
+from promptmill.api.schemas.benchmark_examples import BENCHMARK_ID
+from promptmill.api.schemas.benchmark_findings import Comparison, RunPage
+from promptmill.api.schemas.benchmarks import BenchmarkRequest
+from promptmill.api.schemas.control import BatchUpdate, RetryRequest
+from promptmill.api.schemas.dry_run import DryRun
+from promptmill.api.schemas.hosts import HostPage
+from promptmill.api.schemas.requests import BatchRequest
+from promptmill.api.schemas.results import ResultPage
+from promptmill.api.schemas.service import Health, ModelPage, Problem, Readiness, WorkerPage
+
+Responses = dict[int | str, dict[str, Any]]
+"""What FastAPI takes as `responses=`."""
+
+DESCRIPTION: Final = """\
+The batch service for Ollama. Post thousands of prompts in one request; they are stored before the
+answer, worked off within your limits, and survive restarts. Benchmarks have the host to themselves.
+
+Errors are `application/problem+json` (RFC 9457), with every entry that is wrong. Unknown fields and
+query parameters are refused, so that a typo never passes silently. Times are UTC, durations are
+seconds (`_s`), and what is missing is null.
+"""
+TAGS: Final = [
+    {"name": "Batches", "description": "Submit prompts, follow them, read their results."},
+    {"name": "Benchmarks", "description": "Measure models, read every run, compare, report."},
+    {"name": "Service", "description": "Models, hosts, workers, liveness and readiness."},
+]
+_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest, BenchmarkRequest)
+_ANSWERS: Final = (
+    Benchmark,
+    BenchmarkPage,
+    Comparison,
+    RunPage,
+    Batch,
+    BatchPage,
+    DryRun,
+    ResultPage,
+    ModelPage,
+    HostPage,
+    WorkerPage,
+    Health,
+    Readiness,
+    Problem,
+)
+_COMMON_HEADERS: Final = {
+    "X-Request-ID": {
+        "description": "The request's id: the one that was sent, or a new one.",
+        "schema": {"type": "string", "examples": [examples.REQUEST_ID]},
+    }
+}
+
+
+def problem(
+    kind: Kind, detail: str, instance: str, errors: Sequence[Mapping[str, str]] = ()
+) -> Responses:
+    """That an operation may answer with this problem, with a worked example."""
+    example: dict[str, Any] = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": instance,
+        "request_id": examples.REQUEST_ID,
+    }
+    if errors:
+        example["errors"] = [dict(error) for error in errors]
+    description = f"{kind.title}. {kind.meaning}"
+    headers: dict[str, Any] = dict(_COMMON_HEADERS)
+    if "Retry-After" in kind.headers:
+        headers["Retry-After"] = {
+            "description": "Seconds to wait before the request is sent again.",
+            "schema": {"type": "integer", "examples": [int(kind.headers["Retry-After"])]},
+        }
+    content = {
+        MEDIA_TYPE: {
+            "schema": {"$ref": "#/components/schemas/Problem"},
+            "examples": {kind.slug: {"summary": kind.title, "value": example}},
+        }
+    }
+    return {kind.status: {"description": description, "headers": headers, "content": content}}
+
+
+def always(instance: str, pointer: str = "/query/limitt", fix: str | None = None) -> Responses:
+    """The problems of every operation: a wrong query, the database away, a fault of ours."""
+    entry = {
+        "pointer": pointer,
+        "detail": fix or "unknown query parameter; did you mean `limit`?",
+    }
+    return {
+        **problem(INVALID_REQUEST, "One entry is wrong.", instance, [entry]),
+        **problem(INTERNAL_ERROR, "The service failed.", instance),
+        **problem(UNAVAILABLE, "The database does not answer.", instance),
+    }
+
+
+def unknown_batch(instance: str) -> Responses:
+    """The problem of an id that there is not."""
+    return problem(NOT_FOUND, f"There is no batch {examples.BATCH_ID}.", instance)
+
+
+def unknown_benchmark(instance: str) -> Responses:
+    """The problem of a benchmark's id that there is not."""
+    return problem(NOT_FOUND, f"There is no benchmark {BENCHMARK_ID}.", instance)
+
+
+def success(
+    status: int,
+    description: str,
+    model: type | None = None,
+    example: object = None,
+    headers: Mapping[str, Any] | None = None,
+    more_content: Mapping[str, Any] | None = None,
+) -> Responses:
+    """The answer when all is well."""
+    response: dict[str, Any] = {
+        "description": description,
+        "headers": {**_COMMON_HEADERS, **(headers or {})},
+    }
+    if model is not None:
+        response["model"] = model
+        shown = {"examples": {"example": {"summary": description, "value": example}}}
+        response["content"] = {"application/json": shown, **(more_content or {})}
+    return {status: response}
+
+
+def install_openapi(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Let the application make its document of these routers once, when it is first asked for."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app, routers)
+        return app.openapi_schema
+
+    app.openapi = openapi
+
+
+def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=TAGS,
+    )
+    _, models = models_json_schema(
+        [
+            *((model, "validation") for model in _REQUESTS),
+            *((model, "serialization") for model in _ANSWERS),
+        ],
+        ref_template="#/components/schemas/{model}",
+    )
+    document["components"]["schemas"].update(models["$defs"])
+    for router in routers:
+        _restore_nulls(document, router)
+    _add_what_every_write_may_meet(document)
+    return document
+
+
+def _add_what_every_write_may_meet(document: dict[str, Any]) -> None:
+    detail = "The database cannot store anything now: database or disk is full"
+    for path, operations in document["paths"].items():
+        instance = path.replace("{batch_id}", examples.BATCH_ID)
+        instance = instance.replace("{benchmark_id}", BENCHMARK_ID)
+        told = problem(STORAGE_FULL, detail, instance)
+        for method in operations.keys() - {"get"}:
+            operations[method]["responses"][str(STORAGE_FULL.status)] = told[STORAGE_FULL.status]
+
+
+def _restore_nulls(document: dict[str, Any], router: APIRouter) -> None:
+    """Put the examples in again as they were written: FastAPI leaves out every null in them."""
+    for route in router.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        for method in route.methods or ():
+            written = document["paths"][route.path_format][method.lower()]["responses"]
+            for status, response in route.responses.items():
+                for media_type, content in response.get("content", {}).items():
+                    written[str(status)]["content"][media_type]["examples"] = content["examples"]

@@ -1,0 +1,1 @@
+"""What `promptmill bench` asks for, follows, compares and prints."""

@@ -1,0 +1,123 @@
+"""What `promptmill bench` is to measure: from options to the fields of a benchmark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from promptmill.cli.input.pairs import json_or_text, pairs
+from promptmill.cli.input.prompt_input import ReadPrompt
+from promptmill.cli.input.prompt_source import PromptSource, WholeSource, open_source, refuse
+
+if TYPE_CHECKING:
+    from promptmill.client import Benchmark, BenchmarkFields, FieldError, Promptmill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOrder:
+    """A benchmark that is asked for."""
+
+    models: Sequence[str]
+    source: PromptSource | None
+    """Its prompts; None leaves them to the service."""
+    fields: Mapping[str, Any]
+    """The fields of the contract; what is None was not given."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was asked for."""
+        given = any(value is not None for value in self.fields.values())
+        return not (self.models or self.source or given)
+
+    def create(self, client: Promptmill, *, baseline_id: str | None) -> Benchmark:
+        """Order it.
+
+        Raises:
+            typer.Exit: One of the prompts is more than a text.
+        """
+        fields = {**self.fields, "baseline_id": baseline_id, "prompts": self._prompts()}
+        given: BenchmarkFields = {  # pyright: ignore[reportAssignmentType] - the names are the contract's
+            name: value for name, value in fields.items() if value is not None
+        }
+        return client.benchmarks.create(self.models, **given)
+
+    def place_of(self, error: FieldError) -> str | None:
+        """Where a wrong prompt stands in the user's own input."""
+        found = re.match(r"/prompts/(\d+)$", error.pointer)
+        if found is None or self.source is None:
+            return None
+        return self.source.place_of(int(found[1]))
+
+    def _prompts(self) -> list[str] | None:
+        if self.source is None:
+            return None
+        texts: list[str] = []
+        for index, prompt in enumerate(self.source):
+            text = prompt if isinstance(prompt, str) else _text_of(prompt)
+            if text is None:
+                refuse(
+                    f"{self.source.place_of(index)}: a benchmark asks plain texts; this has more"
+                    " than a prompt"
+                )
+            texts.append(text)
+        return texts
+
+
+def _text_of(prompt: Mapping[str, Any]) -> str | None:
+    """The text of a prompt object that says nothing besides, an id excepted."""
+    text = prompt.get("prompt")
+    return text if isinstance(text, str) and set(prompt) <= {"prompt", "id"} else None
+
+
+def prompts_of(texts: Sequence[str], file: str | None) -> PromptSource | None:
+    """The prompts that the options name, if they do.
+
+    Raises:
+        typer.BadParameter: Both of them do.
+        typer.Exit: The file cannot be read, or is not as its format wants it.
+    """
+    if texts and file is not None:
+        raise typer.BadParameter("give prompts either with --prompt or with --prompts-file")
+    if file is not None:
+        return open_source([], file, None, field=None, column=None, stream=False)
+    if texts:
+        return WholeSource(
+            [ReadPrompt(text, f"--prompt {number}") for number, text in enumerate(texts, 1)],
+            is_streamed=False,
+        )
+    return None
+
+
+def levels_of(text: str) -> list[int]:
+    """`1,2,4` as numbers; which of them may be is for the service to say.
+
+    Raises:
+        typer.BadParameter: It is no list of whole numbers.
+    """
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*(,\s*[0-9]{1,9}\s*)*", text):
+        raise typer.BadParameter(f"--concurrency takes numbers such as 1,2,4, not {text!r}")
+    return [int(level) for level in text.split(",")]
+
+
+def options_of(given: Sequence[str] | None, num_predict: int | None) -> dict[str, Any] | None:
+    """Ollama's options, if any is given.
+
+    Raises:
+        typer.BadParameter: One of them is no pair, or is given twice.
+    """
+    options = pairs("--option", given, json_or_text)
+    if num_predict is not None:
+        if "num_predict" in options:
+            raise typer.BadParameter("give num_predict either with --num-predict or --option")
+        options["num_predict"] = num_predict
+    return options or None
+
+
+def slo_of(**wishes: float | None) -> dict[str, float] | None:
+    """What makes a request a good one, if any wish is given."""
+    given = {name: value for name, value in wishes.items() if value is not None}
+    return given or None

@@ -1,0 +1,130 @@
+"""`promptmill list`, `show`, `cancel` and `delete`: looking at batches and ending them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from promptmill.cli.output.progress import at_a_time, numbers, pulling
+from promptmill.cli.output.terminal import duration, local_time, one_line, out, say
+from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
+
+if TYPE_CHECKING:
+    from promptmill.client import Batch
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the API has it.")]
+
+
+def list_batches(
+    status: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these: queued, running, paused, cancelling, completed, failed, cancelled or"
+            " expired."
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most batches to show.")] = 20,
+    *,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """List batches, newest first."""
+    with connected(url) as client:
+        page = client.list_batches(limit=limit, status=status, model=model)
+    if as_json:
+        typer.echo(page.model_dump_json(exclude_unset=True))
+        return
+    if not page.data:
+        say("No batches.")
+        return
+    table = Table()
+    # An id that is cut is of no use: it may be folded, the rest gives way.
+    table.add_column("id", overflow="fold", min_width=16)
+    table.add_column("status", no_wrap=True)
+    table.add_column("done", justify="right", no_wrap=True)
+    table.add_column("failed", justify="right", no_wrap=True)
+    table.add_column("left", justify="right", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    table.add_column("created", no_wrap=True)
+    for batch in page.data:
+        table.add_row(
+            batch.id,
+            batch.status,
+            f"{batch.counts.finished}/{batch.counts.total}",
+            str(batch.counts.failed or ""),
+            "" if batch.eta_s is None else duration(batch.eta_s),
+            Text(one_line(batch.model, 60)),
+            local_time(batch.created_at),
+        )
+    out().print(table)
+    if page.next_cursor is not None:
+        say(f"The newest {limit}; --limit shows more.")
+
+
+def show(batch_id: BatchId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Show how a batch stands."""
+    with connected(url) as client:
+        batch = client.get(batch_id)
+    if as_json:
+        typer.echo(batch.model_dump_json(exclude_unset=True))
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _facts(batch):
+        table.add_row(name, Text(one_line(value, 1000)))
+    out().print(table)
+
+
+def cancel(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
+    """Cancel a batch: running calls are aborted, finished results stay."""
+    with connected(url) as client:
+        batch = client.cancel(batch_id)
+    say(f"{batch.id} is {batch.status}.")
+
+
+def delete(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
+    """Delete an ended batch with its prompts and results."""
+    with connected(url) as client:
+        client.delete(batch_id)
+    say(f"{batch_id} is deleted.")
+
+
+def _facts(batch: Batch) -> list[tuple[str, str]]:
+    facts: list[tuple[str, str | None]] = [
+        ("id", batch.id),
+        ("status", batch.status),
+        ("prompts", numbers(batch)),
+        ("model", batch.model),
+        ("pulls", ", ".join(pulling(batch))),
+        ("limits", _limits(batch)),
+        ("priority", str(batch.priority) if batch.priority else None),
+        ("metadata", ", ".join(f"{name}={value}" for name, value in batch.metadata.items())),
+        (
+            "tokens",
+            f"{batch.usage.prompt_tokens} read, {batch.usage.completion_tokens} written",
+        ),
+        ("created", local_time(batch.created_at)),
+        ("started", batch.started_at and local_time(batch.started_at)),
+        ("finished", batch.finished_at and local_time(batch.finished_at)),
+        ("expires", batch.expires_at and local_time(batch.expires_at)),
+        ("error", batch.error),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _limits(batch: Batch) -> str:
+    parts = [at_a_time(batch)]
+    if batch.rate_limit_delay:
+        parts.append(f"a start each {duration(batch.rate_limit_delay)}")
+    if batch.max_attempts is not None:
+        parts.append(f"{batch.max_attempts} attempts")
+    if batch.timeout_s is not None:
+        parts.append(f"{duration(batch.timeout_s)} each")
+    if batch.max_failures is not None:
+        parts.append(f"at most {batch.max_failures} failed")
+    return ", ".join(parts)

@@ -1,0 +1,85 @@
+"""`promptmill hosts`: which Ollama hosts there are, and how each stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from promptmill.cli.commands.batches import AsJson
+from promptmill.cli.output.terminal import one_line, out
+from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
+
+if TYPE_CHECKING:
+    from promptmill.client import Host
+
+_GIGABYTE = 1_000_000_000
+
+
+def hosts(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """List the Ollama hosts: reachable, loaded, in flight, put aside and why."""
+    with connected(url) as client:
+        found = client.hosts()
+    if as_json:
+        for host in found:
+            typer.echo(host.model_dump_json(exclude_unset=True))
+        return
+    table = Table()
+    table.add_column("host", overflow="fold", min_width=16)
+    table.add_column("state", no_wrap=True)
+    table.add_column("version")
+    table.add_column("in flight", justify="right", no_wrap=True)
+    table.add_column("models", justify="right")
+    table.add_column("loaded", overflow="fold")
+    table.add_column("calls", justify="right", no_wrap=True)
+    table.add_column("failed", justify="right", no_wrap=True)
+    table.add_column("latency", justify="right", no_wrap=True)
+    for host in found:
+        table.add_row(
+            Text(one_line(host.url, 120)),
+            state_of(host),
+            Text(one_line(host.version or "-", 20)),
+            f"{host.in_flight}/{host.slots or '-'}",
+            _number(host.models),
+            Text("\n".join(_loaded(host)) or "-"),
+            _number(host.calls),
+            str(host.failed or ""),
+            "-" if host.latency_s is None else f"{host.latency_s:.2f} s",
+        )
+    out().print(table)
+    for host in found:
+        reason = host.quarantine.reason if host.quarantine else host.error
+        if reason:
+            out().print(Text(f"{one_line(host.url, 120)}: {one_line(reason, 400)}"))
+
+
+def state_of(host: Host) -> str:
+    """How a host stands, in a word or two."""
+    if host.quarantine is not None:
+        return f"aside, {host.quarantine.next_look_s:.1f} s"
+    if not host.reachable:
+        return "unreachable"
+    if host.held_by is not None:
+        return "benchmark"
+    return "on trial" if host.on_trial else "ready"
+
+
+def _loaded(host: Host) -> list[str]:
+    """What a host that answers has in memory, and how much of it lies on graphics cards."""
+    if not host.reachable:
+        return []
+    return [
+        f"{one_line(model.name, 60)} {_size(model.size)}"
+        + (f", {model.size_vram / model.size:.0%} VRAM" if model.size else "")
+        for model in host.loaded_models or ()
+    ]
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= _GIGABYTE / 10 else f"{number / 1e6:.0f} MB"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,263 @@
+"""`promptmill submit`: prompts from arguments, a file or a pipe become a batch."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptmill.cli.commands.watch import follow, left_running, tell_ending
+from promptmill.cli.input.limit_option import number_or_auto
+from promptmill.cli.input.pairs import json_or_text, pairs
+from promptmill.cli.input.prompt_input import InputFormat
+from promptmill.cli.input.prompt_source import open_source
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.terminal import duration, say
+from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
+
+if TYPE_CHECKING:
+    from promptmill.client import Batch, BatchFields, DryRun, FieldError
+
+_INPUT = "Input"
+_LIMITS = "Limits"
+_MODEL = "Model"
+
+
+def submit(
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(help="The prompts themselves, each in quotes.", show_default=False),
+    ] = None,
+    *,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="Read the prompts from this file; `-` is stdin, which is also read when nothing"
+            " else is given.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    input_format: Annotated[
+        InputFormat | None,
+        typer.Option(
+            "--format",
+            help="text: a prompt per line. jsonl: a JSON string or prompt object per line. csv: a"
+            " table with named columns. If not given, the file's extension says it.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(
+            help="JSONL: take the prompt from this field of each object.",
+            metavar="NAME",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            help="CSV: take the prompt from this column; if not given, from `prompt` or"
+            " the only one.",
+            metavar="NAME",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The model; if not given, the service's default.", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(help="System message for every prompt.", rich_help_panel=_MODEL),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="An option of Ollama, such as temperature=0; VALUE is JSON, or else a text."
+            " Can be given again.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    max_concurrent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Most prompts of this batch running at one moment; auto: as many as bring more"
+            " throughput. Default: 5.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    rate_limit_delay: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="At least so long between two starts. Default: 0.1.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    timeout_s: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Longest that one attempt may take. Default: 300.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    max_attempts: Annotated[
+        int | None,
+        typer.Option(
+            help="Attempts per prompt, the first included. Default: 3.", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(help="-100 to 100; higher goes first. Default: 0.", rich_help_panel=_LIMITS),
+    ] = None,
+    expires_in_s: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="What has no answer by then ends as expired. Default: never.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    max_failures: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|SHARE",
+            help="Stop the batch when more prompts than that have failed, such as 25 or 20%."
+            " Default: never.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEFECT",
+            help="A defect that fails a prompt: truncated, empty, invalid_json or schema_mismatch."
+            " Repeat it for several. Default: all but truncated.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    auto_pull: Annotated[
+        bool,
+        typer.Option(
+            "--auto-pull",
+            help="Have models that no host has pulled first; no prompt starts before that.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A note on the batch, given back as sent. Can be given again.",
+        ),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Submitting again with the same key and prompts gives the same batch again.",
+        ),
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Send the prompts line by line, for any number of them. If not given, files of"
+            " text or jsonl of 16 MiB and more are sent so.",
+            show_default=False,
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything, the models too, and submit nothing."),
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until the batch has ended, without a display.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay until the batch has ended, and show progress.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Submit a batch of prompts; its id, and nothing else, goes to stdout."""
+    if dry_run and (wait or watch):
+        raise typer.BadParameter("--dry-run submits nothing that could be waited for")
+    source = open_source(
+        prompts or [], file, input_format, field=field, column=column, stream=stream
+    )
+    fields: dict[str, Any] = {
+        "model": model,
+        "system": system,
+        "options": pairs("--option", option, json_or_text) or None,
+        "max_concurrent": number_or_auto(max_concurrent),
+        "rate_limit_delay": rate_limit_delay,
+        "timeout_s": timeout_s,
+        "max_attempts": max_attempts,
+        "priority": priority,
+        "expires_in_s": expires_in_s,
+        "max_failures": _count_or_share(max_failures),
+        "fail_on": fail_on or None,
+        "auto_pull": auto_pull or None,
+        "metadata": pairs("--metadata", metadata, str) or None,
+    }
+    given: BatchFields = {name: value for name, value in fields.items() if value is not None}  # pyright: ignore[reportAssignmentType] - the names are those above
+
+    def place_of(error: FieldError) -> str | None:
+        found = re.match(r"/prompts/(\d+)(/.*)?$", error.pointer)
+        place = source.place_of(int(found[1])) if found else None
+        return f"{place}{found[2] or ''}" if found and place else None
+
+    # An iterator tells the client that it cannot send these prompts again.
+    sent = iter(source) if source.is_read_once else source
+    with connected(url, place_of=place_of) as client:
+        if dry_run:
+            _tell_dry_run(client.dry_run(sent, **given))
+            return
+        send = client.submit_stream if source.is_streamed else client.submit
+        batch = send(sent, idempotency_key=idempotency_key, **given)
+        typer.echo(batch.id)
+        # Whoever reads the id from a pipe can use it while this command still waits.
+        sys.stdout.flush()
+        if wait or watch:
+            with left_running(batch.id, url):
+                ended = follow(client, batch.id, url) if watch else client.wait(batch.id)
+            tell_ending(ended, url)
+            raise typer.Exit(
+                exit_codes.SUCCESS if ended.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED
+            )
+    _hint(batch, url)
+
+
+def _count_or_share(text: str | None) -> int | str | None:
+    """What is no number is for the service to judge."""
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else text
+
+
+def _tell_dry_run(dry: DryRun) -> None:
+    count = dry.prompts
+    typer.echo(
+        f"{count} prompt{'s' if count != 1 else ''} would be accepted, for {', '.join(dry.models)};"
+        f" their starts take {duration(dry.at_least_s)} at least."
+    )
+
+
+def _hint(batch: Batch, url: str) -> None:
+    count = batch.counts.total
+    say(
+        f"{count} prompt{'s' if count != 1 else ''} accepted, for {batch.model}. Next:", style="dim"
+    )
+    say(f"  {command_for(f'watch {batch.id}', url)}", style="dim")
+    say(f"  {command_for(f'results {batch.id}', url)}", style="dim")

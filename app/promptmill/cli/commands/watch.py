@@ -1,0 +1,98 @@
+"""`promptmill watch`: stay with a batch until it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.progress import display_on, numbers
+from promptmill.cli.output.terminal import duration, err, say
+from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
+
+if TYPE_CHECKING:
+    from promptmill.client import Batch, Promptmill
+
+RECONNECT_S = 60.0
+
+
+def watch(
+    batch_id: BatchId,
+    reconnect_s: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="How long to go on trying while the service is away, say for a restart.",
+        ),
+    ] = RECONNECT_S,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show a batch's progress until it has ended; Ctrl-C leaves it running."""
+    with connected(url) as client, left_running(batch_id, url):
+        batch = follow(client, batch_id, url, reconnect_s=reconnect_s)
+    tell_ending(batch, url)
+    raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
+
+
+@contextmanager
+def left_running(batch_id: str, url: str) -> Generator[None]:
+    """Ctrl-C inside ends the command and not the batch, and says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("Not watching any more; the batch goes on.")
+        say(f"  {command_for(f'watch {batch_id}', url)}   comes back")
+        say(f"  {command_for(f'cancel {batch_id}', url)}   ends it")
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
+
+
+def follow(
+    client: Promptmill, batch_id: str, url: str, *, reconnect_s: float = RECONNECT_S
+) -> Batch:
+    """The batch when it has ended; meanwhile its progress goes to stderr."""
+    from promptmill.client import Batch, Outage  # noqa: PLC0415 - loaded when a service is talked to
+
+    is_away = is_paused = False
+    with display_on(err()) as display:
+        for sighting in client.watch(batch_id, every_s=display.every_s, reconnect_s=reconnect_s):
+            match sighting:
+                case Batch():
+                    if is_away:
+                        display.note("The service is back.")
+                    is_away = False
+                    display.show(sighting)
+                    if sighting.status == "paused" and not is_paused:
+                        command = command_for(f"resume {batch_id}", url)
+                        display.note(f"The batch is paused; `{command}` lets it go on.")
+                    is_paused = sighting.status == "paused"
+                    if sighting.has_ended:
+                        return sighting
+                case Outage():
+                    if not is_away:
+                        display.note(f"Lost the service ({sighting.error}); trying again …")
+                    is_away = True
+    raise AssertionError("watching without a time limit ends with the batch")
+
+
+def tell_ending(batch: Batch, url: str) -> None:
+    """One line to stderr: how the batch ended."""
+    took_s = None
+    if batch.started_at is not None and batch.finished_at is not None:
+        took_s = (batch.finished_at - batch.started_at).total_seconds()
+    after = "" if took_s is None else f" after {duration(took_s)}"
+    style = "green" if batch.all_succeeded else "yellow"
+    say(f"{batch.id} {batch.status}{after}: {numbers(batch)}", style=style)
+    if batch.error:
+        say(f"  {batch.error}")
+    for pull in batch.pulls:
+        if pull.status == "failed":
+            say(f"  {pull.model} at {pull.host}: {pull.error}")
+    if batch.counts.failed:
+        command = command_for(f"results {batch.id} --status failed", url)
+        say(f"  {command}   shows what went wrong")
+    if not batch.all_succeeded:
+        say(f"  {command_for(f'retry {batch.id}', url)}   runs again what has no answer")

@@ -1,0 +1,1 @@
+"""Prompts and options on their way in."""

@@ -1,0 +1,1 @@
+"""Progress, tables and exit codes."""

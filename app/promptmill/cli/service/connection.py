@@ -1,0 +1,96 @@
+"""The way from a client command to the service, and from the service's errors to an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.terminal import fail
+
+if TYPE_CHECKING:
+    from promptmill.client import FieldError, Promptmill
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar="PROMPTMILL_URL",
+        help="Where the service listens.",
+        metavar="URL",
+        rich_help_panel="Service",
+    ),
+]
+_SENT_LINE = re.compile(r"^line \d+: ")
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def command_for(words: str, url: str) -> str:
+    """A command to be typed next, with the address if it is not the usual one."""
+    return f"promptmill {words}" + ("" if url == DEFAULT_URL else f" --url {url}")
+
+
+BatchId = Annotated[
+    str, typer.Argument(metavar="ID", help="The batch, as `submit` printed it.", show_default=False)
+]
+
+
+def no_place(error: FieldError) -> str | None:
+    """The name of a field's place in the user's own words, where there are none."""
+    del error
+    return None
+
+
+@contextlib.contextmanager
+def connected(
+    url: str, *, place_of: Callable[[FieldError], str | None] = no_place
+) -> Generator[Promptmill]:
+    """A client for `url`; what it raises inside becomes a message on stderr and an exit status.
+
+    `place_of` says where a wrong field stands in the user's own input, if it does.
+    """
+    # httpx takes a quarter of a second to load: only commands that talk to a service pay for it.
+    from promptmill.client import (  # noqa: PLC0415
+        Promptmill,
+        PromptmillError,
+        PromptmillProblem,
+        ServiceUnreachable,
+    )
+
+    try:
+        client = Promptmill(url)
+    except ValueError as error:
+        fail(f"--url: {error}")
+        raise typer.Exit(exit_codes.REFUSED) from None
+    try:
+        with client:
+            yield client
+    except PromptmillProblem as problem:
+        sentence = problem.detail or problem.title
+        details = [_told(error, place_of(error)) for error in problem.errors]
+        if problem.status >= 500 and problem.request_id:  # noqa: PLR2004 - the server's own errors
+            details.append(f"request id: {problem.request_id}")
+        fail(f"the service answered {problem.status}: {sentence}", *details)
+        is_refusal = problem.status < 500  # noqa: PLR2004
+        code = exit_codes.REFUSED if is_refusal else exit_codes.UNREACHABLE
+        raise typer.Exit(code) from None
+    except ServiceUnreachable as error:
+        fail(
+            f"cannot reach the service at {url}: {error}",
+            "Is it running? `promptmill serve` starts one; --url or PROMPTMILL_URL name another.",
+        )
+        raise typer.Exit(exit_codes.UNREACHABLE) from None
+    except PromptmillError as error:
+        fail(f"{url} does not answer like Promptmill: {error}")
+        raise typer.Exit(exit_codes.UNREACHABLE) from None
+
+
+def _told(error: FieldError, place: str | None) -> str:
+    if place is None:
+        return ": ".join(filter(None, [error.pointer, error.detail]))
+    # The service counts the lines that were sent, the place those of the user's own file.
+    return f"{place}: {_SENT_LINE.sub('', error.detail, count=1)}"

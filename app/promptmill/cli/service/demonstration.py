@@ -1,0 +1,156 @@
+"""The demonstration: a service of its own, a batch of real questions, and what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import resources
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from promptmill.cli.commands.results import answers_table
+from promptmill.cli.commands.watch import follow, tell_ending
+from promptmill.cli.input.model_choice import Choice, choose_model
+from promptmill.cli.input.prompt_input import ReadPrompt, UnreadableInput, format_of, read_prompts
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.terminal import fail, out, say
+from promptmill.cli.service.child_processes import ChildDied, listening
+from promptmill.cli.service.connection import connected
+from promptmill.cli.service.service_settings import checked_settings
+
+if TYPE_CHECKING:
+    from promptmill.client import Batch, BatchFields, Promptmill
+
+_SHOWN_ANSWERS: Final = 5
+_SIMULATE: Final = ("simulate", "--port", "0", "--num-parallel", "4")
+_SYSTEM: Final = "Answer in one or two short sentences."
+_ANSWER_TOKENS: Final = 200
+"""Keeps a demonstration on a slow machine short; a cut answer still is one."""
+
+
+def demonstrate(*, prompts_file: Path | None, limit: int | None, keep: bool) -> None:
+    """Run it all, and with `keep` stay until Ctrl-C.
+
+    Raises:
+        typer.Exit: With the status that the batch's outcome has.
+    """
+    prompts = _prompts(prompts_file)[:limit]
+    settings = checked_settings()
+    folder = Path(tempfile.mkdtemp(prefix="promptmill-demo-"))
+    with ExitStack() as stack:
+        stack.enter_context(_sigterm_cleans_up())
+        try:
+            choice = asyncio.run(choose_model(settings.ollama_host, settings.default_model))
+            if isinstance(choice, str):
+                say(f"No Ollama to use: {choice}")
+                say("Starting the built-in simulator: its answers are made up, all else is real.")
+                simulator = stack.enter_context(listening(_SIMULATE, folder / "simulator.log"))
+                choice = asyncio.run(choose_model(simulator, settings.default_model))
+                if isinstance(choice, str):
+                    fail(f"the simulator does not work: {choice}", f"its log is in {folder}")
+                    raise typer.Exit(exit_codes.UNREACHABLE)
+            database_url = f"sqlite:///{folder / 'promptmill.db'}"
+            url = stack.enter_context(
+                listening(_serve(choice, database_url), folder / "service.log")
+            )
+        except ChildDied as error:
+            fail("a part of the demonstration could not start", *str(error).splitlines())
+            raise typer.Exit(exit_codes.UNREACHABLE) from None
+        say(f"Ollama    {choice.ollama_host} ({choice.version}), model {choice.model}")
+        say(f"service   {url}")
+        say(f"database  {database_url}")
+        with connected(url) as client:
+            batch = _run(client, url, choice, prompts)
+            first = client.results_page(batch.id, limit=_SHOWN_ANSWERS).data
+        out().print(answers_table(first))
+        if keep:
+            _next_steps(url, batch)
+            _until_interrupted()
+        else:
+            say("The service of the demonstration stops here. To look at its batch again:")
+            say(f"  promptmill serve --database-url {database_url}")
+            _next_steps("http://127.0.0.1:8000", batch)
+    raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
+
+
+def _prompts(prompts_file: Path | None) -> list[ReadPrompt]:
+    try:
+        if prompts_file is None:
+            packaged = resources.files("promptmill.cli") / "data" / "demo_prompts.jsonl"
+            content, name = packaged.read_bytes(), packaged.name
+        else:
+            content, name = prompts_file.read_bytes(), str(prompts_file)
+        return read_prompts(content, format_of(name))
+    except OSError as error:
+        fail(f"cannot read {prompts_file}: {error.strerror}")
+    except UnreadableInput as error:
+        fail(f"cannot use {prompts_file}", *error.faults)
+    raise typer.Exit(exit_codes.REFUSED)
+
+
+def _serve(choice: Choice, database_url: str) -> Sequence[str]:
+    return [
+        *("serve", "--host", "127.0.0.1", "--port", "0", "--worker"),
+        *("--database-url", database_url),
+        *("--ollama-host", choice.ollama_host),
+        *("--default-model", choice.model),
+    ]
+
+
+def _run(client: Promptmill, url: str, choice: Choice, prompts: Sequence[ReadPrompt]) -> Batch:
+    fields: BatchFields = {
+        "model": choice.model,
+        "system": _SYSTEM,
+        "options": {"num_predict": _ANSWER_TOKENS},
+        "max_concurrent": 5,
+        "rate_limit_delay": 0.05,
+        "metadata": {"from": "promptmill demo"},
+    }
+    if choice.thinks:
+        fields["think"] = False
+    batch = client.submit([one.prompt for one in prompts], **fields)
+    say(f"POST /batches with {batch.counts.total} prompts: accepted as {batch.id}")
+    ended = follow(client, batch.id, url)
+    tell_ending(ended, url)
+    return ended
+
+
+def _next_steps(url: str, batch: Batch) -> None:
+    say("")
+    say("Where to look next:")
+    say(f"  {url}/docs")
+    say(f"  curl '{url}/batches/{batch.id}?limit=2'")
+    say(f"  curl {url}/batches -H 'Content-Type: application/json' \\")
+    say("""    -d '{"prompts": ["Why is the sky blue?"], "model": "%s"}'""" % batch.model)  # noqa: UP031 - braces of JSON
+    say(f"  promptmill results {batch.id} --url {url} --format csv --output answers.csv")
+    say("  promptmill serve     for the service itself, on your own data and Ollama")
+
+
+def _until_interrupted() -> None:
+    say("")
+    say("The service goes on until Ctrl-C.", style="bold")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        say("Stopping.")
+
+
+@contextmanager
+def _sigterm_cleans_up() -> Generator[None]:
+    # A demonstration that is ended from outside (a CI job that is stopped) must not leave its
+    # children behind; by default SIGTERM ends a process without running anything more.
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    found = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, found)

@@ -1,0 +1,66 @@
+"""What the `db` commands do, apart from their options because it is slow to load."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+
+import typer
+
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.domain.errors import PromptmillError
+from promptmill.store.db import schema
+
+
+class SchemaSteps:
+    """Changes and questions to the schema of one database; each says on stderr what became of it.
+
+    Raises:
+        typer.Exit: A setting is wrong, the database cannot be reached, or it refuses.
+    """
+
+    def __init__(self, database_url: str | None) -> None:
+        settings = checked_settings(database_url=database_url)
+        self._url = settings.database_url
+        self._pooling = settings.poll_only
+        self.shown_url = without_password(self._url)
+
+    def upgrade(self, revision: str) -> None:
+        """Apply what is missing up to `revision`."""
+        with self._errors_told():
+            schema.upgrade(self._url, revision, transaction_pooling=self._pooling)
+            say(f"{self.shown_url} is at {self._state().current}.")
+
+    def downgrade(self, revision: str) -> None:
+        """Take back what is beyond `revision`."""
+        with self._errors_told():
+            schema.downgrade(self._url, revision, transaction_pooling=self._pooling)
+            say(f"{self.shown_url} is at {self._state().current or 'base: no tables'}.")
+
+    def check(self) -> bool:
+        """Whether the schema is that of this version."""
+        with self._errors_told():
+            state = self._state()
+        have = state.current or "no schema"
+        if state.is_current:
+            say(f"{self.shown_url} has {have}: up to date.")
+        else:
+            say(f"{self.shown_url} has {have}; this version wants {state.head}.")
+            say("`promptmill db upgrade` brings it there.")
+        return state.is_current
+
+    def _state(self) -> schema.SchemaState:
+        return schema.check(self._url, transaction_pooling=self._pooling)
+
+    @contextlib.contextmanager
+    def _errors_told(self) -> Generator[None]:
+        try:
+            yield
+        except schema.SchemaError as error:
+            fail(str(error))
+            raise typer.Exit(exit_codes.REFUSED) from None
+        except PromptmillError as error:
+            fail(f"cannot use {self.shown_url}: {error}")
+            raise typer.Exit(exit_codes.UNREACHABLE) from None

@@ -1,0 +1,210 @@
+"""Running the service under uvicorn: socket, signals, and what is said before and after."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+import typer
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from promptmill.cli.commands.version import version
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.domain.errors import PromptmillError, WorkerEnded
+from promptmill.main import create_app
+from promptmill.observability.logs import configure_logging, get_logger
+from promptmill.settings import Settings
+
+_REQUESTS_MAY_END_S: Final = 3
+"""Seconds that open requests get after SIGTERM: enough for all but long polls and streams, which
+are cut off; their clients come back."""
+_BACKLOG: Final = 2048
+_WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+
+
+def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, checked there
+    """Serve until SIGTERM or Ctrl-C. `options` go before the environment where they are not None.
+
+    Raises:
+        typer.Exit: It could not start, or not go on; stderr says why.
+    """
+    settings = checked_settings(**options)
+    configure_logging(level=settings.log_level, as_json=settings.log_json)
+    listener = _listen(settings.host, settings.port)
+    # The port is the kernel's choice with --port 0. Stdout, so that a program can wait for it.
+    url = url_of(settings.host, listener.getsockname()[1])
+    typer.echo(f"Promptmill {version()} listens on {url}")
+    _introduce(settings, url)
+    lifespan = WatchedLifespan(create_app(settings))
+    server = Server(
+        uvicorn.Config(
+            lifespan,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=_REQUESTS_MAY_END_S,
+        )
+    )
+    lifespan.stop = server.stop
+    try:
+        with _signals_end_quietly():
+            server.run(sockets=[listener])
+    finally:
+        # Versions of uvicorn differ in whether they return or exit when the start has failed.
+        if lifespan.refusal is not None:
+            fail(f"cannot start: {lifespan.refusal}")
+    if lifespan.early_end is not None:
+        fail(lifespan.early_end)
+        raise typer.Exit(exit_codes.WORKER_ENDED)
+    if not server.started:
+        raise typer.Exit(exit_codes.UNREACHABLE)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which a second signal ends at once, and which the application may stop."""
+
+    _told = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop gracefully; at the second signal end as if nobody had looked."""
+        if self._told:
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        self._told = True
+        super().handle_exit(sig, frame)
+
+    def stop(self) -> None:
+        """Stop soon, without a signal."""
+        self.should_exit = True
+
+
+class WatchedLifespan:
+    """An application around the real one that notices why its lifespan did not begin, or ended.
+
+    uvicorn would write a traceback into the log; what the service itself refuses is one sentence.
+    Of an end before it asked for one, uvicorn would take no notice at all.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.refusal: PromptmillError | None = None
+        self.early_end: str | None = None
+        """Why the lifespan ended before it was asked to, in a sentence."""
+        self.stop: Callable[[], None] = lambda: None
+        """Called at such an end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; look only at the lifespan."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        failure: Message | None = None
+        is_running = False
+
+        async def receive_and_look() -> Message:
+            nonlocal is_running
+            message = await receive()
+            is_running = is_running and message["type"] != "lifespan.shutdown"
+            return message
+
+        async def hold_failure_back(message: Message) -> None:
+            nonlocal failure, is_running
+            if message["type"] == "lifespan.startup.failed":
+                failure = message
+            elif message["type"] == "lifespan.shutdown.failed" and is_running:
+                # A traceback; the error itself comes next.
+                await send({"type": message["type"], "message": ""})
+            else:
+                is_running = message["type"] == "lifespan.startup.complete"
+                await send(message)
+
+        try:
+            await self._app(scope, receive_and_look, hold_failure_back)
+        except BaseException as error:
+            if failure is not None and isinstance(error, PromptmillError):
+                self.refusal = error
+                failure = {"type": failure["type"], "message": ""}
+            if failure is not None:
+                await send(failure)
+            if is_running:
+                self._end_early(error)
+            raise
+
+    def _end_early(self, error: BaseException) -> None:
+        self.early_end = str(error)
+        if not isinstance(error, WorkerEnded):
+            self.early_end = f"The service has ended by itself: {type(error).__name__}"
+            get_logger().error("The service ends.", action="service_ended", exc_info=error)
+        self.stop()
+
+
+def url_of(host: str, port: int) -> str:
+    """Where a browser on this machine finds the service."""
+    name = _WILDCARDS.get(host, host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        fail(
+            f"cannot listen on {host}, port {port}: {error.strerror}",
+            "--port names another port, 0 takes a free one.",
+        )
+        raise typer.Exit(exit_codes.REFUSED) from None
+
+
+def _introduce(settings: Settings, url: str) -> None:
+    say(f"  API reference  {url}/docs")
+    say(f"  database       {without_password(settings.database_url)}")
+    say(f"  Ollama         {', '.join(host.url for host in settings.hosts)}")
+    if not settings.embedded_worker:
+        say("  worker         none here: batches wait until another process works them off")
+    if not _is_loopback(settings.host):
+        say(f"  note           whoever reaches {settings.host} can use it; there are no accounts")
+    say("  Ctrl-C stops it; accepted work is kept and goes on at the next start.")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def _signals_end_quietly() -> Generator[None]:
+    """Make a stop by signal an ordinary end with status 0.
+
+    uvicorn stops gracefully, puts back the handlers that it found, and raises the signal again;
+    the usual ones would then report an interrupt or kill the process.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise SystemExit(exit_codes.SUCCESS)
+
+    found = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)

@@ -1,0 +1,73 @@
+"""Running a worker by itself: event loop, signals, and what is said before and after."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any, Final
+
+import typer
+import uvloop
+
+from promptmill.cli.commands.version import version
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.domain.errors import PromptmillError, WorkerEnded
+from promptmill.domain.workers import WorkerIdentity
+from promptmill.observability.logs import configure_logging
+from promptmill.runtime import open_resources
+from promptmill.settings import Settings
+from promptmill.worker.runner import working
+
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_worker(**options: Any) -> None:  # noqa: ANN401 - one per setting, checked there
+    """Work until SIGTERM or Ctrl-C. `options` go before the environment where they are not None.
+
+    Raises:
+        typer.Exit: It could not start; stderr says why.
+    """
+    settings = checked_settings(**options)
+    configure_logging(level=settings.log_level, as_json=settings.log_json)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_work(settings))
+    except WorkerEnded as error:
+        fail(str(error))
+        raise typer.Exit(exit_codes.WORKER_ENDED) from None
+    except PromptmillError as error:
+        fail(f"cannot start: {error}")
+        raise typer.Exit(exit_codes.UNREACHABLE) from None
+
+
+async def _work(settings: Settings) -> None:
+    stop = _stop_signal()
+    async with open_resources(settings) as resources, working(resources) as identity:
+        _introduce(settings, identity)
+        await stop.wait()
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by the first SIGTERM or Ctrl-C; the second kills the process as if nobody had looked."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def told() -> None:
+        stop.set()
+        for number in _STOPPING:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in _STOPPING:
+        loop.add_signal_handler(number, told)
+    return stop
+
+
+def _introduce(settings: Settings, identity: WorkerIdentity) -> None:
+    # Stdout, so that a program can wait for it.
+    typer.echo(f"Promptmill {version()} works as {identity.id}")
+    say(f"  database       {without_password(settings.database_url)}")
+    say(f"  Ollama         {', '.join(host.url for host in settings.hosts)}")
+    say(f"  concurrency    {settings.concurrency}")
+    say("  Ctrl-C stops it; what it cannot end goes back to the queue.")

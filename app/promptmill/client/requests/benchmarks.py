@@ -1,0 +1,206 @@
+"""Requests about benchmarks: how each is built and its answer read. As in `requests`, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypedDict
+from urllib.parse import quote
+
+from promptmill.client.benchmark_records import (
+    Benchmark,
+    BenchmarkComparison,
+    BenchmarkPage,
+    BenchmarkRun,
+    RunPage,
+)
+from promptmill.client.requests.batches import (
+    MEDIA_TYPES,
+    DownloadFormat,
+    Request,
+    json_bytes,
+    line_reader_of,
+    query_of,
+    reader_of,
+)
+
+ReportFormat = Literal["html", "md", "csv", "benchstat"]
+
+_ACCEPTED: Final = frozenset({200, 202})
+
+
+class BenchmarkFields(TypedDict, total=False):
+    """What a benchmark may say beside its models; what is left out has the service's default."""
+
+    prompt: str
+    """What every run asks; or else `prompts`."""
+    prompts: Sequence[str]
+    """Several of them, each measured for itself."""
+    num_runs: int
+    """Measured runs of each prompt at each level, for each request in flight there; 1 to 10000."""
+    warmup_runs: int
+    """Runs of each prompt before the measuring, which count for nothing; 0 to 100."""
+    concurrency: Sequence[int]
+    """The levels: how many requests are kept in flight; 1 to 256 each."""
+    options: Mapping[str, Any]
+    """Ollama's model options."""
+    think: bool | str
+    prefix_cache: Literal["avoid", "allow"]
+    """Whether every run begins with digits of its own, so that Ollama has none of it cached."""
+    measure_cold_load: bool
+    """Whether each model is unloaded first, and its first answer shown apart."""
+    order: Literal["sequential", "interleaved"]
+    """Level after level, or one round of all levels after the other."""
+    cooldown_s: float
+    """Seconds of rest before each block of measured runs."""
+    timeout_s: float
+    """Seconds that one run may take."""
+    keep_alive: float | str
+    slo: Mapping[str, float]
+    """What makes a request a good one: `latency_s`, `ttft_s`, `tpot_s`."""
+    baseline_id: str
+    """An earlier benchmark of the same work, to be compared with."""
+    label: str
+    host_info: str
+    """What you say about the machine."""
+    metadata: Mapping[str, str]
+    """Up to 16 pairs of your own."""
+
+
+def create_benchmark(
+    models: Iterable[str], fields: BenchmarkFields, *, idempotency_key: str
+) -> Request[Benchmark]:
+    """POST /benchmarks.
+
+    Raises:
+        TypeError: `models` is a single text.
+        ValueError: There is no model, or something in it that JSON cannot say.
+    """
+    if isinstance(models, str):
+        # A text is iterable too: it would become one model per letter.
+        raise TypeError("models must be a list of names, not a single one")
+    names = list(models)
+    if not names:
+        raise ValueError("a benchmark needs at least one model")
+    return Request(
+        method="POST",
+        path="/benchmarks",
+        content=json_bytes({"models": names, **fields}),
+        headers={"content-type": "application/json", "idempotency-key": idempotency_key},
+        expected=_ACCEPTED,
+        read=reader_of(Benchmark),
+    )
+
+
+def get_benchmark(
+    benchmark_id: str, *, results: bool = True, wait_s: float = 0.0
+) -> Request[Benchmark]:
+    """GET /benchmarks/{id}; it answers when the benchmark has ended, or after `wait_s` seconds."""
+    return Request(
+        method="GET",
+        path=_path(benchmark_id),
+        query=query_of(
+            results=None if results else "false", wait_s=f"{wait_s:.3f}" if wait_s > 0 else None
+        ),
+        held_s=wait_s,
+        read=reader_of(Benchmark),
+    )
+
+
+def list_benchmarks(
+    *,
+    limit: int = 100,
+    cursor: str | None = None,
+    status: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Request[BenchmarkPage]:
+    """GET /benchmarks: one page, newest first."""
+    pairs = tuple((f"metadata.{name}", value) for name, value in (metadata or {}).items())
+    return Request(
+        method="GET",
+        path="/benchmarks",
+        query=query_of(limit=str(limit), cursor=cursor, status=status) + pairs,
+        read=reader_of(BenchmarkPage),
+    )
+
+
+def cancel_benchmark(benchmark_id: str) -> Request[Benchmark]:
+    """POST /benchmarks/{id}/cancel. Sent twice, the second may be told that it has ended."""
+    return Request(
+        method="POST",
+        path=_path(benchmark_id, "/cancel"),
+        expected=_ACCEPTED,
+        repeatable=False,
+        read=reader_of(Benchmark),
+    )
+
+
+def delete_benchmark(benchmark_id: str) -> Request[None]:
+    """DELETE /benchmarks/{id}. Sent twice, the second finds nothing."""
+    return Request(
+        method="DELETE",
+        path=_path(benchmark_id),
+        expected=frozenset({204}),
+        repeatable=False,
+        read=lambda _: None,
+    )
+
+
+def runs_page(
+    benchmark_id: str, *, limit: int = 100, cursor: str | None = None
+) -> Request[RunPage]:
+    """GET /benchmarks/{id}/runs: one page."""
+    return Request(
+        method="GET",
+        path=_path(benchmark_id, "/runs"),
+        query=query_of(limit=str(limit), cursor=cursor),
+        headers={"accept": "application/json"},
+        read=reader_of(RunPage),
+    )
+
+
+def download_runs(
+    benchmark_id: str,
+    *,
+    format: DownloadFormat,  # noqa: A002 - the contract's word
+) -> Request[bytes]:
+    """GET /benchmarks/{id}/runs as one stream of all runs."""
+    return Request(
+        method="GET",
+        path=_path(benchmark_id, "/runs"),
+        headers={"accept": MEDIA_TYPES[format]},
+        read=lambda answer: answer.content,
+    )
+
+
+def compare_benchmarks(
+    benchmark_id: str, *, baseline_id: str | None = None
+) -> Request[BenchmarkComparison]:
+    """GET /benchmarks/{id}/compare; without `baseline_id`, with the one it was posted with."""
+    return Request(
+        method="GET",
+        path=_path(benchmark_id, "/compare"),
+        query=query_of(baseline=baseline_id),
+        read=reader_of(BenchmarkComparison),
+    )
+
+
+def benchmark_report(
+    benchmark_id: str,
+    *,
+    format: ReportFormat,  # noqa: A002 - the contract's word
+) -> Request[bytes]:
+    """GET /benchmarks/{id}/report."""
+    return Request(
+        method="GET",
+        path=_path(benchmark_id, "/report"),
+        query=query_of(format=format),
+        read=lambda answer: answer.content,
+    )
+
+
+read_run_line = line_reader_of(BenchmarkRun, "runs")
+"""One line of a downloaded NDJSON stream of runs."""
+
+
+def _path(benchmark_id: str, below: str = "") -> str:
+    return f"/benchmarks/{quote(benchmark_id, safe='')}{below}"

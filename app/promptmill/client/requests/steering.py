@@ -1,0 +1,90 @@
+"""Requests about a batch that the service has already: pause, resume, change, run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, TypedDict
+from urllib.parse import quote
+
+from promptmill.client.records import Batch
+from promptmill.client.requests.batches import Request, json_bytes, reader_of
+
+_ACCEPTED: Final = frozenset({200, 202})
+_JSON: Final = {"content-type": "application/json"}
+
+
+class BatchChanges(TypedDict, total=False):
+    """What of a batch can be changed; what is left out stays."""
+
+    max_concurrent: int | Literal["auto"]
+    """Most prompts running at one moment, 1 to 256; or the service finds out."""
+    rate_limit_delay: float
+    """Seconds between two request starts at least, 0 to 3600."""
+    priority: int
+    """-100 to 100; higher goes first."""
+    metadata: Mapping[str, str]
+    """Up to 16 pairs of your own, in place of all that were there."""
+
+
+def pause_batch(batch_id: str) -> Request[Batch]:
+    """POST /batches/{id}/pause; a second one changes nothing."""
+    return Request(
+        method="POST",
+        path=_path(batch_id, "/pause"),
+        expected=_ACCEPTED,
+        read=reader_of(Batch),
+    )
+
+
+def resume_batch(batch_id: str) -> Request[Batch]:
+    """POST /batches/{id}/resume; a second one changes nothing."""
+    return Request(
+        method="POST",
+        path=_path(batch_id, "/resume"),
+        expected=_ACCEPTED,
+        read=reader_of(Batch),
+    )
+
+
+def retry_batch(
+    batch_id: str, *, indexes: Iterable[int] | None = None, expires_in_s: float | None = None
+) -> Request[Batch]:
+    """POST /batches/{id}/retry.
+
+    Sent twice, the second would find nothing to run again, or what has failed once more meanwhile.
+    """
+    wish: dict[str, Any] = {}
+    if indexes is not None:
+        wish["indexes"] = list(indexes)
+    if expires_in_s is not None:
+        wish["expires_in_s"] = expires_in_s
+    return Request(
+        method="POST",
+        path=_path(batch_id, "/retry"),
+        content=json_bytes(wish) if wish else None,
+        headers=_JSON if wish else {},
+        expected=_ACCEPTED,
+        repeatable=False,
+        read=reader_of(Batch),
+    )
+
+
+def update_batch(batch_id: str, changes: BatchChanges) -> Request[Batch]:
+    """PATCH /batches/{id}.
+
+    Raises:
+        ValueError: There is nothing to change, or something in it that JSON cannot say.
+    """
+    if not changes:
+        raise ValueError("there is nothing to change; give at least one field")
+    return Request(
+        method="PATCH",
+        path=_path(batch_id),
+        content=json_bytes(changes),
+        headers=_JSON,
+        read=reader_of(Batch),
+    )
+
+
+def _path(batch_id: str, verb: str = "") -> str:
+    return f"/batches/{quote(batch_id, safe='')}{verb}"

@@ -1,0 +1,86 @@
+"""Batches sent as NDJSON: a prompt per line, made while they are sent; and `dry_run`.
+
+In this form the other fields are query parameters: texts as they are, anything else as JSON.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from promptmill.client.records import Batch, DryRun
+from promptmill.client.requests.batches import BatchFields, Prompt, Request, json_bytes, reader_of
+
+_TEXTS: Final = frozenset({"model", "system", "template", "suffix"})
+_LINES_PER_BLOCK: Final = 200
+
+
+class Lines:
+    """Prompts as lines of JSON, some hundred at a time; each iteration makes them anew."""
+
+    def __init__(self, prompts: Iterable[Prompt]) -> None:
+        if isinstance(prompts, str | Mapping):
+            # A text is iterable too: it would become one prompt per letter.
+            raise TypeError("prompts must be an iterable of prompts, not a single one")
+        self._prompts = prompts
+
+    @property
+    def are_made_once(self) -> bool:
+        """Whether the prompts come from an iterator, which is used up by the first sending."""
+        return iter(self._prompts) is self._prompts
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The blocks to send."""
+        prompts = iter(self._prompts)
+        while block := list(itertools.islice(prompts, _LINES_PER_BLOCK)):
+            yield b"".join(
+                json_bytes(prompt if isinstance(prompt, str) else dict(prompt)) + b"\n"
+                for prompt in block
+            )
+
+
+def submit_stream(
+    prompts: Iterable[Prompt], fields: BatchFields, *, idempotency_key: str
+) -> Request[Batch]:
+    """POST /batches with a prompt per line.
+
+    Raises:
+        TypeError: `prompts` is a single text.
+    """
+    lines = Lines(prompts)
+    return Request(
+        method="POST",
+        path="/batches",
+        query=_query(fields),
+        content=lines,
+        headers={"content-type": "application/x-ndjson", "idempotency-key": idempotency_key},
+        expected=frozenset({200, 202}),
+        sendable_once=lines.are_made_once,
+        read=reader_of(Batch),
+    )
+
+
+def dry_run(prompts: Iterable[Prompt], fields: BatchFields) -> Request[DryRun]:
+    """POST /batches?dry_run=true.
+
+    Raises:
+        TypeError: `prompts` is a single text.
+    """
+    lines = Lines(prompts)
+    return Request(
+        method="POST",
+        path="/batches",
+        query=(("dry_run", "true"), *_query(fields)),
+        content=lines,
+        headers={"content-type": "application/x-ndjson"},
+        sendable_once=lines.are_made_once,
+        read=reader_of(DryRun),
+    )
+
+
+def _query(fields: BatchFields) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, value if name in _TEXTS and isinstance(value, str) else json_bytes(value).decode())
+        for name, value in fields.items()
+    )

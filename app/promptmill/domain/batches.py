@@ -1,0 +1,210 @@
+"""What a batch is: as it was asked for, as it stands, and the results of its prompts.
+
+Plain immutable records; they cross every border inside the house. Times are integer milliseconds
+since 1970 UTC and end in `_ms`; what has not happened is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.domain.scheduling.downloads import Pull
+from promptmill.domain.scheduling.forecast import Window
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLimit:
+    """How many prompts of a batch may fail: a count, or a share of all its prompts."""
+
+    text: str
+    """As it was sent: `25`, or `20%`."""
+
+    def prompts_of(self, total: int) -> int:
+        """The most failed prompts that a batch of `total` bears; a share is rounded down."""
+        if self.text.endswith("%"):
+            # In whole numbers of a ten-thousandth: 0.1 % of 1000 is 1, not 0.99999.
+            share = round(float(self.text[:-1]) * 100)
+            return total * share // 10_000
+        return int(self.text)
+
+
+class PromptDraft(NamedTuple):
+    """One prompt of a batch as it was sent. A tuple, because there may be a million of them."""
+
+    text: str
+    """The prompt; of a chat, the content of its last user message."""
+    custom_id: str | None = None
+    """The caller's own id, unique in the batch."""
+    overrides: Mapping[str, Any] | None = None
+    """What this prompt has otherwise than the batch: `model`, `messages`, `options`, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchDraft:
+    """A valid request for a batch, not stored yet."""
+
+    prompts: Sequence[PromptDraft]
+    model: str
+    limits: Limits = field(default_factory=Limits)
+    auto_concurrency: bool = False
+    """Whether `limits.max_concurrent` is only the start, and adapted while the batch runs."""
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Fields of Ollama's request that hold for every prompt (`options`, `system`, ...)."""
+    timeout_s: float = 300.0
+    max_attempts: int = 3
+    priority: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    expires_in_s: float | None = None
+    """Seconds after which prompts that have not started expire; None: never."""
+    max_failures: FailureLimit | None = None
+    """More failed prompts than that end the batch; None: it runs to its last prompt."""
+    fail_on: tuple[ErrorCode, ...] | None = None
+    """Defects that make an answer a failure; None: the default ones."""
+    auto_pull: bool = False
+    """Whether models that no host has are pulled before its prompts run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchChanges:
+    """What a client wants changed of a batch; None leaves a thing as it is."""
+
+    max_concurrent: int | None = None
+    """A number, which ends the adapting, too."""
+    auto_concurrency: bool = False
+    """Whether to adapt the number from now on."""
+    rate_limit_delay_s: float | None = None
+    priority: int | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """A client's promise that a repeated request means the same resource."""
+
+    key: str
+    body_hash: str
+    """SHA-256 of the request's body, hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many prompts of a batch are in each state; they add up to `total` at every moment."""
+
+    total: int
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Prompts that have an outcome."""
+        return self.succeeded + self.failed + self.cancelled + self.expired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens read and written for a batch, as Ollama counted them in finished prompts."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A stored batch as it stands at one moment."""
+
+    key: int
+    """The store's own number; later batches have higher ones. Never shown to a client."""
+    id: str
+    state: JobState
+    model: str
+    limits: Limits
+    parameters: Mapping[str, Any]
+    timeout_s: float
+    max_attempts: int
+    priority: int
+    metadata: Mapping[str, str]
+    counts: Counts
+    usage: Usage
+    created_at_ms: int
+    started_at_ms: int | None
+    finished_at_ms: int | None
+    error: str | None
+    read_at_ms: int
+    """The database's clock when this was read."""
+    expires_at_ms: int | None = None
+    """When prompts that have not started expire; None: never."""
+    max_failures: FailureLimit | None = None
+    fail_on: tuple[ErrorCode, ...] | None = None
+    """Defects that make an answer a failure; None: the default ones."""
+    last_event: int = 0
+    """Number of the result that was stored last, counted from 1."""
+    auto_concurrency: bool = False
+    """Whether `limits.max_concurrent` is adapted while the batch runs."""
+    queue_position: int | None = None
+    """Batches that go before this one while it is queued, counted from 1; else None."""
+    window: Window | None = None
+    """Its last results while it runs; None before the first."""
+    eta_s: float | None = field(default=None, compare=False)
+    """Seconds until it has ended, as `services.forecasts` foretells it; None: nobody knows.
+
+    Not compared: it changes with everything else that runs, and with the mere passing of time.
+    """
+    auto_pull: bool = False
+    """Whether models that no host has are pulled before its prompts run."""
+    pulls: tuple[Pull, ...] = ()
+    """The pulls that it waits or has waited for."""
+
+    @property
+    def progress(self) -> float:
+        """The share of prompts that have an outcome, 0 to 1."""
+        return self.counts.finished / self.counts.total if self.counts.total else 1.0
+
+    @property
+    def prompts_per_s(self) -> float | None:
+        """Outcomes per second: lately while it runs, over all of its time when it has ended.
+
+        None before the first one, and while nothing more is started.
+        """
+        if self.state is JobState.RUNNING and self.window is not None:
+            return self.window.rate(self.read_at_ms)
+        if self.started_at_ms is None or self.finished_at_ms is None:
+            return None
+        elapsed_ms = self.finished_at_ms - self.started_at_ms
+        answered = self.counts.succeeded + self.counts.failed
+        return answered * 1000 / elapsed_ms if answered and elapsed_ms > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult:
+    """The outcome of one prompt, as it is stored and never changed."""
+
+    index: int
+    custom_id: str | None
+    prompt: str
+    model: str
+    status: TaskState
+    response: str | None
+    error: str | None
+    error_code: ErrorCode | None
+    attempts: int
+    done_reason: str | None
+    thinking: str | None
+    tool_calls: Sequence[Any] | None = None
+    logprobs: Sequence[Any] | None = None
+    host: str | None
+    metrics: CallMetrics
+    started_at_ms: int | None
+    finished_at_ms: int
+    defect: ErrorCode | None = None
+    """What is wrong with the answer, whether that makes it a failure or not."""
+    event: int | None = None
+    """Its number in the order in which the batch's results were stored, counted from 1."""

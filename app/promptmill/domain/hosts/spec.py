@@ -1,0 +1,186 @@
+"""Which Ollama hosts there are and what each may be asked: the text of one setting, as values.
+
+The one rule to know: a message of this module never repeats what may be an API key. As soon as the
+text speaks of one, entries are named by their number and nothing of them is quoted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from promptmill.domain.hosts.address import parse_ollama_host
+
+MOST_SLOTS = 4096
+"""Most that `slots` of a host may be."""
+
+_MOST = str(MOST_SLOTS)
+_OPTIONS = ("slots", "api_key", "models")
+_JSON_LIST = re.compile(r"\[\s*([\"{\[\]]|$)")
+"""How a JSON list begins; an IPv6 address in brackets does not."""
+_LONE_OPTION = re.compile(r"\s*(slots|api_key|models)\s*=", re.IGNORECASE)
+_KEY = re.compile(r"[\x21-\x7e]+")
+"""What an HTTP header can carry as one word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSpec:
+    """An Ollama host as the settings describe it."""
+
+    url: str
+    """Its base URL in the one spelling of `parse_ollama_host`: the host's key everywhere."""
+    slots: int | None = None
+    """Most calls in flight there, over all batches and workers; None: only the batches' limits."""
+    api_key: str | None = field(default=None, repr=False)
+    """Sent to this host alone, as `Authorization: Bearer ...`; never shown."""
+    models: tuple[str, ...] | None = None
+    """The only models that it is asked for, as they were written; None: whatever it has."""
+
+
+def parse_hosts(text: str, *, default_slots: int | None = None) -> tuple[HostSpec, ...]:
+    """The hosts that `text` names, in its order; none when it is blank.
+
+    Two forms. Short: entries apart by commas, each an address and, after semicolons, its options:
+    `gpu-1,gpu-2:11434;slots=4;models=qwen3:8b|gemma3:4b`. JSON: a list of addresses and objects,
+    `["gpu-1", {"url": "https://ollama.example.com", "slots": 4, "api_key": "...", "models": []}]`,
+    for what has commas or semicolons in it.
+
+    Raises:
+        ValueError: Something is wrong; the message names the entry and what to write instead.
+    """
+    if not text.strip():
+        return ()
+    written = _of_json(text) if _JSON_LIST.match(text.strip()) else _of_short_form(text)
+    secret = "api_key" in text.lower()
+    specs: list[HostSpec] = []
+    for number, (address, options) in enumerate(written, start=1):
+        where = f"entry {number}"
+        spec = HostSpec(
+            url=_url(address, where, secret=secret),
+            slots=_slots(options.get("slots"), where) or default_slots,
+            api_key=_api_key(options.get("api_key"), where),
+            models=_models(options.get("models"), where),
+        )
+        for earlier, other in enumerate(specs, start=1):
+            if other.url == spec.url:
+                raise ValueError(
+                    f"entries {earlier} and {number} are the same host, {spec.url}; keep one"
+                )
+        specs.append(spec)
+    if not specs:
+        raise ValueError("the list is empty; name a host, or leave the variable unset")
+    return tuple(specs)
+
+
+_Written = Iterator[tuple[str, Mapping[str, Any]]]
+
+
+def _of_short_form(text: str) -> _Written:
+    for number, entry in enumerate(text.split(","), start=1):
+        where = f"entry {number}"
+        address, *options = entry.split(";")
+        if _LONE_OPTION.match(address):
+            raise ValueError(
+                f"{where} is an option and no host; options follow their host after ';':"
+                " gpu-1;slots=4"
+            )
+        if not address.strip():
+            raise ValueError(f"{where} names no host; {_FORMS}")
+        yield address.strip(), _short_options(options, where)
+
+
+def _short_options(written: Sequence[str], where: str) -> Mapping[str, Any]:
+    options: dict[str, Any] = {}
+    for place, option in enumerate(written, start=1):
+        name, sign, value = (part.strip() for part in option.partition("="))
+        # What is not understood is not repeated: it may be the rest of a key with ';' in it.
+        if not sign or name not in _OPTIONS:
+            raise ValueError(
+                f"option {place} of {where} is none of slots=, api_key= and models=;"
+                " a key with ',' or ';' in it needs the JSON form"
+            )
+        if name in options:
+            raise ValueError(f"{where} says {name} twice; keep one")
+        if name == "slots":
+            is_short_number = value.isascii() and value.isdigit() and len(value) <= len(_MOST)
+            options[name] = int(value) if is_short_number else value
+        else:
+            options[name] = value.split("|") if name == "models" else value
+    return options
+
+
+def _of_json(text: str) -> _Written:
+    try:
+        entries = cast("list[object]", json.loads(text))
+    except (ValueError, RecursionError) as error:
+        told = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValueError(f"begins like a JSON list and is none{told}; {_FORMS}") from None
+    for number, entry in enumerate(entries, start=1):
+        where = f"entry {number}"
+        if isinstance(entry, str):
+            yield entry, {}
+            continue
+        if not isinstance(entry, dict):
+            raise ValueError(f'{where} must be an address or an object with "url"')  # noqa: TRY004
+        options = cast("dict[str, Any]", entry)
+        unknown = sorted(options.keys() - {"url", *_OPTIONS})
+        if unknown:
+            raise ValueError(
+                f"{where} has {unknown[0][:20]!r}, which is none of url, slots, api_key and models"
+            )
+        url = options.get("url")
+        if not isinstance(url, str) or not url.strip():
+            raise ValueError(f'{where} needs "url", the host\'s address as a text')
+        yield url, options
+
+
+_FORMS = 'write it like gpu-1,gpu-2:11434;slots=4 or ["gpu-1", {"url": "gpu-2", "slots": 4}]'
+
+
+def _url(address: str, where: str, *, secret: bool) -> str:
+    try:
+        return parse_ollama_host(address)
+    except ValueError as error:
+        if secret:
+            # A key with a comma in it would stand here as an address.
+            raise ValueError(
+                f"{where} is not the address of a host; write it like gpu-1:11434 or"
+                " https://ollama.example.com, and a key with ',' or ';' in it in the JSON form"
+                " (the text is not shown, for the setting holds a key)"
+            ) from None
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _slots(value: object, where: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_SLOTS:
+        raise ValueError(f"slots of {where} must be a whole number from 1 to {MOST_SLOTS}")
+    return value
+
+
+def _api_key(value: object, where: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _KEY.fullmatch(value):
+        raise ValueError(
+            f"api_key of {where} must be a text of visible ASCII characters without spaces, the key"
+            " alone, without 'Bearer'"
+        )
+    return value
+
+
+def _models(value: object, where: str) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = cast("list[object]", value) if isinstance(value, list) else []
+    stripped = tuple(name.strip() for name in names if isinstance(name, str))
+    if not stripped or len(stripped) != len(names) or not all(stripped):
+        raise ValueError(
+            f"models of {where} must name one model at least, none of them empty (models=a|b,"
+            ' or "models": ["a", "b"]); left out, the host is asked for whatever it has'
+        )
+    return stripped

@@ -1,0 +1,1 @@
+"""Scheduling rules: load groups, prefix groups, forecasts, adaptive concurrency, downloads."""

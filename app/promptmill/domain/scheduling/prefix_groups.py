@@ -1,0 +1,52 @@
+"""Prompts that begin alike: what a host has evaluated for one of them it need not for the next.
+
+Ollama's runner keeps the evaluated tokens of the last prompt in each of its slots and evaluates of
+the next one only what follows their common beginning (`cache_prompt` of llama.cpp's server). With a
+long system prompt, or a document before each question, that is most of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+from promptmill.domain.batches import PromptDraft
+
+PREFIX_CHARS: Final = 512
+"""Prompts whose first so many characters are the same begin alike: about 130 tokens."""
+FEWEST_ALIKE: Final = 4
+"""Fewer prompts that begin alike are not kept together."""
+
+
+def beginning_of(draft: PromptDraft, parameters: Mapping[str, Any]) -> str | None:
+    """The first characters of what the model reads: the system prompt, then the prompt.
+
+    `parameters` are the batch's; the prompt's own go before them. None when there are fewer than
+    `PREFIX_CHARS`, or where images come first.
+    """
+    own = draft.overrides
+    if own is None:
+        if "images" in parameters:
+            return None
+        return _first_of((parameters.get("system") or "", draft.text))
+    if "images" in own or "images" in parameters:
+        return None
+    messages = own.get("messages")
+    if messages is None:
+        return _first_of((own.get("system", parameters.get("system")) or "", draft.text))
+    if any(message.get("images") for message in messages):
+        return None
+    return _first_of(
+        f"{message.get('role')}\n{message.get('content') or ''}" for message in messages
+    )
+
+
+def _first_of(parts: Iterable[str]) -> str | None:
+    text = "\n".join(part[:PREFIX_CHARS] for part in parts)
+    return text[:PREFIX_CHARS] if len(text) >= PREFIX_CHARS else None
+
+
+def fingerprint_of(beginning: str) -> str:
+    """A short name of a beginning, the same in every process."""
+    return blake2b(beginning.encode(errors="surrogatepass"), digest_size=8).hexdigest()

@@ -1,0 +1,1 @@
+"""Checks of a finished answer: JSON Schemas and other requirements of the prompt."""

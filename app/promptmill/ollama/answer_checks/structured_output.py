@@ -1,0 +1,135 @@
+"""What an answer with `done: true` may still have wrong, and whether that makes it a failure.
+
+The rule to know: all defects of an answer are looked for, in the order of `DEFECTS`. The first that
+the batch counts as a failure fails the prompt; if it counts none of them, the prompt succeeds and
+its first defect is noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+from pydantic_core import from_json
+
+from promptmill.domain.calls import Call
+from promptmill.domain.outcomes import DEFAULT_FAIL_ON, Blame, ErrorCode, Failed, Outcome, Succeeded
+from promptmill.ollama.answer_checks.counted_keywords import TooCostly
+from promptmill.ollama.answer_checks.json_schema import Unsound, mismatch
+from promptmill.ollama.text import one_line
+
+BLAMES: Final = {
+    ErrorCode.TRUNCATED: Blame.PROMPT,  # the limit stays as it is
+    ErrorCode.EMPTY: Blame.ATTEMPT,
+    ErrorCode.INVALID_JSON: Blame.ATTEMPT,
+    ErrorCode.SCHEMA_MISMATCH: Blame.ATTEMPT,
+}
+"""Whether another try may do better; none does when the model has no choice in what it says."""
+
+_QUICK = 64 * 1024
+_LONGEST_EXCERPT = 200
+_CUT = "The answer was cut at its limit of tokens (done_reason `length`)."
+
+
+@dataclass(frozen=True, slots=True)
+class _Defect:
+    code: ErrorCode
+    message: str
+    of_the_request: bool = False
+    """Whether it comes of the request, so that the same again has it again."""
+
+
+def judge(answer: Succeeded, call: Call, *, fail_on: Collection[ErrorCode] | None) -> Outcome:
+    """The answer of a call, with its defects made a failure or noted.
+
+    `fail_on` holds the defects that are failures; None means `DEFAULT_FAIL_ON`. With a schema this
+    may take seconds (see `is_quick`).
+    """
+    defects = _defects(answer, call)
+    if not defects:
+        return answer
+    first = defects[0].code
+    failures = DEFAULT_FAIL_ON if fail_on is None else fail_on
+    for defect in defects:
+        if defect.code in failures:
+            also_cut = first is ErrorCode.TRUNCATED and defect.code is not first
+            return Failed(
+                code=defect.code,
+                message=f"{_CUT} {defect.message}" if also_cut else defect.message,
+                blame=_blame(defect, call),
+                response=answer.response,
+                thinking=answer.thinking,
+                tool_calls=answer.tool_calls,
+                logprobs=answer.logprobs,
+                done_reason=answer.done_reason,
+                metrics=answer.metrics,
+                defect=first,
+            )
+    return replace(answer, defect=first)
+
+
+def is_quick(answer: Succeeded, call: Call) -> bool:
+    """Whether judging the answer takes so little time that an event loop may do it."""
+    wanted = call.parameters.get("format")
+    return not wanted or (isinstance(wanted, str) and len(answer.response) <= _QUICK)
+
+
+def _defects(answer: Succeeded, call: Call) -> list[_Defect]:
+    """Everything that is wrong with the answer, in the order of `DEFECTS`."""
+    found: list[_Defect] = []
+    has_text = bool(answer.response) and not answer.response.isspace()
+    if answer.done_reason == "length":
+        found.append(_Defect(ErrorCode.TRUNCATED, _CUT))
+    if not has_text and answer.tool_calls:
+        return found  # What was asked for is the call of the tool.
+    if not has_text:
+        only = "only thought" if answer.thinking else "answered"
+        found.append(_Defect(ErrorCode.EMPTY, f"The model {only}, with no text."))
+    if wanted := call.parameters.get("format"):
+        found.extend(_format_defects(answer.response, wanted))
+    return found
+
+
+def _format_defects(response: str, wanted: object) -> list[_Defect]:
+    try:
+        value = from_json(response, allow_inf_nan=False)
+    except ValueError as error:
+        message = f"The answer is not JSON ({one_line(str(error), 100)}): {_excerpt(response)}"
+        return [_Defect(ErrorCode.INVALID_JSON, message)]
+    if not isinstance(wanted, Mapping):
+        return []
+    try:
+        reason = mismatch(cast("Mapping[str, Any]", wanted), value)
+    except Unsound as fault:
+        # Of a batch that was accepted before schemas were looked at.
+        message = f"The answer cannot be checked: the format {fault}."
+        return [_Defect(ErrorCode.SCHEMA_MISMATCH, message, of_the_request=True)]
+    except TooCostly as limit:
+        message = f"The answer cannot be checked against the schema: {limit}."
+        return [_Defect(ErrorCode.SCHEMA_MISMATCH, message)]
+    if reason is None:
+        return []
+    message = f"The answer does not fit the schema: {reason}. It reads: {_excerpt(response)}"
+    return [_Defect(ErrorCode.SCHEMA_MISMATCH, message)]
+
+
+def _excerpt(response: str) -> str:
+    return one_line(response, _LONGEST_EXCERPT) or "(nothing)"
+
+
+def _blame(defect: _Defect, call: Call) -> Blame:
+    again = defect.of_the_request or _says_the_same_again(call)
+    return Blame.PROMPT if again else BLAMES[defect.code]
+
+
+def _says_the_same_again(call: Call) -> bool:
+    """Whether the model has no choice: it takes the likeliest token, or draws with a fixed seed."""
+    options: object = call.parameters.get("options")
+    if not isinstance(options, Mapping):
+        return False
+    known = cast("Mapping[str, Any]", options)
+    seed, temperature = known.get("seed"), known.get("temperature")
+    return (isinstance(seed, int) and seed >= 0) or (
+        isinstance(temperature, int | float) and temperature <= 0
+    )

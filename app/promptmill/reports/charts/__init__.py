@@ -1,0 +1,1 @@
+"""Charts of a benchmark report, drawn by Plotly."""

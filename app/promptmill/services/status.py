@@ -1,0 +1,98 @@
+"""Whether the service can do its work now."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptmill.domain.errors import Unavailable, WorkerEnded
+from promptmill.ollama.failures.table import OllamaError
+from promptmill.ollama.hosts import LOOK_S, Host
+from promptmill.services.resources import OwnWorker, Resources
+from promptmill.services.workers import list_workers
+from promptmill.store.batches import jobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether the service can work, and what it has to do without."""
+
+    ready: bool
+    """The database answers, one Ollama host at least, and no worker stands still."""
+    missing: Sequence[str]
+    """What does not answer or work, a sentence each; also hosts whose work others can do."""
+
+
+def require_health(resources: Resources) -> None:
+    """Look whether what this process is for still runs; asks neither the database nor a host.
+
+    Raises:
+        WorkerEnded: A role of its worker has ended.
+    """
+    for worker in resources.own_workers.values():
+        if worker.ended is not None:
+            raise WorkerEnded(worker.ended)
+
+
+async def check_ready(resources: Resources) -> Readiness:
+    """Ask the database and every host, all at once."""
+    database, idle, hosts = await asyncio.gather(
+        _missing_database(resources),
+        _idle_workers(resources),
+        asyncio.gather(*(_missing_host(host) for host in resources.hosts)),
+    )
+    return Readiness(
+        ready=database is None and not idle and None in hosts,
+        missing=[sentence for sentence in (database, *idle, *hosts) if sentence is not None],
+    )
+
+
+async def _idle_workers(resources: Resources) -> Sequence[str]:
+    """A sentence for each worker that lives and does not work.
+
+    One that is lost is none of these: its prompts go back, and `/workers` tells of it.
+    """
+    settings = resources.settings
+    # Without work it looks at the database no more often than this.
+    quiet_s = max(settings.lease_s, 2 * settings.poll_s)
+    idle = [
+        sentence
+        for worker_id, own in resources.own_workers.items()
+        if (sentence := own.ended or own.outdated or _silence(worker_id, own, quiet_s))
+    ]
+    try:
+        others = await list_workers(resources)
+    except Unavailable:
+        return idle  # that the database does not answer has a sentence of its own
+    return idle + [
+        f"Worker {worker.identity.id} had its last exchange with the database"
+        f" {(worker.seen_at_ms - worker.exchanged_at_ms) / 1000:.0f} s before its last heartbeat."
+        for worker in others
+        if worker.identity.id not in resources.own_workers
+        and worker.stands_still(after_ms=round(quiet_s * 1000))
+    ]
+
+
+def _silence(worker_id: str, own: OwnWorker, quiet_s: float) -> str | None:
+    silent_s = time.monotonic() - own.last_exchange_at()
+    if silent_s <= quiet_s:
+        return None
+    return f"Worker {worker_id} had its last exchange with the database {silent_s:.0f} s ago."
+
+
+async def _missing_database(resources: Resources) -> str | None:
+    try:
+        await resources.database.read(jobs.page, limit=1)
+    except Unavailable as error:
+        return str(error)
+    return None
+
+
+async def _missing_host(host: Host) -> str | None:
+    try:
+        await host.client.version(within_s=LOOK_S)
+    except OllamaError as error:
+        return error.failed.message
+    return None

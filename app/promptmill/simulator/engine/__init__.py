@@ -1,0 +1,1 @@
+"""The simulated models: catalogue, scheduler, runners and answers."""

@@ -1,0 +1,1 @@
+"""Faults on purpose, refusals and access checks."""

@@ -1,0 +1,93 @@
+"""What forecasts are made of: all batches that may start prompts, and how fast hosts answer them.
+
+One reading for all batches: it grows with the number of batches that are alive, and not with that
+of their prompts. No prompt and no result is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.limits import Limits
+from promptmill.domain.model_names import normalise_model
+from promptmill.domain.scheduling.forecast import Demand, Outlook, Place
+from promptmill.domain.scheduling.load_groups import ANY_GROUP, model_of
+from promptmill.store.db.compiled import Prepared
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import host_group, job, job_group, job_stats, model_group
+from promptmill.store.hosts import host_reports
+from promptmill.store.queue.counters import FINISHED
+
+_GOING = sa.and_(
+    sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"),
+    sa.text("job.state NOT IN ('paused', 'cancelling')"),
+    sa.text("NOT job.awaits_models"),
+)
+_DEMANDS = Prepared(
+    sa.select(
+        job.c.key,
+        job.c.model,
+        job.c.priority,
+        job.c.max_concurrent,
+        job.c.rate_limit_delay_s,
+        sa.case(
+            (job.c.last_claimed_at_ms > 0, job.c.last_claimed_at_ms), else_=job.c.created_at_ms
+        ).label("waits_since_ms"),
+        (job_stats.c.total - FINISHED).label("prompts"),
+        job_group.c.load_key,
+        model_group.c.name,
+    )
+    .join(job_stats, job_stats.c.job_key == job.c.key)
+    .join(job_group, job_group.c.job_key == job.c.key)
+    .join(model_group, model_group.c.key == job_group.c.load_key)
+    .where(_GOING)
+)
+_TURNS = Prepared(sa.select(host_group))
+
+
+def read(tx: Transaction, *, lease_ms: int, turn_s: float) -> Outlook:
+    """What waits and runs at this moment, and what living workers have measured of the hosts."""
+    return Outlook(demands=_demands(tx), places=tuple(_places(tx, lease_ms)), turn_s=turn_s)
+
+
+def _demands(tx: Transaction) -> Mapping[int, Demand]:
+    of_job: dict[int, list[sa.Row[Any]]] = {}
+    for row in _DEMANDS.run(tx, {}):
+        of_job.setdefault(row.key, []).append(row)
+    return {key: _demand(rows) for key, rows in of_job.items()}
+
+
+def _demand(rows: list[sa.Row[Any]]) -> Demand:
+    """A batch from its rows, one for each of its groups."""
+    row = rows[0]
+    names = [row.model if one.name == ANY_GROUP else model_of(one.name) for one in rows]
+    return Demand(
+        key=row.key,
+        prompts=row.prompts,
+        priority=row.priority,
+        limits=Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s),
+        models=frozenset(map(normalise_model, names)),
+        groups=frozenset(one.load_key for one in rows),
+        waits_since_ms=row.waits_since_ms,
+    )
+
+
+def _places(tx: Transaction, lease_ms: int) -> list[Place]:
+    """The hosts that one worker at least sends work to."""
+    now = tx.now_ms()
+    call_s = host_reports.call_seconds(tx, lease_ms=lease_ms)
+    turns: dict[int, dict[int, float]] = {}
+    for row in _TURNS.run(tx, {}):
+        turns.setdefault(row.host_key, {})[row.group_key] = (now - row.since_ms) / 1000
+    slots = {
+        key: report.slots
+        for _, key, report in host_reports.of_hosts(tx, lease_ms=lease_ms)
+        if report.aside is None
+    }
+    return [
+        Place(slots=most, call_s=call_s.get(key, {}), turns=turns.get(key, {}))
+        for key, most in slots.items()
+    ]

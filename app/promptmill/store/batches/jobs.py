@@ -1,0 +1,374 @@
+"""Batches as a whole: stored, read, listed, deleted.
+
+How they change is in `transitions`, how their prompts do in `queue` and `sweeps`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.batches import Batch, BatchDraft, Counts, FailureLimit, IdempotencyKey, Usage
+from promptmill.domain.errors import Conflict, NotFound
+from promptmill.domain.lifecycle import (
+    TERMINAL_JOB_STATES,
+    JobState,
+)
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.scheduling.downloads import Pull
+from promptmill.domain.scheduling.forecast import Window
+from promptmill.store.batches import throughput
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import host, id_range, job, job_stats, prompt, result, task
+from promptmill.store.downloads import planning
+from promptmill.store.queue.counters import FINISHED
+from promptmill.store.queue.enqueue import enqueue
+from promptmill.store.queue.prompt_groups import forget_groups
+
+_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
+VISIBLE = sa.and_(job.c.deleted_at_ms.is_(None), job.c.state != sa.text("'receiving'"))
+"""What clients can see: not deleted, and uploaded to its last line."""
+_RUNNING = sa.text("task.state = 'running'")
+
+
+# --- store -----------------------------------------------------------------------------------
+
+
+def insert(
+    tx: Transaction,
+    draft: BatchDraft,
+    *,
+    batch_id: str,
+    idempotency: IdempotencyKey | None = None,
+    grouped: bool = True,
+) -> None:
+    """Store a batch with all its prompts, ready to be claimed when the transaction commits."""
+    job_key = insert_row(
+        tx,
+        draft,
+        batch_id=batch_id,
+        state=JobState.QUEUED,
+        total=len(draft.prompts),
+        idempotency=idempotency,
+    )
+    enqueue(tx, job_key, draft.prompts, grouped=grouped)
+    if draft.auto_pull:
+        planning.note_models(tx, job_key, draft.prompts)
+
+
+def insert_row(
+    tx: Transaction,
+    draft: BatchDraft,
+    *,
+    batch_id: str,
+    state: JobState,
+    total: int,
+    idempotency: IdempotencyKey | None = None,
+) -> int:
+    """Store a batch without its prompts; answer its key."""
+    now = tx.now_ms()
+    job_key = tx.execute(
+        sa.insert(job)
+        .values(
+            id=batch_id,
+            kind="batch",
+            state=state,
+            model=draft.model,
+            max_concurrent=draft.limits.max_concurrent,
+            auto_concurrency=draft.auto_concurrency,
+            auto_pull=draft.auto_pull,
+            awaits_models=draft.auto_pull,
+            rate_limit_delay_s=draft.limits.rate_limit_delay_s,
+            parameters=dict(draft.parameters),
+            timeout_s=draft.timeout_s,
+            max_attempts=draft.max_attempts,
+            priority=draft.priority,
+            metadata=dict(draft.metadata),
+            idempotency_key=idempotency.key if idempotency else None,
+            body_hash=idempotency.body_hash if idempotency else None,
+            created_at_ms=now,
+            next_start_at_ms=0,
+            last_claimed_at_ms=0,
+            expires_at_ms=expiry(now, draft.expires_in_s),
+            max_failures=draft.max_failures.text if draft.max_failures else None,
+            most_failed=draft.max_failures.prompts_of(total) if draft.max_failures else None,
+            fail_on=None if draft.fail_on is None else [code.value for code in draft.fail_on],
+        )
+        .returning(job.c.key)
+    ).scalar_one()
+    tx.execute(
+        sa.insert(job_stats).values(
+            job_key=job_key,
+            total=total,
+            succeeded=0,
+            failed=0,
+            cancelled=0,
+            expired=0,
+            prompt_tokens=0,
+            completion_tokens=0,
+            last_event=0,
+        )
+    )
+    return int(job_key)
+
+
+def expiry(now_ms: int, expires_in_s: float | None) -> int | None:
+    """The moment that lies so far ahead, rounded up; None: never."""
+    return None if expires_in_s is None else now_ms + math.ceil(expires_in_s * 1000)
+
+
+def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None:
+    """Id and body hash of the batch that was created under the key, if there is one."""
+    row = tx.execute(
+        sa.select(job.c.id, job.c.body_hash).where(job.c.idempotency_key == key)
+    ).first()
+    return None if row is None else (row.id, row.body_hash)
+
+
+def prompts_without_outcome(tx: Transaction) -> int:
+    """Prompts of all batches that wait or run."""
+    left = job_stats.c.total - FINISHED
+    statement = (
+        sa.select(sa.func.coalesce(sa.func.sum(left), 0))
+        .select_from(job)
+        .join(job_stats, job_stats.c.job_key == job.c.key)
+        .where(_ALIVE)
+    )
+    return int(tx.execute(statement).scalar_one())
+
+
+def register_host(tx: Transaction, url: str) -> int:
+    """The key of the host's row, which is made if it is new."""
+    key = tx.execute(sa.select(host.c.key).where(host.c.url == url)).scalar()
+    if key is None:
+        statement = sa.insert(host).values(url=url).returning(host.c.key)
+        key = tx.execute(statement).scalar_one()
+    return int(key)
+
+
+# --- read ------------------------------------------------------------------------------------
+
+_AHEAD = job.alias("ahead")
+_IS_QUEUED = sa.and_(
+    sa.text("ahead.state IN ('queued', 'running', 'paused', 'cancelling')"),
+    _AHEAD.c.state == sa.text("'queued'"),
+)
+_NUMBER_AHEAD = (
+    sa.select(sa.func.count())
+    .select_from(_AHEAD)
+    .where(
+        _IS_QUEUED,
+        sa.or_(
+            _AHEAD.c.priority > job.c.priority,
+            sa.and_(_AHEAD.c.priority == job.c.priority, _AHEAD.c.key < job.c.key),
+        ),
+    )
+    .correlate(job)
+    .scalar_subquery()
+)
+_POSITIONS = (
+    sa.select(
+        _AHEAD.c.key,
+        sa.func.row_number().over(order_by=(_AHEAD.c.priority.desc(), _AHEAD.c.key)).label("place"),
+    )
+    .where(_IS_QUEUED)
+    .subquery("positions")
+)
+"""The places of all batches that are queued, for those who want them of many."""
+
+
+def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(
+            job,
+            job_stats.c.total,
+            job_stats.c.succeeded,
+            job_stats.c.failed,
+            job_stats.c.cancelled,
+            job_stats.c.expired,
+            job_stats.c.prompt_tokens,
+            job_stats.c.completion_tokens,
+            job_stats.c.last_event,
+            sa.select(sa.func.count())
+            .select_from(task)
+            .where(task.c.job_key == job.c.key, _RUNNING)
+            .scalar_subquery()
+            .label("running_now"),
+            sa.case((job.c.state == sa.text("'queued'"), position), else_=None).label(
+                "queue_position"
+            ),
+        )
+        .join(job_stats, job_stats.c.job_key == job.c.key)
+        .where(VISIBLE)
+    )
+
+
+_BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
+_BATCH = _batch_rows(_NUMBER_AHEAD + 1)
+_BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
+
+
+def get(tx: Transaction, batch_id: str) -> Batch:
+    """The batch as it stands; its counts are of one moment, for they come of one statement.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    row = tx.execute(_BATCH_BY_ID, {"batch_id": batch_id}).first()
+    if row is None:
+        raise not_found(batch_id)
+    return _batch(row, tx.now_ms(), throughput.windows(tx, [row]), planning.pulls_of(tx, [row]))
+
+
+def page(
+    tx: Transaction,
+    *,
+    limit: int,
+    before: str | None = None,
+    state: JobState | None = None,
+    model: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Sequence[Batch]:
+    """Up to `limit` batches, newest first, made before the one of id `before`."""
+    # By what the cursor holds: the ids of batches of one millisecond do not sort like their keys.
+    statement = _BATCHES.order_by(job.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(job.c.id < before)
+    if state is not None:
+        statement = statement.where(job.c.state == state)
+    if model is not None:
+        statement = statement.where(job.c.model == model)
+    for name, value in (metadata or {}).items():
+        statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
+    now = tx.now_ms()
+    rows = tx.execute(statement).all()
+    windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
+    return [_batch(row, now, windows, pulls) for row in rows]
+
+
+def has_metadata(
+    tx: Transaction, column: sa.ColumnElement[Any], name: str, value: str
+) -> sa.ColumnElement[bool]:
+    """Whether the JSON object in the column has the pair."""
+    # Listed, not addressed: a path into JSON cannot name a key with a quotation mark on SQLite.
+    list_members = sa.func.json_each if tx.is_sqlite else sa.func.json_each_text
+    member = list_members(column).table_valued("key", "value")
+    return sa.exists().where(member.c.key == name, member.c.value == value)
+
+
+def _batch(
+    row: sa.Row[Any],
+    now_ms: int,
+    windows: Mapping[int, Window],
+    pulls: Mapping[int, tuple[Pull, ...]],
+) -> Batch:
+    finished = row.succeeded + row.failed + row.cancelled + row.expired
+    return Batch(
+        key=row.key,
+        id=row.id,
+        state=row.state,
+        model=row.model,
+        limits=Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s),
+        parameters=row.parameters,
+        timeout_s=row.timeout_s,
+        max_attempts=row.max_attempts,
+        priority=row.priority,
+        metadata=row.metadata,
+        counts=Counts(
+            total=row.total,
+            pending=row.total - finished - row.running_now,
+            running=row.running_now,
+            succeeded=row.succeeded,
+            failed=row.failed,
+            cancelled=row.cancelled,
+            expired=row.expired,
+        ),
+        usage=Usage(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens),
+        created_at_ms=row.created_at_ms,
+        started_at_ms=row.started_at_ms,
+        finished_at_ms=row.finished_at_ms,
+        error=row.error,
+        read_at_ms=now_ms,
+        expires_at_ms=row.expires_at_ms,
+        max_failures=None if row.max_failures is None else FailureLimit(row.max_failures),
+        fail_on=None if row.fail_on is None else tuple(map(ErrorCode, row.fail_on)),
+        last_event=row.last_event,
+        auto_concurrency=bool(row.auto_concurrency),
+        queue_position=row.queue_position,
+        window=windows.get(row.key),
+        auto_pull=bool(row.auto_pull),
+        pulls=pulls.get(row.key, ()),
+    )
+
+
+def state_of(tx: Transaction, batch_id: str) -> JobState:
+    """Where the batch is.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    state = tx.execute(sa.select(job.c.state).where(job.c.id == batch_id, VISIBLE)).scalar()
+    if state is None:
+        raise not_found(batch_id)
+    return JobState(state)
+
+
+def not_found(batch_id: str) -> NotFound:
+    """What is raised for an unknown id."""
+    return NotFound(f"There is no batch {batch_id}.")
+
+
+# --- delete ----------------------------------------------------------------------------------
+
+
+def mark_deleted(tx: Transaction, batch_id: str) -> None:
+    """Hide an ended batch for good; `purge_some` removes its rows afterwards.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has not ended.
+    """
+    deleted = tx.execute(
+        sa.update(job)
+        .where(job.c.id == batch_id, VISIBLE, job.c.state.in_(TERMINAL_JOB_STATES))
+        .values(deleted_at_ms=tx.now_ms(), idempotency_key=None)
+    ).rowcount
+    if not deleted:
+        state = state_of(tx, batch_id)
+        raise Conflict(f"The batch is {state.value}; cancel it first, or wait until it has ended.")
+
+
+def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
+    """Remove some rows of deleted batches, in one short transaction; 0 when nothing is left."""
+    job_key = tx.execute(
+        sa.select(job.c.key)
+        .where(sa.text("job.deleted_at_ms IS NOT NULL"))
+        .order_by(job.c.key)
+        .limit(1)
+    ).scalar()
+    if job_key is None:
+        return 0
+    low, high = id_range(job_key)
+    ids = (
+        tx.execute(
+            sa.select(prompt.c.id)
+            .where(prompt.c.id.between(low, high))
+            .order_by(prompt.c.id)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+    if ids:
+        for table in (result, task, prompt):
+            tx.execute(sa.delete(table).where(table.c.id.between(ids[0], ids[-1])))
+        return len(ids)
+    forget_groups(tx, job_key)
+    planning.forget(tx, job_key)
+    tx.execute(sa.delete(job_stats).where(job_stats.c.job_key == job_key))
+    tx.execute(sa.delete(job).where(job.c.key == job_key))
+    return 1

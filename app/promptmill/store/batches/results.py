@@ -1,0 +1,120 @@
+"""Reading results: in prompt order, by pages, in memory that does not grow with the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.batches import TaskResult
+from promptmill.domain.errors import NotFound
+from promptmill.domain.lifecycle import TaskState
+from promptmill.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import id_range, index_of, job, prompt, prompt_id, result
+
+_PAGE = (
+    sa.select(result, prompt.c.text, prompt.c.custom_id)
+    .join(prompt, prompt.c.id == result.c.id)
+    .where(result.c.id.between(sa.bindparam("low"), sa.bindparam("high")))
+    .order_by(result.c.id)
+    .limit(sa.bindparam("most"))
+)
+_PAGE_OF_STATUS = _PAGE.where(result.c.status == sa.bindparam("wanted_status"))
+# The condition of the partial index, so that a few failures are found among many successes.
+_PAGE_OF_NOT_SUCCEEDED = _PAGE_OF_STATUS.where(sa.text("result.status <> 'succeeded'"))
+
+
+def job_key(tx: Transaction, batch_id: str) -> int:
+    """The store's own number of a batch.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    key = tx.execute(
+        sa.select(job.c.key).where(
+            job.c.id == batch_id,
+            job.c.deleted_at_ms.is_(None),
+            job.c.state != sa.text("'receiving'"),
+        )
+    ).scalar()
+    if key is None:
+        raise NotFound(f"There is no batch {batch_id}.")
+    return int(key)
+
+
+def page(
+    tx: Transaction,
+    key: int,
+    *,
+    limit: int,
+    after_index: int | None = None,
+    status: TaskState | None = None,
+) -> Sequence[TaskResult]:
+    """Up to `limit` results of the job, those whose index is above `after_index`."""
+    low, high = id_range(key)
+    parameters: dict[str, Any] = {
+        "low": low if after_index is None else prompt_id(key, after_index + 1),
+        "high": high,
+        "most": limit,
+    }
+    statement = _PAGE
+    if status is not None:
+        parameters["wanted_status"] = status
+        statement = _PAGE_OF_STATUS if status is TaskState.SUCCEEDED else _PAGE_OF_NOT_SUCCEEDED
+    return [_task_result(row) for row in tx.execute(statement, parameters)]
+
+
+_SINCE = (
+    sa.select(result, prompt.c.text, prompt.c.custom_id)
+    .join(prompt, prompt.c.id == result.c.id)
+    .where(result.c.event_id.between(sa.bindparam("low"), sa.bindparam("high")))
+    .order_by(result.c.event_id)
+    .limit(sa.bindparam("most"))
+)
+
+
+def since(tx: Transaction, key: int, event: int, *, limit: int) -> Sequence[TaskResult]:
+    """Up to `limit` results that were stored after the one of that number, in their order.
+
+    Nothing can be missed by going on from the last number seen: numbers become visible in order.
+    """
+    _, high = id_range(key)
+    low = prompt_id(key, event + 1)
+    return [
+        _task_result(row) for row in tx.execute(_SINCE, {"low": low, "high": high, "most": limit})
+    ]
+
+
+def _task_result(row: sa.Row[Any]) -> TaskResult:
+    return TaskResult(
+        index=index_of(row.id),
+        custom_id=row.custom_id,
+        prompt=row.text,
+        model=row.model,
+        status=row.status,
+        response=row.response,
+        error=row.error,
+        error_code=row.error_code,
+        attempts=row.attempts,
+        done_reason=row.done_reason,
+        thinking=row.thinking,
+        tool_calls=row.tool_calls,
+        logprobs=row.logprobs,
+        host=row.host,
+        metrics=CallMetrics(
+            total_duration=row.total_duration,
+            load_duration=row.load_duration,
+            prompt_eval_count=row.prompt_eval_count,
+            prompt_eval_duration=row.prompt_eval_duration,
+            eval_count=row.eval_count,
+            eval_duration=row.eval_duration,
+            latency_s=row.latency_s,
+            ttft_s=row.ttft_s,
+        ),
+        started_at_ms=row.started_at_ms,
+        finished_at_ms=row.finished_at_ms,
+        defect=None if row.defect is None else ErrorCode(row.defect),
+        event=None if row.event_id is None else index_of(row.event_id),
+    )

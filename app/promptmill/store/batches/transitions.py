@@ -1,0 +1,311 @@
+"""How batches change as a whole: paused, resumed, changed, reopened, cancelled, ended.
+
+Each change is one guarded UPDATE along `domain.lifecycle`; a change that the batch's state forbids
+is a `Conflict`, one that changes nothing is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.batches import BatchChanges
+from promptmill.domain.errors import Conflict
+from promptmill.domain.lifecycle import (
+    TERMINAL_JOB_STATES,
+    JobEvent,
+    JobState,
+    job_sources,
+    job_target,
+)
+from promptmill.domain.limits import Limits, next_start_at_ms
+from promptmill.store.batches import jobs
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import id_range, job, job_stats, result, task
+from promptmill.store.downloads import planning
+from promptmill.store.queue.bulk import IS_OUT_OF_TIME
+from promptmill.store.queue.counters import FINISHED
+
+_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndingEarly:
+    """A job that is being cancelled."""
+
+    job_key: int
+    abort_running: bool
+    """Whether running calls are given up; a job that its stop rule ends lets them finish."""
+
+
+# --- change ----------------------------------------------------------------------------------
+
+
+def request_pause(tx: Transaction, batch_id: str) -> None:
+    """Start nothing more of the batch; a paused one stays as it is.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended, or is about to.
+    """
+    if _move(tx, batch_id, JobEvent.PAUSE):
+        return
+    state = jobs.state_of(tx, batch_id)
+    if state is not JobState.PAUSED:
+        raise Conflict(f"The batch is {state.value} and cannot be paused any more.")
+
+
+def request_resume(tx: Transaction, batch_id: str) -> None:
+    """Let a paused batch go on; one that is not paused stays as it is.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended, or is about to.
+    """
+    started = job.c.started_at_ms.is_not(None)
+    if _move(tx, batch_id, JobEvent.RESUME, started, **_rate_anew(tx)):
+        return
+    if _move(tx, batch_id, JobEvent.RESUME_UNSTARTED, ~started):
+        return
+    state = jobs.state_of(tx, batch_id)
+    if state not in {JobState.QUEUED, JobState.RUNNING}:
+        raise Conflict(f"The batch is {state.value}; only a paused one can be resumed.")
+
+
+def request_cancel(tx: Transaction, batch_id: str) -> None:
+    """Ask that the batch be cancelled; asking again while it is under way changes nothing.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended.
+    """
+    if _move(tx, batch_id, JobEvent.REQUEST_CANCEL):
+        return
+    # Its stop rule may be ending it, which lets running calls finish; the client's wish does not.
+    is_under_way = tx.execute(
+        sa.update(job)
+        .where(job.c.id == batch_id, jobs.VISIBLE, job.c.state == JobState.CANCELLING)
+        .values(stop_reason=None)
+    ).rowcount
+    if not is_under_way:
+        state = jobs.state_of(tx, batch_id).value
+        raise Conflict(f"The batch has already ended: it is {state}.")
+
+
+_LAST_EVENT = (
+    sa.select(job_stats.c.last_event).where(job_stats.c.job_key == job.c.key).scalar_subquery()
+)
+
+
+def _rate_anew(tx: Transaction) -> dict[str, Any]:
+    """What is set so that the rate is measured from now on: there was a standstill."""
+    return {"rate_since_ms": tx.now_ms(), "rate_since_event": _LAST_EVENT}
+
+
+def _move(
+    tx: Transaction,
+    batch_id: str,
+    event: JobEvent,
+    *conditions: sa.ColumnElement[bool],
+    **values: object,
+) -> bool:
+    """Let the event happen to the batch, if its state and the conditions allow it."""
+    return bool(
+        tx.execute(
+            sa.update(job)
+            .where(job.c.id == batch_id, jobs.VISIBLE, *conditions)
+            .where(job.c.state.in_(job_sources(event)))
+            .values(state=job_target(event), **values)
+        ).rowcount
+    )
+
+
+def update(tx: Transaction, batch_id: str, changes: BatchChanges) -> None:
+    """Change what may be changed of a batch, in whatever state; the next claim goes by it.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    values: dict[str, Any] = {}
+    if changes.max_concurrent is not None:
+        values |= {"max_concurrent": changes.max_concurrent, "auto_concurrency": False}
+    if changes.auto_concurrency:
+        values["auto_concurrency"] = True
+    if "auto_concurrency" in values:
+        values["auto_state"] = None  # What was found out before does not hold for the new number.
+    if changes.rate_limit_delay_s is not None:
+        delay = Limits(rate_limit_delay_s=changes.rate_limit_delay_s)
+        values["rate_limit_delay_s"] = changes.rate_limit_delay_s
+        # The old delay's moment may be an hour away; the new one counts from the same last start,
+        # which may come as late as it was allowed to.
+        was_ms = sa.cast(job.c.rate_limit_delay_s * 1000, sa.BigInteger)
+        last_start_ms = sa.case(
+            (job.c.rate_limit_delay_s > 0, job.c.next_start_at_ms - was_ms),
+            else_=job.c.next_start_at_ms + 1,
+        )
+        values["next_start_at_ms"] = sa.case(
+            (job.c.last_claimed_at_ms > 0, last_start_ms + next_start_at_ms(0, delay)), else_=0
+        )
+    if changes.priority is not None:
+        values["priority"] = changes.priority
+    if changes.metadata is not None:
+        values["metadata"] = dict(changes.metadata)
+    if not values:
+        jobs.state_of(tx, batch_id)
+    elif not tx.execute(
+        sa.update(job).where(job.c.id == batch_id, jobs.VISIBLE).values(values)
+    ).rowcount:
+        raise jobs.not_found(batch_id)
+
+
+def reopen(
+    tx: Transaction,
+    batch_id: str,
+    *,
+    expires_in_s: float | None,
+    unless: frozenset[JobState] = frozenset({JobState.CANCELLING}),
+) -> int:
+    """Make a batch ready for prompts that are to run again; answer its key.
+
+    One that has ended goes on. A deadline that has passed is dropped, unless there is a new one.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: Its state is one of `unless`.
+    """
+    # The counters before the job, as whoever counts a failure and then stops the job does it.
+    tx.execute(
+        sa.select(job_stats.c.job_key)
+        .join(job, job.c.key == job_stats.c.job_key)
+        .where(job.c.id == batch_id)
+        .with_for_update(of=job_stats)
+    )
+    row = tx.execute(
+        sa.select(job.c.key, job.c.state, job.c.started_at_ms, job.c.expires_at_ms)
+        .where(job.c.id == batch_id, jobs.VISIBLE)
+        .with_for_update(key_share=True)
+    ).first()
+    if row is None:
+        raise jobs.not_found(batch_id)
+    if row.state in unless:
+        raise Conflict("The batch is being ended; try again when it has ended.")
+    now = tx.now_ms()
+    values: dict[str, Any] = {}
+    if expires_in_s is not None:
+        values["expires_at_ms"] = jobs.expiry(now, expires_in_s)
+    elif row.expires_at_ms is not None and row.expires_at_ms <= now:
+        values["expires_at_ms"] = None
+    if row.state in TERMINAL_JOB_STATES:
+        event = JobEvent.RETRY if row.started_at_ms is not None else JobEvent.RETRY_UNSTARTED
+        values |= {
+            "state": job_target(event),
+            "finished_at_ms": None,
+            "error": None,
+            "stop_reason": None,
+            **_rate_anew(tx),
+        }
+    if values:
+        tx.execute(sa.update(job).where(job.c.key == row.key).values(values))
+    planning.await_again(tx, row.key)
+    return int(row.key)
+
+
+# --- end -------------------------------------------------------------------------------------
+
+
+def ending_early(tx: Transaction) -> Sequence[EndingEarly]:
+    """The jobs that are being cancelled, by a client or by their stop rule."""
+    statement = sa.select(job.c.key, job.c.stop_reason).where(
+        _ALIVE, job.c.state == sa.text("'cancelling'")
+    )
+    return [
+        EndingEarly(job_key=row.key, abort_running=row.stop_reason is None)
+        for row in tx.execute(statement)
+    ]
+
+
+def out_of_time(tx: Transaction) -> Sequence[int]:
+    """Keys of the jobs whose time has run out while some of their prompts wait."""
+    waiting = sa.exists().where(task.c.job_key == job.c.key, sa.text("task.state = 'pending'"))
+    statement = sa.select(job.c.key).where(IS_OUT_OF_TIME, waiting)
+    return tx.execute(statement, {"now": tx.now_ms()}).scalars().all()
+
+
+_LOCK_ENDED = (
+    sa.select(job.c.key)
+    .join(job_stats, job_stats.c.job_key == job.c.key)
+    .where(_ALIVE, job_stats.c.total == FINISHED)
+    .order_by(job.c.key)
+    .with_for_update(of=job, skip_locked=True, key_share=True)
+)
+_ENDED = (
+    sa.select(
+        job.c.key,
+        job.c.id,
+        job.c.state,
+        job.c.stop_reason,
+        job_stats.c.succeeded,
+        job_stats.c.expired,
+        job_stats.c.total,
+    )
+    .join(job_stats, job_stats.c.job_key == job.c.key)
+    .where(
+        job.c.key.in_(sa.bindparam("locked", expanding=True)),
+        job_stats.c.total == FINISHED,
+    )
+    .order_by(job.c.key)
+)
+
+
+_ANY_THROUGH = (
+    sa.select(job.c.key)
+    .join(job_stats, job_stats.c.job_key == job.c.key)
+    .where(_ALIVE, job_stats.c.total == FINISHED)
+    .limit(1)
+)
+
+
+def is_any_through(tx: Transaction) -> bool:
+    """Whether `close_ended` would find a job to end."""
+    return tx.execute(_ANY_THROUGH).first() is not None
+
+
+def close_ended(tx: Transaction) -> Sequence[str]:
+    """End every job whose prompts all have an outcome; answer the ids of those ended now."""
+    closed: list[str] = []
+    locked = tx.execute(_LOCK_ENDED).scalars().all()
+    # Counted again in a statement of its own: the one that locks joins the newest row of a job with
+    # counters as old as its snapshot, and a job may have been ended and run again since.
+    for row in tx.execute(_ENDED, {"locked": locked}).all() if locked else ():
+        event, error = _ending(tx, row)
+        changed = tx.execute(
+            sa.update(job)
+            .where(job.c.key == row.key, job.c.state.in_(job_sources(event)))
+            .values(state=job_target(event), finished_at_ms=tx.now_ms(), error=error)
+        ).rowcount
+        if changed:
+            closed.append(row.id)
+    return closed
+
+
+def _ending(tx: Transaction, row: sa.Row[Any]) -> tuple[JobEvent, str | None]:
+    if row.state is JobState.CANCELLING:
+        if row.stop_reason is not None:
+            return JobEvent.FAIL_STOPPED, row.stop_reason
+        return JobEvent.CANCEL, None
+    if row.expired:
+        error = f"Time ran out before {row.expired} of the {row.total} prompts had an answer."
+        return JobEvent.EXPIRE, error
+    if row.succeeded:
+        return JobEvent.COMPLETE, None
+    low, high = id_range(row.key)
+    first = tx.execute(
+        sa.select(result.c.error)
+        .where(result.c.id.between(low, high), sa.text("result.status <> 'succeeded'"))
+        .order_by(result.c.id)
+        .limit(1)
+    ).scalar()
+    return JobEvent.FAIL, f"None of the {row.total} prompts succeeded; the first error: {first}"

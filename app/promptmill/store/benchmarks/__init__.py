@@ -1,0 +1,1 @@
+"""Benchmarks: stored, leased to a worker, their runs recorded."""

@@ -1,0 +1,370 @@
+"""A benchmark in the hands of a worker: taken up under a lease, its runs recorded, ended.
+
+The rules to know:
+- One lease covers the whole benchmark, and its token fences every write: a worker that was paused
+  beyond its lease records nothing any more.
+- Whoever takes a benchmark up takes its host with it (`host.held_by`). From that commit on no claim
+  gives out a prompt there; claims under way are waited for (`holding`), and what then still runs.
+- A measured run is stored once. A crash loses only runs that were not recorded, and these are made
+  anew in the next session; what is not a measured run is made again in every session.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.benchmarks.records import (
+    Benchmark,
+    BenchmarkRun,
+    ChunkIntervals,
+    Environment,
+    Flag,
+    Phase,
+)
+from promptmill.domain.lifecycle import JobEvent, JobState, TaskState, job_target
+from promptmill.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.store.benchmarks import registry
+from promptmill.store.benchmarks.spec import environment_json
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import host, id_range, index_of, prompt_id
+from promptmill.store.db.tables.benchmarks import benchmark, benchmark_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkLease:
+    """The right to measure one benchmark."""
+
+    benchmark: Benchmark
+    token: int
+    session: int
+    """Which taking-up this is, counted from 1."""
+    done: frozenset[int]
+    """Steps of the plan that an earlier session has recorded."""
+    has_success: bool
+    """Whether a measured run of an earlier session succeeded."""
+
+
+# --- take up ---------------------------------------------------------------------------------
+
+_NEXT = (
+    sa.select(benchmark)
+    .where(
+        registry.ALIVE,
+        sa.text("benchmark.state IN ('queued', 'running')"),
+        sa.or_(
+            benchmark.c.lease_until_ms.is_(None),
+            benchmark.c.lease_until_ms < sa.bindparam("now", type_=sa.BigInteger),
+        ),
+        sa.or_(benchmark.c.host_key.is_(None), benchmark.c.host_key == sa.bindparam("at_host")),
+    )
+    # One that had begun holds its host, so it goes before those that have not.
+    .order_by(sa.case((benchmark.c.sessions > 0, 0), else_=1), benchmark.c.key)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_HOLD = (
+    sa.update(host)
+    .where(host.c.key == sa.bindparam("at_host"))
+    .where(sa.or_(host.c.held_by.is_(None), host.c.held_by == sa.bindparam("holder")))
+    .values(held_by=sa.bindparam("holder"))
+)
+
+
+def take_up(tx: Transaction, *, owner: str, lease_ms: int, host_key: int) -> BenchmarkLease | None:
+    """Take the benchmark whose turn it is, and the host for it alone; None when there is none.
+
+    None also while another benchmark has the host.
+    """
+    now = tx.now_ms()
+    row = tx.execute(_NEXT, {"now": now, "at_host": host_key}).first()
+    if row is None:
+        return None
+    if not tx.execute(_HOLD, {"at_host": host_key, "holder": row.key}).rowcount:
+        return None
+    token = secrets.randbits(63)
+    session = row.sessions + 1
+    tx.execute(
+        sa.update(benchmark)
+        .where(benchmark.c.key == row.key)
+        .values(
+            state=job_target(JobEvent.START),
+            sessions=session,
+            host_key=host_key,
+            started_at_ms=sa.func.coalesce(benchmark.c.started_at_ms, now),
+            lease_token=token,
+            lease_owner=owner,
+            lease_until_ms=now + lease_ms,
+        )
+    )
+    low, high = id_range(row.key)
+    recorded = tx.execute(
+        sa.select(benchmark_run.c.step, benchmark_run.c.phase, benchmark_run.c.status).where(
+            benchmark_run.c.id.between(low, high)
+        )
+    ).all()
+    return BenchmarkLease(
+        benchmark=registry.benchmark_of(row, now),
+        token=token,
+        session=session,
+        done=frozenset(each.step for each in recorded),
+        has_success=any(
+            each.phase is Phase.MEASURED and each.status is TaskState.SUCCEEDED for each in recorded
+        ),
+    )
+
+
+# --- while it is measured --------------------------------------------------------------------
+
+
+def _mine(lease: BenchmarkLease) -> sa.ColumnElement[bool]:
+    return sa.and_(benchmark.c.key == lease.benchmark.key, benchmark.c.lease_token == lease.token)
+
+
+def renew(tx: Transaction, lease: BenchmarkLease, *, lease_ms: int) -> JobState | None:
+    """Prolong the lease; the state that the benchmark is in, None when the lease was lost."""
+    state = tx.execute(
+        sa.update(benchmark)
+        .where(_mine(lease))
+        .values(lease_until_ms=tx.now_ms() + lease_ms)
+        .returning(benchmark.c.state)
+    ).scalar()
+    return None if state is None else JobState(state)
+
+
+def record(tx: Transaction, lease: BenchmarkLease, runs: Sequence[BenchmarkRun]) -> bool:
+    """Store runs and count those of steps that are new; False when the lease was lost.
+
+    Runs of this session that are there already are passed over: the commit of an earlier try took
+    effect, and only its answer was lost.
+    """
+    low, high = id_range(lease.benchmark.key)
+    stored = tx.execute(
+        sa.select(benchmark_run.c.step).where(
+            benchmark_run.c.id.between(low, high),
+            benchmark_run.c.session == lease.session,
+            benchmark_run.c.step.in_([run.step for run in runs]),
+        )
+    ).scalars()
+    there = set(stored)
+    runs = [run for run in runs if run.step not in there]
+    new = [run for run in runs if run.step not in lease.done]
+    succeeded = sum(run.succeeded for run in new)
+    recorded = tx.execute(
+        sa.update(benchmark)
+        .where(_mine(lease))
+        .values(
+            recorded=benchmark.c.recorded + len(runs),
+            succeeded=benchmark.c.succeeded + succeeded,
+            failed=benchmark.c.failed + len(new) - succeeded,
+        )
+        .returning(benchmark.c.recorded)
+    ).scalar()
+    if recorded is None:
+        return False
+    if not runs:
+        return True
+    first = recorded - len(runs)
+    tx.execute(
+        sa.insert(benchmark_run),
+        [_row(lease.benchmark.key, first + place, run) for place, run in enumerate(runs)],
+    )
+    return True
+
+
+def note(
+    tx: Transaction, lease: BenchmarkLease, *, environment: Environment, skipped: int = 0
+) -> bool:
+    """Store what was learnt about the host, and how many steps will never be run."""
+    return bool(
+        tx.execute(
+            sa.update(benchmark)
+            .where(_mine(lease))
+            .values(
+                environment=environment_json(environment),
+                skipped=benchmark.c.skipped + skipped,
+            )
+        ).rowcount
+    )
+
+
+# --- end -------------------------------------------------------------------------------------
+
+
+def end(
+    tx: Transaction, lease: BenchmarkLease, *, has_success: bool, error: str | None
+) -> str | None:
+    """End the benchmark that was measured to its last step; its id, None when the lease was lost.
+
+    One that a client has cancelled meanwhile is cancelled.
+    """
+    state = tx.execute(sa.select(benchmark.c.state).where(_mine(lease)).with_for_update()).scalar()
+    if state is None:
+        return None
+    if state is JobState.CANCELLING:
+        return registry.close(tx, lease.benchmark.key, JobEvent.CANCEL)
+    event = JobEvent.COMPLETE if has_success else JobEvent.FAIL
+    return registry.close(tx, lease.benchmark.key, event, error=None if has_success else error)
+
+
+def give_back(tx: Transaction, lease: BenchmarkLease) -> None:
+    """Let another worker go on at once; the host stays held for it."""
+    tx.execute(
+        sa.update(benchmark)
+        .where(_mine(lease))
+        .values(lease_token=None, lease_owner=None, lease_until_ms=None)
+    )
+
+
+def take_all_back(tx: Transaction) -> int:
+    """At the start of a database's only worker: what is being measured was its predecessor's."""
+    return tx.execute(
+        sa.update(benchmark)
+        .where(registry.ALIVE, benchmark.c.lease_token.is_not(None))
+        .values(lease_token=None, lease_owner=None, lease_until_ms=None)
+    ).rowcount
+
+
+# --- rows ------------------------------------------------------------------------------------
+
+
+def _row(key: int, number: int, run: BenchmarkRun) -> dict[str, Any]:
+    icl, metrics = run.icl, run.metrics
+    return {
+        "id": prompt_id(key, number),
+        "benchmark_key": key,
+        "step": run.step,
+        "session": run.session,
+        "block": run.block,
+        "phase": run.phase,
+        "model": run.model,
+        "prompt_index": run.prompt_index,
+        "concurrency": run.concurrency,
+        "run_index": run.run_index,
+        "status": run.status,
+        "scheduled_at_ms": run.scheduled_at_ms,
+        "started_at_ms": run.started_at_ms,
+        "scheduled_s": run.scheduled_s,
+        "ended_s": run.ended_s,
+        "error_code": run.error_code,
+        "error": run.error,
+        "done_reason": run.done_reason,
+        "latency_s": run.latency_s,
+        "client_queue_s": run.client_queue_s,
+        "ttft_s": run.ttft_s,
+        "ttfo_s": run.ttfo_s,
+        "chunks": icl.chunks if icl else None,
+        "chunk_p50_s": icl.p50_s if icl else None,
+        "chunk_p95_s": icl.p95_s if icl else None,
+        "chunk_max_s": icl.max_s if icl else None,
+        "total_duration": metrics.total_duration,
+        "load_duration": metrics.load_duration,
+        "prompt_eval_count": metrics.prompt_eval_count,
+        "prompt_eval_duration": metrics.prompt_eval_duration,
+        "eval_count": metrics.eval_count,
+        "eval_duration": metrics.eval_duration,
+        "cached_prompt_tokens": run.cached_prompt_tokens,
+        "response": run.response,
+        "response_chars": run.response_chars,
+        "response_sha256": run.response_sha256,
+        "flags": [flag.value for flag in run.flags],
+    }
+
+
+_FIGURES = [column for column in benchmark_run.c if column.name != "response"]
+
+
+def page(
+    tx: Transaction, key: int, *, limit: int, after: int | None = None
+) -> Sequence[tuple[int, BenchmarkRun]]:
+    """Up to `limit` runs with their numbers, in the order of recording, those after a number."""
+    low, high = id_range(key)
+    first = low if after is None else prompt_id(key, after + 1)
+    rows = tx.execute(
+        sa.select(benchmark_run)
+        .where(benchmark_run.c.id.between(first, high))
+        .order_by(benchmark_run.c.id)
+        .limit(limit)
+    )
+    return [(index_of(row.id), _run(row, response=row.response)) for row in rows]
+
+
+def figures(tx: Transaction, key: int) -> Sequence[BenchmarkRun]:
+    """All runs without their texts."""
+    low, high = id_range(key)
+    rows = tx.execute(
+        sa.select(*_FIGURES)
+        .where(benchmark_run.c.id.between(low, high))
+        .order_by(benchmark_run.c.id)
+    )
+    return [_run(row, response=None) for row in rows]
+
+
+def sample_responses(tx: Transaction, key: int) -> dict[str, str]:
+    """Of each model the answer of its last successful measured run."""
+    low, high = id_range(key)
+    last = (
+        sa.select(sa.func.max(benchmark_run.c.id))
+        .where(
+            benchmark_run.c.id.between(low, high),
+            benchmark_run.c.phase == Phase.MEASURED,
+            benchmark_run.c.status == TaskState.SUCCEEDED,
+        )
+        .group_by(benchmark_run.c.model)
+    )
+    rows = tx.execute(
+        sa.select(benchmark_run.c.model, benchmark_run.c.response).where(
+            benchmark_run.c.id.in_(last)
+        )
+    )
+    return {row.model: row.response or "" for row in rows}
+
+
+def _run(row: sa.Row[Any], *, response: str | None) -> BenchmarkRun:
+    return BenchmarkRun(
+        step=row.step,
+        session=row.session,
+        block=row.block,
+        phase=row.phase,
+        model=row.model,
+        prompt_index=row.prompt_index,
+        concurrency=row.concurrency,
+        run_index=row.run_index,
+        status=row.status,
+        scheduled_at_ms=row.scheduled_at_ms,
+        started_at_ms=row.started_at_ms,
+        scheduled_s=row.scheduled_s,
+        ended_s=row.ended_s,
+        error_code=None if row.error_code is None else ErrorCode(row.error_code),
+        error=row.error,
+        done_reason=row.done_reason,
+        latency_s=row.latency_s,
+        client_queue_s=row.client_queue_s,
+        ttft_s=row.ttft_s,
+        ttfo_s=row.ttfo_s,
+        icl=None
+        if row.chunks is None
+        else ChunkIntervals(
+            chunks=row.chunks,
+            p50_s=row.chunk_p50_s,
+            p95_s=row.chunk_p95_s,
+            max_s=row.chunk_max_s,
+        ),
+        metrics=CallMetrics(
+            total_duration=row.total_duration,
+            load_duration=row.load_duration,
+            prompt_eval_count=row.prompt_eval_count,
+            prompt_eval_duration=row.prompt_eval_duration,
+            eval_count=row.eval_count,
+            eval_duration=row.eval_duration,
+        ),
+        cached_prompt_tokens=row.cached_prompt_tokens,
+        response=response,
+        response_chars=row.response_chars,
+        response_sha256=row.response_sha256,
+        flags=tuple(map(Flag, row.flags)),
+    )

@@ -1,0 +1,282 @@
+"""Benchmarks as a whole: stored, read, listed, cancelled, deleted.
+
+How a worker takes one up and records its runs is in `benchmark_runs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.batches import IdempotencyKey
+from promptmill.domain.benchmarks.plan import total_steps
+from promptmill.domain.benchmarks.records import Benchmark, BenchmarkDraft, RunCounts
+from promptmill.domain.errors import Conflict, NotFound
+from promptmill.domain.lifecycle import (
+    TERMINAL_JOB_STATES,
+    JobEvent,
+    JobState,
+    job_sources,
+    job_target,
+)
+from promptmill.store.batches.jobs import has_metadata
+from promptmill.store.benchmarks.spec import draft_of, environment_of, spec_of
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import host, id_range
+from promptmill.store.db.tables.benchmarks import benchmark, benchmark_run
+
+_VISIBLE = benchmark.c.deleted_at_ms.is_(None)
+ALIVE = sa.text("benchmark.state IN ('queued', 'running', 'cancelling')")
+"""Not ended; written so that the partial index is found."""
+PENDING = (
+    benchmark.c.total
+    - benchmark.c.succeeded
+    - benchmark.c.failed
+    - benchmark.c.skipped
+    - benchmark.c.cancelled
+)
+"""Runs that are still to come."""
+
+
+# --- store -----------------------------------------------------------------------------------
+
+
+def insert(
+    tx: Transaction,
+    draft: BenchmarkDraft,
+    *,
+    benchmark_id: str,
+    idempotency: IdempotencyKey | None = None,
+) -> None:
+    """Store a benchmark, ready to be taken up when the transaction commits."""
+    tx.execute(
+        sa.insert(benchmark).values(
+            id=benchmark_id,
+            state=JobState.QUEUED,
+            spec=spec_of(draft),
+            metadata=dict(draft.metadata),
+            environment={},
+            idempotency_key=idempotency.key if idempotency else None,
+            body_hash=idempotency.body_hash if idempotency else None,
+            total=total_steps(draft),
+            succeeded=0,
+            failed=0,
+            skipped=0,
+            cancelled=0,
+            recorded=0,
+            sessions=0,
+            created_at_ms=tx.now_ms(),
+        )
+    )
+
+
+def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None:
+    """Id and body hash of the benchmark that was created under the key, if there is one."""
+    row = tx.execute(
+        sa.select(benchmark.c.id, benchmark.c.body_hash).where(benchmark.c.idempotency_key == key)
+    ).first()
+    return None if row is None else (row.id, row.body_hash)
+
+
+# --- read ------------------------------------------------------------------------------------
+
+
+def get(tx: Transaction, benchmark_id: str) -> Benchmark:
+    """The benchmark as it stands.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    row = tx.execute(sa.select(benchmark).where(benchmark.c.id == benchmark_id, _VISIBLE)).first()
+    if row is None:
+        raise _not_found(benchmark_id)
+    return benchmark_of(row, tx.now_ms())
+
+
+def page(
+    tx: Transaction,
+    *,
+    limit: int,
+    before: str | None = None,
+    state: JobState | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Sequence[Benchmark]:
+    """Up to `limit` benchmarks, newest first, made before the one of id `before`."""
+    statement = sa.select(benchmark).where(_VISIBLE).order_by(benchmark.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(benchmark.c.id < before)
+    if state is not None:
+        statement = statement.where(benchmark.c.state == state)
+    for name, value in (metadata or {}).items():
+        statement = statement.where(has_metadata(tx, benchmark.c.metadata, name, value))
+    now = tx.now_ms()
+    return [benchmark_of(row, now) for row in tx.execute(statement)]
+
+
+def benchmark_of(row: sa.Row[Any], now_ms: int) -> Benchmark:
+    """The benchmark in a row of all columns."""
+    return Benchmark(
+        key=row.key,
+        id=row.id,
+        state=row.state,
+        draft=draft_of(row.spec, row.metadata),
+        counts=RunCounts(
+            total=row.total,
+            succeeded=row.succeeded,
+            failed=row.failed,
+            skipped=row.skipped,
+            cancelled=row.cancelled,
+        ),
+        environment=environment_of(row.environment),
+        created_at_ms=row.created_at_ms,
+        started_at_ms=row.started_at_ms,
+        finished_at_ms=row.finished_at_ms,
+        error=row.error,
+        read_at_ms=now_ms,
+        sessions=row.sessions,
+    )
+
+
+def any_alive(tx: Transaction) -> bool:
+    """Whether there is a benchmark that has not ended."""
+    return tx.execute(sa.select(benchmark.c.key).where(ALIVE).limit(1)).first() is not None
+
+
+def state_of(tx: Transaction, benchmark_id: str) -> JobState:
+    """Where the benchmark is.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    state = tx.execute(
+        sa.select(benchmark.c.state).where(benchmark.c.id == benchmark_id, _VISIBLE)
+    ).scalar()
+    if state is None:
+        raise _not_found(benchmark_id)
+    return JobState(state)
+
+
+def _not_found(benchmark_id: str) -> NotFound:
+    return NotFound(f"There is no benchmark {benchmark_id}.")
+
+
+# --- cancel ----------------------------------------------------------------------------------
+
+
+def request_cancel(tx: Transaction, benchmark_id: str) -> None:
+    """End a benchmark that nobody measures; ask the worker of any other to end it.
+
+    Asking again while it is under way changes nothing.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended.
+    """
+    changed = tx.execute(
+        sa.update(benchmark)
+        .where(benchmark.c.id == benchmark_id, _VISIBLE)
+        .where(benchmark.c.state.in_(job_sources(JobEvent.REQUEST_CANCEL)))
+        .values(state=job_target(JobEvent.REQUEST_CANCEL))
+    ).rowcount
+    if not changed:
+        state = state_of(tx, benchmark_id)
+        if state in TERMINAL_JOB_STATES:
+            raise Conflict(f"The benchmark has already ended: it is {state.value}.")
+    end_cancelled(tx)
+
+
+_CANCELLED = (
+    sa.select(benchmark.c.key)
+    .where(
+        ALIVE,
+        benchmark.c.state == sa.text("'cancelling'"),
+        sa.or_(
+            benchmark.c.lease_until_ms.is_(None),
+            benchmark.c.lease_until_ms < sa.bindparam("now", type_=sa.BigInteger),
+        ),
+    )
+    .order_by(benchmark.c.key)
+    .with_for_update(skip_locked=True)
+)
+
+
+def end_cancelled(tx: Transaction) -> Sequence[str]:
+    """End those that are to be cancelled and that no worker measures; answer their ids."""
+    keys = tx.execute(_CANCELLED, {"now": tx.now_ms()}).scalars().all()
+    return [close(tx, key, JobEvent.CANCEL) for key in keys]
+
+
+def close(tx: Transaction, key: int, event: JobEvent, *, error: str | None = None) -> str:
+    """End a benchmark whose row is locked, and give its host free; answer its id.
+
+    The benchmark's row before the host's: the order of locks of whoever takes one up, too.
+    """
+    benchmark_id = tx.execute(
+        sa.update(benchmark)
+        .where(benchmark.c.key == key, benchmark.c.state.in_(job_sources(event)))
+        .values(
+            state=job_target(event),
+            error=error,
+            finished_at_ms=tx.now_ms(),
+            cancelled=benchmark.c.cancelled + PENDING,
+            lease_token=None,
+            lease_owner=None,
+            lease_until_ms=None,
+        )
+        .returning(benchmark.c.id)
+    ).scalar_one()
+    tx.execute(sa.update(host).where(host.c.held_by == key).values(held_by=None))
+    return str(benchmark_id)
+
+
+# --- delete ----------------------------------------------------------------------------------
+
+
+def mark_deleted(tx: Transaction, benchmark_id: str) -> None:
+    """Hide an ended benchmark for good; `purge_some` removes its rows afterwards.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has not ended.
+    """
+    deleted = tx.execute(
+        sa.update(benchmark)
+        .where(benchmark.c.id == benchmark_id, _VISIBLE)
+        .where(benchmark.c.state.in_(TERMINAL_JOB_STATES))
+        .values(deleted_at_ms=tx.now_ms(), idempotency_key=None)
+    ).rowcount
+    if not deleted:
+        state = state_of(tx, benchmark_id)
+        raise Conflict(
+            f"The benchmark is {state.value}; cancel it first, or wait until it has ended."
+        )
+
+
+def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
+    """Remove some rows of deleted benchmarks, in one short transaction; 0 when nothing is left."""
+    key = tx.execute(
+        sa.select(benchmark.c.key)
+        .where(sa.text("benchmark.deleted_at_ms IS NOT NULL"))
+        .order_by(benchmark.c.key)
+        .limit(1)
+    ).scalar()
+    if key is None:
+        return 0
+    low, high = id_range(key)
+    ids = (
+        tx.execute(
+            sa.select(benchmark_run.c.id)
+            .where(benchmark_run.c.id.between(low, high))
+            .order_by(benchmark_run.c.id)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+    if ids:
+        tx.execute(sa.delete(benchmark_run).where(benchmark_run.c.id.between(ids[0], ids[-1])))
+        return len(ids)
+    tx.execute(sa.delete(benchmark).where(benchmark.c.key == key))
+    return 1

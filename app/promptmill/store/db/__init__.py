@@ -1,0 +1,1 @@
+"""Engines, transactions, schema, and everything that differs between SQLite and PostgreSQL."""

@@ -1,0 +1,328 @@
+"""Engines, transactions and the differences between SQLite and PostgreSQL. Nothing about jobs.
+
+A use of the database is a plain function that takes a `Transaction` first. It runs in a thread, in
+one transaction that commits when the function returns and rolls back when it raises:
+
+    job = await database.write(claims.claim, wanted=5)
+
+The rule to know: a write that has begun is finished whatever happens to the coroutine that awaits
+it, because a thread is not cancelled. Nobody is left to wonder whether half of it was done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import fcntl
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, CursorResult, Engine, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from promptmill.domain.errors import StorageFull, Unavailable
+from promptmill.store.db import postgresql
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Clock = Callable[[], int]
+"""Milliseconds since 1970 UTC."""
+
+_SQLITE_BUSY_MS = 10_000
+_POSTGRESQL_CONNECTIONS = 13
+_RACE_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
+"""PostgreSQL's codes of a race: serialisation, deadlock, a lock not had in time, and a unique key
+that another transaction has just inserted. Begun anew, the work finds what the other stored."""
+_MOST_TRIES = 6
+_READ_ONLY = "25006"
+_FAULTS_OUTSIDE = frozenset({"53", "57", "58"})
+"""PostgreSQL's classes of codes for what no statement of ours can help: no memory or disk left, the
+operator shuts down or restarts, the system's own calls fail."""
+_POSTGRESQL_FULL = "53100"
+_SQLITE_FULL = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        # A quota, a limit of the file's size and a disk that is full only at the next flush.
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+    }
+)
+
+
+class Transaction:
+    """One transaction of one connection, with the clock that all workers share."""
+
+    __slots__ = ("_clock", "connection")
+
+    def __init__(self, connection: Connection, clock: Clock | None = None) -> None:
+        self.connection = connection
+        self._clock = clock
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is SQLite, for the few statements that the two spell differently."""
+        return self.connection.dialect.name == "sqlite"
+
+    def execute(
+        self,
+        statement: sa.Executable,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> CursorResult[Any]:
+        """Run one SQLAlchemy Core statement."""
+        return self.connection.execute(statement, parameters)
+
+    def now_ms(self) -> int:
+        """The database's clock at this moment, not at the transaction's start.
+
+        On SQLite that is this machine's clock; on PostgreSQL the server's, so that workers on
+        machines whose clocks disagree still agree on leases and start times.
+        """
+        if self._clock is not None:
+            return self._clock()
+        return int(self.connection.execute(_POSTGRESQL_NOW).scalar_one())
+
+
+_POSTGRESQL_NOW = sa.text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+
+
+def _system_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Database:
+    """The engines of one database and the threads that use them.
+
+    `transaction_pooling` is for PostgreSQL behind PgBouncer in that mode, where each transaction
+    may run in another session: then nothing is left in a session that the next would need.
+    `lease_s` is the lease of the workers, of which PostgreSQL's limits of waiting are parts.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        clock: Clock | None = None,
+        transaction_pooling: bool = False,
+        lease_s: float = 30.0,
+    ) -> None:
+        self.url = _driver_url(database_url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._clock = clock or (_system_clock_ms if self.is_sqlite else None)
+        self._worker_lock: IO[str] | None = None
+        self._noticing = postgresql.noticing_a_lost_server(lease_s)
+        if self.is_sqlite:
+            self._write_engine = _sqlite_engine(self.url, connections=1, begin="BEGIN IMMEDIATE")
+            self._read_engine = _sqlite_engine(self.url, connections=5, begin="BEGIN")
+            writers, readers = 1, 4
+        else:
+            self._write_engine = self._read_engine = postgresql.engine(
+                self.url,
+                connections=_POSTGRESQL_CONNECTIONS,
+                transaction_pooling=transaction_pooling,
+                lease_s=lease_s,
+            )
+            writers, readers = 8, 4
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="database-write")
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="database-read")
+        self._role_readers = ThreadPoolExecutor(1, thread_name_prefix="database-role")
+
+    async def write(
+        self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `work` in a transaction that may write; it is committed when this returns.
+
+        Raises:
+            Unavailable: The database cannot be reached or cannot store anything now.
+        """
+        loop = asyncio.get_running_loop()
+        call = partial(self.write_now, work, *args, **kwargs)
+        return await loop.run_in_executor(self._writers, call)
+
+    async def read(
+        self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `work` in a transaction that only reads; it never waits for a writer.
+
+        Raises:
+            Unavailable: The database cannot be reached.
+        """
+        loop = asyncio.get_running_loop()
+        call = partial(self.read_now, work, *args, **kwargs)
+        return await loop.run_in_executor(self._readers, call)
+
+    def for_roles(self) -> Database:
+        """The same database with a reading thread of its own, for a worker's roles.
+
+        Whoever exports or follows batches keeps the other reading threads busy, and a paced start
+        must not wait for them. Only this object is to be closed.
+        """
+        roles = copy.copy(self)
+        roles._readers = self._role_readers  # noqa: SLF001 - a copy of this very object
+        return roles
+
+    def write_now(
+        self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`write`, in the caller's own thread."""
+        for attempt in range(1, _MOST_TRIES + 1):
+            try:
+                with self._write_engine.begin() as connection:
+                    return work(Transaction(connection, self._clock), *args, **kwargs)
+            except DBAPIError as error:
+                if attempt < _MOST_TRIES and _lost_a_race(error):
+                    time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - not a secret
+                    continue
+                if _sqlstate(error) == _READ_ONLY:
+                    # A session stays what it was when it was opened; new ones see the server as
+                    # it is by then.
+                    self._write_engine.dispose()
+                raise _unavailable(error) from error
+        raise AssertionError  # the loop always returns or raises
+
+    def read_now(
+        self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`read`, in the caller's own thread."""
+        try:
+            with self._read_engine.begin() as connection:
+                return work(Transaction(connection, self._clock), *args, **kwargs)
+        except DBAPIError as error:
+            raise _unavailable(error) from error
+
+    def session_arguments(self, *, application_name: str) -> dict[str, Any]:
+        """What psycopg takes to open a session of PostgreSQL beside those of the pool."""
+        _, arguments = self._write_engine.dialect.create_connect_args(self.url)
+        arguments["application_name"] = application_name
+        return {**self._noticing, **arguments}
+
+    def lock_for_one_worker(self) -> bool:
+        """Take the right to be the only worker of a SQLite file, until `close` or the process ends.
+
+        True when it is ours. PostgreSQL takes any number of workers: always True.
+
+        Raises:
+            Unavailable: The folder takes no lock; whether there is another worker is not known.
+        """
+        if not self.is_sqlite or self._worker_lock is not None:
+            return True
+        # Of the file itself, by whatever link it is named.
+        path = Path(f"{Path(str(self.url.database)).resolve()}.lock")
+        with contextlib.ExitStack() as closing:
+            try:
+                lock = closing.enter_context(path.open("w", encoding="ascii"))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                raise Unavailable(
+                    f"The file {path} cannot be locked: {error.strerror}. A worker needs a folder"
+                    " that it may write to, on a disk of its own machine."
+                ) from error
+            closing.pop_all()
+        self._worker_lock = lock
+        return True
+
+    async def close(self) -> None:
+        """Wait for what has begun, then close all connections."""
+        await asyncio.to_thread(self.close_now)
+
+    def close_now(self) -> None:
+        """`close`, in the caller's own thread."""
+        self._writers.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self._role_readers.shutdown(wait=True)
+        self._read_engine.dispose()
+        self._write_engine.dispose()
+        if self._worker_lock is not None:
+            self._worker_lock.close()
+            self._worker_lock = None
+
+
+def _driver_url(database_url: str) -> URL:
+    url = make_url(database_url)
+    if url.drivername in {"postgresql", "postgres"}:
+        url = url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
+    engine = sa.create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        # An error would else repeat prompts and answers into the log.
+        hide_parameters=True,
+        connect_args={"check_same_thread": False},
+    )
+
+    # Left to itself, Python's driver begins a transaction only before a write, and a transaction
+    # that begins with a read cannot always become a writing one. So it is told to begin nothing,
+    # and every transaction says at its start which kind it is.
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MS}")
+        connection.execute("PRAGMA synchronous = FULL")
+        # On macOS `fsync` leaves it to the disk when it writes; elsewhere this says nothing new.
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        if begin == "BEGIN":
+            connection.execute("PRAGMA query_only = ON")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    # Registered by decoration; named here so that a reader and the type checker see their use.
+    _ = (on_connect, on_begin)
+    return engine
+
+
+def _lost_a_race(error: DBAPIError) -> bool:
+    """Whether the same transaction, begun anew, is likely to go through."""
+    if _sqlstate(error) in _RACE_STATES:
+        return True
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    """PostgreSQL's code of what went wrong; empty without one."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _unavailable(error: DBAPIError) -> Exception:
+    """What the caller is told: `Unavailable` for a fault outside, the error itself for a bug."""
+    state = _sqlstate(error)
+    outside = (
+        isinstance(error, OperationalError)
+        or error.connection_invalidated
+        or state == _READ_ONLY
+        or state[:2] in _FAULTS_OUTSIDE
+    )
+    if not outside:
+        return error
+    reason = str(error.orig).strip().splitlines() or ["no reason given"]
+    if state == _POSTGRESQL_FULL or _sqlite_code(error) in _SQLITE_FULL:
+        return StorageFull(f"The database cannot store anything now: {reason[0]}")
+    hint = ""
+    if "unsupported startup parameter" in reason[0]:
+        hint = " (behind PgBouncer set PROMPTMILL_POLL_ONLY=true)"
+    return Unavailable(f"The database does not work now: {reason[0]}{hint}")
+
+
+def _sqlite_code(error: DBAPIError) -> int | None:
+    return getattr(error.orig, "sqlite_errorcode", None)

@@ -1,0 +1,146 @@
+"""Bringing a database to the schema of this version: Alembic, driven from code.
+
+The migrations travel inside the wheel; in a checkout they are the folder `migrations` beside `app`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from promptmill.domain.errors import Unavailable
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.db.tables import batches, benchmarks, downloads, workers
+
+metadata = (batches, benchmarks, downloads, workers)[0].metadata
+"""All tables: each of these files enters its own into the one `metadata`."""
+
+
+class SchemaError(Unavailable):
+    """The database cannot be brought to the schema of this version; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaState:
+    """Which revision a database has, and which this version wants."""
+
+    current: str | None
+    """None: no table of ours is there yet."""
+    head: str
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing is to be done."""
+        return self.current == self.head
+
+
+def upgrade(
+    database_url: str, revision: str = "head", *, transaction_pooling: bool = False
+) -> None:
+    """Create the database file if need be, and apply the migrations up to `revision`.
+
+    `transaction_pooling` is `Database`'s.
+
+    Raises:
+        SchemaError: The database is of a newer version of Promptmill, or names an unknown one.
+        Unavailable: The database, or its file, cannot be used.
+    """
+    database = Database(database_url, transaction_pooling=transaction_pooling)
+    try:
+        if database.is_sqlite:
+            _prepare_file(database)
+        _run(database, lambda config: command.upgrade(config, revision))
+    finally:
+        database.close_now()
+
+
+def downgrade(database_url: str, revision: str, *, transaction_pooling: bool = False) -> None:
+    """Take migrations back down to `revision` (`base`, `-1` or an id)."""
+    database = Database(database_url, transaction_pooling=transaction_pooling)
+    try:
+        _run(database, lambda config: command.downgrade(config, revision))
+    finally:
+        database.close_now()
+
+
+def check(database_url: str, *, transaction_pooling: bool = False) -> SchemaState:
+    """Compare the database with this version; writes nothing, creates no file."""
+    wanted = head()
+    database = Database(database_url, transaction_pooling=transaction_pooling)
+    try:
+        if database.is_sqlite and not Path(str(database.url.database)).exists():
+            return SchemaState(current=None, head=wanted)
+        return SchemaState(current=database.read_now(revision_of), head=wanted)
+    finally:
+        database.close_now()
+
+
+def head() -> str:
+    """The revision that this version wants."""
+    found = ScriptDirectory(str(_migrations_folder())).get_current_head()
+    if found is None:
+        raise AssertionError("the package carries no migrations")
+    return found
+
+
+def revision_of(tx: Transaction) -> str | None:
+    """The revision that the database has; None when no table of ours is there."""
+    return MigrationContext.configure(tx.connection).get_current_revision()
+
+
+def _prepare_file(database: Database) -> None:
+    path = Path(str(database.url.database))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Unavailable(f"The folder {path.parent} cannot be made: {error.strerror}.") from error
+    # WAL is a property of the file. It is set here, once and alone, because two processes that
+    # both set it at their start can meet "database is locked" at once, busy timeout or not.
+    try:
+        connection = sqlite3.connect(path, timeout=10)
+        with contextlib.closing(connection):
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise Unavailable(f"The database file {path} cannot be used: {error}.") from error
+    if mode != "wal":
+        raise Unavailable(
+            f"The database file {path} cannot have a write-ahead log (its journal is {mode!r}),"
+            " which readers beside a writer need. Put it on a disk of this machine, no network"
+            " folder."
+        )
+
+
+def _run(database: Database, work: Callable[[Config], None]) -> None:
+    def migrate(tx: Transaction) -> None:
+        if not database.is_sqlite:
+            # Several processes may start at once on a new version; one migrates, the others wait.
+            tx.execute(sa.text("SELECT pg_advisory_xact_lock(7263847261)"))
+        config = Config()
+        config.set_main_option("script_location", str(_migrations_folder()))
+        config.attributes["connection"] = tx.connection
+        try:
+            work(config)
+        except CommandError as error:
+            raise SchemaError(
+                "The database does not fit this version of Promptmill; it was probably made by a"
+                f" newer one. Alembic says: {error}"
+            ) from error
+
+    database.write_now(migrate)
+
+
+def _migrations_folder() -> Path:
+    packaged = Path(__file__).parents[1] / "migrations"
+    if packaged.is_dir():
+        return packaged
+    return Path(__file__).parents[4] / "migrations"

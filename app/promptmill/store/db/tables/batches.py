@@ -1,0 +1,377 @@
+"""The tables of batches, as SQLModel sees them. Private to the store: rows never leave it.
+
+Those of benchmarks are in `benchmark_tables`, those of `auto_pull` in `pull_tables`, those that
+workers tell of themselves in `worker_tables`.
+
+One number carries the identity of a prompt through all tables: `id = job_key << 32 | index`. It
+makes every per-prompt table a plain integer key (on SQLite the row's own place), keeps the prompts
+of a job together and in order, and makes "all of this job" a range. See docs/adr/0002.
+
+The three per-prompt tables carry no foreign keys: their rows are written in the transaction that
+creates the parent or found by its id, and are deleted in pieces, children first. States are text,
+and are written as literals in SQL where a partial index must match (docs/adr/0002).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Enum,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    false,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.outcomes import ErrorCode
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives the row's own place only to a column whose type is exactly INTEGER.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+INDEX_BITS = 32
+"""Bits of a prompt's id that hold its index in the job."""
+
+
+def prompt_id(job_key: int, index: int) -> int:
+    """The id of a job's prompt in all three per-prompt tables."""
+    return (job_key << INDEX_BITS) | index
+
+
+def index_of(prompt_id: int) -> int:
+    """The prompt's place in its job, counted from 0."""
+    return prompt_id & ((1 << INDEX_BITS) - 1)
+
+
+def job_key_of(prompt_id: int) -> int:
+    """The key of the job that the prompt belongs to."""
+    return prompt_id >> INDEX_BITS
+
+
+def id_range(job_key: int) -> tuple[int, int]:
+    """First and last id that prompts of the job can have, both included."""
+    return prompt_id(job_key, 0), prompt_id(job_key, (1 << INDEX_BITS) - 1)
+
+
+def _values(kind: type[StrEnum]) -> list[str]:
+    return [member.value for member in kind]
+
+
+def text_enum(kind: type[StrEnum]) -> Enum:
+    """A text column that takes only an enum's values; not PostgreSQL's own ENUM type."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=32,
+        values_callable=_values,
+    )
+
+
+class Row(SQLModel):
+    """Base of the tables: one `MetaData` with named constraints."""
+
+    metadata: ClassVar[MetaData] = metadata  # pyright: ignore[reportIncompatibleVariableOverride] - SQLModel's way
+
+
+class JobRow(Row, table=True):
+    """A batch: small and hot, the row that a claim locks."""
+
+    __tablename__ = "job"  # pyright: ignore[reportAssignmentType] - SQLModel declares it otherwise
+    __table_args__ = (
+        # Few jobs are alive at once; claim, close and purge look only at those.
+        Index(
+            "ix_job_alive",
+            "key",
+            sqlite_where=text("state IN ('queued', 'running', 'paused', 'cancelling')"),
+            postgresql_where=text("state IN ('queued', 'running', 'paused', 'cancelling')"),
+        ),
+        Index(
+            "ix_job_deleted",
+            "key",
+            sqlite_where=text("deleted_at_ms IS NOT NULL"),
+            postgresql_where=text("deleted_at_ms IS NOT NULL"),
+        ),
+        Index(
+            "ix_job_receiving",
+            "key",
+            sqlite_where=text("state = 'receiving'"),
+            postgresql_where=text("state = 'receiving'"),
+        ),
+        # Updated at every claim: room in the page keeps PostgreSQL's updates in place. A key is not
+        # given again, because an old list or an export may still name it.
+        {"postgresql_with": {"fillfactor": "50"}, "sqlite_autoincrement": True},
+    )
+
+    key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
+    id: str = Field(max_length=64, unique=True)
+    kind: str = Field(max_length=16)
+    state: JobState = Field(sa_type=text_enum(JobState))
+    model: str = Field(sa_type=Text)
+    max_concurrent: int
+    rate_limit_delay_s: float
+    parameters: dict[str, Any] = Field(sa_type=JSON)
+    timeout_s: float
+    max_attempts: int
+    priority: int
+    user_metadata: dict[str, str] = Field(sa_column=Column("metadata", JSON, nullable=False))
+    idempotency_key: str | None = Field(default=None, max_length=255, unique=True)
+    body_hash: str | None = Field(default=None, max_length=64)
+    error: str | None = Field(default=None, sa_type=Text)
+    created_at_ms: int = Field(sa_type=BigInteger)
+    started_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    finished_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    next_start_at_ms: int = Field(default=0, sa_type=BigInteger)
+    last_claimed_at_ms: int = Field(default=0, sa_type=BigInteger)
+    last_permit: int | None = Field(default=None, sa_type=BigInteger)
+    """The token of the lease that was the last to be permitted to start."""
+    expires_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    max_failures: str | None = Field(default=None, max_length=32)
+    """As the client wrote it: a count, or a share such as `20%`."""
+    most_failed: int | None = None
+    """What `max_failures` means in prompts of this job."""
+    stop_reason: str | None = Field(default=None, sa_type=Text)
+    """Why the stop rule ends it; None when a client cancels it."""
+    fail_on: list[str] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    """Defects of an answer that make it a failure; None: the default ones."""
+    received_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    """When the last piece of its upload was stored; None when it came in one piece."""
+    deleted_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    auto_concurrency: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
+    """Whether `max_concurrent` is found out while the job runs."""
+    auto_state: dict[str, Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    """Where the search for it stands; see `store.batches.adaptive_concurrency`."""
+    rate_since_ms: int | None = Field(default=None, sa_type=BigInteger)
+    """When it was last resumed or reopened: no rate is measured over the standstill before."""
+    rate_since_event: int | None = Field(default=None, sa_type=BigInteger)
+    """Number of its last result at that moment."""
+    auto_pull: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
+    """Whether models that no host has are pulled before its prompts run."""
+    awaits_models: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
+    """Whether no prompt starts, because models may be missing; see `store.downloads.planning`."""
+
+
+class JobStatsRow(Row, table=True):
+    """Counters of a job, apart from the row that claims lock: one UPDATE per job and flush."""
+
+    __tablename__ = "job_stats"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    job_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    total: int
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    prompt_tokens: int = Field(default=0, sa_type=BigInteger)
+    completion_tokens: int = Field(default=0, sa_type=BigInteger)
+    last_event: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """Number of the last result that was stored, counted from 1 and never taken back by `retry`."""
+    setbacks: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """Calls that found the host busy or timed out, whether they were tried again or not."""
+
+
+class PromptRow(Row, table=True):
+    """What is asked; inserted once, never changed."""
+
+    __tablename__ = "prompt"  # pyright: ignore[reportAssignmentType]
+
+    id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    text: str = Field(sa_type=Text)
+    custom_id: str | None = Field(default=None, sa_type=Text)
+    overrides: dict[str, Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+
+
+class TaskRow(Row, table=True):
+    """Where a prompt stands: narrow, because it changes with every attempt."""
+
+    __tablename__ = "task"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        Index(
+            "ix_task_pending",
+            "job_key",
+            "group_key",
+            "available_at_ms",
+            "id",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_task_running",
+            "job_key",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index(
+            "ix_task_lease",
+            "lease_until_ms",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index(
+            "ix_task_host",
+            "host_key",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        {"postgresql_with": {"fillfactor": "85"}},
+    )
+
+    id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    job_key: int = Field(sa_type=BigInteger)
+    state: TaskState = Field(sa_type=text_enum(TaskState))
+    attempt: int = 0
+    losses: int = 0
+    available_at_ms: int = Field(sa_type=BigInteger)
+    lease_token: int | None = Field(default=None, sa_type=BigInteger)
+    lease_owner: str | None = Field(default=None, max_length=64)
+    lease_until_ms: int | None = Field(default=None, sa_type=BigInteger)
+    host_key: int | None = Field(default=None, sa_type=BigInteger)
+    group_key: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """What a host has to have loaded for it; see `domain.scheduling.load_groups`."""
+
+
+class GroupRow(Row, table=True):
+    """A model with its load options, or the prompts for it that begin alike.
+
+    The row of key 0 is the group of all work without grouping.
+    """
+
+    __tablename__ = "model_group"  # pyright: ignore[reportAssignmentType]
+
+    key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
+    name: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    load_key: int | None = Field(default=None, sa_type=BigInteger)
+    """Of prompts that begin alike: the group that a host takes up for them."""
+    last_host_key: int | None = Field(default=None, sa_type=BigInteger)
+    """Of prompts that begin alike: the host that ran them last, and has the beginning evaluated."""
+    last_run_ms: int = Field(
+        default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"}
+    )
+    """When that was, to some seconds."""
+
+
+class JobGroupRow(Row, table=True):
+    """Which groups a job has prompts of; written when they are stored."""
+
+    __tablename__ = "job_group"  # pyright: ignore[reportAssignmentType]
+
+    job_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    group_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    load_key: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """The group that a host takes up for it: itself, or the one that it is a part of."""
+
+
+class HostGroupRow(Row, table=True):
+    """Which groups a host runs now: only their prompts start there."""
+
+    __tablename__ = "host_group"  # pyright: ignore[reportAssignmentType]
+
+    host_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    group_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    since_ms: int = Field(sa_type=BigInteger)
+    """When its turn began."""
+
+
+class ResultRow(Row, table=True):
+    """The outcome of a prompt; inserted once. Its primary key is what makes it once."""
+
+    __tablename__ = "result"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        # Failures are looked for among many successes.
+        Index(
+            "ix_result_not_succeeded",
+            "id",
+            sqlite_where=text("status <> 'succeeded'"),
+            postgresql_where=text("status <> 'succeeded'"),
+        ),
+        # For those who follow a job: what has been stored since, in the order of the commits.
+        Index("ix_result_event", "event_id", unique=True),
+    )
+
+    id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    status: TaskState = Field(sa_type=text_enum(TaskState))
+    model: str = Field(sa_type=Text)
+    response: str | None = Field(default=None, sa_type=Text)
+    thinking: str | None = Field(default=None, sa_type=Text)
+    tool_calls: list[Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    logprobs: list[Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    error_code: ErrorCode | None = Field(default=None, sa_type=text_enum(ErrorCode))
+    error: str | None = Field(default=None, sa_type=Text)
+    attempts: int
+    done_reason: str | None = Field(default=None, max_length=64)
+    host: str | None = Field(default=None, sa_type=Text)
+    total_duration: int | None = Field(default=None, sa_type=BigInteger)
+    load_duration: int | None = Field(default=None, sa_type=BigInteger)
+    prompt_eval_count: int | None = Field(default=None, sa_type=BigInteger)
+    prompt_eval_duration: int | None = Field(default=None, sa_type=BigInteger)
+    eval_count: int | None = Field(default=None, sa_type=BigInteger)
+    eval_duration: int | None = Field(default=None, sa_type=BigInteger)
+    latency_s: float | None = None
+    ttft_s: float | None = None
+    started_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    finished_at_ms: int = Field(sa_type=BigInteger)
+    defect: str | None = Field(default=None, max_length=32)
+    """What is wrong with the answer, whether that counts as failure or not."""
+    event_id: int | None = Field(default=None, sa_type=BigInteger)
+    """`job_key << 32 | number`; the number is drawn from `job_stats.last_event` under its lock."""
+
+
+class HostRow(Row, table=True):
+    """An Ollama host: the row that is locked while its running calls are counted."""
+
+    __tablename__ = "host"  # pyright: ignore[reportAssignmentType]
+
+    key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
+    url: str = Field(max_length=500, unique=True)
+    held_by: int | None = Field(default=None, sa_type=BigInteger)
+    """Key of the benchmark that has it to itself: no batch's prompt starts there meanwhile."""
+    switching_to: int | None = Field(default=None, sa_type=BigInteger)
+    """Key of the group that it will run when what runs there has drained; None: no other."""
+
+
+# The same tables for SQLAlchemy Core, which every statement of the store is written in.
+job = metadata.tables["job"]
+job_stats = metadata.tables["job_stats"]
+prompt = metadata.tables["prompt"]
+task = metadata.tables["task"]
+result = metadata.tables["result"]
+model_group = metadata.tables["model_group"]
+job_group = metadata.tables["job_group"]
+host_group = metadata.tables["host_group"]
+host = metadata.tables["host"]

@@ -1,0 +1,76 @@
+"""The tables of `auto_pull`; what holds for all tables is in `tables`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Text, text
+from sqlmodel import Field
+
+from promptmill.domain.scheduling.downloads import PullState
+from promptmill.store.db.tables.batches import Key, Row, metadata, text_enum
+
+_LIVE = "state IN ('waiting', 'pulling')"
+
+
+class PullRow(Row, table=True):
+    """A model that a host is to fetch: one lease, because one worker reads the whole stream."""
+
+    __tablename__ = "pull"  # pyright: ignore[reportAssignmentType] - SQLModel declares it otherwise
+    __table_args__ = (
+        # Makes it one at a time of each model at each host, whoever asks.
+        Index(
+            "ix_pull_live",
+            "host_key",
+            "model",
+            unique=True,
+            sqlite_where=text(_LIVE),
+            postgresql_where=text(_LIVE),
+        ),
+    )
+
+    key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
+    host_key: int = Field(sa_type=BigInteger)
+    model: str = Field(sa_type=Text)
+    """By its one name."""
+    name: str = Field(sa_type=Text)
+    """As a batch wrote it, which is what Ollama is asked for."""
+    state: PullState = Field(sa_type=text_enum(PullState))
+    detail: str | None = Field(default=None, sa_type=Text)
+    completed_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    total_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    error: str | None = Field(default=None, sa_type=Text)
+    failures: int = 0
+    """Attempts that failed and were charged."""
+    available_at_ms: int = Field(sa_type=BigInteger)
+    finished_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    lease_token: int | None = Field(default=None, sa_type=BigInteger)
+    lease_owner: str | None = Field(default=None, max_length=64)
+    lease_until_ms: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class JobModelRow(Row, table=True):
+    """Which models a job with `auto_pull` needs."""
+
+    __tablename__ = "job_model"  # pyright: ignore[reportAssignmentType]
+
+    job_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    model: str = Field(sa_column=Column(Text, primary_key=True))
+    """By its one name."""
+    name: str = Field(sa_type=Text)
+    """As the batch has it."""
+    awaited: bool = Field(sa_column=Column(Boolean, nullable=False))
+    """Whether the job still waits for it."""
+
+
+class JobPullRow(Row, table=True):
+    """Which pulls a job waits or has waited for."""
+
+    __tablename__ = "job_pull"  # pyright: ignore[reportAssignmentType]
+
+    job_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+    pull_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
+
+
+# The same tables for SQLAlchemy Core.
+pull = metadata.tables["pull"]
+job_model = metadata.tables["job_model"]
+job_pull = metadata.tables["job_pull"]

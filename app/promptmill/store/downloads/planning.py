@@ -1,0 +1,292 @@
+"""Batches with `auto_pull` that wait for their models: which wait, what is pulled, which may go on.
+
+    note_models, await_again    the job waits: no claim gives out a prompt of it
+    plan                        pulls are asked for, and jobs that wait for nothing more let go
+
+The rules to know:
+- `job.awaits_models` is a condition of the claim; it is cleared in the commit that has found every
+  model of the job at a host, or its pulls failed for good.
+- What a worker has seen of the hosts is older than its transaction. So it says since when it has
+  looked, and what was pulled after that counts as seen.
+- Plans are made one at a time, or two workers would choose two hosts for one model.
+- The waiting is the job's, a pull is nobody's: it ends when no live job waits for its model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.batches import PromptDraft
+from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
+from promptmill.domain.model_names import normalise_model
+from promptmill.domain.scheduling.downloads import Pull, PullState, Sight, Tried, hosts_to_pull_at
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import host, job
+from promptmill.store.db.tables.downloads import job_model, job_pull, pull
+from promptmill.store.downloads import pulls
+from promptmill.store.downloads.pulls import PullLease
+from promptmill.store.hosts import model_switching
+
+_AWAITS = sa.text(
+    "job.state IN ('queued', 'running', 'paused', 'cancelling')"
+    " AND job.state <> 'cancelling' AND job.awaits_models"
+)
+_ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7305806)")
+
+
+# --- of jobs -----------------------------------------------------------------------------------
+
+
+def note_models(tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]) -> None:
+    """Let a job with `auto_pull` wait for the models of these prompts, too."""
+    usual = tx.execute(sa.select(job.c.model).where(job.c.key == job_key, job.c.auto_pull)).scalar()
+    if usual is None:
+        return
+    own = {draft.overrides.get("model") if draft.overrides else None for draft in prompts}
+    names = {normalise_model(name): name for name in (one or usual for one in own)}
+    known = set(
+        tx.execute(sa.select(job_model.c.model).where(job_model.c.job_key == job_key)).scalars()
+    )
+    new = [
+        {"job_key": job_key, "model": model, "name": name, "awaited": True}
+        for model, name in names.items()
+        if model not in known
+    ]
+    if new:
+        tx.execute(sa.insert(job_model), new)
+
+
+def await_again(tx: Transaction, job_key: int) -> None:
+    """Let a job with `auto_pull` wait once more, for prompts of it are to run again.
+
+    A pull that has ended counts no more, so one that had failed is tried again.
+    """
+    awaits = sa.update(job).where(job.c.key == job_key, job.c.auto_pull)
+    if tx.execute(awaits.values(awaits_models=True)).rowcount:
+        tx.execute(sa.update(job_model).where(job_model.c.job_key == job_key).values(awaited=True))
+        live = sa.select(pull.c.key).where(pulls.LIVE)
+        tx.execute(
+            sa.delete(job_pull).where(
+                job_pull.c.job_key == job_key, job_pull.c.pull_key.not_in(live)
+            )
+        )
+
+
+def forget(tx: Transaction, job_key: int) -> None:
+    """Remove the rows of a job that is deleted, and pulls that no job has to do with any more."""
+    for of_job in (job_model, job_pull):
+        tx.execute(sa.delete(of_job).where(of_job.c.job_key == job_key))
+    tx.execute(
+        sa.delete(pull).where(
+            sa.not_(pulls.LIVE), pull.c.key.not_in(sa.select(job_pull.c.pull_key))
+        )
+    )
+
+
+def pulls_of(tx: Transaction, jobs: Iterable[sa.Row[Any]]) -> Mapping[int, tuple[Pull, ...]]:
+    """For each of the jobs with `auto_pull`: its pulls, and the models that no host is chosen for.
+
+    The rows have the columns of `job`.
+    """
+    asked = {row.key: row for row in jobs if row.auto_pull}
+    if not asked:
+        return {}
+    rows = tx.execute(
+        sa.select(
+            job_model.c.job_key,
+            job_model.c.name.label("as_written"),
+            job_model.c.awaited,
+            host.c.url,
+            pull,
+        )
+        .select_from(job_model)
+        .outerjoin(
+            sa.join(job_pull, pull, job_pull.c.pull_key == pull.c.key),
+            sa.and_(job_pull.c.job_key == job_model.c.job_key, pull.c.model == job_model.c.model),
+        )
+        .outerjoin(host, host.c.key == pull.c.host_key)
+        .where(job_model.c.job_key.in_(asked))
+        .order_by(job_model.c.job_key, job_model.c.model, pull.c.key)
+    )
+    found: dict[int, list[Pull]] = {}
+    for row in rows:
+        if row.url is not None:
+            found.setdefault(row.job_key, []).append(_pull(row))
+        elif row.awaited and asked[row.job_key].state not in TERMINAL_JOB_STATES:
+            nowhere = Pull(model=row.as_written, host=None, state=PullState.WAITING)
+            found.setdefault(row.job_key, []).append(nowhere)
+    return {key: tuple(some) for key, some in found.items()}
+
+
+def _pull(row: sa.Row[Any]) -> Pull:
+    return Pull(
+        model=row.as_written,
+        host=row.url,
+        state=row.state,
+        completed_bytes=row.completed_bytes,
+        total_bytes=row.total_bytes,
+        detail=row.detail,
+        error=row.error,
+    )
+
+
+# --- plans -------------------------------------------------------------------------------------
+
+
+def looked_at_ms(tx: Transaction) -> int | None:
+    """The moment by the database's clock; None when no job waits and no pull is live."""
+    awaits = sa.exists().select_from(job).where(_AWAITS)
+    live = sa.exists().select_from(pull).where(pulls.LIVE)
+    return tx.now_ms() if tx.execute(sa.select(sa.or_(awaits, live))).scalar() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a plan came to."""
+
+    released: int
+    """Jobs that wait for nothing more."""
+    leases: Sequence[PullLease]
+    """Pulls that are the caller's to make."""
+
+
+def plan(
+    tx: Transaction,
+    sights: Sequence[Sight],
+    *,
+    since_ms: int,
+    everywhere: bool,
+    owner: str,
+    lease_ms: int,
+) -> Plan:
+    """Ask for the pulls that jobs need, take up those that are due, let go of jobs that may start.
+
+    Args:
+        tx: Alone among plans.
+        sights: The hosts in the order of the settings, as they were seen since `since_ms`.
+        since_ms: What `looked_at_ms` said before.
+        everywhere: Whether every host needs a model, as it is without grouping.
+        owner: Who takes pulls up.
+        lease_ms: For how long.
+    """
+    if not tx.is_sqlite:
+        tx.execute(_ONE_AT_A_TIME)
+    _cancel_unawaited(tx)
+    seen = _with_pulled_since(tx, sights, since_ms)
+    released = _let_go(tx, _settled(tx, seen, everywhere=everywhere), seen)
+    reachable = [sight.host_key for sight in seen if sight.is_open]
+    leases = pulls.take_up(tx, owner=owner, lease_ms=lease_ms, host_keys=reachable)
+    return Plan(released=released, leases=leases)
+
+
+def _cancel_unawaited(tx: Transaction) -> None:
+    """End pulls that no live job waits for; a worker that makes one finds its lease gone."""
+    awaited = (
+        sa.select(job_model.c.model)
+        .join(job, job.c.key == job_model.c.job_key)
+        .where(_AWAITS, job_model.c.awaited)
+    )
+    tx.execute(
+        sa.update(pull)
+        .where(pulls.LIVE, pull.c.model.not_in(awaited))
+        .values(state=PullState.CANCELLED, finished_at_ms=tx.now_ms(), **pulls.FREED)
+    )
+
+
+def _with_pulled_since(tx: Transaction, sights: Sequence[Sight], since_ms: int) -> list[Sight]:
+    rows = tx.execute(
+        sa.select(pull.c.host_key, pull.c.model).where(
+            pull.c.state == PullState.SUCCEEDED, pull.c.finished_at_ms >= since_ms
+        )
+    )
+    pulled: dict[int, set[str]] = {}
+    for row in rows:
+        pulled.setdefault(row.host_key, set()).add(row.model)
+    return [
+        replace(sight, models=sight.models | pulled.get(sight.host_key, set())) for sight in sights
+    ]
+
+
+def _settled(
+    tx: Transaction, sights: Sequence[Sight], *, everywhere: bool
+) -> list[tuple[int, str]]:
+    """The (job, model) pairs that are waited for no more; for the others pulls are asked for."""
+    standing = sa.select(pull.c.key, pull.c.host_key, pull.c.model).where(pulls.LIVE)
+    live = {(row.host_key, row.model): row.key for row in tx.execute(standing)}
+    tried = _tried(tx)
+    settled: list[tuple[int, str]] = []
+    for row in tx.execute(
+        sa.select(job_model.c.job_key, job_model.c.model, job_model.c.name)
+        .join(job, job.c.key == job_model.c.job_key)
+        .where(_AWAITS, job_model.c.awaited)
+        .order_by(job_model.c.job_key, job_model.c.model)
+    ).all():
+        own = tried.get((row.job_key, row.model), {})
+        # What others wait for already, this job waits for as well.
+        for (host_key, model), key in live.items():
+            if model == row.model and key not in own:
+                own[key] = Tried(host_key=host_key, is_live=True)
+                _link(tx, row.job_key, key)
+        under_way = Counter(host_key for host_key, _ in live)
+        hosts = hosts_to_pull_at(
+            row.model, sights, list(own.values()), under_way=under_way, everywhere=everywhere
+        )
+        if hosts is None:
+            settled.append((row.job_key, row.model))
+            continue
+        for host_key in hosts:
+            key = pulls.ask(tx, host_key=host_key, model=row.model, name=row.name)
+            live[host_key, row.model] = key
+            _link(tx, row.job_key, key)
+    return settled
+
+
+def _tried(tx: Transaction) -> dict[tuple[int, str], dict[int, Tried]]:
+    """For each (job, model) that is waited for the pulls of it, by key; not the cancelled ones."""
+    rows = tx.execute(
+        sa.select(job_pull.c.job_key, pull)
+        .join(pull, pull.c.key == job_pull.c.pull_key)
+        .join(job, job.c.key == job_pull.c.job_key)
+        .where(_AWAITS, pull.c.state != PullState.CANCELLED)
+    )
+    found: dict[tuple[int, str], dict[int, Tried]] = {}
+    for row in rows:
+        found.setdefault((row.job_key, row.model), {})[row.key] = Tried(
+            host_key=row.host_key, is_live=row.state in {PullState.WAITING, PullState.PULLING}
+        )
+    return found
+
+
+def _link(tx: Transaction, job_key: int, pull_key: int) -> None:
+    tx.execute(sa.insert(job_pull).values(job_key=job_key, pull_key=pull_key))
+
+
+def _let_go(tx: Transaction, settled: Sequence[tuple[int, str]], sights: Sequence[Sight]) -> int:
+    """Let jobs start that wait for no model any more; how many these are."""
+    if not settled:
+        return 0
+    for job_key, model in settled:
+        tx.execute(
+            sa.update(job_model)
+            .where(job_model.c.job_key == job_key, job_model.c.model == model)
+            .values(awaited=False)
+        )
+    waits = sa.exists().where(job_model.c.job_key == job.c.key, job_model.c.awaited)
+    keys = sorted({job_key for job_key, _ in settled})
+    released = tx.execute(
+        sa.update(job)
+        .where(job.c.key.in_(keys), job.c.awaits_models, ~waits)
+        .values(awaits_models=False)
+    ).rowcount
+    # In the same commit, so that no host starts what only another one can run.
+    models = {model for _, model in settled}
+    found = {model for sight in sights for model in sight.models if model in models}
+    for sight in sights:
+        if missing := found - sight.models:
+            model_switching.let_go(tx, sight.host_key, missing)
+    return released

@@ -1,0 +1,183 @@
+"""A pull in the hands of a worker: taken up under a lease, its progress stored, ended.
+
+The rules to know:
+- One worker reads a pull's stream. Its lease's token guards every write, so one that was paused
+  beyond its lease changes nothing any more and stops reading.
+- When a worker dies, another takes the pull up. Ollama goes on with what it has on its disk: see
+  `blobDownload.Prepare` in its server/download.go, which reads the parts that are there. It stops
+  when nobody reads the stream any more (`Wait` and `release`, there as well).
+- Who waits for a pull, and where one is made, is in `awaiting`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from promptmill.domain.scheduling.downloads import MOST_ATTEMPTS, Progress, PullState
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import host
+from promptmill.store.db.tables.downloads import pull
+
+# As a literal, so that it matches the partial index.
+LIVE = sa.literal_column("pull.state IN ('waiting', 'pulling')", sa.Boolean)
+FREED: Final = {"lease_token": None, "lease_owner": None, "lease_until_ms": None}
+"""What a pull has while it is in nobody's hands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullLease:
+    """The right to have one host fetch one model."""
+
+    key: int
+    token: int
+    host_key: int
+    model: str
+    """By its one name."""
+    name: str
+    """As Ollama is asked for it."""
+    failures: int
+    """Attempts that failed before this one."""
+
+
+def ask(tx: Transaction, *, host_key: int, model: str, name: str) -> int:
+    """Have a model fetched to a host; the new pull's key."""
+    statement = sa.insert(pull).values(
+        host_key=host_key,
+        model=model,
+        name=name,
+        state=PullState.WAITING,
+        failures=0,
+        available_at_ms=tx.now_ms(),
+    )
+    return int(tx.execute(statement.returning(pull.c.key)).scalar_one())
+
+
+def take_up(
+    tx: Transaction, *, owner: str, lease_ms: int, host_keys: Collection[int]
+) -> Sequence[PullLease]:
+    """Take every pull at one of these hosts that is due and in nobody's hands.
+
+    None at a host that a benchmark has to itself. One that takes the host at this moment waits for
+    the commit, and then sees the pulls (`holding.is_quiet`).
+    """
+    not_held = (
+        sa.select(host.c.key)
+        .where(host.c.key.in_(host_keys), host.c.held_by.is_(None))
+        .order_by(host.c.key)
+        .with_for_update(read=True)
+    )
+    now = tx.now_ms()
+    due = sa.and_(
+        LIVE,
+        pull.c.host_key.in_(tx.execute(not_held).scalars().all()),
+        pull.c.available_at_ms <= now,
+        sa.or_(pull.c.lease_until_ms.is_(None), pull.c.lease_until_ms < now),
+    )
+    # One token for all is enough: it has to differ from the token of every other taking-up.
+    token = secrets.randbits(63)
+    rows = tx.execute(
+        sa.update(pull)
+        .where(due)
+        .values(
+            state=PullState.PULLING,
+            lease_token=token,
+            lease_owner=owner,
+            lease_until_ms=now + lease_ms,
+        )
+        .returning(pull.c.key, pull.c.host_key, pull.c.model, pull.c.name, pull.c.failures)
+    ).all()
+    return [
+        PullLease(
+            key=row.key,
+            token=token,
+            host_key=row.host_key,
+            model=row.model,
+            name=row.name,
+            failures=row.failures,
+        )
+        for row in sorted(rows, key=lambda row: row.key)
+    ]
+
+
+def _update(tx: Transaction, lease: PullLease, **values: object) -> bool:
+    mine = sa.and_(pull.c.key == lease.key, pull.c.lease_token == lease.token)
+    return bool(tx.execute(sa.update(pull).where(mine).values(**values)).rowcount)
+
+
+def report(tx: Transaction, lease: PullLease, progress: Progress | None, *, lease_ms: int) -> bool:
+    """Prolong the lease and store how far the pull is.
+
+    False when the lease is not ours any more: another worker has it, or no batch waits for it.
+    """
+    told = {} if progress is None else _columns(progress)
+    return _update(tx, lease, lease_until_ms=tx.now_ms() + lease_ms, **told)
+
+
+def _columns(progress: Progress) -> dict[str, object]:
+    return {
+        "detail": progress.detail,
+        "completed_bytes": progress.completed_bytes,
+        "total_bytes": progress.total_bytes,
+    }
+
+
+def succeed(tx: Transaction, lease: PullLease, progress: Progress | None) -> bool:
+    """End a pull whose model is there; False when the lease was lost."""
+    told = {} if progress is None else _columns(progress)
+    return _update(
+        tx,
+        lease,
+        state=PullState.SUCCEEDED,
+        error=None,
+        finished_at_ms=tx.now_ms(),
+        **told,
+        **FREED,
+    )
+
+
+def fail(
+    tx: Transaction,
+    lease: PullLease,
+    error: str,
+    *,
+    wait_s: float,
+    is_charged: bool = True,
+    is_final: bool = False,
+) -> bool:
+    """Note that an attempt failed: the pull is tried again after `wait_s`, or has failed for good.
+
+    It has with the last attempt that it may cost, or when that would not help (`is_final`). One
+    that is not charged costs none. False when the lease was lost.
+    """
+    now = tx.now_ms()
+    failures = lease.failures + is_charged
+    is_final = is_final or failures >= MOST_ATTEMPTS
+    return _update(
+        tx,
+        lease,
+        state=PullState.FAILED if is_final else PullState.WAITING,
+        error=error,
+        failures=failures,
+        available_at_ms=now + int(wait_s * 1000),
+        finished_at_ms=now if is_final else None,
+        **FREED,
+    )
+
+
+def give_back(tx: Transaction, lease: PullLease) -> None:
+    """Let another worker go on with it at once."""
+    _update(tx, lease, state=PullState.WAITING, **FREED)
+
+
+def take_all_back(tx: Transaction) -> None:
+    """At the start of a database's only worker: what is being pulled was its predecessor's."""
+    tx.execute(
+        sa.update(pull)
+        .where(LIVE, pull.c.lease_token.is_not(None))
+        .values(state=PullState.WAITING, **FREED)
+    )

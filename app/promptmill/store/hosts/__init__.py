@@ -1,0 +1,1 @@
+"""Ollama hosts and workers in the database: loaded models, exclusivity, reports."""

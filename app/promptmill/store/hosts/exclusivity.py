@@ -1,0 +1,53 @@
+"""Taking a host away from the claims: no claim is under way that does not know, and what runs.
+
+Whoever closes a host (a benchmark that takes it, a switch to another group) writes that down and
+commits; from then on claims give out nothing there. A claim that had looked before may still be
+under way. It looks again under the lock of its job's row and holds that lock until it commits; so
+having locked every row once is enough.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import job, task
+from promptmill.store.db.tables.downloads import pull
+
+
+def wait_for_claims(tx: Transaction) -> None:
+    """Return when every claim that began before has committed. SQLite has one writer: at once.
+
+    Locks the rows of all live jobs, in the order of their keys, before anything else is locked.
+    """
+    if tx.is_sqlite:
+        return
+    tx.execute(
+        sa.select(job.c.key)
+        .where(sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"))
+        .order_by(job.c.key)
+        .with_for_update()
+    ).all()
+
+
+def running_at(tx: Transaction, host_key: int) -> int:
+    """Prompts of batches that run at the host."""
+    statement = (
+        sa.select(sa.func.count())
+        .select_from(task)
+        .where(task.c.host_key == host_key, sa.text("task.state = 'running'"))
+    )
+    return int(tx.execute(statement).scalar_one())
+
+
+def is_quiet(tx: Transaction, host_key: int) -> bool:
+    """Whether a host that was closed has drained: no prompt runs there, and no model is pulled.
+
+    A pull whose lease is over is nobody's: Ollama stops it, and it is not taken up meanwhile.
+    """
+    pulling = sa.exists().where(
+        pull.c.host_key == host_key,
+        sa.text("pull.state IN ('waiting', 'pulling')"),
+        pull.c.lease_until_ms >= tx.now_ms(),
+    )
+    return not running_at(tx, host_key) and not tx.execute(sa.select(pulling)).scalar_one()

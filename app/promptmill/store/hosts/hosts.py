@@ -1,0 +1,52 @@
+"""What the database knows of the Ollama hosts, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import host, task
+from promptmill.store.db.tables.benchmarks import benchmark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostUse:
+    """A host as all workers use it."""
+
+    key: int
+    url: str
+    in_flight: int
+    """Prompts of batches that run there, over all workers; a benchmark's requests are not."""
+    held_by: str | None
+    """Id of the benchmark that has it to itself."""
+
+
+_IN_FLIGHT = (
+    sa.select(task.c.host_key, sa.func.count().label("prompts"))
+    # The state is written out, so that the partial index serves.
+    .where(sa.text("task.state = 'running'"))
+    .group_by(task.c.host_key)
+    .cte("in_flight")
+)
+_HOSTS = (
+    sa.select(
+        host.c.key,
+        host.c.url,
+        sa.func.coalesce(_IN_FLIGHT.c.prompts, 0).label("in_flight"),
+        benchmark.c.id.label("held_by"),
+    )
+    .outerjoin(_IN_FLIGHT, _IN_FLIGHT.c.host_key == host.c.key)
+    .outerjoin(benchmark, benchmark.c.key == host.c.held_by)
+    .order_by(host.c.key)
+)
+
+
+def list_hosts(tx: Transaction) -> Sequence[HostUse]:
+    """Every host that a worker has ever worked with, in the order of their registration."""
+    return [
+        HostUse(key=row.key, url=row.url, in_flight=row.in_flight, held_by=row.held_by)
+        for row in tx.execute(_HOSTS)
+    ]

@@ -1,0 +1,165 @@
+"""The register of workers, for people to look at; and when the next lease runs out.
+
+No decision about a prompt is taken by these rows: a worker that could not write its own works all
+the same, and its leases alone say what it may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.workers import Worker, WorkerIdentity, worker_state
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import task
+from promptmill.store.db.tables.workers import worker
+from promptmill.store.hosts import host_reports
+
+_REMEMBERED_MS = 24 * 60 * 60 * 1000
+"""A row that was silent for so long is not shown any more."""
+_MOST_LISTED = 1_000
+
+_RUNNING = sa.text("task.state = 'running'")
+
+
+def register(tx: Transaction, identity: WorkerIdentity) -> None:
+    """Enter a worker that starts, and remove those that have been silent for a day.
+
+    Rows come only from here, so removing the old ones here keeps the table small.
+    """
+    now = tx.now_ms()
+    tx.execute(sa.delete(worker).where(worker.c.seen_at_ms < now - _REMEMBERED_MS))
+    host_reports.forget_strangers(tx)
+    _insert(tx, identity, now_ms=now, exchanged_at_ms=now, finished=0, fenced=0)
+
+
+def touch(
+    tx: Transaction,
+    identity: WorkerIdentity,
+    *,
+    exchanged_ago_ms: int,
+    finished: int,
+    fenced: int,
+) -> None:
+    """Note that the worker lives, when it last exchanged, and what it has done since its start."""
+    now = tx.now_ms()
+    exchanged = now - exchanged_ago_ms
+    seen = {
+        "seen_at_ms": now,
+        "exchanged_at_ms": exchanged,
+        "finished": finished,
+        "fenced": fenced,
+    }
+    own_row = sa.update(worker).where(worker.c.id == identity.id)
+    if not tx.execute(own_row.values(seen)).rowcount:
+        # It was silent for a day, and others forgot it.
+        _insert(
+            tx,
+            identity,
+            now_ms=now,
+            exchanged_at_ms=exchanged,
+            finished=finished,
+            fenced=fenced,
+        )
+
+
+def mark_stopped(tx: Transaction, worker_id: str, *, finished: int, fenced: int) -> None:
+    """Note that the worker has stopped by itself."""
+    now = tx.now_ms()
+    tx.execute(
+        sa.update(worker)
+        .where(worker.c.id == worker_id)
+        .values(stopped_at_ms=now, seen_at_ms=now, finished=finished, fenced=fenced)
+    )
+    host_reports.take_back(tx, worker_id)
+
+
+def _insert(
+    tx: Transaction,
+    identity: WorkerIdentity,
+    *,
+    now_ms: int,
+    exchanged_at_ms: int,
+    finished: int,
+    fenced: int,
+) -> None:
+    tx.execute(
+        sa.insert(worker).values(
+            id=identity.id,
+            host_name=identity.host_name,
+            pid=identity.pid,
+            version=identity.version,
+            concurrency=identity.concurrency,
+            started_at_ms=now_ms,
+            seen_at_ms=now_ms,
+            exchanged_at_ms=exchanged_at_ms,
+            finished=finished,
+            fenced=fenced,
+        )
+    )
+
+
+_IN_FLIGHT = (
+    sa.select(task.c.lease_owner, sa.func.count().label("prompts"))
+    .where(_RUNNING)
+    .group_by(task.c.lease_owner)
+    .cte("in_flight")
+)
+_WORKERS = (
+    sa.select(worker, sa.func.coalesce(_IN_FLIGHT.c.prompts, 0).label("in_flight"))
+    .outerjoin(_IN_FLIGHT, _IN_FLIGHT.c.lease_owner == worker.c.id)
+    .where(worker.c.seen_at_ms >= sa.bindparam("since"))
+    # Those that have stopped last; of each kind the one that was started last first.
+    .order_by(
+        sa.case((worker.c.stopped_at_ms.is_(None), 0), else_=1),
+        worker.c.started_at_ms.desc(),
+        worker.c.id,
+    )
+    .limit(_MOST_LISTED)
+)
+
+
+def list_workers(tx: Transaction, *, lease_ms: int) -> Sequence[Worker]:
+    """The workers of the last day, those that have not stopped first; a thousand at most."""
+    now = tx.now_ms()
+    rows = tx.execute(_WORKERS, {"since": now - _REMEMBERED_MS})
+    return [_worker(row, now_ms=now, lease_ms=lease_ms) for row in rows]
+
+
+def _worker(row: sa.Row[Any], *, now_ms: int, lease_ms: int) -> Worker:
+    return Worker(
+        identity=WorkerIdentity(
+            id=row.id,
+            host_name=row.host_name,
+            pid=row.pid,
+            version=row.version,
+            concurrency=row.concurrency,
+        ),
+        state=worker_state(
+            now_ms=now_ms,
+            seen_at_ms=row.seen_at_ms,
+            stopped_at_ms=row.stopped_at_ms,
+            lease_ms=lease_ms,
+        ),
+        in_flight=row.in_flight,
+        finished=row.finished,
+        fenced=row.fenced,
+        started_at_ms=row.started_at_ms,
+        seen_at_ms=row.seen_at_ms,
+        exchanged_at_ms=row.exchanged_at_ms,
+        stopped_at_ms=row.stopped_at_ms,
+    )
+
+
+_NEXT_LEASE_END = sa.select(sa.func.min(task.c.lease_until_ms)).where(_RUNNING)
+
+
+def next_lease_end_ms(tx: Transaction) -> int | None:
+    """Milliseconds until the first lease of a running prompt runs out; None when nothing runs.
+
+    Negative when one ran out already.
+    """
+    ends_at = tx.execute(_NEXT_LEASE_END).scalar()
+    return None if ends_at is None else ends_at - tx.now_ms()

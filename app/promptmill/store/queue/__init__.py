@@ -1,0 +1,1 @@
+"""The queue: prompts are enqueued, claimed, completed and changed in bulk."""

@@ -1,0 +1,257 @@
+"""Many prompts of a job change at once, with no call behind it: each piece a short transaction.
+
+    cancel_pending   pending -> cancelled
+    expire_pending   pending -> expired
+    run_again        failed | cancelled | expired -> pending     their results are taken back
+
+A job of a million prompts is swept while others are worked off, because no piece holds the
+database for long.
+
+The rule to know: a sweep that ends prompts looks itself whether its job is to be ended, under the
+locks of the job's counters and of its row, in each piece. The list of such jobs that a worker has
+read may be old: a client may have had the prompts run again since. Locks are taken as `reopen`
+takes them, counters, then the job, then tasks, and no task is waited for (SKIP LOCKED).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from promptmill.domain.lifecycle import TaskEvent, TaskState, task_sources, task_target
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import (
+    INDEX_BITS,
+    id_range,
+    job,
+    job_key_of,
+    job_stats,
+    prompt,
+    prompt_id,
+    result,
+    task,
+)
+from promptmill.store.queue.counters import Tally, count
+
+PIECE: Final = 5_000
+"""Prompts of one transaction."""
+
+FREED: Final[dict[str, Any]] = {
+    "lease_token": None,
+    "lease_owner": None,
+    "lease_until_ms": None,
+    "host_key": None,
+}
+"""What a task holds when nobody has a lease on it."""
+
+_PENDING = sa.text("task.state = 'pending'")
+_SOME_PENDING = (
+    sa.select(task.c.id)
+    .where(task.c.job_key == sa.bindparam("swept_job"), _PENDING)
+    .order_by(task.c.group_key, task.c.available_at_ms, task.c.id)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("some_pending")
+)
+
+
+def _end_pending(event: TaskEvent) -> sa.UpdateBase:
+    return (
+        sa.update(task)
+        .where(task.c.id.in_(sa.select(_SOME_PENDING.c.id)), _PENDING)
+        .values(state=sa.literal(task_target(event), task.c.state.type), **FREED)
+        .returning(task.c.id)
+    )
+
+
+_CANCEL = _end_pending(TaskEvent.CANCEL)
+_EXPIRE = _end_pending(TaskEvent.EXPIRE)
+_IS_CANCELLED = job.c.state == sa.text("'cancelling'")
+IS_OUT_OF_TIME = sa.and_(
+    sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"),
+    job.c.state != sa.text("'cancelling'"),
+    job.c.expires_at_ms <= sa.bindparam("now", type_=sa.BigInteger),
+)
+"""Whether a job's time has run out before it ended; the time that it has is compared with `now`."""
+_LOCK_COUNTERS = (
+    sa.select(job_stats.c.job_key)
+    .where(job_stats.c.job_key == sa.bindparam("swept_job"))
+    .with_for_update()
+)
+
+
+def _lock_job(tx: Transaction, job_key: int, condition: sa.ColumnElement[bool]) -> bool:
+    """Whether the condition holds for the job; if it does it holds until the commit."""
+    tx.execute(_LOCK_COUNTERS, {"swept_job": job_key})
+    # PostgreSQL, when it has waited for the row, looks at the condition again in the newest one.
+    statement = (
+        sa.select(job.c.key)
+        .where(job.c.key == sa.bindparam("swept_job"), condition)
+        .with_for_update(key_share=True)
+    )
+    return tx.execute(statement, {"swept_job": job_key, "now": tx.now_ms()}).first() is not None
+
+
+def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
+    """Cancel some waiting prompts of a job that is to end early; answer how many, 0 at the end.
+
+    0 as well when the job is not to end early any more.
+    """
+    if not _lock_job(tx, job_key, _IS_CANCELLED):
+        return 0
+    found = tx.execute(_CANCEL, {"swept_job": job_key, "most": limit}).scalars().all()
+    store_results_without_call(
+        tx,
+        found,
+        status=TaskState.CANCELLED,
+        code=ErrorCode.CANCELLED,
+        message="The batch was ended before this prompt had an answer.",
+    )
+    return len(found)
+
+
+def expire_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
+    """Expire some waiting prompts of a job whose time ran out; answer how many, 0 at the end.
+
+    0 as well when the job has been given more time.
+    """
+    if not _lock_job(tx, job_key, IS_OUT_OF_TIME):
+        return 0
+    found = tx.execute(_EXPIRE, {"swept_job": job_key, "most": limit}).scalars().all()
+    store_results_without_call(
+        tx,
+        found,
+        status=TaskState.EXPIRED,
+        code=ErrorCode.EXPIRED,
+        message="The batch's time (expires_in_s) ran out before this prompt had an answer.",
+    )
+    return len(found)
+
+
+def store_results_without_call(
+    tx: Transaction, ids: Sequence[int], *, status: TaskState, code: ErrorCode, message: str
+) -> None:
+    """Results of prompts that end with no answer of Ollama, and their counts."""
+    by_job: dict[int, list[int]] = {}
+    for task_id in sorted(ids):
+        by_job.setdefault(job_key_of(task_id), []).append(task_id)
+    for job_key, own in sorted(by_job.items()):
+        tally = Tally(events=len(own))
+        tally.add(status, len(own))
+        if (counted := count(tx, job_key, tally)) is None:
+            continue
+        own_model = prompt.c.overrides["model"].as_string()
+        ended = (
+            sa.select(
+                task.c.id,
+                sa.literal(status, result.c.status.type),
+                sa.func.coalesce(own_model, job.c.model),
+                sa.literal(code, result.c.error_code.type),
+                sa.literal(message),
+                task.c.attempt,
+                sa.literal(tx.now_ms(), sa.BigInteger),
+                sa.literal(prompt_id(job_key, counted.first_event) - 1, sa.BigInteger)
+                + sa.func.row_number().over(order_by=task.c.id),
+            )
+            .join(prompt, prompt.c.id == task.c.id)
+            .join(job, job.c.key == task.c.job_key)
+            .where(task.c.id.in_(own))
+        )
+        columns = ["id", "status", "model", "error_code", "error", "attempts", "finished_at_ms"]
+        tx.execute(
+            sa.insert(result).from_select([*columns, "event_id"], ended, include_defaults=False)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One piece of `run_again`."""
+
+    prompts: int
+    """How many went back to the queue."""
+    last_index: int | None
+    """Where the next piece begins; None when there is none."""
+
+
+_NOT_SUCCEEDED = (
+    sa.select(result.c.id, result.c.status)
+    .where(
+        result.c.id.between(sa.bindparam("low"), sa.bindparam("high")),
+        sa.text("result.status <> 'succeeded'"),
+    )
+    .order_by(result.c.id)
+    .limit(sa.bindparam("most"))
+)
+_RUN_AGAIN = (
+    sa.update(task)
+    .where(
+        task.c.id.in_(sa.bindparam("ids", expanding=True)),
+        task.c.state.in_(task_sources(TaskEvent.RUN_AGAIN)),
+    )
+    .values(
+        state=sa.literal(task_target(TaskEvent.RUN_AGAIN), task.c.state.type),
+        attempt=0,
+        losses=0,
+        available_at_ms=0,
+        **FREED,
+    )
+    .returning(task.c.id)
+)
+_TAKE_BACK = sa.delete(result).where(result.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+
+def run_again(
+    tx: Transaction, job_key: int, *, after_index: int | None = None, limit: int = PIECE
+) -> Swept:
+    """Put some prompts that had no success back into the queue, those after `after_index`."""
+    low, high = id_range(job_key)
+    if after_index is not None:
+        low = prompt_id(job_key, after_index + 1)
+    found = tx.execute(_NOT_SUCCEEDED, {"low": low, "high": high, "most": limit}).all()
+    again = _put_back(tx, job_key, {row.id: row.status for row in found})
+    last = found[-1].id - prompt_id(job_key, 0) if len(found) == limit else None
+    return Swept(prompts=again, last_index=last)
+
+
+def can_run_again(tx: Transaction, job_key: int, indexes: Sequence[int]) -> set[int]:
+    """Those of the indexes whose prompts ended without success."""
+    first = prompt_id(job_key, 0)
+    return {task_id - first for task_id in _ended_without_success(tx, job_key, indexes)}
+
+
+def run_chosen_again(tx: Transaction, job_key: int, indexes: Sequence[int]) -> int:
+    """Put these prompts back into the queue, as far as they ended without success."""
+    return _put_back(tx, job_key, _ended_without_success(tx, job_key, indexes))
+
+
+def _ended_without_success(
+    tx: Transaction, job_key: int, indexes: Sequence[int]
+) -> dict[int, TaskState]:
+    found: dict[int, TaskState] = {}
+    # An index that is too high would be the number of another job's prompt.
+    ordered = sorted({index for index in indexes if 0 <= index < 1 << INDEX_BITS})
+    for first in range(0, len(ordered), PIECE):
+        ids = [prompt_id(job_key, index) for index in ordered[first : first + PIECE]]
+        rows = tx.execute(
+            sa.select(result.c.id, result.c.status).where(
+                result.c.id.in_(ids), sa.text("result.status <> 'succeeded'")
+            )
+        )
+        found.update({row.id: row.status for row in rows})
+    return found
+
+
+def _put_back(tx: Transaction, job_key: int, status_of: dict[int, TaskState]) -> int:
+    if not status_of:
+        return 0
+    again = tx.execute(_RUN_AGAIN, {"ids": list(status_of)}).scalars().all()
+    tx.execute(_TAKE_BACK, {"ids": list(again)})
+    tally = Tally()
+    for task_id in again:
+        tally.add(status_of[task_id], -1)
+    count(tx, job_key, tally)
+    return len(again)

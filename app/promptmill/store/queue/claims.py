@@ -1,0 +1,309 @@
+"""The claim: a worker is given prompts that may start at once, within the limits of job and host.
+
+    claim            pending -> running     under a lease
+
+The rules to know:
+- The claim is the permit to start. Limits are counted under the host's lock and the job's, and what
+  they allow is taken in the same transaction.
+- A slot that the same transaction has freed may be filled again without the host's lock: whoever
+  counts meanwhile sees the prompt that ended or the one that began, and never fewer than run. So
+  workers at a full host do not wait for each other; only who wants more of its slots locks it.
+- A claim waits for nobody: rows of jobs, hosts and tasks that another transaction has locked are
+  passed over (SKIP LOCKED). So it may claim at several hosts, one after another.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.calls import Call
+from promptmill.domain.lifecycle import JobEvent, TaskEvent, job_target, task_target
+from promptmill.domain.limits import START_TOLERANCE_S, Limits, next_start_at_ms, startable
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.store.db.compiled import Prepared, ids_in, json_value
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import host, job, model_group, prompt, task
+from promptmill.store.queue.candidates import (
+    COUNT_AT_HOST,
+    HOST_IS_FREE,
+    NEVER_MS,
+    RANK_ELSEWHERE,
+    Turns,
+    runs_group,
+)
+from promptmill.store.queue.leases import Affinity, HostShare, Lease
+
+_JOBS_PER_CLAIM = 16
+_PENDING = sa.text("task.state = 'pending'")
+_RUNNING = sa.text("task.state = 'running'")
+
+
+def claim(
+    tx: Transaction,
+    *,
+    wanted: int,
+    owner: str,
+    lease_ms: int,
+    share: HostShare,
+    start_window_s: float = START_TOLERANCE_S,
+    aging_ms: int = NEVER_MS,
+    affinity: Affinity | None = None,
+    freed: int = 0,
+) -> Sequence[Lease]:
+    """Take up to `wanted` prompts that may start at this very moment.
+
+    The claim is the start permit: limits are counted under the job's lock, and the earliest moment
+    of the job's next start is written in the same transaction. With a delay between starts the
+    permit is good for `start_window_s`, else as long as the lease; who comes later gives it back.
+    A paced start is the last of its claim, so that only the commit is between it and the call:
+    there may be more to claim at once.
+
+    Jobs take turns: the highest priority first, among equals the one that waited longest. Each
+    `aging_ms` that a job has waited raises its priority by one, so that a low one is not starved by
+    a stream of higher ones. With an `affinity` equals are ordered by it first.
+
+    `freed` is how many prompts at the host this transaction has completed, less what it has claimed
+    there since. While another transaction has the host's row, no more than these are taken.
+    """
+    if share.slots is not None:
+        wanted = _of_slots(tx, wanted, share.key, share.slots, freed=freed)
+    leases: list[Lease] = []
+    turns = Turns(tx, aging_ms, share, affinity)
+    for _ in range(_JOBS_PER_CLAIM if wanted > 0 else 0):
+        row = turns.lock_next()
+        if row is None or (affinity and affinity.leave and row.rank == RANK_ELSEWHERE):
+            break
+        leases += _claim_of_job(
+            tx,
+            row,
+            wanted=wanted - len(leases),
+            owner=owner,
+            lease_ms=lease_ms,
+            share=share,
+            start_window_s=start_window_s,
+        )
+        # A paced start waits for nothing but the commit.
+        if len(leases) >= wanted or (leases[-1:] and leases[-1].is_paced):
+            break
+    return leases
+
+
+_LOCK_HOST = (
+    sa.select(host.c.key)
+    .where(host.c.key == sa.bindparam("host_key"))
+    .with_for_update(skip_locked=True)
+)
+
+
+def _of_slots(tx: Transaction, wanted: int, host_key: int, slots: int, *, freed: int) -> int:
+    """For how many prompts the host has slots that are this transaction's to fill."""
+    free = slots - tx.execute(COUNT_AT_HOST, {"host_key": host_key}).scalar_one()
+    own = max(min(freed, free), 0)
+    if min(wanted, free) <= own or not tx.execute(_LOCK_HOST, {"host_key": host_key}).first():
+        return min(wanted, own)
+    # Counted again under the lock: others may have filled slots between the count and the lock.
+    free = slots - tx.execute(COUNT_AT_HOST, {"host_key": host_key}).scalar_one()
+    return max(min(wanted, free), 0)
+
+
+_COUNT_RUNNING = Prepared(
+    sa.select(sa.func.count())
+    .select_from(task)
+    .where(task.c.job_key == sa.bindparam("job_key"), _RUNNING)
+)
+
+
+def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
+    # The LIMIT must sit in a CTE: in a sub-select PostgreSQL may evaluate it again for every row
+    # and take more than it says.
+    due = (
+        sa.select(task.c.id)
+        .where(
+            task.c.job_key == sa.bindparam("claimed_job"),
+            task.c.group_key == sa.bindparam("claimed_group"),
+            _PENDING,
+            task.c.available_at_ms <= sa.bindparam("now"),
+            # Again, now that the job is locked: see `holding.wait_for_claims`.
+            HOST_IS_FREE,
+            *conditions,
+        )
+        .order_by(task.c.available_at_ms, task.c.id)
+        .limit(sa.bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return Prepared(
+        sa.update(task)
+        .where(task.c.id.in_(sa.select(due.c.id)), _PENDING)
+        .values(
+            state=sa.literal(task_target(TaskEvent.CLAIM), task.c.state.type),
+            attempt=task.c.attempt + 1,
+            lease_token=sa.bindparam("token"),
+            lease_owner=sa.bindparam("owner"),
+            lease_until_ms=sa.bindparam("until"),
+            host_key=sa.bindparam("at_host"),
+        )
+        .returning(task.c.id, task.c.attempt, task.c.losses, task.c.available_at_ms)
+    )
+
+
+_TAKE = {False: _take(), True: _take(runs_group(sa.bindparam("claimed_load")))}
+_PROMPTS = Prepared(
+    sa.select(prompt.c.id, prompt.c.text, prompt.c.overrides).where(ids_in(prompt.c.id, "ids"))
+)
+_MARK_STARTED = Prepared(
+    sa.update(job)
+    .where(job.c.key == sa.bindparam("job_key"))
+    .values(
+        next_start_at_ms=sa.bindparam("next_start"),
+        last_claimed_at_ms=sa.bindparam("now"),
+        last_permit=sa.bindparam("token"),
+        started_at_ms=sa.func.coalesce(job.c.started_at_ms, sa.bindparam("now")),
+        state=sa.literal(job_target(JobEvent.START), job.c.state.type),
+    )
+)
+
+
+def _claim_of_job(
+    tx: Transaction,
+    row: sa.Row[Any],
+    *,
+    wanted: int,
+    owner: str,
+    lease_ms: int,
+    share: HostShare,
+    start_window_s: float = START_TOLERANCE_S,
+) -> list[Lease]:
+    limits = Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s)
+    running = row.running
+    if not tx.is_sqlite:
+        # Counted again in a statement of its own, after the lock, so that it sees what others
+        # committed meanwhile. SQLite's writer has been alone since its transaction began.
+        running = _COUNT_RUNNING.run(tx, {"job_key": row.key}).scalar_one()
+    most = startable(wanted=wanted, running=running, limits=limits)
+    if most == 0:
+        return []
+    is_paced = limits.rate_limit_delay_s > 0
+    # Read after the locks: waiting for one must not shorten the distance to the next start.
+    asked_at = time.monotonic()
+    now, claimed_at = tx.now_ms(), time.monotonic()
+    token = secrets.randbits(63)
+    taken = (
+        _TAKE[share.grouped]
+        .run(
+            tx,
+            {
+                "claimed_job": row.key,
+                "claimed_group": row.group_key,
+                "claimed_load": row.load_key,
+                "now": now,
+                "most": most,
+                "token": token,
+                "owner": owner,
+                "until": now + lease_ms,
+                "at_host": share.key,
+            },
+        )
+        .all()
+    )
+    if not taken:
+        return []
+    was = {one.id: one for one in taken}
+    prompts = _PROMPTS.run(tx, {"ids": list(was)}).all()
+    begins_alike = row.group_key != row.load_key
+    if begins_alike:
+        _note_run(tx, row, share, now)
+    if is_paced:
+        # The permit counts from here: only the commit may still make the start late.
+        asked_at = time.monotonic()
+        now, claimed_at = tx.now_ms(), time.monotonic()
+    _MARK_STARTED.run(
+        tx,
+        # A clock of whole milliseconds may be one behind, hence the 1.
+        {
+            "job_key": row.key,
+            "next_start": (
+                next_start_at_ms(now + 1, limits, window_s=start_window_s) if is_paced else now
+            ),
+            "now": now,
+            "token": token,
+        },
+    )
+    parameters, fail_on = json_value(row.parameters), json_value(row.fail_on)
+    return [
+        Lease(
+            task_id=found.id,
+            token=token,
+            job_key=row.key,
+            attempt=was[found.id].attempt,
+            max_attempts=row.max_attempts,
+            losses=was[found.id].losses,
+            limits=limits,
+            call=_call(row, parameters, found.text, json_value(found.overrides)),
+            host_key=share.key,
+            fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
+            claimed_at_ms=now,
+            claimed_at=claimed_at,
+            start_by=asked_at + (start_window_s if is_paced else lease_ms / 1000),
+            available_at_ms=was[found.id].available_at_ms,
+            group_key=row.group_key,
+            begins_alike=begins_alike,
+        )
+        for found in sorted(prompts, key=lambda each: each.id)
+    ]
+
+
+_RUN_NOTED_APART_MS = 2_000
+_NOTED = (
+    sa.select(model_group.c.key)
+    .where(model_group.c.key == sa.bindparam("alike"))
+    .with_for_update(skip_locked=True)
+    .cte("noted")
+)
+_NOTE_RUN = Prepared(
+    sa.update(model_group)
+    .where(model_group.c.key.in_(sa.select(_NOTED.c.key)))
+    .values(last_host_key=sa.bindparam("at_host"), last_run_ms=sa.bindparam("now"))
+)
+
+
+def _note_run(tx: Transaction, row: sa.Row[Any], share: HostShare, now: int) -> None:
+    """Note which host has the beginning evaluated; of two that run it, it is the one that began.
+
+    Not at every claim, and never waiting: it is a hint.
+    """
+    ran_at: int | None = getattr(row, "last_host_key", None)
+    if ran_at is not None:
+        apart_ms = _RUN_NOTED_APART_MS if ran_at == share.key else 2 * _RUN_NOTED_APART_MS
+        if now - row.last_run_ms < apart_ms:
+            return
+    _NOTE_RUN.run(tx, {"alike": row.group_key, "at_host": share.key, "now": now})
+
+
+def _call(
+    row: sa.Row[Any],
+    parameters: Mapping[str, Any],
+    text: str,
+    overrides: Mapping[str, Any] | None,
+) -> Call:
+    if not overrides:
+        return Call(
+            model=row.model,
+            prompt=text,
+            parameters=parameters,
+            timeout_s=row.timeout_s,
+        )
+    own = dict(overrides)
+    model, messages = own.pop("model", row.model), own.pop("messages", None)
+    return Call(
+        model=model,
+        prompt=None if messages is not None else text,
+        messages=None if messages is None else tuple(messages),
+        parameters={**parameters, **own},
+        timeout_s=row.timeout_s,
+    )

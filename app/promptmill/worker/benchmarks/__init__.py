@@ -1,0 +1,1 @@
+"""Benchmarks in a worker: one at a time, with the host to itself."""

@@ -1,0 +1,272 @@
+"""Taking up benchmarks and measuring them, one at a time, with the host to itself.
+
+While a benchmark is measured its lease is kept, a client's wish to cancel it is heard, and its runs
+are stored, all beside the measuring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from promptmill.domain.benchmarks.records import BenchmarkRun, Environment
+from promptmill.domain.errors import Unavailable
+from promptmill.domain.lifecycle import JobState
+from promptmill.observability.logs import get_logger
+from promptmill.ollama.hosts import Host
+from promptmill.services.wakeups import News, Signals
+from promptmill.store.benchmarks import execution, registry
+from promptmill.store.benchmarks.execution import BenchmarkLease
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.hosts import exclusivity
+from promptmill.worker.benchmarks.measurement import Reporting, Session
+
+_LOOK_S = 0.25
+"""Between two looks whether the host is empty, and least time between two renewals."""
+_AGAIN_S = 1.0
+"""Until a write that the database did not take is tried again."""
+
+
+class Benchmarker:
+    """Measures whatever benchmark is waiting for this worker's host."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        signals: Signals,
+        host: Host,
+        host_key: int,
+        owner: str,
+        lease_s: float,
+        heartbeat_s: float,
+        poll_s: float,
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._host = host
+        self._host_key = host_key
+        self._owner = owner
+        self._lease_ms = round(lease_s * 1000)
+        self._heartbeat_s = heartbeat_s
+        self._poll_s = poll_s
+        self._stopping = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._log = get_logger()
+
+    async def run_once(self) -> float:
+        """Measure the next benchmark to its end; answers seconds until the next look."""
+        if self._stopping.is_set():
+            return self._poll_s
+        if not await self._database.read(registry.any_alive):
+            return self._poll_s
+        self._announce(await self._database.write(registry.end_cancelled))
+        if not self._host.available:
+            return self._poll_s
+        # From before the lease is there: a stop must not miss one that is just being taken.
+        self._idle.clear()
+        try:
+            if self._stopping.is_set():
+                return self._poll_s
+            lease = await self._database.write(
+                execution.take_up,
+                owner=self._owner,
+                lease_ms=self._lease_ms,
+                host_key=self._host_key,
+            )
+            if lease is None:
+                return self._poll_s
+            try:
+                await self._hold(lease)
+            finally:
+                self._signals.spread(News.WORK)
+        finally:
+            self._idle.set()
+        return 0.0
+
+    async def stop(self) -> None:
+        """Begin nothing more; give a benchmark that is under way back, for the next worker."""
+        self.stand_down()
+        await self._idle.wait()
+
+    def stand_down(self) -> None:
+        """`stop`, without waiting for it."""
+        self._stopping.set()
+        self._signals.job_changed.send()
+
+    async def _hold(self, lease: BenchmarkLease) -> None:
+        """Measure under the lease, until the end or until it is ours no more."""
+        self._log.info(
+            "A benchmark begins.",
+            action="benchmark_begins",
+            benchmark_id=lease.benchmark.id,
+            session=lease.session,
+        )
+        writer = _Writer(self._database, lease)
+        session = Session(
+            lease,
+            self._host,
+            Reporting(run=writer.add, noted=writer.note),
+            service_version=version("promptmill"),
+        )
+        storing = asyncio.create_task(writer.run(), name="benchmark-writer")
+        measuring = asyncio.create_task(self._measure(session), name="benchmark")
+        try:
+            state = await self._watch(lease, measuring, storing)
+        finally:
+            measuring.cancel()
+            await asyncio.wait({measuring})
+            await writer.finish(storing)
+        if state is None or writer.is_fenced:
+            self._log.warning(
+                "The lease on a benchmark was lost.",
+                action="benchmark_lost",
+                benchmark_id=lease.benchmark.id,
+            )
+        elif state is JobState.CANCELLING or not measuring.cancelled():
+            await self._end(lease, session, measuring)
+        else:
+            await self._database.write(execution.give_back, lease)
+
+    async def _measure(self, session: Session) -> None:
+        # The batches' prompts and pulls that run there may end; nothing new of them begins.
+        await self._database.write(exclusivity.wait_for_claims)
+        while not await self._database.read(exclusivity.is_quiet, self._host_key):  # noqa: ASYNC110 - other processes work there too
+            await asyncio.sleep(_LOOK_S)
+        await session.run()
+
+    async def _watch(
+        self,
+        lease: BenchmarkLease,
+        measuring: asyncio.Task[None],
+        storing: asyncio.Task[None],
+    ) -> JobState | None:
+        """Keep the lease until the measuring has ended or is to end; the benchmark's state then.
+
+        It is to end, too, when nothing is stored any more. None when the lease was lost.
+        """
+        while True:
+            changed = self._signals.job_changed.listen()
+            try:
+                state = await self._database.write(execution.renew, lease, lease_ms=self._lease_ms)
+            except Unavailable as error:
+                self._log.warning(str(error), action="benchmark_unrenewed")
+                state = JobState.RUNNING
+            if state is not JobState.RUNNING or self._stopping.is_set():
+                return state
+            if measuring.done() or storing.done():
+                return state
+            await changed.wait(self._heartbeat_s, measuring, storing)
+            if not measuring.done():
+                await asyncio.wait({measuring}, timeout=_LOOK_S)
+
+    async def _end(
+        self, lease: BenchmarkLease, session: Session, measuring: asyncio.Task[None]
+    ) -> None:
+        error = session.first_error
+        if not measuring.cancelled() and (bug := measuring.exception()) is not None:
+            self._log.error(
+                "A benchmark failed in a way nobody foresaw.",
+                action="benchmark_failed",
+                benchmark_id=lease.benchmark.id,
+                exc_info=bug,
+            )
+            error = f"Promptmill itself failed: {type(bug).__name__}"
+            if isinstance(bug, Unavailable):
+                # Not the benchmark's fault: another session goes on where this one stopped.
+                await self._database.write(execution.give_back, lease)
+                return
+        ended = await self._database.write(
+            execution.end, lease, has_success=session.has_success, error=error
+        )
+        self._announce([ended] if ended else [])
+
+    def _announce(self, ended: Sequence[str]) -> None:
+        for benchmark_id in ended:
+            self._log.info(
+                "A benchmark has ended.", action="benchmark_ended", benchmark_id=benchmark_id
+            )
+        if ended:
+            self._signals.spread(News.ENDED)
+
+
+class _Writer:
+    """Stores runs beside the measuring, as many in one commit as have gathered.
+
+    What the database does not take is kept and tried again.
+    """
+
+    def __init__(self, database: Database, lease: BenchmarkLease) -> None:
+        self._database = database
+        self._lease = lease
+        self._waiting: list[BenchmarkRun] = []
+        self._environment: Environment | None = None
+        self._skipped = 0
+        self._something = asyncio.Event()
+        self._closing = False
+        self.is_fenced = False
+        """Whether the lease turned out to be lost."""
+
+    def add(self, run: BenchmarkRun) -> None:
+        """Store a run soon."""
+        self._waiting.append(run)
+        self._something.set()
+
+    async def note(self, environment: Environment, skipped: int) -> None:
+        """Store what was learnt soon."""
+        self._environment = environment
+        self._skipped += skipped
+        self._something.set()
+
+    async def run(self) -> None:
+        """Store whatever comes, until there is nothing more to come."""
+        while not self.is_fenced:
+            await self._something.wait()
+            self._something.clear()
+            try:
+                await self._store()
+            except Unavailable as error:
+                get_logger().warning(str(error), action="benchmark_unstored")
+                if self._closing:
+                    return
+                await asyncio.sleep(_AGAIN_S)
+                self._something.set()
+                continue
+            if self._closing and not (self._waiting or self._environment):
+                return
+
+    async def _store(self) -> None:
+        # Taken out of the way first: more may come while the database works.
+        runs, self._waiting = self._waiting, []
+        environment, self._environment = self._environment, None
+        skipped, self._skipped = self._skipped, 0
+        try:
+            held = await self._database.write(self._write, runs, environment, skipped)
+        except BaseException:
+            self._waiting[:0] = runs
+            self._environment = self._environment or environment
+            self._skipped += skipped
+            raise
+        self.is_fenced = not held
+
+    def _write(
+        self,
+        tx: Transaction,
+        runs: Sequence[BenchmarkRun],
+        environment: Environment | None,
+        skipped: int,
+    ) -> bool:
+        held = not runs or execution.record(tx, self._lease, runs)
+        if held and environment is not None:
+            held = execution.note(tx, self._lease, environment=environment, skipped=skipped)
+        return held
+
+    async def finish(self, storing: asyncio.Task[None]) -> None:
+        """Store what is left."""
+        self._closing = True
+        self._something.set()
+        await asyncio.wait({storing})
+        if not storing.cancelled() and (error := storing.exception()) is not None:
+            raise error

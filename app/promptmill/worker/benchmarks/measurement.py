@@ -1,0 +1,337 @@
+"""Measuring a benchmark from its first run that is missing to its last: one session of it.
+
+The rules to know:
+- A run is due at the moment when the place for it is free, and its time counts from there.
+- One attempt only: what fails is recorded as failed, and nothing is tried again.
+- Between the end of one run and the start of the next nothing is awaited: outcomes are handed to
+  whoever stores them, and stored beside the measuring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import pairwise
+
+from promptmill.domain.benchmarks import flags
+from promptmill.domain.benchmarks.flags import Reference
+from promptmill.domain.benchmarks.plan import Block, Step, plan, text_to_send
+from promptmill.domain.benchmarks.records import (
+    BenchmarkRun,
+    ChunkIntervals,
+    Environment,
+    ModelEnvironment,
+    Phase,
+    PrefixCache,
+)
+from promptmill.domain.benchmarks.statistics import distribution
+from promptmill.domain.benchmarks.timeline import Timeline
+from promptmill.domain.calls import Call
+from promptmill.domain.lifecycle import TaskState
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
+from promptmill.ollama.failures.table import OllamaError
+from promptmill.ollama.hosts import Host
+from promptmill.ollama.surroundings import look_at_model
+from promptmill.store.benchmarks.execution import BenchmarkLease
+
+_LOOK_S = 0.2
+"""Between two looks whether a host that was put aside is back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """Whom a session tells what has happened; neither holds the measuring up."""
+
+    run: Callable[[BenchmarkRun], None]
+    """A run has ended."""
+    noted: Callable[[Environment, int], Awaitable[None]]
+    """Something was learnt about the host; so many steps will never be run."""
+
+
+class Session:
+    """One taking-up of a benchmark."""
+
+    def __init__(
+        self,
+        lease: BenchmarkLease,
+        host: Host,
+        reporting: Reporting,
+        *,
+        service_version: str,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`clock` is that of the host's client: monotonic seconds."""
+        self._lease = lease
+        self._draft = lease.benchmark.draft
+        self._host = host
+        self._reporting = reporting
+        self._clock = clock
+        self._began_at = clock()
+        self._began_ms = time.time_ns() // 1_000_000
+        self._environment = replace(
+            lease.benchmark.environment, host=host.url, service_version=service_version
+        )
+        self.has_success = lease.has_success
+        """Whether any measured run has an answer."""
+        self.first_error: str | None = None
+        """What the first failure says."""
+
+    async def run(self) -> None:
+        """Measure all that is missing; what was learnt and done has been reported by then."""
+        blocks = plan(self._draft)
+        for model in self._draft.models:
+            own = [block for block in blocks if block.model == model]
+            if any(self._missing(block) for block in own if block.phase is Phase.MEASURED):
+                await self._measure_model(model, own)
+
+    def _missing(self, block: Block) -> Sequence[Step]:
+        """The steps of a block that are to be run now."""
+        if block.phase is Phase.WARMUP:
+            # The model has cooled down since, or was never warm here: each session warms it up.
+            return block.steps
+        return [step for step in block.steps if step.number not in self._lease.done]
+
+    async def _measure_model(self, model: str, blocks: Sequence[Block]) -> None:
+        known = self._environment.models.get(model, ModelEnvironment())
+        if known.error is not None:
+            return
+        await self.host_is_back()
+        before = await look_at_model(self._host.client, model, known)
+        version = before.version or self._environment.ollama_version
+        self._environment = replace(self._environment, ollama_version=version)
+        measured = _ModelSession(self, model, replace(before.model, loaded_before=before.loaded))
+        for block in blocks:
+            steps = self._missing(block)
+            if steps and measured.is_usable:
+                await measured.run_block(block, steps)
+        after = await look_at_model(self._host.client, model, measured.environment)
+        changed = (after.version or version, after.model.model_digest) != (
+            version,
+            before.model.model_digest,
+        )
+        self.keep(model, replace(after.model, loaded_after=after.loaded, changed=changed))
+        planned = {step.number for block in blocks for step in block.steps}
+        skipped = planned - measured.made - self._lease.done
+        await self._reporting.noted(self._environment, len(skipped))
+
+    def keep(self, model: str, environment: ModelEnvironment) -> None:
+        """Remember what a model was measured on."""
+        models = {**self._environment.models, model: environment}
+        self._environment = replace(self._environment, models=models)
+
+    async def note(self) -> None:
+        """Let what is known of the surroundings so far be stored."""
+        await self._reporting.noted(self._environment, 0)
+
+    async def run_step(
+        self, block: Block, step: Step, *, due: float, around: ModelEnvironment, before: Reference
+    ) -> tuple[BenchmarkRun, Outcome, Timeline]:
+        """Make one run that was due at `due`; reports nothing yet."""
+        text = text_to_send(
+            self._draft,
+            self._lease.benchmark.id,
+            session=self._lease.session,
+            block=block,
+            step=step,
+        )
+        timeline = Timeline()
+        outcome = await self._host.measure(self._call(block.model, text), timeline)
+        run = self._run_of(block, step, outcome, timeline, due=due)
+        found = flags.run_flags(
+            run,
+            self._draft,
+            reference=before,
+            context_length=around.context_length or self._draft.options.get("num_ctx"),
+            sent_chars=len(text),
+            remote=timeline.remote,
+        )
+        return replace(run, flags=found), outcome, timeline
+
+    def not_run(self, block: Block, step: Step, failed: Failed) -> BenchmarkRun:
+        """A run that could not even begin."""
+        run = self._run_of(block, step, failed, Timeline(), due=self._clock())
+        return replace(run, latency_s=None, client_queue_s=None)
+
+    def _call(self, model: str, text: str) -> Call:
+        parameters = {
+            "options": dict(self._draft.options),
+            "think": self._draft.think,
+            "keep_alive": self._draft.keep_alive,
+        }
+        return Call(
+            model=model,
+            prompt=text,
+            parameters={name: value for name, value in parameters.items() if value is not None},
+            timeout_s=self._draft.timeout_s,
+        )
+
+    def _run_of(
+        self, block: Block, step: Step, outcome: Outcome, timeline: Timeline, *, due: float
+    ) -> BenchmarkRun:
+        ended = timeline.done_at if isinstance(outcome, Succeeded) else None
+        ended = self._clock() if ended is None else ended
+        sent_at = due if timeline.sent_at is None else timeline.sent_at
+        failed = outcome if isinstance(outcome, Failed) else None
+        response = outcome.response
+        return BenchmarkRun(
+            step=step.number,
+            session=self._lease.session,
+            block=block.number,
+            phase=block.phase,
+            model=block.model,
+            prompt_index=step.prompt_index,
+            concurrency=block.concurrency,
+            run_index=step.run_index,
+            status=TaskState.FAILED if failed else TaskState.SUCCEEDED,
+            scheduled_at_ms=self._wall_ms(due),
+            started_at_ms=self._wall_ms(sent_at),
+            scheduled_s=due - self._began_at,
+            ended_s=ended - self._began_at,
+            error_code=failed.code if failed else None,
+            error=failed.message if failed else None,
+            done_reason=outcome.done_reason,
+            latency_s=ended - due,
+            client_queue_s=sent_at - due,
+            ttft_s=_since(due, timeline.first_text_at),
+            ttfo_s=_since(due, timeline.first_answer_at),
+            icl=_chunk_intervals(timeline.chunk_times),
+            metrics=outcome.metrics,
+            cached_prompt_tokens=0 if self._draft.prefix_cache is PrefixCache.AVOID else None,
+            response=response,
+            response_chars=None if response is None else len(response),
+            response_sha256=None if response is None else sha256(response.encode()).hexdigest(),
+        )
+
+    def _wall_ms(self, moment: float) -> int:
+        return self._began_ms + round((moment - self._began_at) * 1000)
+
+    def report(self, run: BenchmarkRun) -> None:
+        """Hand a run over to be stored."""
+        if run.succeeded:
+            self.has_success = self.has_success or run.phase is Phase.MEASURED
+        elif self.first_error is None:
+            self.first_error = run.error
+        self._reporting.run(run)
+
+    async def unload(self, model: str) -> Failed | None:
+        """Have the model leave the memory; what went wrong if it did not."""
+        try:
+            await self._host.client.unload(model)
+        except OllamaError as error:
+            return error.failed
+        return None
+
+    async def host_is_back(self) -> None:
+        """Wait until work may go to the host again; no run's time counts meanwhile."""
+        while not self._host.available:  # noqa: ASYNC110 - hosts tell nobody
+            await asyncio.sleep(_LOOK_S)
+
+    def now(self) -> float:
+        """The clock of all moments here."""
+        return self._clock()
+
+    async def look(self, model: str, known: ModelEnvironment) -> ModelEnvironment:
+        """What can be seen of the model now."""
+        return (await look_at_model(self._host.client, model, known)).model
+
+    async def rest(self) -> None:
+        """Let the machine cool down, if that was asked for."""
+        if self._draft.cooldown_s:
+            await asyncio.sleep(self._draft.cooldown_s)
+
+
+class _ModelSession:
+    """The runs of one model in one session, and what they teach about the next ones."""
+
+    def __init__(self, session: Session, model: str, environment: ModelEnvironment) -> None:
+        self._session = session
+        self._model = model
+        self.environment = environment
+        self.made: set[int] = set()
+        """Steps that were run."""
+        self._references: dict[int, Reference] = {}
+        self._load_s: float | None = None
+        self._looked = False
+        self._answered = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a point in running it."""
+        return self.environment.error is None
+
+    async def run_block(self, block: Block, steps: Sequence[Step]) -> None:
+        """Keep as many runs in flight as the block says, until all of them are made."""
+        if block.phase is Phase.MEASURED:
+            await self._session.rest()
+        if block.phase is Phase.COLD_LOAD and (failed := await self._session.unload(self._model)):
+            for step in steps:
+                self.made.add(step.number)
+                self._session.report(self._session.not_run(block, step, failed))
+            self._give_up_if_hopeless(failed)
+            return
+        waiting = iter(steps)
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(min(block.concurrency, len(steps))):
+                lanes.create_task(self._lane(block, waiting))
+        if not self._looked:
+            # Only now is the model in memory, where its window and its share of the GPU show.
+            self._looked = True
+            self.environment = await self._session.look(self._model, self.environment)
+            self._session.keep(self._model, self.environment)
+            await self._session.note()
+
+    async def _lane(self, block: Block, waiting: Iterator[Step]) -> None:
+        due = self._session.now()
+        for step in waiting:
+            before = self._references.get(step.prompt_index, Reference())
+            run, outcome, timeline = await self._session.run_step(
+                block,
+                step,
+                due=due,
+                around=self.environment,
+                before=replace(before, load_s=self._load_s),
+            )
+            due = self._session.now()
+            self.made.add(step.number)
+            self._learn(run, timeline)
+            self._session.report(run)
+            if isinstance(outcome, Failed):
+                self._give_up_if_hopeless(outcome)
+                if self.is_usable and outcome.blame in {Blame.HOST, Blame.REFUSAL}:
+                    await self._session.host_is_back()
+                    due = self._session.now()
+            if not self.is_usable:
+                return
+
+    def _learn(self, run: BenchmarkRun, timeline: Timeline) -> None:
+        self._answered = self._answered or run.succeeded
+        before = self._references.get(run.prompt_index, Reference())
+        learnt = flags.learn(replace(before, load_s=self._load_s), run)
+        self._references[run.prompt_index] = learnt
+        self._load_s = learnt.load_s
+        if timeline.remote:
+            self.environment = replace(self.environment, remote=True)
+
+    def _give_up_if_hopeless(self, failed: Failed) -> None:
+        """A model that was refused as such before it answered once will not answer later."""
+        refused = failed.blame in {Blame.PROMPT, Blame.REFUSAL}
+        hopeless = refused and failed.code is not ErrorCode.CANCELLED
+        if hopeless and not self._answered:
+            self.environment = replace(
+                self.environment, error=failed.message, error_code=failed.code
+            )
+
+
+def _chunk_intervals(times: Collection[float]) -> ChunkIntervals | None:
+    if not times:
+        return None
+    ordered = list(times)
+    gaps = distribution(later - before for before, later in pairwise(ordered))
+    return ChunkIntervals(chunks=len(ordered), p50_s=gaps.p50, p95_s=gaps.p95, max_s=gaps.max)
+
+
+def _since(start: float, moment: float | None) -> float | None:
+    return None if moment is None else moment - start

@@ -1,0 +1,218 @@
+"""Pulling models that batches wait for; any worker may, all do, each pull under its lease.
+
+What is to be pulled, and which batch may start, is decided in `store.downloads.planning`.
+Here are the looks at the hosts that it is decided by, and the reading of the streams. No
+transaction is open meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+
+from promptmill.domain.errors import Unavailable
+from promptmill.domain.model_names import normalise_model
+from promptmill.domain.outcomes import Blame, Failed
+from promptmill.domain.scheduling.downloads import Progress, Sight
+from promptmill.observability.logs import get_logger
+from promptmill.ollama.failures.table import OllamaError
+from promptmill.ollama.hosts import Host
+from promptmill.ollama.models import PullProgress
+from promptmill.services.wakeups import News, Signals
+from promptmill.store.db.database import Database
+from promptmill.store.downloads import planning, pulls
+from promptmill.store.downloads.pulls import PullLease
+from promptmill.worker.scheduling.allocation import Place
+
+_IDLE_S = 2.0
+"""Until the next look when no batch waits for a model."""
+_APART_S = 1.0
+"""Between two plans while one does, and between two reports of a pull."""
+_HOST_REST_S = 2.0
+"""Until a host that took no pull, which is the host's failure, is asked again."""
+
+
+class Puller:
+    """Looks at the hosts while batches wait for models, and makes the pulls that fall to it."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        signals: Signals,
+        places: Sequence[Place],
+        owner: str,
+        lease_s: float,
+        backoff_s: Callable[[int], float],
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._places = places
+        self._hosts = {place.share.key: place.host for place in places}
+        self._everywhere = not places[0].share.grouped
+        self._owner = owner
+        self._lease_ms = round(lease_s * 1000)
+        self._backoff_s = backoff_s
+        self._stopping = asyncio.Event()
+        self._planning = asyncio.Lock()
+        self._pulling: set[asyncio.Task[None]] = set()
+        self._log = get_logger()
+
+    async def run_once(self) -> float:
+        """Plan once and begin what is due; answers seconds until the next time."""
+        if self._stopping.is_set():
+            return _IDLE_S
+        since_ms = await self._database.read(planning.looked_at_ms)
+        if since_ms is None:
+            return _IDLE_S
+        sights = await asyncio.gather(*map(_sight, self._places))
+        async with self._planning:
+            if self._stopping.is_set():
+                return _IDLE_S
+            plan = await self._database.write(
+                planning.plan,
+                sights,
+                since_ms=since_ms,
+                everywhere=self._everywhere,
+                owner=self._owner,
+                lease_ms=self._lease_ms,
+            )
+            for lease in plan.leases:
+                task = asyncio.create_task(self._pull(lease), name=f"pull-{lease.key}")
+                self._pulling.add(task)
+                task.add_done_callback(self._ended)
+        if plan.released:
+            self._signals.spread(News.WORK)
+        return _APART_S
+
+    async def stop(self) -> None:
+        """Begin nothing more; give pulls that are under way back, for another worker."""
+        self.stand_down()
+        # What is just being taken on is given back as well.
+        async with self._planning:
+            pulling = set(self._pulling)
+        if pulling:
+            await asyncio.wait(pulling)
+
+    def stand_down(self) -> None:
+        """`stop`, without waiting for it."""
+        self._stopping.set()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._pulling.discard(task)
+        # Its batches may start now, or another attempt is due.
+        self._signals.models_awaited.set()
+        self._signals.job_changed.send()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The lease runs out by itself, and whoever takes it over goes on where this stopped.
+            self._log.error("A pull was left.", action="pull_left", exc_info=error)
+
+    async def _pull(self, lease: PullLease) -> None:
+        """Make one attempt, and store how it ended."""
+        host = self._hosts[lease.host_key]
+        told = {"host": host.url, "model": lease.name}
+        self._log.info("A model is pulled.", action="pull_begins", **told)
+        stream = _Stream(host, lease.name)
+        reading = asyncio.create_task(stream.read(), name=f"pull-stream-{lease.key}")
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            is_ours = await self._watch(lease, stream, reading, stopping)
+        finally:
+            # Closing the stream is what makes Ollama stop.
+            for task in (reading, stopping):
+                task.cancel()
+            await asyncio.wait({reading, stopping})
+        if not is_ours:
+            self._log.info("A pull is given up.", action="pull_given_up", **told)
+        elif reading.cancelled():
+            await self._database.write(pulls.give_back, lease)
+        elif (failed := reading.result()) is None:
+            await self._database.write(pulls.succeed, lease, stream.progress)
+            self._log.info("A model was pulled.", action="pull_succeeded", **told)
+        else:
+            await self._note_failure(lease, failed)
+            self._log.warning(failed.message, action="pull_failed", **told)
+
+    async def _watch(
+        self,
+        lease: PullLease,
+        stream: _Stream,
+        reading: asyncio.Task[Failed | None],
+        stopping: asyncio.Task[bool],
+    ) -> bool:
+        """Store the progress until the stream ends or the worker stops; whether the lease held."""
+        while True:
+            await asyncio.wait(
+                {reading, stopping}, timeout=_APART_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if reading.done() or stopping.done():
+                return True
+            # A database that is away stops no download: the next report may arrive in time.
+            with contextlib.suppress(Unavailable):
+                if not await self._database.write(
+                    pulls.report, lease, stream.progress, lease_ms=self._lease_ms
+                ):
+                    return False
+                self._signals.job_changed.send()
+
+    async def _note_failure(self, lease: PullLease, failed: Failed) -> None:
+        is_charged = failed.blame is not Blame.HOST
+        await self._database.write(
+            pulls.fail,
+            lease,
+            failed.message,
+            wait_s=self._backoff_s(lease.failures + 1) if is_charged else _HOST_REST_S,
+            is_charged=is_charged,
+            is_final=failed.blame is Blame.PROMPT,
+        )
+
+
+class _Stream:
+    """What a host tells while it fetches a model."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self._host = host
+        self._name = name
+        self._detail: str | None = None
+        self._layers: dict[str, PullProgress] = {}
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it is; None before the first line."""
+        if self._detail is None:
+            return None
+        layers = self._layers.values()
+        return Progress(
+            detail=self._detail,
+            completed_bytes=sum(layer.completed or 0 for layer in layers),
+            total_bytes=sum(layer.total or 0 for layer in layers) if layers else None,
+        )
+
+    async def read(self) -> Failed | None:
+        """Read it to its end; why it failed, None when the model is there and seen to be."""
+        try:
+            async with contextlib.aclosing(self._host.client.pull(self._name)) as lines:
+                async for line in lines:
+                    self._detail = line.status
+                    if line.digest is not None:
+                        self._layers[line.digest] = line
+        except OllamaError as error:
+            return error.failed
+        await self._host.look_at_models()
+        return None
+
+
+async def _sight(place: Place) -> Sight:
+    """The host as it is now; of one that does not answer but has work what was seen last."""
+    host = place.host
+    has_told = await host.look_at_models()
+    is_there = has_told or host.available
+    return Sight(
+        host_key=place.share.key,
+        models=frozenset(filter(host.may_run, host.view.names)) if is_there else frozenset(),
+        is_open=has_told and host.available,
+        only=None
+        if host.spec.models is None
+        else frozenset(map(normalise_model, host.spec.models)),
+    )

@@ -1,0 +1,1 @@
+"""The worker's scheduling: host allocation, model switching, prefix affinity, adaptive limits."""

@@ -1,0 +1,41 @@
+"""Adapting the limits of batches that asked for `max_concurrent: auto`; any worker may, all do."""
+
+from __future__ import annotations
+
+from promptmill.observability.logs import get_logger
+from promptmill.services.wakeups import News, Signals
+from promptmill.store.batches import adaptive_concurrency
+from promptmill.store.db.database import Database
+
+_IDLE_S = 2.0
+"""Until the next look when no batch is to be adapted: an idle worker is to cost next to nothing."""
+
+
+class Adapter:
+    """Looks at each of them in a short transaction of its own."""
+
+    def __init__(self, *, database: Database, signals: Signals) -> None:
+        self._database = database
+        self._signals = signals
+
+    async def run_once(self) -> float:
+        """Look at all once; answers seconds until the next time."""
+        job_keys = await self._database.read(adaptive_concurrency.adapted_jobs)
+        for job_key in job_keys:
+            changed = await self._database.write(adaptive_concurrency.adapt, job_key)
+            if changed is not None:
+                self._tell(changed)
+        return adaptive_concurrency.LOOK_EVERY_S if job_keys else _IDLE_S
+
+    def _tell(self, changed: adaptive_concurrency.Changed) -> None:
+        get_logger().info(
+            "The limit of a batch was adapted.",
+            action="limit_adapted",
+            batch_id=changed.batch_id,
+            before=changed.before,
+            max_concurrent=changed.now,
+        )
+        if changed.now > changed.before:
+            self._signals.spread(News.WORK)
+        else:
+            self._signals.job_changed.send()

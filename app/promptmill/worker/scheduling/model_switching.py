@@ -1,0 +1,139 @@
+"""Deciding which model each host runs next: looking, and telling the store what was seen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from promptmill.domain.model_names import normalise_model
+from promptmill.observability.logs import get_logger
+from promptmill.services.wakeups import Signals
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.hosts import model_switching
+from promptmill.store.hosts.model_switching import HostView, Wish
+from promptmill.worker.scheduling.allocation import Place
+
+_APART_S = 0.25
+"""Between two rounds while something waits that no host runs."""
+_VIEW_S = 2.0
+"""Age from which a view of a host's models is refreshed before anything is decided by it."""
+
+
+class Grouping:
+    """Lets hosts take up other groups when it is time."""
+
+    def __init__(
+        self,
+        database: Database,
+        signals: Signals,
+        places: Sequence[Place],
+        *,
+        turn_s: float,
+        poll_s: float,
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._places = [place for place in places if place.share.grouped]
+        self._all_places = places
+        self._turn_ms = round(turn_s * 1000)
+        self._poll_s = poll_s
+        self._next_sight: dict[int, float] = {}
+
+    async def run_once(self) -> float:
+        """One round over all hosts, beside their work; answers seconds until the next.
+
+        Here turns end and priorities count. A host that has nothing to do at all does not wait for
+        it: see `consider`.
+        """
+        waits = False
+        for place in self._places:
+            several, wish = await self._database.read(_several_and_wish, place.share.key)
+            if several and await self._forget_unloaded(place):
+                wish = await self._database.read(model_switching.wish_of, place.share.key)
+            waits = waits or wish is not Wish.NONE
+            if await self._advance(place, wish):
+                self._signals.work_available.set()
+        return _APART_S if waits else self._poll_s
+
+    async def _forget_unloaded(self, place: Place) -> bool:
+        """Whether it was time to look what the host still has in memory."""
+        key, now = place.share.key, time.monotonic()
+        if not place.host.available or now < self._next_sight.get(key, 0.0):
+            return False
+        self._next_sight[key] = now + _VIEW_S
+        # Never by an older view: it may be from before one of them was loaded.
+        view = await place.host.look(judging=False)
+        if view.loaded is not None and view.models_trouble is None:
+            await self._database.write(model_switching.forget_unloaded, key, _loaded(place))
+        return True
+
+    async def consider(self, place: Place) -> bool:
+        """Whether a host that does nothing has been given another group, or is closer to one."""
+        if not place.share.grouped:
+            return False
+        return await self._advance(
+            place, await self._database.read(model_switching.wish_of, place.share.key)
+        )
+
+    async def _advance(self, place: Place, wish: Wish) -> bool:
+        if wish is Wish.NONE or not place.host.available:
+            return False
+        if wish is Wish.CHOICE:
+            await self._refresh(place)
+        missing: set[str] = set()
+        changed = await self._database.write(model_switching.advance, self._view_of(place, missing))
+        if missing and not changed:
+            # That no host has a model is believed only now that its work was seen to wait: a batch
+            # with `auto_pull` may have waited until one had it, and what was seen before is older.
+            hosts = [other.host for other in self._all_places if other.host.available]
+            await asyncio.gather(*(host.look_at_models() for host in hosts))
+            view = self._view_of(place, set(), believed=frozenset(missing))
+            changed = await self._database.write(model_switching.advance, view)
+        if changed:
+            get_logger().debug(
+                "A host takes up another group.", action="group_changed", host=place.host.url
+            )
+        return changed
+
+    async def _refresh(self, place: Place) -> None:
+        seen_at = place.host.view.loaded_at
+        if seen_at is None or place.host.seconds_since(seen_at) > _VIEW_S:
+            await place.host.look(judging=False)
+
+    def _view_of(
+        self, place: Place, missing: set[str], *, believed: frozenset[str] = frozenset()
+    ) -> HostView:
+        """What the store is to know of the host; the rest as in `_can_run`."""
+        return HostView(
+            key=place.share.key,
+            loaded=_loaded(place),
+            can_run=lambda model: self._can_run(place, model, missing, believed),
+            turn_ms=self._turn_ms,
+        )
+
+    def _can_run(
+        self, place: Place, model: str, missing: set[str], believed: frozenset[str]
+    ) -> bool:
+        """Whether the host may have the model; also when no host has it, so that one says so.
+
+        That several hosts lack it has to be `believed`; otherwise it is put down as `missing`.
+        """
+        if place.host.has_model(model) is not False:
+            return True
+        if any(other.host.has_model(model) is not False for other in self._all_places):
+            return False
+        if model in believed or len(self._all_places) == 1:
+            return True
+        missing.add(model)
+        return False
+
+
+def _loaded(place: Place) -> frozenset[str]:
+    """One names of the models that were last seen in the host's memory."""
+    return frozenset(normalise_model(model.name) for model in place.host.view.loaded or ())
+
+
+def _several_and_wish(tx: Transaction, host_key: int) -> tuple[bool, Wish]:
+    """Whether the host runs several groups, and its wish: one reading, made each second."""
+    return model_switching.runs_several(tx, host_key), model_switching.wish_of(tx, host_key)
