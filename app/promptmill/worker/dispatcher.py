@@ -93,8 +93,6 @@ class Dispatcher:
         self.settled = asyncio.Event()
         """Cleared while an exchange is under way, whose leases the executor does not know yet."""
         self.settled.set()
-        self.last_exchange_at = time.monotonic()
-        """When there was last nothing left to tell the database; old while it takes nothing."""
         self.finished = 0
         """Results stored since the start."""
         self.fenced = 0
