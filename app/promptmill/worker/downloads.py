@@ -141,7 +141,7 @@ class Puller:
         reading: asyncio.Task[Failed | None],
         stopping: asyncio.Task[bool],
     ) -> bool:
-        """Store the progress until the stream ends or the worker stops; False: the lease is lost."""
+        """Store the progress until the stream ends or the worker stops; False: lease lost."""
         while True:
             await asyncio.wait(
                 {reading, stopping}, timeout=_APART_S, return_when=asyncio.FIRST_COMPLETED

@@ -32,7 +32,7 @@ from promptmill.store.queue.prompt_groups import forget_groups
 
 _ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
 VISIBLE = sa.and_(job.c.deleted_at_ms.is_(None), job.c.state != sa.text("'receiving'"))
-"""What clients can see: not deleted, and uploaded to its last line."""
+"""The condition of a batch that clients can see: not deleted, and completely uploaded."""
 _RUNNING = sa.text("task.state = 'running'")
 
 
@@ -70,7 +70,7 @@ def insert_row(
     total: int,
     idempotency: IdempotencyKey | None = None,
 ) -> int:
-    """Store a batch without its prompts; answer its key."""
+    """Store a batch without its prompts; returns its key."""
     now = tx.now_ms()
     job_key = tx.execute(
         sa.insert(job)
@@ -118,7 +118,7 @@ def insert_row(
 
 
 def expiry(now_ms: int, expires_in_s: float | None) -> int | None:
-    """The moment that lies so far ahead, rounded up; None: never."""
+    """The moment of expiry, rounded up; None: never."""
     return None if expires_in_s is None else now_ms + math.ceil(expires_in_s * 1000)
 
 
@@ -179,7 +179,7 @@ _POSITIONS = (
     .where(_IS_QUEUED)
     .subquery("positions")
 )
-"""The places of all batches that are queued, for those who want them of many."""
+"""The queue positions of all queued batches, for pages of them."""
 
 
 def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
@@ -214,7 +214,7 @@ _BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
 
 
 def get(tx: Transaction, batch_id: str) -> Batch:
-    """The batch as it stands; its counts are of one moment, for they come of one statement.
+    """A batch; its counts are of one moment, because one statement reads them.
 
     Raises:
         NotFound: There is none of that id.
@@ -309,7 +309,7 @@ def _batch(
 
 
 def state_of(tx: Transaction, batch_id: str) -> JobState:
-    """Where the batch is.
+    """The state of a batch.
 
     Raises:
         NotFound: There is none of that id.
@@ -321,7 +321,7 @@ def state_of(tx: Transaction, batch_id: str) -> JobState:
 
 
 def not_found(batch_id: str) -> NotFound:
-    """What is raised for an unknown id."""
+    """The error for an unknown id."""
     return NotFound(f"There is no batch {batch_id}.")
 
 

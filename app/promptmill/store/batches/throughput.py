@@ -1,4 +1,4 @@
-"""How fast batches go lately: their last results, found by the numbers of these.
+"""Throughput of running batches, from the numbers and times of their last results.
 
 The rule to know: nothing is counted here. Results are numbered in their order, so that the time of
 the one before the last `n` is a single look into an index, and `n` results came since.

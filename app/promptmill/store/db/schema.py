@@ -1,4 +1,4 @@
-"""Bringing a database to the schema of this version: Alembic, driven from code.
+"""Schema upgrades: Alembic, driven from code.
 
 The migrations travel inside the wheel; in a checkout they are the folder `migrations` beside `app`.
 """
@@ -35,12 +35,12 @@ class SchemaState:
     """Which revision a database has, and which this version wants."""
 
     current: str | None
-    """None: no table of ours is there yet."""
+    """The database's revision; None before the first migration."""
     head: str
 
     @property
     def is_current(self) -> bool:
-        """Whether nothing is to be done."""
+        """Whether the database has the wanted revision."""
         return self.current == self.head
 
 

@@ -143,7 +143,7 @@ class Benchmarker:
         measuring: asyncio.Task[None],
         storing: asyncio.Task[None],
     ) -> JobState | None:
-        """Renew the lease until the measurement has ended or must end; returns the benchmark's state.
+        """Renew the lease until the measurement ends; returns the benchmark's state.
 
         It is to end, too, when nothing is stored any more. None when the lease was lost.
         """
