@@ -6,6 +6,7 @@ The migrations travel inside the wheel; in a checkout they are the folder `migra
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ def upgrade(
     try:
         if database.is_sqlite:
             _prepare_file(database)
+        if revision == "head" and database.read_now(revision_of) == head():
+            return  # Nothing to wait for, and Alembic is slow to set up.
         _run(database, lambda config: command.upgrade(config, revision))
     finally:
         database.close_now()
@@ -85,6 +88,7 @@ def check(database_url: str, *, transaction_pooling: bool = False) -> SchemaStat
         database.close_now()
 
 
+@functools.cache
 def head() -> str:
     """The revision that this version wants."""
     found = ScriptDirectory(str(_migrations_folder())).get_current_head()
