@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
+from promptmill.domain.hosts.address import is_of_the_machine
 from promptmill.domain.hosts.spec import HostSpec
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.hosts import Host
@@ -64,7 +65,8 @@ def _host(settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTranspor
         api_key=spec.api_key,
         transport=transport,
     )
-    return Host(client, spec=spec)
+    machine = settings.machine_identity if is_of_the_machine(spec.url) else None
+    return Host(client, spec=spec, machine=machine)
 
 
 @contextlib.asynccontextmanager
