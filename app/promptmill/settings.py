@@ -6,6 +6,9 @@ Nothing happens at import: a program calls `load_settings()`. All variables carr
 
 from __future__ import annotations
 
+import hmac
+import re
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +20,8 @@ from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 
 _MIB = 1024 * 1024
+_LONGEST_MACHINE = 64
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class SettingsError(Exception):
@@ -63,6 +68,14 @@ class Settings(BaseSettings):
     )
     default_model: str = Field(
         default="qwen3:8b", min_length=1, description="Model of a batch that names none"
+    )
+
+    machine: str | None = Field(
+        default=None,
+        pattern=r"^[\x21-\x7e]{1,64}$",
+        description="Which machine this is, the same for all processes on it: an Ollama host with a"
+        " loopback address, or host.docker.internal, is another one on each machine; unset: derived"
+        " from /etc/machine-id, else the host name",
     )
 
     host: str = Field(default="127.0.0.1", description="Address that the service listens on")
@@ -223,11 +236,32 @@ class Settings(BaseSettings):
         return parse_hosts(text, default_slots=self.ollama_slots)
 
     @property
+    def machine_identity(self) -> str:
+        """What tells this machine from the others that use the same database."""
+        return self.machine or identity_of_machine()
+
+    @property
     def sqlite_path(self) -> Path | None:
         """The database file, or None with PostgreSQL."""
         if not self.database_url.startswith("sqlite:///"):
             return None
         return Path(self.database_url.removeprefix("sqlite:///")).expanduser().absolute()
+
+
+def identity_of_machine(id_file: Path = Path("/etc/machine-id")) -> str:
+    """Twelve digits made of the machine's id, or its host name where it has no id.
+
+    Made of it, because machine-id(5) asks not to show the id itself to others.
+    """
+    try:
+        machine_id = id_file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine_id = ""
+    # A container's file is often empty, and that of a machine that boots for the first time says
+    # `uninitialized`.
+    if not _MACHINE_ID.fullmatch(machine_id):
+        return socket.gethostname()[:_LONGEST_MACHINE] or "unknown"
+    return hmac.digest(machine_id.encode(), b"promptmill", "sha256").hex()[:12]
 
 
 def variable_name(field: str) -> str:

@@ -119,10 +119,11 @@ def upgrade() -> None:
         "host",
         sa.Column("key", _KEY, nullable=False),
         sa.Column("url", sa.String(length=500), nullable=False),
+        sa.Column("machine", sa.String(length=64), server_default="", nullable=False),
         sa.Column("held_by", sa.BigInteger(), nullable=True),
         sa.Column("switching_to", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_host")),
-        sa.UniqueConstraint("url", name=op.f("uq_host_url")),
+        sa.UniqueConstraint("url", "machine", name=op.f("uq_host_url")),
     )
     op.create_table(
         "host_group",

@@ -248,6 +248,8 @@ class Host(Record):
     """An Ollama host of the service, as it stood when the service answered."""
 
     url: str
+    machine: str | None = None
+    """The machine that the address is of; None: it is of the network."""
     reachable: bool
     """Whether it told its version just now."""
     error: str | None = None

@@ -69,14 +69,17 @@ class Host:
         client: OllamaClient,
         *,
         spec: HostSpec | None = None,
+        machine: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` gives monotonic seconds; the client stays the caller's to close.
 
         Without a `spec` the host has no slots of its own and may be asked for every model.
+        `machine` is the one that the address is of, None when it is of the network.
         """
         self.client = client
         self.spec = spec or HostSpec(url=client.base_url)
+        self.machine = machine
         self.health = Health()
         self.view = View()
         self.tally = Tally()
@@ -90,7 +93,7 @@ class Host:
 
     @property
     def url(self) -> str:
-        """The host's address, its key everywhere."""
+        """The host's address, and with `machine` its key everywhere."""
         return self.client.base_url
 
     @property
@@ -132,6 +135,7 @@ class Host:
             )
         return HostReport(
             url=self.url,
+            machine=self.machine,
             slots=self.spec.slots,
             aside=aside,
             on_trial=health.on_trial,

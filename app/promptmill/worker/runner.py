@@ -90,7 +90,7 @@ async def _places(resources: Resources) -> Sequence[Place]:
         Place(
             host=host,
             share=HostShare(
-                key=await resources.database.write(jobs.register_host, host.url),
+                key=await resources.database.write(jobs.register_host, host.url, host.machine),
                 url=host.url,
                 slots=host.spec.slots,
                 grouped=resources.settings.grouping,

@@ -159,6 +159,7 @@ MODEL: Final[dict[str, Any]] = {
 MODEL_PAGE: Final[dict[str, Any]] = {"data": [MODEL], "next_cursor": None}
 HOST: Final[dict[str, Any]] = {
     "url": "http://gpu-1:11434",
+    "machine": None,
     "reachable": True,
     "error": None,
     "version": "0.24.0",
