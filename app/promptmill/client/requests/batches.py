@@ -59,8 +59,8 @@ class BatchFields(TypedDict, total=False):
     max_attempts: int
     """Attempts per prompt, the first included, 1 to 20."""
     fail_on: Sequence[str]
-    """Defects that make an answer a failure: `truncated`, `empty`, `invalid_json`,
-    `schema_mismatch`; all but the first if left out."""
+    """Defects that make an answer a failure: `prompt_truncated`, `truncated`, `empty`,
+    `invalid_json`, `schema_mismatch`; the last three if left out."""
     priority: int
     """-100 to 100; higher goes first."""
     expires_in_s: float | None
