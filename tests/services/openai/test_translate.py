@@ -245,8 +245,9 @@ def test_all_faults_of_a_request_are_told() -> None:
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 _KNOWN = [
@@ -320,10 +321,14 @@ def test_no_name_of_a_body_is_dropped_in_silence(endpoint: Endpoint, body: dict[
         changes_nothing = value in ([], {}, {"type": "text"}, False) or (
             isinstance(value, dict) and all(one is None for one in value.values())
         )
-        is_double = name in {"max_tokens", "max_completion_tokens"} and {
-            "max_tokens",
-            "max_completion_tokens",
-        } <= body.keys()
+        is_double = (
+            name in {"max_tokens", "max_completion_tokens"}
+            and {
+                "max_tokens",
+                "max_completion_tokens",
+            }
+            <= body.keys()
+        )
         is_off = name == "tools" and body.get("tool_choice") == "none"
         agrees = name in {"reasoning", "reasoning_effort"}
         assert shorter != found or changes_nothing or is_double or is_off or agrees, name
