@@ -60,9 +60,9 @@ def input_file() -> bytes:
 
 
 @pytest.fixture
-def resources(database) -> Resources:
+def resources(database, database_url) -> Resources:
     return Resources(
-        settings=Settings(database_url=str(database.url)),
+        settings=Settings(database_url=database_url),
         database=database,
         hosts=(),
         signals=Signals(),
