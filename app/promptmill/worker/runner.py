@@ -23,7 +23,7 @@ from promptmill.store.batches import jobs
 from promptmill.store.benchmarks import execution
 from promptmill.store.downloads import pulls
 from promptmill.store.hosts import workers
-from promptmill.store.openai import batches as openai
+from promptmill.store.openai import execution as openai
 from promptmill.store.queue.leases import HostShare
 from promptmill.worker.backoff import full_jitter
 from promptmill.worker.benchmarks.benchmarker import Benchmarker

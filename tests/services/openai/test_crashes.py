@@ -21,7 +21,7 @@ from promptmill.settings import Settings
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.tables.batches import job, prompt, result, task
 from promptmill.store.db.tables.openai import file, file_chunk
-from promptmill.store.openai import batches, files
+from promptmill.store.openai import batches, execution, files
 
 LEASE_MS = 30_000
 LINES = 12
@@ -93,7 +93,7 @@ async def new_batch(resources: Resources) -> str:
 async def read(resources: Resources, *, dies_after: int | None = None) -> bool:
     """Read the next input file; whether that came to its end."""
     database = resources.database
-    lease = await database.write(batches.take_reading, owner="w", lease_ms=LEASE_MS)
+    lease = await database.write(execution.take_reading, owner="w", lease_ms=LEASE_MS)
     assert lease is not None
     used = database if dies_after is None else DyingDatabase(database, dies_after)
     try:
@@ -106,7 +106,7 @@ async def read(resources: Resources, *, dies_after: int | None = None) -> bool:
 async def write(resources: Resources, *, dies_after: int | None = None) -> bool:
     """Write the files of the next batch; whether that came to its end."""
     database = resources.database
-    lease = await database.write(batches.take_finishing, owner="w", lease_ms=LEASE_MS)
+    lease = await database.write(execution.take_finishing, owner="w", lease_ms=LEASE_MS)
     assert lease is not None
     used = database if dies_after is None else DyingDatabase(database, dies_after)
     try:
@@ -207,11 +207,11 @@ async def test_a_reader_that_was_asleep_beyond_its_lease_stores_nothing_more(
     resources, clock
 ) -> None:
     batch_id = await new_batch(resources)
-    slow = await resources.database.write(batches.take_reading, owner="a", lease_ms=LEASE_MS)
+    slow = await resources.database.write(execution.take_reading, owner="a", lease_ms=LEASE_MS)
     clock.forward(LEASE_MS / 1000 + 1)
     assert await read(resources)
 
-    with pytest.raises(batches.LeaseLost):
+    with pytest.raises(execution.LeaseLost):
         await Reading(resources, resources.database, slow, lease_ms=LEASE_MS).run()
 
     assert (await get(resources, batch_id)).counts.total == LINES
@@ -277,7 +277,7 @@ async def test_files_of_an_end_that_was_taken_back_meanwhile_are_dropped(resourc
     batch_id = await new_batch(resources)
     await read(resources)
     await answer_all(resources, batch_id)
-    lease = await resources.database.write(batches.take_finishing, owner="w", lease_ms=LEASE_MS)
+    lease = await resources.database.write(execution.take_finishing, owner="w", lease_ms=LEASE_MS)
 
     def run_again(tx) -> None:
         transitions.reopen(tx, batch_id, expires_in_s=None)
@@ -285,7 +285,7 @@ async def test_files_of_an_end_that_was_taken_back_meanwhile_are_dropped(resourc
 
     await resources.database.write(run_again)
 
-    with pytest.raises(batches.LeaseLost):
+    with pytest.raises(execution.LeaseLost):
         await Writing(resources.database, lease, lease_ms=LEASE_MS, usual_ttl_s=None).run()
     assert (await get(resources, batch_id)).output_file_id is None
 

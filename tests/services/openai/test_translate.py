@@ -306,7 +306,11 @@ def test_no_name_of_a_body_is_dropped_in_silence(endpoint: Endpoint, body: dict[
     try:
         found = translate(endpoint, body, usable_schema=schema_fault)
     except Refused as refusal:
-        assert all(fault.message and fault.code for fault in refusal.faults)
+        told = refusal.faults
+    else:
+        told = ()
+    assert all(fault.message and fault.code for fault in told)
+    if told:
         return
     json.dumps(found.fields, allow_nan=False)
     for name, value in body.items():

@@ -25,8 +25,8 @@ from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 from promptmill.store.batches import uploads
 from promptmill.store.db.database import Database, Transaction
-from promptmill.store.openai import batches
-from promptmill.store.openai.batches import Lease
+from promptmill.store.openai import batches, execution
+from promptmill.store.openai.execution import Lease
 from promptmill.store.queue import bulk, counters
 
 _TIMEOUT_S: Final = 600.0
@@ -65,7 +65,7 @@ class Reading:
         if lease.file_key is None:
             missing = f"Cannot find file {lease.batch.input_file_id}."
             errors = [LineError("invalid_request", missing, param="file_id")]
-            await self._database.write(batches.refuse, lease, errors)
+            await self._database.write(execution.refuse, lease, errors)
             return False
         reader = LineReader(
             Endpoint(lease.batch.endpoint),
@@ -76,19 +76,19 @@ class Reading:
         try:
             await self._read(reader, lease.file_key)
             if reader.errors:
-                await self._database.write(batches.refuse, lease, reader.errors.listed())
+                await self._database.write(execution.refuse, lease, reader.errors.listed())
                 return False
             await self._database.write(self._start, reader)
         except Cancelled:
-            await self._database.write(batches.stop, lease)
+            await self._database.write(execution.stop, lease)
             return False
         except LimitExceeded as error:
             full = LineError("token_limit_exceeded", str(error))
-            await self._database.write(batches.refuse, lease, [full])
+            await self._database.write(execution.refuse, lease, [full])
             return False
         except NotFound:
             gone = LineError("invalid_request", "The input file was removed.", param="file_id")
-            await self._database.write(batches.refuse, lease, [gone])
+            await self._database.write(execution.refuse, lease, [gone])
             return False
         return True
 
@@ -110,8 +110,8 @@ class Reading:
 
     def _add(self, tx: Transaction, drafts: Sequence[PromptDraft]) -> int | None:
         """The key of the hidden job that the prompts are in."""
-        batches.renew(tx, self._lease, lease_ms=self._lease_ms)
-        if batches.is_cancelled(tx, self._lease):
+        execution.renew(tx, self._lease, lease_ms=self._lease_ms)
+        if execution.is_cancelled(tx, self._lease):
             raise Cancelled
         if not drafts:
             return self._job_key
@@ -125,7 +125,7 @@ class Reading:
                 batch_id=admission.new_batch_id(),
                 grouped=grouped,
             )
-            batches.renew(tx, self._lease, lease_ms=self._lease_ms, job_key=job_key)
+            execution.renew(tx, self._lease, lease_ms=self._lease_ms, job_key=job_key)
         else:
             job_key = self._job_key
             uploads.extend(tx, job_key, drafts, first_index=self._stored, grouped=grouped)
@@ -141,7 +141,7 @@ class Reading:
         if self._job_key is None:
             raise RuntimeError("A file without requests is to be refused, not started.")
         batches.lock(tx, self._lease.batch.id)
-        if batches.is_cancelled(tx, self._lease):
+        if execution.is_cancelled(tx, self._lease):
             raise Cancelled
         admission.require_room(tx, self._stored, most_queued=self._settings.max_queued_prompts)
         left_ms = self._lease.batch.expires_at_ms - tx.now_ms()
@@ -156,7 +156,7 @@ class Reading:
         )
         counters.stop_if_too_many_failed(tx, self._job_key)
         model = None if reader.has_several_models else reader.model
-        batches.start(tx, self._lease, job_key=self._job_key, model=model)
+        execution.start(tx, self._lease, job_key=self._job_key, model=model)
 
     async def _installed(self) -> frozenset[str] | None:
         """The models of all hosts; None when one does not tell, or what is missing is pulled."""

@@ -14,8 +14,8 @@ from promptmill.services.openai.lines_out import line_of
 from promptmill.services.openai.translate import Endpoint
 from promptmill.store.batches import results
 from promptmill.store.db.database import Database, Transaction
-from promptmill.store.openai import batches, marks
-from promptmill.store.openai.batches import Lease
+from promptmill.store.openai import execution, marks
+from promptmill.store.openai.execution import Lease
 
 _MOST_PER_CHUNK: Final = 500
 _FIRST_CHUNK: Final = 20
@@ -59,7 +59,7 @@ class Writing:
         async for piece in lines(self._database, self._lease.batch):
             await self._output.write(b"".join(line for succeeded, line in piece if succeeded))
             await self._errors.write(b"".join(line for succeeded, line in piece if not succeeded))
-            await self._database.write(batches.renew, self._lease, lease_ms=self._lease_ms)
+            await self._database.write(execution.renew, self._lease, lease_ms=self._lease_ms)
         for writer in (self._output, self._errors):
             if writer.size:
                 await writer.close()
@@ -70,7 +70,7 @@ class Writing:
             writer.finish(tx, expires_in_s=self._ttl_s).id if writer.size else None
             for writer in (self._output, self._errors)
         ]
-        batches.finish(tx, self._lease, output_file_id=ids[0], error_file_id=ids[1])
+        execution.finish(tx, self._lease, output_file_id=ids[0], error_file_id=ids[1])
 
 
 async def lines(database: Database, batch: OpenAIBatch) -> AsyncGenerator[Lines, None]:

@@ -7,8 +7,8 @@ from promptmill.observability.logs import get_logger
 from promptmill.services.openai.writing import Writing
 from promptmill.services.resources import Resources
 from promptmill.store.db.database import Database
-from promptmill.store.openai import batches
-from promptmill.store.openai.batches import LeaseLost
+from promptmill.store.openai import execution
+from promptmill.store.openai.execution import LeaseLost
 
 
 class Finalizer:
@@ -26,10 +26,10 @@ class Finalizer:
     async def run_once(self) -> float:
         """Write the files of one batch; answers seconds until the next look, 0 for another."""
         idle_s = self._resources.settings.poll_s
-        if not self.claiming or not await self._database.read(batches.is_any_to_finish):
+        if not self.claiming or not await self._database.read(execution.is_any_to_finish):
             return idle_s
         lease = await self._database.write(
-            batches.take_finishing, owner=self._owner, lease_ms=self._lease_ms
+            execution.take_finishing, owner=self._owner, lease_ms=self._lease_ms
         )
         if lease is None:
             return idle_s

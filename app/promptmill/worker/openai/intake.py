@@ -7,8 +7,8 @@ from promptmill.services.openai.reading import Reading
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import News
 from promptmill.store.db.database import Database
-from promptmill.store.openai import batches
-from promptmill.store.openai.batches import LeaseLost
+from promptmill.store.openai import execution
+from promptmill.store.openai.execution import LeaseLost
 
 
 class Intake:
@@ -29,10 +29,10 @@ class Intake:
         if not self.claiming:
             return idle_s
         # A look costs an idle worker no turn at the database's only writer.
-        if not await self._database.read(batches.is_any_to_read):
+        if not await self._database.read(execution.is_any_to_read):
             return idle_s
         lease = await self._database.write(
-            batches.take_reading, owner=self._owner, lease_ms=self._lease_ms
+            execution.take_reading, owner=self._owner, lease_ms=self._lease_ms
         )
         if lease is None:
             return idle_s
