@@ -191,6 +191,19 @@ class Settings(BaseSettings):
         le=1024 * 1024 * _MIB,
         description="Most bytes of an NDJSON body, which is stored while it arrives",
     )
+    file_ttl_s: int = Field(
+        default=2_592_000,
+        ge=0,
+        le=315_360_000,
+        description="Seconds that files of `/v1/files` are kept, output files of batches included,"
+        " unless a request says otherwise; 0: until they are deleted",
+    )
+    batch_window_s: int = Field(
+        default=2_592_000,
+        ge=60,
+        le=315_360_000,
+        description="Seconds that the `completion_window` of `24h` stands for in `/v1/batches`",
+    )
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",

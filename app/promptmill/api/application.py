@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from promptmill.api.errors.problems import install_problem_handlers
 from promptmill.api.middleware import RequestContext
+from promptmill.api.openai import openai_dialect
 from promptmill.api.openapi.document import DESCRIPTION, install_openapi
 from promptmill.api.routes import (
     batches,
@@ -64,5 +65,6 @@ def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
         app.include_router(router)
     install_openapi(app, _ROUTERS)
     install_problem_handlers(app, _ROUTERS)
+    app.mount("/v1", openai_dialect())
     app.add_middleware(RequestContext)
     return app

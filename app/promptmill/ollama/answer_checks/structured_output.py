@@ -2,7 +2,7 @@
 
 The rule to know: all defects of an answer are looked for, in the order of `DEFECTS`. The first that
 the batch counts as a failure fails the prompt; if it counts none of them, the prompt succeeds and
-its first defect is noted.
+its first defect is noted. With `Call.cut_is_answer` an answer that was cut succeeds in any case.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def judge(
     if not defects:
         return answer
     first = defects[0].code
+    if call.cut_is_answer and first is ErrorCode.TRUNCATED:
+        return replace(answer, defect=first)
     failures = DEFAULT_FAIL_ON if fail_on is None else fail_on
     for defect in defects:
         if defect.code in failures:
