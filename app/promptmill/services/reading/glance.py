@@ -9,6 +9,7 @@ from typing import Final
 
 from promptmill.domain.batches import Batch
 from promptmill.domain.errors import Unavailable
+from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
 from promptmill.domain.reading import BatchFilter, BatchFindings, Causes, QueueCounts
 from promptmill.domain.workers import Worker, WorkerState
 from promptmill.services import hosts, models, workers
@@ -18,6 +19,7 @@ from promptmill.store.batches import findings, jobs, overview
 from promptmill.store.db.database import Transaction
 
 MOST_LIVE: Final = 12
+MOST_RECENT: Final = 6
 """Batches of the overview."""
 _GLANCE_S, _HOSTS_S, _MODELS_S, _FINDINGS_S = 1.0, 5.0, 10.0, 5.0
 _NEARLY_FULL: Final = 0.9
@@ -64,6 +66,21 @@ async def glance(resources: Resources) -> Glance:
         )
 
     return await resources.snapshots.shared("glance", _GLANCE_S, make)
+
+
+async def recent(resources: Resources) -> Sequence[Batch]:
+    """The newest batches that have ended; up to five seconds old.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+
+    async def make() -> Sequence[Batch]:
+        wanted = BatchFilter(states=tuple(TERMINAL_JOB_STATES))
+        found = await resources.database.read(overview.page, wanted, limit=MOST_RECENT)
+        return found.batches
+
+    return await resources.snapshots.shared("recent", _FINDINGS_S, make)
 
 
 async def seen_hosts(resources: Resources) -> Sequence[hosts.HostSummary]:
