@@ -53,8 +53,8 @@ def of_progress(found: BatchFindings) -> Sequence[Chart]:
 
 def _shares(title: str, names: Sequence[str], found: BatchFindings) -> Chart | None:
     counted = Counter(names).most_common(12)
-    if not counted:
-        return None
+    if len(counted) < _FEW:
+        return None  # All of them from one place: that is said elsewhere.
     whole = len(names)
     return bars(
         title,

@@ -287,7 +287,7 @@ def ratios(title: str, given: Sequence[Bar], *, note: str = "") -> Chart | None:
             "circle", f"{bar.value:.3f}", class_=f"dot {bar.kind}", cx=x(bar.value), cy=y, r=5
         )
     for mark in marks:
-        drawing.add("text", f"{mark:g} ×", class_="tick middle", x=x(mark), y=drawing.height - 8)
+        drawing.add("text", f"{mark:g} x", class_="tick middle", x=x(mark), y=drawing.height - 8)
     return Chart(
         title=title,
         svg=drawing.done(),

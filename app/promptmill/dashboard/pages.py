@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -56,6 +57,24 @@ _STATUS: Final[tuple[tuple[type[PromptmillError], int, str], ...]] = (
     (LimitExceeded, 429, "A limit is reached"),
     (Unavailable, 503, "The service cannot do this now"),
 )
+
+
+BatchId = Annotated[str, Path(pattern=r"^batch_[0-9a-z]{1,64}$")]
+BenchmarkId = Annotated[str, Path(pattern=r"^bench_[0-9a-z]{1,64}$")]
+_CURSOR: Final = re.compile(r"(batch|bench)_[0-9a-z]{1,64}")
+_LONGEST_TEXT: Final = 2048
+
+
+def text_of(request: Request, name: str) -> str | None:
+    """A text of the address; None for an empty one, without what no database can compare."""
+    text = request.query_params.get(name, "").replace("\x00", "")[:_LONGEST_TEXT]
+    return text.encode(errors="ignore").decode() or None
+
+
+def cursor_of(request: Request) -> str | None:
+    """The id before which a page begins; None for anything that is no id."""
+    text = request.query_params.get("before", "")
+    return text if _CURSOR.fullmatch(text) else None
 
 
 class Given(dict[str, Any]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
@@ -143,7 +143,7 @@ def query(**fields: Any) -> str:  # noqa: ANN401 - texts, numbers and lists of t
     """The query of an address, with the fields that have a value; empty without any."""
     given: list[tuple[str, str]] = []
     for name, value in fields.items():
-        values: list[Any] = value if isinstance(value, list) else [value]
+        values = cast("list[Any]", value) if isinstance(value, list) else [value]
         given += [(name, str(one)) for one in values if one not in {None, ""}]
     return f"?{urlencode(given)}" if given else ""
 

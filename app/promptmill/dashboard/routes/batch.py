@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import Request
-from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from promptmill.dashboard import batch_charts
-from promptmill.dashboard.pages import Given, page_router, resources_of, show
+from promptmill.dashboard.pages import BatchId, Given, page_router, resources_of, show, text_of
 from promptmill.domain.batches import Batch
 from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.outcomes import DEFECTS, ErrorCode
 from promptmill.domain.reading import ResultFilter, SearchedText
 from promptmill.services import batches
 from promptmill.services.reading import glance, search
-from promptmill.services.resources import Resources
 
 router = page_router()
 _PAGE: Final = 50
@@ -34,7 +32,7 @@ TABS: Final = {
 
 
 @router.get("/ui/batches/{batch_id}")
-async def one_batch(request: Request, batch_id: str) -> Response:
+async def one_batch(request: Request, batch_id: BatchId) -> Response:
     """The batch as it stands, with the tab that the address names."""
     resources = resources_of(request)
     batch = await batches.get(resources, batch_id)
@@ -46,15 +44,14 @@ async def one_batch(request: Request, batch_id: str) -> Response:
         batch=batch,
         tab=tab,
         tabs=TABS,
-        **await _of_tab(resources, batch, tab, request.query_params),
+        **await _of_tab(request, batch, tab),
     )
 
 
-async def _of_tab(
-    resources: Resources, batch: Batch, tab: str, given: QueryParams
-) -> dict[str, Any]:
+async def _of_tab(request: Request, batch: Batch, tab: str) -> dict[str, Any]:
+    resources, given = resources_of(request), request.query_params
     if tab == "results":
-        wanted = wanted_results(given)
+        wanted = wanted_results(request)
         found = await search.find_results(
             resources,
             batch.id,
@@ -65,7 +62,7 @@ async def _of_tab(
         )
         return {
             "found": found,
-            "filter": filter_of(given),
+            "filter": filter_of(request),
             "outcomes": _OUTCOMES,
             "codes": [code.value for code in ErrorCode],
             "defects": [code.value for code in DEFECTS],
@@ -93,25 +90,27 @@ FILTER_FIELDS: Final = (
 """Names of the filter in the address; those of the API's results, so that a download takes it."""
 
 
-def filter_of(given: QueryParams) -> Given:
+def filter_of(request: Request) -> Given:
     """The part of the address that is the filter of results."""
-    return Given((name, given[name]) for name in FILTER_FIELDS if given.get(name))
+    found = ((name, text_of(request, name)) for name in FILTER_FIELDS)
+    return Given((name, text) for name, text in found if text)
 
 
-def wanted_results(given: QueryParams) -> ResultFilter:
+def wanted_results(request: Request) -> ResultFilter:
     """The filter of the address; what nobody can have meant is left out."""
+    given = filter_of(request)
     status, code, defect = given.get("status"), given.get("error_code"), given.get("defect")
     text_in = given.get("in")
     return ResultFilter(
         status=TaskState(status) if status in _OUTCOMES else None,
         error_codes=(ErrorCode(code),) if code in set(ErrorCode) else (),
         defect=ErrorCode(defect) if defect in set(DEFECTS) else None,
-        model=given.get("model") or None,
-        host=given.get("host") or None,
+        model=given.get("model"),
+        host=given.get("host"),
         min_attempts=number_of(given.get("min_attempts")),
         min_latency_s=_seconds(given.get("min_latency_s")),
         max_latency_s=_seconds(given.get("max_latency_s")),
-        text=given.get("q") or None,
+        text=given.get("q"),
         text_in=SearchedText(text_in) if text_in in set(SearchedText) else None,
     )
 

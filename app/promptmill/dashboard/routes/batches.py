@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from fastapi import Request
-from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from promptmill.dashboard.pages import page_router, resources_of, show
+from promptmill.dashboard.pages import cursor_of, page_router, resources_of, show, text_of
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.reading import BatchFilter
 from promptmill.services import batches
@@ -26,7 +25,7 @@ async def list_batches(request: Request) -> Response:
     resources = resources_of(request)
     given = request.query_params
     found = await glance.find_batches(
-        resources, _wanted(given), limit=_PAGE, before=given.get("before")
+        resources, _wanted(request), limit=_PAGE, before=cursor_of(request)
     )
     return show(
         request,
@@ -38,17 +37,18 @@ async def list_batches(request: Request) -> Response:
     )
 
 
-def _wanted(given: QueryParams) -> BatchFilter:
+def _wanted(request: Request) -> BatchFilter:
+    given = request.query_params
     # What nobody can have meant is left out: an address that was cut still shows a list.
     metadata = {
-        name.removeprefix("metadata."): value
-        for name, value in given.items()
-        if name.startswith("metadata.")
+        name.removeprefix("metadata."): text_of(request, name) or ""
+        for name in given
+        if name.startswith("metadata.") and "\x00" not in name
     }
     return BatchFilter(
         states=tuple(JobState(one) for one in given.getlist("status") if one in STATES),
-        model=given.get("model") or None,
-        text=given.get("q") or None,
+        model=text_of(request, "model"),
+        text=text_of(request, "q"),
         created_after_ms=_day(given.get("from")),
         created_before_ms=_day(given.get("to"), days=1),
         metadata=metadata,

@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from promptmill.dashboard import benchmark_charts
-from promptmill.dashboard.pages import page_router, resources_of, show
+from promptmill.dashboard.pages import BenchmarkId, page_router, resources_of, show, text_of
 from promptmill.domain.errors import Conflict, Invalid, NotFound
 from promptmill.services import benchmarks
 
@@ -19,8 +19,8 @@ _CHOICES: Final = 50
 @router.get("/ui/benchmarks/compare")
 async def compare(request: Request) -> Response:
     """Two benchmarks of the same work: verdicts, ratios, and what else differs."""
-    resources, given = resources_of(request), request.query_params
-    target, base = given.get("b"), given.get("a")
+    resources = resources_of(request)
+    target, base = text_of(request, "b"), text_of(request, "a")
     choices = await benchmarks.list_benchmarks(resources, limit=_CHOICES)
     found, trouble = None, None
     if target and base:
@@ -42,7 +42,7 @@ async def compare(request: Request) -> Response:
 
 
 @router.get("/ui/benchmarks/{benchmark_id}")
-async def one_benchmark(request: Request, benchmark_id: str) -> Response:
+async def one_benchmark(request: Request, benchmark_id: BenchmarkId) -> Response:
     """The benchmark with the figures of all runs so far."""
     found = await benchmarks.measured(resources_of(request), benchmark_id)
     return show(

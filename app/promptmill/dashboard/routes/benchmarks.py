@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from fastapi import Request
 from starlette.responses import Response
 
-from promptmill.dashboard.pages import page_router, resources_of, show
+from promptmill.dashboard.pages import cursor_of, page_router, resources_of, show
 from promptmill.domain.lifecycle import JobState
 from promptmill.services import benchmarks
 from promptmill.services.reading import glance
@@ -16,17 +15,16 @@ from promptmill.services.reading import glance
 router = page_router()
 _PAGE: Final = 30
 _STATES: Final = ("queued", "running", "cancelling", "completed", "failed", "cancelled")
-_ID: Final = re.compile(r"bench_[0-9a-z]{1,64}")
 
 
 @router.get("/ui/benchmarks")
 async def list_benchmarks(request: Request) -> Response:
     """A page of benchmarks, newest first."""
-    status, before = request.query_params.get("status"), request.query_params.get("before")
+    status = request.query_params.get("status")
     found = await benchmarks.list_benchmarks(
         resources_of(request),
         limit=_PAGE,
-        cursor=before if before and _ID.fullmatch(before) else None,
+        cursor=cursor_of(request),
         status=JobState(status) if status in _STATES else None,
     )
     return show(request, "benchmarks.html.j2", found=found, states=_STATES, chosen=status)

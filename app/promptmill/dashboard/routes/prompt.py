@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import Request
+from typing import Annotated
+
+from fastapi import Path, Request
 from starlette.responses import Response
 
 from promptmill.dashboard import batch_charts
-from promptmill.dashboard.pages import Given, page_router, resources_of, show
+from promptmill.dashboard.pages import BatchId, Given, page_router, resources_of, show
 from promptmill.dashboard.routes.batch import filter_of, wanted_results
 from promptmill.services import batches
 from promptmill.services.reading import search
@@ -15,10 +17,12 @@ router = page_router()
 
 
 @router.get("/ui/batches/{batch_id}/prompts/{index}")
-async def one_prompt(request: Request, batch_id: str, index: int) -> Response:
+async def one_prompt(
+    request: Request, batch_id: BatchId, index: Annotated[int, Path(ge=0, lt=2**32)]
+) -> Response:
     """The prompt with its result; the next and the one before are those within the filter."""
     resources = resources_of(request)
-    wanted = wanted_results(request.query_params)
+    wanted = wanted_results(request)
     batch = await batches.get(resources, batch_id)
     prompt = await search.whole_prompt(resources, batch_id, index)
     neighbours: list[int | None] = []
@@ -38,7 +42,7 @@ async def one_prompt(request: Request, batch_id: str, index: int) -> Response:
         system=options.pop("system", None),
         images=len(options.pop("images", None) or ()),
         options=options,
-        filter=filter_of(request.query_params),
+        filter=filter_of(request),
         before=neighbours[0],
         after=neighbours[1],
         waterfall=batch_charts.waterfall(batch, prompt.result),

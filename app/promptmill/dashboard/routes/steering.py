@@ -8,7 +8,15 @@ from fastapi import Request
 from starlette.responses import Response
 
 from promptmill.dashboard.origin import require_own_page
-from promptmill.dashboard.pages import form_of, go_to, page_router, resources_of
+from promptmill.dashboard.pages import (
+    BatchId,
+    BenchmarkId,
+    form_of,
+    go_to,
+    page_router,
+    resources_of,
+)
+from promptmill.dashboard.routes.batch import number_of
 from promptmill.domain.batches import BatchChanges
 from promptmill.domain.errors import FieldProblem, Invalid
 from promptmill.domain.limits import MAX_CONCURRENT_BOUND
@@ -22,7 +30,7 @@ _MOST_PRIORITY: Final = 100
 
 
 @router.post("/ui/batches/{batch_id}/pause")
-async def pause(request: Request, batch_id: str) -> Response:
+async def pause(request: Request, batch_id: BatchId) -> Response:
     """Start nothing more of the batch."""
     require_own_page(request)
     await control.pause(resources_of(request), batch_id)
@@ -30,7 +38,7 @@ async def pause(request: Request, batch_id: str) -> Response:
 
 
 @router.post("/ui/batches/{batch_id}/resume")
-async def resume(request: Request, batch_id: str) -> Response:
+async def resume(request: Request, batch_id: BatchId) -> Response:
     """Let a paused batch go on."""
     require_own_page(request)
     await control.resume(resources_of(request), batch_id)
@@ -38,7 +46,7 @@ async def resume(request: Request, batch_id: str) -> Response:
 
 
 @router.post("/ui/batches/{batch_id}/cancel")
-async def cancel(request: Request, batch_id: str) -> Response:
+async def cancel(request: Request, batch_id: BatchId) -> Response:
     """End the batch early."""
     require_own_page(request)
     await batches.cancel(resources_of(request), batch_id)
@@ -46,7 +54,7 @@ async def cancel(request: Request, batch_id: str) -> Response:
 
 
 @router.post("/ui/batches/{batch_id}/delete")
-async def delete(request: Request, batch_id: str) -> Response:
+async def delete(request: Request, batch_id: BatchId) -> Response:
     """Remove a batch that has ended."""
     require_own_page(request)
     await batches.delete(resources_of(request), batch_id)
@@ -54,13 +62,13 @@ async def delete(request: Request, batch_id: str) -> Response:
 
 
 @router.post("/ui/batches/{batch_id}/retry")
-async def retry(request: Request, batch_id: str) -> Response:
+async def retry(request: Request, batch_id: BatchId) -> Response:
     """Run again what had no success: all of it, one prompt, or the prompts of one cause."""
     require_own_page(request)
     resources, form = resources_of(request), await form_of(request)
     indexes = None
-    if form.get("index", "").isdigit():
-        indexes = [int(form["index"])]
+    if (index := number_of(form.get("index"))) is not None:
+        indexes = [index]
     elif form.get("error_code") in set(ErrorCode):
         code, sentence = ErrorCode(form["error_code"]), form.get("cause")
         indexes = await search.failed_by(resources, batch_id, code, sentence)
@@ -69,7 +77,7 @@ async def retry(request: Request, batch_id: str) -> Response:
 
 
 @router.post("/ui/batches/{batch_id}/change")
-async def change(request: Request, batch_id: str) -> Response:
+async def change(request: Request, batch_id: BatchId) -> Response:
     """Change limits or priority; what is empty stays as it is."""
     require_own_page(request)
     form = await form_of(request)
@@ -111,7 +119,7 @@ def _changes(form: dict[str, str]) -> BatchChanges:
 
 
 @router.post("/ui/benchmarks/{benchmark_id}/cancel")
-async def cancel_benchmark(request: Request, benchmark_id: str) -> Response:
+async def cancel_benchmark(request: Request, benchmark_id: BenchmarkId) -> Response:
     """End the benchmark early."""
     require_own_page(request)
     await benchmarks.cancel(resources_of(request), benchmark_id)
@@ -119,7 +127,7 @@ async def cancel_benchmark(request: Request, benchmark_id: str) -> Response:
 
 
 @router.post("/ui/benchmarks/{benchmark_id}/delete")
-async def delete_benchmark(request: Request, benchmark_id: str) -> Response:
+async def delete_benchmark(request: Request, benchmark_id: BenchmarkId) -> Response:
     """Remove a benchmark that has ended."""
     require_own_page(request)
     await benchmarks.delete(resources_of(request), benchmark_id)
