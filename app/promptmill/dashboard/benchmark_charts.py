@@ -7,7 +7,7 @@ from typing import Final
 
 from promptmill.dashboard import charts
 from promptmill.dashboard.charts import Bar, Chart
-from promptmill.dashboard.wording import duration, one_line, rate
+from promptmill.dashboard.wording import one_line, precise, rate
 from promptmill.domain.benchmarks.comparison import ComparedMeasure
 from promptmill.domain.benchmarks.records import Flag
 from promptmill.domain.benchmarks.significance import Verdict
@@ -62,7 +62,7 @@ def _times(
         if centre is not None:
             low, high = (None, None) if found.ci95 is None else (found.ci95.low, found.ci95.high)
             given.append(Bar(name=name, value=centre, low=low, high=high, kind="s1"))
-    return charts.bars(title, given, words=duration, column="seconds")
+    return charts.bars(title, given, words=precise, column="seconds")
 
 
 def _scaling(results: Mapping[str, ModelResult]) -> Chart | None:
@@ -78,7 +78,7 @@ def _scaling(results: Mapping[str, ModelResult]) -> Chart | None:
     return charts.lines(
         "Throughput over requests in flight, tokens per second",
         series,
-        x_words=lambda value: f"{value:.0f}",
+        x_words=lambda value: f"{value:g}",
         y_words=rate,
         names=("in flight", "tokens/s"),
     )

@@ -17,6 +17,8 @@ from promptmill.dashboard.wording import UNKNOWN
 
 WIDTH: Final = 540
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 12, 28
+_FEW: Final = 6
+"""So many places of an axis get a word each; more are divided evenly."""
 _STEPS: Final = (1, 2, 2.5, 5, 10)
 Words = Callable[[float], str]
 
@@ -129,7 +131,8 @@ def lines(
                 drawing.titled(
                     "circle", about, class_=f"dot s{number % 6}", cx=x(at), cy=y(value), r=3.5
                 )
-    places = [first + span * part / 4 for part in range(5)] if last > first else [first]
+    own = sorted({at for at, _ in points})
+    places = own if len(own) <= _FEW else [first + span * part / 4 for part in range(5)]
     _below(drawing, [(x(at), x_words(at)) for at in places])
     return Chart(
         title=title,

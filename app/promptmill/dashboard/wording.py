@@ -70,6 +70,13 @@ def duration(seconds: float | None) -> str:
     return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s" if whole >= _MINUTE else f"{whole} s"
 
 
+def precise(seconds: float | None) -> str:
+    """Seconds with three digits that say something, for what is measured and compared."""
+    if seconds is None or seconds < 1 or seconds >= _MINUTE:
+        return duration(seconds)
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"  # noqa: PLR2004
+
+
 def size(octets: int | None) -> str:
     """Bytes for people: `4.7 GB`."""
     if octets is None:
@@ -152,6 +159,7 @@ FILTERS: Final = {
     "number": number,
     "rate": rate,
     "duration": duration,
+    "precise": precise,
     "size": size,
     "percent": percent,
     "moment": moment,
