@@ -82,7 +82,8 @@ def only_query(
     model: type[BaseModel] | None = None, *, prefix: str | None = None
 ) -> Callable[[Request], Awaitable[None]]:
     """A dependency that refuses query parameters other than the model's, and any given twice."""
-    known = set(model.model_fields) if model else set[str]()
+    fields = model.model_fields if model else {}
+    known = {field.alias or name for name, field in fields.items()}
 
     async def check(request: Request) -> None:
         faults = Faults()

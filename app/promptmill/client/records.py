@@ -195,6 +195,10 @@ class ResultPage(Record):
 
     data: tuple[Result, ...]
     next_cursor: str | None = None
+    scanned: int | None = None
+    """Results that were looked at for this page."""
+    complete: bool = True
+    """False when a search stopped at its bound; `next_cursor` goes on."""
 
 
 class RecommendedLimits(Record):

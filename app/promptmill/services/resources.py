@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.ollama.hosts import Host
+from promptmill.services.reading.snapshots import Snapshots
 from promptmill.services.wakeups import Signals
 from promptmill.settings import Settings
 from promptmill.store.db.database import Database
@@ -45,6 +46,7 @@ class Resources:
     own_workers: dict[str, OwnWorker] = field(default_factory=dict[str, OwnWorker])
     """The workers of this process by their ids; of hosts `hosts` tells more than they report."""
     last_forecast: LastForecast = field(default_factory=LastForecast)
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
     @property
     def host(self) -> Host:

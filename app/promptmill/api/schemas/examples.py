@@ -144,7 +144,12 @@ CANCELLING: Final[dict[str, Any]] = {
     "next_cursor": None,
 }
 BATCH_PAGE: Final[dict[str, Any]] = {"data": [SUMMARY], "next_cursor": None}
-RESULT_PAGE: Final[dict[str, Any]] = {"data": [RESULT], "next_cursor": _CURSOR}
+RESULT_PAGE: Final[dict[str, Any]] = {
+    "data": [RESULT],
+    "next_cursor": _CURSOR,
+    "scanned": 1,
+    "complete": True,
+}
 MODEL: Final[dict[str, Any]] = {
     "name": "qwen3:8b",
     "size": 5225388164,

@@ -27,6 +27,7 @@ from promptmill.client.records import (
     ResultPage,
     Worker,
 )
+from promptmill.client.requests.filters import ResultFilters, filter_query
 from promptmill.json_values import encoded
 
 T = TypeVar("T")
@@ -181,13 +182,19 @@ def get_batch(batch_id: str, *, limit: int = 0, wait_s: float = 0.0) -> Request[
 
 
 def results_page(
-    batch_id: str, *, limit: int = 100, cursor: str | None = None, status: str | None = None
+    batch_id: str,
+    *,
+    limit: int = 100,
+    cursor: str | None = None,
+    status: str | None = None,
+    filters: ResultFilters | None = None,
 ) -> Request[ResultPage]:
     """GET /batches/{id}/results: one page."""
     return Request(
         method="GET",
         path=f"/batches/{_part(batch_id)}/results",
-        query=query_of(limit=str(limit), cursor=cursor, status=status),
+        query=query_of(limit=str(limit), cursor=cursor, status=status)
+        + filter_query(filters or {}),
         headers={"accept": "application/json"},
         read=reader_of(ResultPage),
     )
@@ -198,12 +205,13 @@ def download_results(
     *,
     format: DownloadFormat,  # noqa: A002 - the contract's word
     status: str | None = None,
+    filters: ResultFilters | None = None,
 ) -> Request[bytes]:
     """GET /batches/{id}/results as one stream of all results."""
     return Request(
         method="GET",
         path=f"/batches/{_part(batch_id)}/results",
-        query=query_of(status=status),
+        query=query_of(status=status) + filter_query(filters or {}),
         headers={"accept": MEDIA_TYPES[format]},
         read=lambda answer: answer.content,
     )

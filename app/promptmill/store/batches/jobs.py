@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -221,6 +221,9 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
 _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
 _BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
+_BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(sa.bindparam("keys", expanding=True)))
+LIVE_STATES: Final = frozenset(JobState) - TERMINAL_JOB_STATES - {JobState.RECEIVING}
+"""The states of batches that have not ended."""
 
 
 def get(tx: Transaction, batch_id: str) -> Batch:
@@ -257,6 +260,16 @@ def page(
         statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
     now = tx.now_ms()
     rows = tx.execute(statement).all()
+    windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
+    return [_batch(row, now, windows, pulls) for row in rows]
+
+
+def of_keys(tx: Transaction, keys: Sequence[int]) -> Sequence[Batch]:
+    """The batches of these keys, in any order; those that were deleted are left out."""
+    if not keys:
+        return []
+    now = tx.now_ms()
+    rows = tx.execute(_BATCHES_BY_KEY, {"keys": list(keys)}).all()
     windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
     return [_batch(row, now, windows, pulls) for row in rows]
 
