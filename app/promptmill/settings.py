@@ -13,6 +13,7 @@ import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from promptmill.domain.authority import Authority, parse_authority
 from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 
@@ -67,6 +68,16 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address that the service listens on")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the service listens on")
+    allowed_hosts: str = Field(
+        default="",
+        description="Names under which browsers reach the service, apart by commas, each with a"
+        " port or without; IP addresses and localhost need no entry",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose web pages may use the API, apart by commas, such as"
+        " https://app.example.com; * for all, which takes keys",
+    )
     embedded_worker: bool = Field(
         default=True, description="Whether `serve` works off the queue itself"
     )
@@ -206,6 +217,23 @@ class Settings(BaseSettings):
             raise ValueError("an in-memory database loses accepted work; name a file")
         return value
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _accept_names_with_a_port_or_without(cls, value: str) -> str:
+        for entry in _entries(value):
+            if parse_authority(entry) is None:
+                raise ValueError(f"{entry!r} is not a host's name: write mill.example.com")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _accept_origins(cls, value: str) -> str:
+        for entry in _entries(value):
+            scheme, _, rest = entry.partition("://")
+            if entry != "*" and (scheme not in {"http", "https"} or not parse_authority(rest)):
+                raise ValueError(f"{entry!r} is not an origin: write https://app.example.com")
+        return value
+
     @field_validator("heartbeat_s")
     @classmethod
     def _renew_thrice_within_a_lease(cls, value: float, info: object) -> float:
@@ -213,6 +241,16 @@ class Settings(BaseSettings):
         if lease_s is not None and value * 3 > lease_s + 1e-9:
             raise ValueError(f"must be at most a third of lease_s ({lease_s / 3:g})")
         return value
+
+    @property
+    def own_names(self) -> tuple[Authority, ...]:
+        """The names of `allowed_hosts`."""
+        return tuple(filter(None, map(parse_authority, _entries(self.allowed_hosts))))
+
+    @property
+    def trusted_origins(self) -> frozenset[str]:
+        """The origins of `cors_origins`, as browsers write them."""
+        return frozenset(entry.lower() for entry in _entries(self.cors_origins))
 
     @property
     def hosts(self) -> tuple[HostSpec, ...]:
@@ -228,6 +266,11 @@ class Settings(BaseSettings):
         if not self.database_url.startswith("sqlite:///"):
             return None
         return Path(self.database_url.removeprefix("sqlite:///")).expanduser().absolute()
+
+
+def _entries(text: str) -> list[str]:
+    """What stands between commas, without spaces around it."""
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
 def variable_name(field: str) -> str:

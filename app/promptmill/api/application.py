@@ -9,6 +9,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from promptmill.api.access_control import AccessControl
 from promptmill.api.errors.problems import install_problem_handlers
 from promptmill.api.middleware import RequestContext
 from promptmill.api.openapi.document import DESCRIPTION, install_openapi
@@ -64,5 +65,6 @@ def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
         app.include_router(router)
     install_openapi(app, _ROUTERS)
     install_problem_handlers(app, _ROUTERS)
+    app.add_middleware(AccessControl)
     app.add_middleware(RequestContext)
     return app

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, Final
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, FastAPI, Path, Request
 from pydantic import BaseModel
 
 from promptmill.api.errors.field_errors import unknown_name
@@ -26,8 +26,13 @@ _LONGEST_VALUE = 2048
 
 
 def resources_of(request: Request) -> Resources:
+    """The process's resources."""
+    return resources_in(request.app)
+
+
+def resources_in(app: FastAPI) -> Resources:
     """The process's resources, which the application's lifespan has put on its state."""
-    resources = request.app.state.resources
+    resources = app.state.resources
     if not isinstance(resources, Resources):
         raise TypeError("The application's lifespan must set `app.state.resources`.")
     return resources
