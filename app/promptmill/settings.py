@@ -6,6 +6,7 @@ Nothing happens at import: a program calls `load_settings()`. All variables carr
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from promptmill.domain.authority import Authority, parse_authority
 from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
+from promptmill.domain.keys import EnvironmentKey, parse_environment_keys
 
 _MIB = 1024 * 1024
 
@@ -68,6 +70,16 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address that the service listens on")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the service listens on")
+    api_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys for containers: name=key apart by commas, each with :scope+scope behind"
+        " it or without; any key at all makes every request need one",
+    )
+    allow_no_keys: bool = Field(
+        default=False,
+        description="Listen beyond this machine although there are no keys: whoever reaches the"
+        " service can use it",
+    )
     allowed_hosts: str = Field(
         default="",
         description="Names under which browsers reach the service, apart by commas, each with a"
@@ -217,6 +229,12 @@ class Settings(BaseSettings):
             raise ValueError("an in-memory database loses accepted work; name a file")
         return value
 
+    @field_validator("api_keys")
+    @classmethod
+    def _accept_names_with_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        text = "" if value is None else value.get_secret_value()
+        return value if text and parse_environment_keys(text) else None
+
     @field_validator("allowed_hosts")
     @classmethod
     def _accept_names_with_a_port_or_without(cls, value: str) -> str:
@@ -241,6 +259,12 @@ class Settings(BaseSettings):
         if lease_s is not None and value * 3 > lease_s + 1e-9:
             raise ValueError(f"must be at most a third of lease_s ({lease_s / 3:g})")
         return value
+
+    @cached_property
+    def environment_keys(self) -> tuple[EnvironmentKey, ...]:
+        """The keys of `api_keys`."""
+        keys = self.api_keys
+        return () if keys is None else parse_environment_keys(keys.get_secret_value())
 
     @property
     def own_names(self) -> tuple[Authority, ...]:

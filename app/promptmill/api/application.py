@@ -32,7 +32,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 """What surrounds the application's life: it opens the resources and puts them on its state."""
 
 
-_ROUTERS: Final = (
+ROUTERS: Final = (
     submission.router,
     batches.router,
     results.router,
@@ -61,10 +61,10 @@ def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
-    install_openapi(app, _ROUTERS)
-    install_problem_handlers(app, _ROUTERS)
+    install_openapi(app, ROUTERS)
+    install_problem_handlers(app, ROUTERS)
     app.add_middleware(AccessControl)
     app.add_middleware(RequestContext)
     return app

@@ -13,6 +13,7 @@ from promptmill.api.errors.field_errors import unknown_name
 from promptmill.api.errors.violations import Faults
 from promptmill.api.intake.text_rules import text_fault
 from promptmill.domain.errors import NotFound
+from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.services.resources import Resources
 
 METADATA_PREFIX: Final = "metadata."
@@ -36,6 +37,11 @@ def resources_in(app: FastAPI) -> Resources:
     if not isinstance(resources, Resources):
         raise TypeError("The application's lifespan must set `app.state.resources`.")
     return resources
+
+
+def caller_in(request: Request) -> Caller:
+    """Who sends the request, as the way in has found out."""
+    return request.scope.get("state", {}).get("caller", ANYBODY)
 
 
 def _batch_id(
@@ -147,6 +153,7 @@ def metadata_filter(request: Request) -> dict[str, str]:
     return pairs
 
 
+CallerOf = Annotated[Caller, Depends(caller_in)]
 ResourcesOf = Annotated[Resources, Depends(resources_of)]
 BatchId = Annotated[str, Depends(_batch_id)]
 BenchmarkId = Annotated[str, Depends(_benchmark_id)]

@@ -7,6 +7,7 @@ SHA-256 is stored; 256 random bits need no slow hash.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,6 +23,13 @@ _SECRET_LENGTH: Final = 43
 _CHECKSUM_LENGTH: Final = 6
 ENVIRONMENT: Final = "env:"
 """Begins the id of a key that stands in PROMPTMILL_API_KEYS; its name follows."""
+
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+"""What a key may be called."""
+VISIBLE: Final = re.compile(r"[!-~]+")
+LEAST_LENGTH: Final = 20
+"""Characters of a key that the operator has made up."""
 
 
 class Scope(StrEnum):
@@ -126,6 +134,57 @@ def key_id_of(key: str) -> str | None:
 def digest_of(key: str) -> str:
     """The SHA-256 under which a key is stored, hexadecimal."""
     return sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentKey:
+    """A key of PROMPTMILL_API_KEYS; only its digest is kept."""
+
+    caller: Caller
+    digest: str
+
+
+def parse_environment_keys(text: str) -> tuple[EnvironmentKey, ...]:
+    """The keys of `name=key[:scope+scope],...`; without scopes a key has `submit`.
+
+    Raises:
+        ValueError: An entry is wrong; the message has its number and never the key.
+    """
+    found: dict[str, EnvironmentKey] = {}
+    for number, entry in enumerate((each.strip() for each in text.split(",")), 1):
+        name, equals, rest = entry.partition("=")
+        key, _, scopes_text = rest.partition(":")
+        if not equals or not NAME.fullmatch(name) or name in found:
+            raise ValueError(f"entry {number} must be name=key, each name once")
+        if len(key) < LEAST_LENGTH or not VISIBLE.fullmatch(key):
+            raise ValueError(
+                f"the key of {name} must have {LEAST_LENGTH} or more visible characters"
+            )
+        caller = Caller(
+            key_id=f"{ENVIRONMENT}{name}", name=name, scopes=parse_scopes(scopes_text or "submit")
+        )
+        found[name] = EnvironmentKey(caller=caller, digest=digest_of(key))
+    return tuple(found.values())
+
+
+def parse_scopes(text: str) -> frozenset[Scope]:
+    """The scopes of `read+metrics`.
+
+    Raises:
+        ValueError: One of them does not exist.
+    """
+    wanted = text.split("+")
+    unknown = [each for each in wanted if each not in set(Scope)]
+    if unknown:
+        raise ValueError(f"there is no scope {unknown[0]!r}; there are {', '.join(Scope)}")
+    return frozenset(map(Scope, wanted))
+
+
+def name_of(key_id: str | None, stored_name: str | None) -> str | None:
+    """The name of a key by its id; None for a key that there is no more, and for none at all."""
+    if key_id is not None and key_id.startswith(ENVIRONMENT):
+        return key_id.removeprefix(ENVIRONMENT)
+    return stored_name
 
 
 def _base62(number: int, length: int) -> str:

@@ -11,13 +11,16 @@ from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.request_body import BodyForm, NdjsonBody, receive_batch
 from promptmill.domain.batches import BatchDraft
 from promptmill.domain.errors import Unavailable
+from promptmill.domain.keys import Caller
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON
 from promptmill.services import admission, models
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 
 
-async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dict[str, Any]:
+async def dry_run(
+    request: Request, resources: Resources, form: BodyForm, caller: Caller
+) -> dict[str, Any]:
     """What the batch would be.
 
     Raises:
@@ -35,7 +38,8 @@ async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dic
     # What is wrong with the request itself is worth more to its sender, and is told first.
     if away is not None and not draft.auto_pull:
         raise away
-    queued = await admission.room_for(resources, prompts)
+    admission.require_allowed(draft, prompts, caller)
+    queued = await admission.room_for(resources, prompts, caller)
     draft = await with_starting_limit(resources, draft)
     return _document(draft, prompts, check.used, queued)
 
