@@ -26,7 +26,7 @@ _MOST_PARAMETERS = 50
 _LONGEST_VALUE = 2048
 
 
-def resources_of(request: Request) -> Resources:
+async def resources_of(request: Request) -> Resources:
     """The process's resources."""
     return resources_in(request.app)
 
@@ -39,12 +39,12 @@ def resources_in(app: FastAPI) -> Resources:
     return resources
 
 
-def caller_in(request: Request) -> Caller:
+async def caller_in(request: Request) -> Caller:
     """Who sends the request, as the way in has found out."""
     return request.scope.get("state", {}).get("caller", ANYBODY)
 
 
-def _batch_id(
+async def _batch_id(
     batch_id: Annotated[
         str,
         Path(
@@ -59,7 +59,7 @@ def _batch_id(
     return batch_id
 
 
-def _benchmark_id(
+async def _benchmark_id(
     benchmark_id: Annotated[
         str,
         Path(
@@ -73,7 +73,7 @@ def _benchmark_id(
     return benchmark_id
 
 
-def idempotency_key_of(request: Request) -> str | None:
+async def idempotency_key_of(request: Request) -> str | None:
     """The header `Idempotency-Key`, None if it was not sent.
 
     Raises:
@@ -132,7 +132,7 @@ def check_query(
         seen.add(name)
 
 
-def metadata_filter(request: Request) -> dict[str, str]:
+async def metadata_filter(request: Request) -> dict[str, str]:
     """The pairs of `?metadata.name=value`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What stands between a valid request for a batch and the queue, in the storing transaction."""
+"""Admission of a batch: the checks inside the storing transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch |
 
 
 def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:
-    """Make sure that the queue has room for so many prompts; answer how many it has already.
+    """Check that the queue has room for so many prompts; returns the prompts in the queue.
 
     Raises:
         LimitExceeded: It would have more than `most_queued`.
@@ -132,7 +132,7 @@ def _refuse(problems: Sequence[FieldProblem], caller: Caller) -> None:
 
 
 async def room_for(resources: Resources, prompts: int, caller: Caller = ANYBODY) -> int:
-    """As `require_room` and `require_room_of_key`, for one who only asks.
+    """`require_room` and `require_room_of_key` without storing anything.
 
     Raises:
         LimitExceeded: There is no room now.
