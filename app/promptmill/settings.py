@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         default=256, ge=1, le=4096, description="Most calls in flight of one worker"
     )
+    pull_registries: str = Field(
+        default="registry.ollama.ai,ollama.com,hf.co,huggingface.co",
+        description="Servers that models may be downloaded from with auto_pull, apart by commas, as"
+        " they begin a model's name; * for all",
+    )
+
     lease_s: float = Field(
         default=30.0,
         ge=1,
@@ -265,6 +271,11 @@ class Settings(BaseSettings):
         """The keys of `api_keys`."""
         keys = self.api_keys
         return () if keys is None else parse_environment_keys(keys.get_secret_value())
+
+    @property
+    def known_registries(self) -> frozenset[str]:
+        """The servers of `pull_registries`."""
+        return frozenset(entry.lower() for entry in _entries(self.pull_registries))
 
     @property
     def own_names(self) -> tuple[Authority, ...]:

@@ -7,10 +7,17 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from promptmill.domain.batches import Batch, BatchChanges, BatchDraft, IdempotencyKey
+from promptmill.domain.batches import (
+    Batch,
+    BatchChanges,
+    BatchDraft,
+    IdempotencyKey,
+    PromptDraft,
+)
 from promptmill.domain.errors import FieldProblem, Invalid, LimitExceeded
 from promptmill.domain.ids import RANDOM_BITS, sortable_id
 from promptmill.domain.keys import ANYBODY, Caller
+from promptmill.domain.model_names import registry_of
 from promptmill.services.resources import Resources
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
@@ -18,6 +25,9 @@ from promptmill.store.db.database import Transaction
 KEY_USED: Final = (
     "This Idempotency-Key was used with another body; take a new key for a new request."
 )
+
+_ANY_REGISTRY: Final = "*"
+_MOST_PROBLEMS: Final = 100
 
 
 def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch | None:
@@ -102,6 +112,42 @@ def require_allowed_changes(changes: BatchChanges, caller: Caller) -> None:
         wanted, auto = changes.max_concurrent or 0, changes.auto_concurrency
         problems += _concurrency_problems(wanted, caller, auto=auto)
     _refuse(problems, caller)
+
+
+def require_known_registries(
+    draft: BatchDraft,
+    prompts: Sequence[PromptDraft],
+    known: frozenset[str],
+    *,
+    first_index: int = 0,
+) -> None:
+    """Make sure that a batch has models downloaded from known servers only.
+
+    Ollama downloads from whatever server a model's name begins with, and such a server can harm it.
+
+    Raises:
+        Invalid: The name of a model begins with another server, and the batch has `auto_pull`.
+    """
+    if not draft.auto_pull or _ANY_REGISTRY in known:
+        return
+    named = [("/model", draft.model)] if not first_index else []
+    named += [
+        (f"/prompts/{index}/model", str(prompt.overrides["model"]))
+        for index, prompt in enumerate(prompts, first_index)
+        if prompt.overrides and "model" in prompt.overrides
+    ]
+    problems = [
+        FieldProblem(
+            pointer,
+            f"would be downloaded from {registry[:100]}, which is not in PROMPTMILL_PULL_REGISTRIES"
+            " of the service; take another model, or leave `auto_pull` out",
+        )
+        for pointer, model in named
+        if (registry := registry_of(model)) is not None and registry not in known
+    ]
+    if problems:
+        told = "Models are downloaded from known servers only."
+        raise Invalid(told, tuple(problems[:_MOST_PROBLEMS]))
 
 
 def _priority_problems(priority: int, caller: Caller) -> Sequence[FieldProblem]:

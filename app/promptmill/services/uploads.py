@@ -39,10 +39,13 @@ class Upload:
         """Store the next prompts.
 
         Raises:
-            LimitExceeded: The queue is full already.
+            Invalid: A model would be downloaded from an unknown server.
+        LimitExceeded: The queue is full already.
             Unavailable: The database cannot take them, or the upload was silent for so long that
                 it was given up.
         """
+        known = self._resources.settings.known_registries
+        admission.require_known_registries(self._draft, prompts, known, first_index=self._stored)
         for first in range(0, len(prompts), PIECE_PROMPTS):
             piece = prompts[first : first + PIECE_PROMPTS]
             if self._job_key is None:

@@ -47,12 +47,16 @@ async def dry_run(
 async def _read(
     request: Request, resources: Resources, form: BodyForm, check: ModelCheck
 ) -> tuple[BatchDraft, int]:
+    known = resources.settings.known_registries
     if form is BodyForm.JSON:
         draft = (await receive_batch(request, resources.settings, check)).draft
+        admission.require_known_registries(draft, draft.prompts, known)
         return draft, len(draft.prompts)
     body = NdjsonBody(request, resources.settings, check)
-    async for _ in body.pieces():
-        pass
+    seen = 0
+    async for piece in body.pieces():
+        admission.require_known_registries(body.draft, piece, known, first_index=seen)
+        seen += len(piece)
     return body.draft, body.prompts
 
 
