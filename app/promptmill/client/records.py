@@ -142,6 +142,8 @@ class Batch(Record):
     """Whether models that no host has are pulled before its prompts start."""
     pulls: tuple[Pull, ...] = ()
     """The pulls that it waits or has waited for."""
+    key: str | None = None
+    """Name of the API key that it was sent with; None: without one."""
     parameters: dict[str, Any] = {}
     """Fields of Ollama's request that hold for every prompt."""
     results: tuple[Result, ...] = ()

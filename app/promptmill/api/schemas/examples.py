@@ -108,6 +108,7 @@ SUMMARY: Final[dict[str, Any]] = {
             "error": None,
         }
     ],
+    "key": "alice",
     "parameters": {"options": {"num_predict": 128}},
 }
 BATCH: Final[dict[str, Any]] = {

@@ -240,13 +240,15 @@ def list_batches(
     status: str | None = None,
     model: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    key: str | None = None,
 ) -> Request[BatchPage]:
     """GET /batches: one page, newest first."""
     pairs = tuple((f"metadata.{name}", value) for name, value in (metadata or {}).items())
     return Request(
         method="GET",
         path="/batches",
-        query=query_of(limit=str(limit), cursor=cursor, status=status, model=model) + pairs,
+        query=query_of(limit=str(limit), cursor=cursor, status=status, model=model, key=key)
+        + pairs,
         read=reader_of(BatchPage),
     )
 
