@@ -10,6 +10,8 @@ origin     that what changes something comes from a page of this service
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import FastAPI
 
 from promptmill.dashboard import assets
@@ -24,11 +26,14 @@ from promptmill.dashboard.routes import (
     steering,
 )
 
-__all__ = ["install_dashboard"]
+__all__ = ["PAGES", "install_dashboard"]
+
+_SCREENS = (overview, batches, batch, prompt, steering, hosts, benchmarks, benchmark)
+PAGES: Final = (*(screen.router for screen in _SCREENS), assets.router)
+"""The routes of every page."""
 
 
 def install_dashboard(app: FastAPI) -> None:
     """Add the pages to the application of the API, whose state has the resources."""
-    for module in (overview, batches, batch, prompt, steering, hosts, benchmarks, benchmark):
-        app.include_router(module.router)
-    app.include_router(assets.router)
+    for router in PAGES:
+        app.include_router(router)
