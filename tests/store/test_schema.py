@@ -28,6 +28,22 @@ def test_the_migrations_give_exactly_the_tables_of_the_code(database_url: str) -
     assert difference == []
 
 
+@pytest.mark.postgresql
+def test_tables_of_postgresql_are_stored_as_the_code_says(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url) as connection:
+        rows = connection.execute(
+            "SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL"
+            " AND relnamespace = 'public'::regnamespace"
+        ).fetchall()
+    stored = {name: dict(option.split("=") for option in options) for name, options in rows}
+    assert stored == {
+        table.name: options
+        for table in schema.metadata.tables.values()
+        if (options := table.dialect_options["postgresql"]["with"])
+    }
+    assert stored["task"]["autovacuum_vacuum_scale_factor"] == "0.01"
+
+
 def test_they_go_back_and_forth(database_url: str) -> None:
     schema.downgrade(database_url, "base")
     assert schema.check(database_url).current is None
