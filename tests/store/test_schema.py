@@ -79,7 +79,8 @@ def test_processes_that_start_at_once_on_an_empty_database_do_not_collide(
 
 @pytest.fixture
 def migrating(postgresql_url: str) -> Iterator[psycopg.Connection]:
-    """Another process that is in the middle of a migration; closing the session ends it."""
+    """Another process that is in the middle of a migration; a rollback ends it."""
+    schema.downgrade(postgresql_url, "base")
     with psycopg.connect(postgresql_url) as other:
         other.execute("SELECT pg_advisory_xact_lock(7263847261)")
         yield other
@@ -123,8 +124,8 @@ def test_a_process_waits_for_the_migration_of_another_however_long_and_says_so(
 def test_what_a_migration_locks_after_that_is_waited_for_as_always(
     postgresql_url: str, migrating: psycopg.Connection
 ) -> None:
-    with ThreadPoolExecutor(1) as threads, psycopg.connect(postgresql_url) as reader:
-        reader.execute("LOCK TABLE alembic_version")
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(postgresql_url) as other:
+        other.execute("CREATE TABLE benchmark (key integer)")
         upgrading = threads.submit(schema.upgrade, impatient(postgresql_url))
         until_it_waits(postgresql_url, seconds=0.2)
         migrating.rollback()
