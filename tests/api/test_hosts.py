@@ -45,7 +45,7 @@ async def serving(
         app = build_api()
         app.state.resources = resources
         async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://service.test"
+            transport=httpx.ASGITransport(app), base_url="http://service.localhost"
         ) as client:
             yield Service(client, resources)
 

@@ -142,6 +142,8 @@ class Batch(Record):
     """Whether models that no host has are pulled before its prompts start."""
     pulls: tuple[Pull, ...] = ()
     """The pulls that it waits or has waited for."""
+    key: str | None = None
+    """Name of the API key that it was sent with; None: without one."""
     parameters: dict[str, Any] = {}
     """Fields of Ollama's request that hold for every prompt."""
     results: tuple[Result, ...] = ()
@@ -195,6 +197,10 @@ class ResultPage(Record):
 
     data: tuple[Result, ...]
     next_cursor: str | None = None
+    scanned: int | None = None
+    """Results that were looked at for this page."""
+    complete: bool = True
+    """False when a search stopped at its bound; `next_cursor` goes on."""
 
 
 class RecommendedLimits(Record):

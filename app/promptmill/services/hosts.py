@@ -38,10 +38,7 @@ class HostSummary:
     machine: str | None
     """The machine that the address is of; None: it is of the network."""
     reachable: bool
-    """Whether the host has just returned its version.
-
-    For a host of another machine: whether a worker sends work there.
-    """
+    """Whether the host has just returned its version; of another machine: whether it takes work."""
     error: str | None
     """Why the host did not."""
     version: str | None

@@ -21,9 +21,9 @@ from alembic.util import CommandError
 
 from promptmill.domain.errors import Unavailable
 from promptmill.store.db.database import Database, Transaction
-from promptmill.store.db.tables import batches, benchmarks, downloads, workers
+from promptmill.store.db.tables import batches, benchmarks, downloads, keys, openai, workers
 
-metadata = (batches, benchmarks, downloads, workers)[0].metadata
+metadata = (batches, benchmarks, downloads, keys, openai, workers)[0].metadata
 """All tables: each of these files enters its own into the one `metadata`."""
 
 
@@ -54,8 +54,8 @@ def upgrade(
 ) -> None:
     """Create the database file if need be, and apply the migrations up to `revision`.
 
-    `transaction_pooling` is `Database`'s. `waiting` is told in a sentence when another process is
-    migrating the database, which may take long, and this one waits for it.
+    `transaction_pooling` is `Database`'s. `waiting` is called with a sentence when another process
+    is migrating the database, which may take long, and this process waits for it.
 
     Raises:
         SchemaError: The database is of a newer version of Promptmill, or names an unknown one.
@@ -79,7 +79,7 @@ def downgrade(
     transaction_pooling: bool = False,
     waiting: Callable[[str], None] = lambda _sentence: None,
 ) -> None:
-    """Take migrations back down to `revision` (`base`, `-1` or an id); the rest is as above."""
+    """Revert migrations down to `revision` (`base`, `-1` or an id); as `upgrade` otherwise."""
     database = Database(database_url, transaction_pooling=transaction_pooling)
     try:
         _run(database, lambda config: command.downgrade(config, revision), waiting)

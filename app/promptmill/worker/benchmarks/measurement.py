@@ -33,6 +33,7 @@ from promptmill.domain.benchmarks.records import (
 from promptmill.domain.benchmarks.statistics import distribution
 from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
+from promptmill.domain.context_window import sent_text
 from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.ollama.failures.table import OllamaError
@@ -188,8 +189,8 @@ class Session:
             run,
             self._draft,
             reference=before,
-            context_length=around.context_length or self._draft.options.get("num_ctx"),
-            sent_chars=len(text),
+            context_length=around.context_length,
+            sent=sent_text(text),
             remote=timeline.remote,
         )
         return replace(run, flags=found), outcome, timeline

@@ -179,6 +179,8 @@ class JobRow(Row, table=True):
         default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
     )
     """Whether no prompt starts, because models may be missing; see `store.downloads.planning`."""
+    key_id: str | None = Field(default=None, max_length=80)
+    """The API key that it was sent with; see `promptmill.domain.keys`."""
 
 
 class JobStatsRow(Row, table=True):
