@@ -371,7 +371,11 @@ def upgrade() -> None:
         sa.Column("host_key", sa.BigInteger(), nullable=True),
         sa.Column("group_key", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_task")),
-        postgresql_with={"fillfactor": "85"},
+        postgresql_with={
+            "fillfactor": "85",
+            "autovacuum_vacuum_threshold": "1000",
+            "autovacuum_vacuum_scale_factor": "0.01",
+        },
     )
     op.create_index(
         "ix_task_host",
