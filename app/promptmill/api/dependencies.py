@@ -6,13 +6,14 @@ import re
 from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, Final
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, FastAPI, Path, Request
 from pydantic import BaseModel
 
 from promptmill.api.errors.field_errors import unknown_name
 from promptmill.api.errors.violations import Faults
 from promptmill.api.intake.text_rules import text_fault
 from promptmill.domain.errors import NotFound
+from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.services.resources import Resources
 
 METADATA_PREFIX: Final = "metadata."
@@ -26,11 +27,21 @@ _LONGEST_VALUE = 2048
 
 
 async def resources_of(request: Request) -> Resources:
+    """The process's resources."""
+    return resources_in(request.app)
+
+
+def resources_in(app: FastAPI) -> Resources:
     """The process's resources, which the application's lifespan has put on its state."""
-    resources = request.app.state.resources
+    resources = app.state.resources
     if not isinstance(resources, Resources):
         raise TypeError("The application's lifespan must set `app.state.resources`.")
     return resources
+
+
+async def caller_in(request: Request) -> Caller:
+    """Who sends the request, as the way in has found out."""
+    return request.scope.get("state", {}).get("caller", ANYBODY)
 
 
 async def _batch_id(
@@ -143,6 +154,7 @@ async def metadata_filter(request: Request) -> dict[str, str]:
     return pairs
 
 
+CallerOf = Annotated[Caller, Depends(caller_in)]
 ResourcesOf = Annotated[Resources, Depends(resources_of)]
 BatchId = Annotated[str, Depends(_batch_id)]
 BenchmarkId = Annotated[str, Depends(_benchmark_id)]

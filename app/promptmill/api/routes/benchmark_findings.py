@@ -198,6 +198,5 @@ async def write_report(
     headers = {
         "Content-Disposition": f'inline; filename="{name}"',
         "Content-Security-Policy": _UNTRUSTED,
-        "X-Content-Type-Options": "nosniff",
     }
     return Response(content, media_type=form.media_type, headers=headers)

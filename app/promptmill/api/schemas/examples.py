@@ -108,6 +108,7 @@ SUMMARY: Final[dict[str, Any]] = {
             "error": None,
         }
     ],
+    "key": "alice",
     "parameters": {"options": {"num_predict": 128}},
 }
 BATCH: Final[dict[str, Any]] = {
@@ -164,6 +165,7 @@ MODEL: Final[dict[str, Any]] = {
 MODEL_PAGE: Final[dict[str, Any]] = {"data": [MODEL], "next_cursor": None}
 HOST: Final[dict[str, Any]] = {
     "url": "http://gpu-1:11434",
+    "machine": None,
     "reachable": True,
     "error": None,
     "version": "0.24.0",

@@ -22,6 +22,7 @@ from promptmill.client.httpx_mapping import (
     async_arguments_of,
     broken_off,
     checked_base_url,
+    headers_of,
     stream_error,
     trusts_environment,
 )
@@ -72,6 +73,7 @@ class AsyncPromptmill(AsyncReading):
         *,
         timeout_s: float = 60.0,
         attempts: int = 3,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -80,7 +82,7 @@ class AsyncPromptmill(AsyncReading):
         self._attempts = attempts
         self._http = httpx.AsyncClient(
             base_url=url,
-            headers={"user-agent": "promptmill-client", **(headers or {})},
+            headers=headers_of(api_key, headers),
             transport=transport,
             trust_env=trusts_environment(url),
         )
@@ -284,11 +286,12 @@ class AsyncPromptmill(AsyncReading):
         status: str | None = None,
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> BatchPage:
         """A page of batches that match, newest first."""
         return await self._call(
             batches.list_batches(
-                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata
+                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata, key=key
             )
         )
 

@@ -19,6 +19,7 @@ from promptmill.client.httpx_mapping import (
     arguments_of,
     broken_off,
     checked_base_url,
+    headers_of,
     stream_error,
     trusts_environment,
 )
@@ -58,8 +59,8 @@ class Promptmill(Reading):
 
     `base_url` is where the service listens (`http://127.0.0.1:8000`). `timeout_s` bounds each
     silence of the service, `attempts` how often a request is sent that can be repeated without
-    harm. `headers` go with every request, for a proxy that wants some. `transport` is httpx's, for
-    tests. What benchmarks need is under `benchmarks`.
+    harm. `api_key` is for a service that wants one; `headers` go with every request. `transport` is
+    httpx's, for tests. What benchmarks need is under `benchmarks`.
 
     Every method raises `ServiceUnreachable` when there is no answer, `PromptmillProblem` when the
     service refuses, and `UnexpectedAnswer` when something else answers at that address.
@@ -77,6 +78,7 @@ class Promptmill(Reading):
         *,
         timeout_s: float = 60.0,
         attempts: int = 3,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -85,7 +87,7 @@ class Promptmill(Reading):
         self._attempts = attempts
         self._http = httpx.Client(
             base_url=url,
-            headers={"user-agent": "promptmill-client", **(headers or {})},
+            headers=headers_of(api_key, headers),
             transport=transport,
             trust_env=trusts_environment(url),
         )
@@ -285,11 +287,12 @@ class Promptmill(Reading):
         status: str | None = None,
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> BatchPage:
         """A page of batches that match, newest first."""
         return self._call(
             batches.list_batches(
-                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata
+                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata, key=key
             )
         )
 
