@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from promptmill import dashboard
 from promptmill.access.routes import TABLE, find_route
 from promptmill.api import build_api
 from promptmill.api.application import ROUTERS
@@ -30,7 +31,20 @@ READS = {
     ("GET", "/models"),
     ("GET", "/hosts"),
     ("GET", "/workers"),
+    ("GET", "/batches/{batch_id}/prompts"),
+    ("GET", "/batches/{batch_id}/prompts/{index}"),
+    ("GET", "/batches/{batch_id}/summary"),
+    ("GET", "/stats"),
+    ("GET", "/"),
+    ("GET", "/ui/batches"),
+    ("GET", "/ui/batches/{batch_id}"),
+    ("GET", "/ui/batches/{batch_id}/prompts/{index}"),
+    ("GET", "/ui/hosts"),
+    ("GET", "/ui/benchmarks"),
+    ("GET", "/ui/benchmarks/compare"),
+    ("GET", "/ui/benchmarks/{benchmark_id}"),
 }
+OPEN = {("GET", "/health"), ("GET", "/ui/assets/{wanted}/{name}")}
 FOR_ANY_KEY = {
     ("GET", "/ready"),
     ("GET", "/docs"),
@@ -41,6 +55,16 @@ FOR_ANY_KEY = {
     ("GET", "/problems/{slug}"),
 }
 WRITES = {
+    ("GET", "/ui/batches/new"),
+    ("GET", "/ui/benchmarks/new"),
+    ("POST", "/ui/batches/{batch_id}/pause"),
+    ("POST", "/ui/batches/{batch_id}/resume"),
+    ("POST", "/ui/batches/{batch_id}/cancel"),
+    ("POST", "/ui/batches/{batch_id}/delete"),
+    ("POST", "/ui/batches/{batch_id}/retry"),
+    ("POST", "/ui/batches/{batch_id}/change"),
+    ("POST", "/ui/benchmarks/{benchmark_id}/cancel"),
+    ("POST", "/ui/benchmarks/{benchmark_id}/delete"),
     ("POST", "/batches"),
     ("PATCH", "/batches/{batch_id}"),
     ("DELETE", "/batches/{batch_id}"),
@@ -60,7 +84,7 @@ MAY = {
 
 
 def routes_of(app: FastAPI) -> set[tuple[str, str]]:
-    routes = [route for router in ROUTERS for route in router.routes]
+    routes = [route for router in (*ROUTERS, *dashboard.ROUTERS) for route in router.routes]
     routes += [route for route in app.routes if isinstance(route, Route)]
     return {
         (method, getattr(route, "path_format", route.path))
@@ -114,7 +138,7 @@ async def test_without_keys_everybody_may_do_everything(service) -> None:
     assert response.json()["key"] is None
 
 
-async def test_where_there_is_a_key_only_health_is_open(service) -> None:
+async def test_where_there_is_a_key_only_health_and_files_of_the_pages_are_open(service) -> None:
     make(service)
 
     answers = {
@@ -122,7 +146,7 @@ async def test_where_there_is_a_key_only_health_is_open(service) -> None:
         for method, path in [*ROUTES, ("GET", "/nowhere"), ("PUT", "/batches"), ("GET", "/")]
     }
 
-    assert {route for route, status in answers.items() if status != 401} == {("GET", "/health")}
+    assert {route for route, status in answers.items() if status != 401} == OPEN
 
 
 @pytest.mark.parametrize("scope", Scope)
@@ -137,8 +161,8 @@ async def test_a_scope_opens_exactly_what_it_is_for(service, scope: Scope) -> No
             assert "alice" in response.json()["detail"]
             refused.add((method, path))
 
-    allowed = set(ROUTES) - refused - {("GET", "/health")}
-    assert allowed == MAY.get(scope, set(ROUTES) - {("GET", "/health")})
+    allowed = set(ROUTES) - refused - OPEN
+    assert allowed == MAY.get(scope, set(ROUTES) - OPEN)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_results_are_read_within_a_filter_and_back_restores_it(work, window) -> 
     batch_id = work.submit([*QUESTIONS, {"prompt": "x", "model": "nobody"}] * 2)
     work.batch(batch_id, wait_s=30)
     page = window(f"/ui/batches/{batch_id}?tab=results")
-    page.get_by_label("Text").fill("haiku")
+    page.get_by_role("searchbox", name="Text").fill("haiku")
     page.get_by_role("button", name="Filter").click()
     rows = page.locator("#results tbody tr")
     expect(rows).to_have_count(2)

@@ -52,6 +52,9 @@ TABLE: Final = (
     Route("/batches/{batch_id}", {"GET": READ, "PATCH": SUBMIT, "DELETE": SUBMIT}),
     Route("/batches/{batch_id}/results", {"GET": READ}),
     Route("/batches/{batch_id}/events", {"GET": READ}),
+    Route("/batches/{batch_id}/prompts", {"GET": READ}),
+    Route("/batches/{batch_id}/prompts/{index}", {"GET": READ}),
+    Route("/batches/{batch_id}/summary", {"GET": READ}),
     Route("/batches/{batch_id}/cancel", {"POST": SUBMIT}),
     Route("/batches/{batch_id}/pause", {"POST": SUBMIT}),
     Route("/batches/{batch_id}/resume", {"POST": SUBMIT}),
@@ -65,6 +68,24 @@ TABLE: Final = (
     Route("/models", {"GET": READ}),
     Route("/hosts", {"GET": READ}),
     Route("/workers", {"GET": READ}),
+    Route("/stats", {"GET": READ}),
+    Route("/", {"GET": READ}, is_page=True),
+    Route("/ui/assets/{wanted}/{name}", {"GET": OPEN}),
+    Route("/ui/batches", {"GET": READ}, is_page=True),
+    Route("/ui/batches/new", {"GET": SUBMIT}, is_page=True),
+    Route("/ui/batches/{batch_id}", {"GET": READ}, is_page=True),
+    Route("/ui/batches/{batch_id}/prompts/{index}", {"GET": READ}, is_page=True),
+    *(
+        Route(f"/ui/batches/{{batch_id}}/{action}", {"POST": SUBMIT})
+        for action in ("pause", "resume", "cancel", "delete", "retry", "change")
+    ),
+    Route("/ui/hosts", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/new", {"GET": SUBMIT}, is_page=True),
+    Route("/ui/benchmarks/compare", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/{benchmark_id}", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/{benchmark_id}/cancel", {"POST": SUBMIT}),
+    Route("/ui/benchmarks/{benchmark_id}/delete", {"POST": SUBMIT}),
 )
 _EXACT: Final = {route.path: route for route in TABLE if "{" not in route.path}
 _TEMPLATES: Final = [

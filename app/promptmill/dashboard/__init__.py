@@ -10,6 +10,8 @@ origin     that what changes something comes from a page of this service
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import FastAPI
 
 from promptmill.dashboard import assets
@@ -24,11 +26,15 @@ from promptmill.dashboard.routes import (
     steering,
 )
 
-__all__ = ["install_dashboard"]
+__all__ = ["ROUTERS", "install_dashboard"]
+
+ROUTERS: Final = (
+    *(each.router for each in (overview, batches, batch, prompt, steering)),
+    *(each.router for each in (hosts, benchmarks, benchmark, assets)),
+)
 
 
 def install_dashboard(app: FastAPI) -> None:
     """Add the pages to the application of the API, whose state has the resources."""
-    for module in (overview, batches, batch, prompt, steering, hosts, benchmarks, benchmark):
-        app.include_router(module.router)
-    app.include_router(assets.router)
+    for router in ROUTERS:
+        app.include_router(router)
