@@ -27,7 +27,9 @@ def shoot(browser: Browser, url: str, name: str) -> None:
             page.goto(url)
             page.wait_for_function("document.querySelector('time')?.title ?? true")
             path = FOLDER / f"{name}-{scheme}-{width}.png"
-            page.screenshot(path=path, full_page=width == 360)
+            tall = page.evaluate("document.documentElement.scrollHeight")
+            clip = {"x": 0, "y": 0, "width": width, "height": min(max(tall, height), 2 * height)}
+            page.screenshot(path=path, full_page=True, clip=clip)
             page.close()
             print(path)
 
