@@ -26,15 +26,14 @@ from promptmill.dashboard.routes import (
     steering,
 )
 
-__all__ = ["ROUTERS", "install_dashboard"]
+__all__ = ["PAGES", "install_dashboard"]
 
-ROUTERS: Final = (
-    *(each.router for each in (overview, batches, batch, prompt, steering)),
-    *(each.router for each in (hosts, benchmarks, benchmark, assets)),
-)
+_SCREENS = (overview, batches, batch, prompt, steering, hosts, benchmarks, benchmark)
+PAGES: Final = (*(screen.router for screen in _SCREENS), assets.router)
+"""The routes of every page."""
 
 
 def install_dashboard(app: FastAPI) -> None:
     """Add the pages to the application of the API, whose state has the resources."""
-    for router in ROUTERS:
+    for router in PAGES:
         app.include_router(router)
