@@ -1,11 +1,13 @@
 """The pages at `/` and below `/ui`: rendered here from the services that the API uses as well.
 
-routes     one file for each screen: what is asked for, and which template shows it
-templates  the pages, Jinja2; nothing in them is trusted (autoescape, no `safe`)
-static     one stylesheet and small scripts; pages can be read without scripts
-charts     pictures as SVG, drawn here
-pages      from a template to an answer, with the policy of every page
-origin     that what changes something comes from a page of this service
+    routes     one file for each screen: what is asked for, and which template shows it
+    templates  the pages, Jinja2; nothing in them is trusted (autoescape, no `safe`)
+    static     one stylesheet and small scripts; pages can be read without scripts
+    charts     pictures as SVG, drawn here
+    pages      from a template to an answer, with the policy of every page
+
+Who may see and press what is decided by `access` before any route here is asked; a login with a
+key has its place there, too. A page learns from the request's `caller` whether there are keys.
 """
 
 from __future__ import annotations
