@@ -17,7 +17,7 @@ from promptmill.api.documents.batches import (
     result_document,
 )
 from promptmill.api.errors.problems import KINDS
-from promptmill.api.intake.json_stream import MAX_DEPTH
+from promptmill.api.intake.json_text import MAX_DEPTH
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch, BatchStatus, BatchSummary
 from promptmill.api.schemas.requests import BatchRequest
@@ -179,12 +179,18 @@ async def test_the_worked_changes_and_retries_are_accepted(service) -> None:
         assert response.status_code == 409 or "has not failed" in response.text
 
 
-def test_a_field_that_may_be_left_out_of_a_change_is_never_null() -> None:
-    for name in ("BatchUpdate", "RetryRequest"):
-        for field, schema in SCHEMAS[name]["properties"].items():
-            assert not validator(schema).is_valid(None), field
-            assert "default" not in schema, field
-        assert "required" not in SCHEMAS[name]
+REQUESTS = ("BatchRequest", "PromptObject", "BenchmarkRequest", "BatchUpdate", "RetryRequest")
+
+
+@pytest.mark.parametrize("name", [*REQUESTS, "OllamaOptions", "Message", "ToolCall"])
+def test_a_field_may_be_null_exactly_where_it_may_be_left_out(name) -> None:
+    required = SCHEMAS[name].get("required", [])
+
+    for field, schema in SCHEMAS[name]["properties"].items():
+        assert validator(schema).is_valid(None) == (field not in required), field
+
+
+def test_an_empty_change_and_an_index_twice_do_not_fit_their_schemas() -> None:
     assert not validator(SCHEMAS["BatchUpdate"]).is_valid({})
     assert not validator(SCHEMAS["RetryRequest"]).is_valid({"indexes": [1, 1]})
 

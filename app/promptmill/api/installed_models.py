@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.text_rules import Path
+from promptmill.api.schemas.strict import Path
 from promptmill.domain.batches import PromptDraft
 from promptmill.domain.model_names import normalise_model
 

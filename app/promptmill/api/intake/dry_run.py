@@ -8,7 +8,7 @@ from fastapi import Request
 
 from promptmill.api.documents.batches import failure_limit
 from promptmill.api.installed_models import ModelCheck
-from promptmill.api.intake.request_body import BodyForm, NdjsonBody, receive_batch
+from promptmill.api.intake.batches import BodyForm, NdjsonBody, receive_batch
 from promptmill.domain.batches import BatchDraft
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON

@@ -16,9 +16,9 @@ from promptmill.api.errors.problems import (
     UNSUPPORTED_MEDIA_TYPE,
 )
 from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.batch_query import check_json_query, wants_dry_run
+from promptmill.api.intake.batches import BodyForm, NdjsonBody, body_form, receive_batch, too_large
 from promptmill.api.intake.dry_run import dry_run
-from promptmill.api.intake.request_body import BodyForm, NdjsonBody, body_form, receive_batch
+from promptmill.api.intake.query import check_json_query, wants_dry_run
 from promptmill.api.openapi.document import always, problem, success
 from promptmill.api.openapi.submission import submission_request
 from promptmill.api.schemas import examples
@@ -58,7 +58,7 @@ _REPLAYED: Final = {
             {"Location": _LOCATION, "Idempotent-Replayed": _REPLAYED},
         ),
         **problem(MALFORMED_JSON, "Expecting ',' delimiter at line 3 column 14.", "/batches"),
-        **problem(BODY_TOO_LARGE, "The body may have 268435456 bytes at most.", "/batches"),
+        **problem(BODY_TOO_LARGE, too_large(32 * 1024 * 1024), "/batches"),
         **problem(
             UNSUPPORTED_MEDIA_TYPE, "The header Content-Type must be application/json.", "/batches"
         ),

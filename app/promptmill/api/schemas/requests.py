@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName
+from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName, check_raw
 from promptmill.api.schemas.steering import (
     ExpiresIn,
     MaxConcurrent,
@@ -16,6 +16,7 @@ from promptmill.api.schemas.steering import (
     Priority,
     RateLimitDelay,
 )
+from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON
 
 GENERATION_FIELDS: Final = tuple(GenerationFields.model_fields)
@@ -72,6 +73,43 @@ class PromptObject(GenerationFields):
         examples=[[{"type": "function", "function": {"name": "get_weather", "parameters": {}}}]],
     )
 
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        """Refuse what each field alone cannot tell."""
+        faults: list[tuple[Path, str]] = check_raw(self)
+        if (self.prompt is None) == (self.messages is None):
+            faults.append(((), "must have either `prompt` or `messages`, and not both"))
+        elif self.messages is not None:
+            if not any(map(_says_something, self.messages)):
+                faults.append((("messages",), "must not be empty"))
+            for name in NOT_IN_A_CHAT:
+                if name in self.model_fields_set:
+                    hint = "; put them into the message" if name == "images" else "; leave it out"
+                    faults.append(((name,), f"has no meaning with `messages`{hint}"))
+        else:
+            if not self.prompt or self.prompt.isspace():
+                faults.append((("prompt",), "must not be empty"))
+            if self.tools is not None:
+                faults.append((("tools",), "needs `messages`; Ollama has tools in chats only"))
+        if faults:
+            raise faults_error(faults)
+        return self
+
+
+def _says_something(message: Message) -> bool:
+    return bool(message.content.strip() or message.images or message.tool_calls)
+
+
+def _check_not_blank(text: str) -> str:
+    if text.isspace():
+        raise PydanticKnownError("string_too_short", {"min_length": 1})
+    return text
+
+
+PromptText = Annotated[str, Field(min_length=1), AfterValidator(_check_not_blank)]
+PROMPT_TEXT: Final = TypeAdapter[str](PromptText, config=RequestModel.model_config)
+"""Checks a prompt that is a text: there may be a million of them."""
+
 
 class BatchFields(GenerationFields):
     """The fields of a batch but for its prompts, which are read one by one."""
@@ -100,7 +138,7 @@ class BatchFields(GenerationFields):
         description="Seconds that one attempt may take in all.",
         examples=[300.0],
     )
-    max_attempts: int = Field(
+    max_attempts: Annotated[int, BeforeValidator(whole)] = Field(
         default=3,
         ge=1,
         le=20,
@@ -146,13 +184,17 @@ class BatchFields(GenerationFields):
         examples=[{"project": "gsm8k", "run": "3"}],
     )
 
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if faults := check_raw(self):
+            raise faults_error(faults)
+        return self
+
 
 class BatchRequest(BatchFields):
     """A batch: prompts, and what holds for all of them."""
 
-    prompts: Annotated[
-        list[Annotated[str, Field(min_length=1)] | PromptObject], Field(min_length=1)
-    ] = Field(
+    prompts: Annotated[list[PromptText | PromptObject], Field(min_length=1)] = Field(
         description="The work: each prompt a string, or an object with fields of its own. How many,"
         " and how long each may be, are settings of the service (at first 100000 and 1 MiB).",
         examples=[

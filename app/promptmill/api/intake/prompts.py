@@ -1,24 +1,20 @@
-"""From one decoded JSON value to a `PromptDraft`, the same for every form of a batch.
-
-There may be a million prompts, most of them plain strings: those are checked by hand in a few
-operations each, and only objects go through a pydantic model. Everything that is wrong is
-collected; nothing is converted or corrected on the way, what is stored is what was sent.
-"""
+"""From one decoded JSON value to a `PromptDraft`, the same for every form of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import secrets
+import sqlite3
 from dataclasses import dataclass
 from typing import Any, cast
 
 from pydantic import ValidationError
 
-from promptmill.api.errors.field_errors import describe
 from promptmill.api.errors.violations import Faults
 from promptmill.api.installed_models import ModelCheck
-from promptmill.api.intake.known_ids import KnownIds
-from promptmill.api.intake.text_rules import Path, faults_in, text_fault
-from promptmill.api.schemas.requests import NOT_IN_A_CHAT, PromptObject
+from promptmill.api.intake.json_text import faults_in, text_fault
+from promptmill.api.schemas.requests import PROMPT_TEXT, BatchFields, PromptObject
+from promptmill.api.schemas.strict import Path
 from promptmill.domain.batches import PromptDraft
 
 
@@ -37,7 +33,7 @@ class PromptReader:
     """Checks one prompt after the other."""
 
     def __init__(
-        self, limits: ReadingLimits, faults: Faults, ids: KnownIds, models: ModelCheck | None = None
+        self, limits: ReadingLimits, faults: Faults, models: ModelCheck | None = None
     ) -> None:
         """`models` is given to see every model that is named."""
         self.faults = faults
@@ -46,7 +42,7 @@ class PromptReader:
         self.first_chat: int | None = None
         """Index of the first prompt that is a chat."""
         self._limits = limits
-        self._ids = ids
+        self._ids = KnownIds()
         self._models = models
 
     @property
@@ -55,9 +51,9 @@ class PromptReader:
         return self.count >= self._limits.max_prompts
 
     @property
-    def has_too_many(self) -> bool:
-        """Whether the batch will be refused for the number of its prompts alone."""
-        return self.count > self._limits.max_prompts
+    def next_place(self) -> Path:
+        """Where the next prompt stands in the request."""
+        return ("prompts", self.count)
 
     def read(self, value: object) -> PromptDraft | None:
         """The next prompt; None when it is wrong, or one too many.
@@ -65,9 +61,9 @@ class PromptReader:
         Raises:
             MalformedJson: It is nested too deeply.
         """
-        path: Path = ("prompts", self.count)
+        path = self.next_place
         self.count += 1
-        if self.has_too_many:
+        if self.count > self._limits.max_prompts:
             return None
         if isinstance(value, str):
             draft = self._text(value, path)
@@ -83,12 +79,12 @@ class PromptReader:
     def skip(self, fault: str) -> None:
         """Count the next prompt, which cannot even be read."""
         if not self.is_full:
-            self.faults.add(("prompts", self.count), fault)
+            self.faults.add(self.next_place, fault)
         self.count += 1
 
     def finish(self) -> None:
         """Note what only the number of prompts tells."""
-        if self.has_too_many:
+        if self.count > self._limits.max_prompts:
             self.faults.add(
                 ("prompts",),
                 f"has {self.count} prompts; at most {self._limits.max_prompts} are accepted in one"
@@ -98,30 +94,29 @@ class PromptReader:
             self.faults.add(("prompts",), "must have at least one prompt")
 
     def _text(self, text: str, path: Path) -> PromptDraft | None:
-        fault = text_fault(text, self._limits.max_prompt_bytes)
-        if not fault and (not text or text.isspace()):
-            fault = "must not be empty"
-        if fault:
+        if fault := text_fault(text, self._limits.max_prompt_bytes):
             self.faults.add(path, fault)
             return None
-        return PromptDraft(text)
+        try:
+            return PromptDraft(PROMPT_TEXT.validate_python(text))
+        except ValidationError as error:
+            self.faults.add_errors(error, PromptObject, path)
+            return None
 
     def _object(self, value: dict[str, Any], path: Path) -> PromptDraft | None:
-        known = len(self.faults)
-        if self.faults.extend(faults_in(value, path, max_text_bytes=self._limits.max_prompt_bytes)):
+        most = self._limits.max_prompt_bytes
+        if self.faults.extend(faults_in(value, path, max_text_bytes=most)):
             return None
         try:
-            PromptObject.model_validate(value)
+            given = given_of(PromptObject.model_validate(value))
         except ValidationError as error:
-            self.faults.extend(describe(error, PromptObject, path))
-            return None
-        given = {name: one for name, one in value.items() if one is not None}
-        self._check_together(given, path)
-        if len(self.faults) > known:
+            self.faults.add_errors(error, PromptObject, path)
             return None
         custom_id = given.pop("id", None)
-        if given.get("format") == "":
-            del given["format"]
+        other = None if custom_id is None else self._ids.clash(custom_id, self.count - 1)
+        if other is not None:
+            self.faults.add((*path, "id"), f"is already the id of prompt {other}")
+            return None
         if "messages" in given:
             if self.first_chat is None:
                 self.first_chat = self.count - 1
@@ -131,29 +126,39 @@ class PromptReader:
             text = given.pop("prompt")
         return PromptDraft(text, custom_id, given or None)
 
-    def _check_together(self, given: Mapping[str, Any], path: Path) -> None:
-        """What each field alone cannot tell."""
-        if ("prompt" in given) == ("messages" in given):
-            self.faults.add(path, "must have either `prompt` or `messages`, and not both")
-        elif "messages" in given:
-            if not any(_says_something(message) for message in given["messages"]):
-                self.faults.add((*path, "messages"), "must not be empty")
-            for name in NOT_IN_A_CHAT:
-                if name in given:
-                    hint = "; put them into the message" if name == "images" else "; leave it out"
-                    self.faults.add((*path, name), f"has no meaning with `messages`{hint}")
-        else:
-            if not given["prompt"] or given["prompt"].isspace():
-                self.faults.add((*path, "prompt"), "must not be empty")
-            if "tools" in given:
-                self.faults.add(
-                    (*path, "tools"), "needs `messages`; Ollama has tools in chats only"
-                )
-        check_raw(given, path, self.faults)
-        if (custom_id := given.get("id")) is not None:
-            clash = self._ids.clash(custom_id, self.count - 1)
-            if clash:
-                self.faults.add((*path, "id"), clash)
+
+class KnownIds:
+    """The `id`s of the prompts of one batch: 30 MB for a million of them.
+
+    Only a hash of eight bytes is kept. It has a secret key, so nobody can send two ids that are
+    taken for one; by chance that happens to one batch of 10 million ids in 300,000.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(16)
+        self._database: sqlite3.Connection | None = None
+
+    def clash(self, custom_id: str, index: int) -> int | None:
+        """Note the id of a prompt; the index of another prompt that has it already."""
+        if self._database is None:
+            # The thread changes from block to block.
+            self._database = sqlite3.connect(":memory:", check_same_thread=False)
+            self._database.execute("CREATE TABLE id (hash INTEGER PRIMARY KEY, place INTEGER)")
+        digest = hashlib.blake2b(custom_id.encode(), digest_size=8, key=self._key).digest()
+        number = int.from_bytes(digest, "little", signed=True)
+        added = self._database.execute("INSERT OR IGNORE INTO id VALUES (?, ?)", (number, index))
+        if added.rowcount:
+            return None
+        found = self._database.execute("SELECT place FROM id WHERE hash = ?", (number,))
+        return int(found.fetchone()[0])
+
+
+def given_of(fields: PromptObject | BatchFields) -> dict[str, Any]:
+    """The fields that were sent, as they go to Ollama; an empty `format` is none."""
+    given = fields.model_dump(exclude_unset=True)
+    if given.get("format") == "":
+        del given["format"]
+    return given
 
 
 def is_chat(draft: PromptDraft) -> bool:
@@ -161,32 +166,22 @@ def is_chat(draft: PromptDraft) -> bool:
     return draft.overrides is not None and "messages" in draft.overrides
 
 
-def with_system_first(draft: PromptDraft, system: str) -> PromptDraft:
+def with_system_first(draft: PromptDraft, system: str | None) -> PromptDraft:
     """A chat that begins with the batch's system message, unless it begins with its own.
 
-    `/api/chat` has no field for it, and Ollama would drop it without a word.
+    `/api/chat` has no field for it, and Ollama would drop it without a word. Other prompts stay.
     """
+    if not system or not is_chat(draft):
+        return draft
     overrides = dict(draft.overrides or {})
     _put_system_first(overrides, system)
     return draft._replace(overrides=overrides)
-
-
-def check_raw(given: Mapping[str, Any], path: Path, faults: Faults) -> None:
-    """Note what contradicts `raw`, of a prompt or of a batch."""
-    for name in ("template", "system"):
-        if given.get("raw") is True and name in given:
-            faults.add((*path, name), "cannot go with `raw`, which sends the prompt as it is")
 
 
 def _put_system_first(given: dict[str, Any], system: str | None) -> None:
     messages: list[dict[str, Any]] = given["messages"]
     if system and messages[0]["role"] != "system":
         given["messages"] = [{"role": "system", "content": system}, *messages]
-
-
-def _says_something(message: Mapping[str, Any]) -> bool:
-    content = message.get("content") or ""
-    return bool(content.strip() or message.get("images") or message.get("tool_calls"))
 
 
 def _last_said(messages: list[dict[str, Any]]) -> str:
