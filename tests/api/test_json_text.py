@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptmill.api.errors.unstorable import MalformedJson
 from promptmill.api.errors.violations import Faults
 from promptmill.api.intake import json_text
-from promptmill.api.intake.json_text import JsonReader, MalformedJson
+from promptmill.api.intake.json_text import JsonReader
 from promptmill.domain.errors import Invalid
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()

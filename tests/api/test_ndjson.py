@@ -263,8 +263,8 @@ async def test_ids_are_unique_in_the_upload(service) -> None:
     prompts = [{"prompt": "a", "id": one} for one in ("x", "y", "x", "z", "x")]
 
     assert errors_of(await upload(service, prompts)) == [
-        ("/prompts/2/id", "line 3: is already the id of prompt 0"),
-        ("/prompts/4/id", "line 5: is already the id of prompt 0"),
+        ("/prompts/2/id", "line 3: is already the id of a prompt above"),
+        ("/prompts/4/id", "line 5: is already the id of a prompt above"),
     ]
 
 

@@ -17,7 +17,7 @@ from promptmill.api.documents.batches import (
     result_document,
 )
 from promptmill.api.errors.problems import KINDS
-from promptmill.api.intake.json_text import MAX_DEPTH
+from promptmill.api.errors.unstorable import MAX_DEPTH
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch, BatchStatus, BatchSummary
 from promptmill.api.schemas.requests import BatchRequest
@@ -136,6 +136,45 @@ def test_every_body_has_worked_examples_that_fit_its_schema(name) -> None:
     assert content["examples"]
     for example in content["examples"].values():
         validator(content["schema"]).validate(example["value"])
+
+
+LINKS = {
+    f"{name} {link_name}": (operation, link)
+    for name, operation in OPERATIONS.items()
+    for response in operation["responses"].values()
+    for link_name, link in response.get("links", {}).items()
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_every_link_leads_to_an_operation_that_takes_its_parameters(name) -> None:
+    operation, link = LINKS[name]
+    (target,) = [one for one in OPERATIONS.values() if one["operationId"] == link["operationId"]]
+    taken = {one["name"] for one in target["parameters"] if one["in"] == "path"}
+
+    assert set(link["parameters"]) == taken
+    assert set(link["parameters"].values()) == {"$response.body#/id"}
+    schema = operation["responses"]["202"]["content"]["application/json"]["schema"]
+    made = SCHEMAS[schema["$ref"].rpartition("/")[2]]
+    assert "id" in made["required"]
+
+
+def test_what_makes_a_batch_or_a_benchmark_has_a_link_to_each_operation_on_it() -> None:
+    for made_by, parameter in (("/batches", "{batch_id}"), ("/benchmarks", "{benchmark_id}")):
+        links = DOCUMENT["paths"][made_by]["post"]["responses"]["202"]["links"].values()
+        wanted = {o["operationId"] for name, o in OPERATIONS.items() if parameter in name}
+
+        assert {link["operationId"] for link in links} == wanted
+        assert len(wanted) > 3
+
+
+async def test_the_links_of_a_batch_that_was_posted_are_found(service) -> None:
+    batch = (await service.post({"prompts": ["a"]})).json()
+    links = DOCUMENT["paths"]["/batches"]["post"]["responses"]["202"]["links"]
+    for name, operation in OPERATIONS.items():
+        if operation["operationId"] in links and name.startswith("GET ") and "events" not in name:
+            path = name.removeprefix("GET ").format(batch_id=batch["id"])
+            assert (await service.client.get(path)).status_code == 200
 
 
 def test_no_schema_of_fastapis_own_errors_is_left() -> None:

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 from fastapi import Depends, Path, Request
 from pydantic import BaseModel
 
+from promptmill.api.errors.unstorable import text_fault
 from promptmill.api.errors.violations import Faults, unknown_name
-from promptmill.api.intake.json_text import text_fault
 from promptmill.domain.errors import NotFound
 from promptmill.services.resources import Resources
 

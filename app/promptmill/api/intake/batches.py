@@ -12,37 +12,30 @@ from typing import Any, Final
 from fastapi import Request
 from pydantic import ValidationError
 
+from promptmill.api.errors.unstorable import MalformedJson, faults_in
 from promptmill.api.errors.violations import Faults
 from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.body import (
     JSON,
-    Line,
-    LineCutter,
     blocks,
     read_aside,
     receive_whole,
     require_media_type,
 )
-from promptmill.api.intake.json_text import JsonReader, MalformedJson, faults_in
-from promptmill.api.intake.prompts import (
-    PromptReader,
-    ReadingLimits,
-    given_of,
-    with_system_first,
-)
+from promptmill.api.intake.json_text import JsonReader
+from promptmill.api.intake.prompts import PromptReader, ReadingLimits
 from promptmill.api.intake.query import QUERY, canonical, fields_of_query
 from promptmill.api.schemas.requests import (
-    GENERATION_FIELDS,
     NOT_IN_A_CHAT,
     BatchFields,
     BatchRequest,
+    with_system_first,
 )
-from promptmill.api.schemas.steering import AUTO
 from promptmill.api.schemas.strict import Path
-from promptmill.domain.batches import BatchDraft, FailureLimit, PromptDraft
+from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.errors import Invalid
-from promptmill.domain.limits import Limits
-from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.known_ids import IdsByHash, IdsByName
+from promptmill.domain.line_cutter import Line, LineCutter
 from promptmill.settings import Settings
 
 _PIECE_PROMPTS: Final = 2_000
@@ -107,7 +100,7 @@ async def receive_batch(
 def _read_batch(body: bytes, settings: Settings, models: ModelCheck | None) -> ReceivedBatch:
     faults = Faults()
     limits = _reading_limits(settings, settings.max_prompts)
-    prompts = PromptReader(limits, faults, models)
+    prompts = PromptReader(limits, faults, IdsByName(), models)
     drafts: list[PromptDraft] | None = None
     fields: dict[str, Any] = {}
     reader = JsonReader(faults)
@@ -126,7 +119,7 @@ def _read_batch(body: bytes, settings: Settings, models: ModelCheck | None) -> R
         missing = "is required" if no_list is None else "must be a list of prompts"
         faults.add(("prompts",), missing)
     known = len(faults)
-    draft = read_fields(fields, limits, faults)
+    draft = _fields(fields, limits, faults)
     if models is not None:
         if len(faults) == known:
             models.see_batch(draft.model, ("model",))
@@ -149,7 +142,7 @@ def _prompts_of(reader: JsonReader, prompts: PromptReader) -> Iterator[PromptDra
             yield draft
 
 
-def read_fields(
+def _fields(
     given: Mapping[str, Any], limits: ReadingLimits, faults: Faults, *, place: Path = ()
 ) -> BatchDraft:
     """The batch that the fields describe, with no prompts; worthless if faults were noted."""
@@ -166,32 +159,7 @@ def read_fields(
     except ValidationError as error:
         faults.add_errors(error, BatchRequest, place)
         fields = BatchFields()
-    auto = fields.max_concurrent == AUTO
-    return BatchDraft(
-        prompts=(),
-        model=fields.model or limits.default_model,
-        limits=Limits(
-            max_concurrent=Limits().max_concurrent if auto else fields.max_concurrent,
-            rate_limit_delay_s=fields.rate_limit_delay,
-        ),
-        auto_concurrency=auto,
-        parameters={
-            name: value for name, value in given_of(fields).items() if name in GENERATION_FIELDS
-        },
-        timeout_s=fields.timeout_s,
-        max_attempts=fields.max_attempts,
-        priority=fields.priority,
-        metadata=fields.metadata,
-        expires_in_s=fields.expires_in_s,
-        max_failures=None
-        if fields.max_failures is None
-        else FailureLimit(str(fields.max_failures)),
-        # None and not the default's names: what the batch left open stays open.
-        fail_on=tuple(map(ErrorCode, fields.fail_on))
-        if "fail_on" in fields.model_fields_set
-        else None,
-        auto_pull=fields.auto_pull,
-    )
+    return fields.draft(limits.default_model)
 
 
 class NdjsonBody:
@@ -210,12 +178,12 @@ class NdjsonBody:
         self._faults = _LineFaults()
         limits = _reading_limits(settings, settings.max_upload_prompts)
         fields = fields_of_query(request, self._faults)
-        self.draft = read_fields(fields, limits, self._faults, place=QUERY)
+        self.draft = _fields(fields, limits, self._faults, place=QUERY)
         """The batch without its prompts; worthless until `pieces` has ended without an error."""
         self._models = None if self._faults else models
         if models is not None and not self.draft.auto_pull:
             models.missing = self._faults
-        self._prompts = PromptReader(limits, self._faults, models)
+        self._prompts = PromptReader(limits, self._faults, IdsByHash(), models)
         self._reader = JsonReader(self._faults)
         # Room for images, and for any text with all characters escaped.
         self._longest = max(_LEAST_LONGEST_LINE, 6 * limits.max_prompt_bytes + 64 * 1024)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Final, TypeVar
 
 from fastapi import Request
 
@@ -19,7 +19,6 @@ SMALL_BYTES: Final = 1024 * 1024
 _BLOCK_BYTES: Final = 256 * 1024
 _INLINE_BYTES: Final = 16 * 1024
 """Bodies up to this size are read on the spot; the way to a thread would take longer."""
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def require_media_type(request: Request, known: Collection[str], wanted: str) -> str:
@@ -103,55 +102,3 @@ async def _chunks(request: Request, most_bytes: int, refusal: str) -> AsyncItera
         if received > most_bytes:
             raise Refused(BODY_TOO_LARGE, refusal)
         yield chunk
-
-
-class Line(NamedTuple):
-    """A line of the body."""
-
-    number: int
-    """Counted from 1, blank lines included."""
-    content: bytes | None
-    """Without its end; None for a line that is too long."""
-
-
-class LineCutter:
-    """Cuts a body into lines at each newline; blank ones are counted and left out.
-
-    Of a line that is longer than allowed only its length is kept.
-    """
-
-    def __init__(self, longest: int) -> None:
-        """`longest` is the most bytes of a line."""
-        self._longest = longest
-        self._number = 0
-        self._beginning = bytearray()
-        self._length = 0
-        """Of the line's beginning, also where that is not kept."""
-
-    def feed(self, block: bytes) -> Iterator[Line]:
-        """The lines that the block ends."""
-        *ended, beginning = block.split(b"\n")
-        for content in ended:
-            self._keep(content)
-            yield from self.end()
-        self._keep(beginning)
-
-    def end(self) -> Iterator[Line]:
-        """What was kept, as a line."""
-        self._number += 1
-        content = bytes(self._beginning)
-        length, self._length = self._length, 0
-        self._beginning.clear()
-        if self._number == 1:
-            content = content.removeprefix(_BYTE_ORDER_MARK)
-        if length > self._longest:
-            yield Line(self._number, None)
-        elif content and not content.isspace():
-            yield Line(self._number, content)
-
-    def _keep(self, piece: bytes) -> None:
-        self._length += len(piece)
-        if self._length > self._longest:
-            self._beginning.clear()
-        else:
-            self._beginning += piece

@@ -14,8 +14,9 @@ from typing import Any, Final, Union, cast, get_args, get_origin
 from fastapi import Request
 
 from promptmill.api.dependencies import METADATA_PREFIX, check_query
+from promptmill.api.errors.unstorable import MalformedJson
 from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.json_text import JsonReader, MalformedJson
+from promptmill.api.intake.json_text import JsonReader
 from promptmill.api.schemas.requests import BatchFields
 from promptmill.api.schemas.strict import Path
 

@@ -6,23 +6,16 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from promptmill.api.errors.unstorable import faults_in
 from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.json_text import JsonReader, faults_in
+from promptmill.api.intake.json_text import JsonReader
 from promptmill.api.schemas.benchmarks import BenchmarkRequest
 from promptmill.api.schemas.control import BatchUpdate, RetryRequest
 from promptmill.api.schemas.requests import BatchRequest
-from promptmill.api.schemas.steering import AUTO
 from promptmill.api.schemas.strict import RequestModel
 from promptmill.domain.batches import BatchChanges
 from promptmill.domain.benchmarks.plan import total_steps
-from promptmill.domain.benchmarks.records import (
-    DEFAULT_OPTIONS,
-    DEFAULT_PROMPT,
-    BenchmarkDraft,
-    Order,
-    PrefixCache,
-    ServiceLevel,
-)
+from promptmill.domain.benchmarks.records import BenchmarkDraft
 from promptmill.settings import Settings
 
 M = TypeVar("M", bound=RequestModel)
@@ -41,7 +34,7 @@ def read_benchmark(body: bytes, settings: Settings) -> BenchmarkDraft:
     """
     faults = Faults()
     given = _members(body, faults, max_text_bytes=settings.max_prompt_bytes)
-    draft = _benchmark(_validated(BenchmarkRequest, given, faults))
+    draft = _validated(BenchmarkRequest, given, faults).draft()
     runs = total_steps(draft)
     if runs > settings.max_benchmark_runs:
         faults.add(
@@ -51,31 +44,6 @@ def read_benchmark(body: bytes, settings: Settings) -> BenchmarkDraft:
         )
     faults.raise_if_any()
     return draft
-
-
-def _benchmark(request: BenchmarkRequest) -> BenchmarkDraft:
-    slo = request.slo
-    options = request.options.model_dump(exclude_unset=True) if request.options else {}
-    return BenchmarkDraft(
-        models=tuple(request.models),
-        prompts=tuple(request.prompts or (request.prompt or DEFAULT_PROMPT,)),
-        num_runs=request.num_runs,
-        warmup_runs=request.warmup_runs,
-        concurrency=tuple(request.concurrency),
-        options={**DEFAULT_OPTIONS, **options},
-        think=request.think,
-        prefix_cache=PrefixCache(request.prefix_cache),
-        measure_cold_load=request.measure_cold_load,
-        order=Order(request.order),
-        cooldown_s=request.cooldown_s,
-        timeout_s=request.timeout_s,
-        keep_alive=request.keep_alive,
-        slo=slo and ServiceLevel(latency_s=slo.latency_s, ttft_s=slo.ttft_s, tpot_s=slo.tpot_s),
-        baseline_id=request.baseline_id,
-        label=request.label,
-        host_info=request.host_info,
-        metadata=request.metadata,
-    )
 
 
 def read_changes(body: bytes) -> BatchChanges:
@@ -93,15 +61,7 @@ def read_changes(body: bytes) -> BatchChanges:
         faults.add((name,), f"cannot be changed any more; only {', '.join(most)} and {last} can")
     if not given:
         faults.raise_if_any()
-    update = _validated(BatchUpdate, given, faults)
-    auto = update.max_concurrent == AUTO
-    return BatchChanges(
-        max_concurrent=None if auto else update.max_concurrent,
-        auto_concurrency=auto,
-        rate_limit_delay_s=update.rate_limit_delay,
-        priority=update.priority,
-        metadata=update.metadata,
-    )
+    return _validated(BatchUpdate, given, faults).changes()
 
 
 def read_retry(body: bytes) -> RetryRequest:

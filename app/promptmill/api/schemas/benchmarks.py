@@ -10,7 +10,14 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from promptmill.api.schemas.ollama import KeepAlive, ModelName, OllamaOptions, Think
 from promptmill.api.schemas.steering import Metadata
 from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
-from promptmill.domain.benchmarks.records import DEFAULT_OPTIONS, DEFAULT_PROMPT
+from promptmill.domain.benchmarks.records import (
+    DEFAULT_OPTIONS,
+    DEFAULT_PROMPT,
+    BenchmarkDraft,
+    Order,
+    PrefixCache,
+    ServiceLevel,
+)
 from promptmill.domain.limits import MAX_CONCURRENT_BOUND
 from promptmill.domain.model_names import normalise_model
 
@@ -164,6 +171,31 @@ class BenchmarkRequest(RequestModel):
         if faults := list(self._faults()):
             raise faults_error(faults)
         return self
+
+    def draft(self) -> BenchmarkDraft:
+        """The benchmark as it is stored."""
+        slo = self.slo
+        options = self.options.model_dump(exclude_unset=True) if self.options else {}
+        return BenchmarkDraft(
+            models=tuple(self.models),
+            prompts=tuple(self.prompts or (self.prompt or DEFAULT_PROMPT,)),
+            num_runs=self.num_runs,
+            warmup_runs=self.warmup_runs,
+            concurrency=tuple(self.concurrency),
+            options={**DEFAULT_OPTIONS, **options},
+            think=self.think,
+            prefix_cache=PrefixCache(self.prefix_cache),
+            measure_cold_load=self.measure_cold_load,
+            order=Order(self.order),
+            cooldown_s=self.cooldown_s,
+            timeout_s=self.timeout_s,
+            keep_alive=self.keep_alive,
+            slo=slo and ServiceLevel(latency_s=slo.latency_s, ttft_s=slo.ttft_s, tpot_s=slo.tpot_s),
+            baseline_id=self.baseline_id,
+            label=self.label,
+            host_info=self.host_info,
+            metadata=self.metadata,
+        )
 
     def _faults(self) -> Iterator[tuple[Path, str]]:
         if self.prompt is not None and self.prompts is not None:

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.steering import (
+    AUTO,
     ExpiresIn,
     MaxConcurrent,
     Metadata,
@@ -19,6 +20,7 @@ from promptmill.api.schemas.steering import (
     RateLimitDelay,
 )
 from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.domain.batches import BatchChanges
 
 MOST_INDEXES: Final = 100_000
 """Most prompts that one request for a retry may name."""
@@ -100,6 +102,17 @@ class BatchUpdate(RequestModel):
             wanted = f"{', '.join(names[:-1])} and {names[-1]}"
             raise faults_error([((), f"must have at least one of {wanted}")])
         return self
+
+    def changes(self) -> BatchChanges:
+        """What is to be stored of it."""
+        auto = self.max_concurrent == AUTO
+        return BatchChanges(
+            max_concurrent=None if auto else self.max_concurrent,
+            auto_concurrency=auto,
+            rate_limit_delay_s=self.rate_limit_delay,
+            priority=self.priority,
+            metadata=self.metadata,
+        )
 
 
 class RetryRequest(RequestModel):

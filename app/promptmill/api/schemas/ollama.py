@@ -241,6 +241,13 @@ class GenerationFields(RequestModel):
         examples=[0],
     )
 
+    def given(self) -> dict[str, Any]:
+        """The fields that were sent, as they go to Ollama; an empty `format` is none."""
+        given = self.model_dump(exclude_unset=True)
+        if given.get("format") == "":
+            del given["format"]
+        return given
+
 
 def check_raw(fields: GenerationFields) -> list[tuple[Path, str]]:
     """What contradicts `raw`, of a prompt or of a batch."""

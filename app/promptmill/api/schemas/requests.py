@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName, check_raw
 from promptmill.api.schemas.steering import (
+    AUTO,
     ExpiresIn,
     MaxConcurrent,
     MaxFailures,
@@ -17,7 +18,9 @@ from promptmill.api.schemas.steering import (
     RateLimitDelay,
 )
 from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
-from promptmill.domain.outcomes import DEFAULT_FAIL_ON
+from promptmill.domain.batches import BatchDraft, FailureLimit, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import DEFAULT_FAIL_ON, ErrorCode
 
 GENERATION_FIELDS: Final = tuple(GenerationFields.model_fields)
 """Names of the fields that go to Ollama as they are."""
@@ -94,6 +97,32 @@ class PromptObject(GenerationFields):
         if faults:
             raise faults_error(faults)
         return self
+
+    def draft(self) -> PromptDraft:
+        """The prompt as it is stored."""
+        given = self.given()
+        custom_id = given.pop("id", None)
+        if "messages" not in given:
+            return PromptDraft(given.pop("prompt"), custom_id, given or None)
+        draft = PromptDraft(_last_said(given["messages"]), custom_id, given)
+        return with_system_first(draft, given.pop("system", None))
+
+
+def with_system_first(draft: PromptDraft, system: str | None) -> PromptDraft:
+    """A chat that begins with the system message, unless it begins with its own.
+
+    `/api/chat` has no field for it, and Ollama would drop it without a word. Other prompts stay.
+    """
+    messages = (draft.overrides or {}).get("messages")
+    if not system or not messages or messages[0]["role"] == "system":
+        return draft
+    first = {"role": "system", "content": system}
+    return draft._replace(overrides={**(draft.overrides or {}), "messages": [first, *messages]})
+
+
+def _last_said(messages: list[dict[str, Any]]) -> str:
+    said = [message for message in messages if message["role"] == "user"] or messages
+    return said[-1].get("content", "")
 
 
 def _says_something(message: Message) -> bool:
@@ -189,6 +218,35 @@ class BatchFields(GenerationFields):
         if faults := check_raw(self):
             raise faults_error(faults)
         return self
+
+    def draft(self, default_model: str) -> BatchDraft:
+        """The batch as it is stored, without its prompts."""
+        auto = self.max_concurrent == AUTO
+        return BatchDraft(
+            prompts=(),
+            model=self.model or default_model,
+            limits=Limits(
+                max_concurrent=Limits().max_concurrent if auto else self.max_concurrent,
+                rate_limit_delay_s=self.rate_limit_delay,
+            ),
+            auto_concurrency=auto,
+            parameters={
+                name: value for name, value in self.given().items() if name in GENERATION_FIELDS
+            },
+            timeout_s=self.timeout_s,
+            max_attempts=self.max_attempts,
+            priority=self.priority,
+            metadata=self.metadata,
+            expires_in_s=self.expires_in_s,
+            max_failures=None
+            if self.max_failures is None
+            else FailureLimit(str(self.max_failures)),
+            # None and not the default's names: what the batch left open stays open.
+            fail_on=tuple(map(ErrorCode, self.fail_on))
+            if "fail_on" in self.model_fields_set
+            else None,
+            auto_pull=self.auto_pull,
+        )
 
 
 class BatchRequest(BatchFields):
