@@ -81,6 +81,8 @@ class Host:
         self.view = View()
         self.tally = Tally()
         self._flights = Flights()
+        self._abilities: dict[str, tuple[str, ...]] = {}
+        """Capabilities by the digests of models, from servers that do not list them."""
         self._clock = clock
         self._only = (
             None
@@ -115,6 +117,22 @@ class Host:
         if self.view.installed is None:
             return None
         return normalise_model(model) in self.view.names
+
+    async def capabilities_of(self, model: str, *, within_s: float) -> tuple[str, ...]:
+        """What the host says that a model can do; empty where it does not say it in that time."""
+        wanted = normalise_model(model)
+        installed = self.view.installed or ()
+        found = next((one for one in installed if normalise_model(one.name) == wanted), None)
+        if found is None or not self.may_run(model):
+            return ()
+        if found.capabilities is None and found.digest not in self._abilities:
+            try:
+                async with asyncio.timeout(within_s):
+                    info = await self.client.show(found.name)
+            except (OllamaError, TimeoutError):
+                return ()
+            self._abilities[found.digest] = info.capabilities
+        return found.capabilities or self._abilities.get(found.digest, ())
 
     def seconds_since(self, moment: float) -> float:
         """How long ago a moment of the view was; negative for one that is to come."""

@@ -85,7 +85,7 @@ async def receive_batch(
 ) -> ReceivedBatch:
     """Read and check the whole of a JSON body.
 
-    `models` is given when every model that is named has to be installed, but for `auto_pull`.
+    `models` sees every model that is named, and says which have to be installed.
 
     Raises:
         Refused: It is too large.
@@ -94,10 +94,12 @@ async def receive_batch(
     """
     most = settings.max_body_bytes
     body = await receive_whole(request, most, too_large(most))
-    return await read_aside(partial(_read_batch, settings=settings, models=models), body)
+    return await read_aside(
+        partial(_read_batch, settings=settings, models=models or ModelCheck()), body
+    )
 
 
-def _read_batch(body: bytes, settings: Settings, models: ModelCheck | None) -> ReceivedBatch:
+def _read_batch(body: bytes, settings: Settings, models: ModelCheck) -> ReceivedBatch:
     faults = Faults()
     limits = _reading_limits(settings, settings.max_prompts)
     prompts = PromptReader(limits, faults, IdsByName(), models)
@@ -120,12 +122,11 @@ def _read_batch(body: bytes, settings: Settings, models: ModelCheck | None) -> R
         faults.add(("prompts",), missing)
     known = len(faults)
     draft = _fields(fields, limits, faults)
-    if models is not None:
-        if len(faults) == known:
-            models.see_batch(draft.model, ("model",))
-        # Only now is it known: `auto_pull` may stand behind the prompts.
-        if not draft.auto_pull:
-            faults.take(models.missing)
+    if len(faults) == known:
+        models.see_batch(draft.model, ("model",))
+    # Only now is it known: `auto_pull` may stand behind the prompts.
+    if not draft.auto_pull:
+        faults.take(models.missing)
     _check_for_chat(draft, prompts.first_chat, faults)
     faults.raise_if_any()
     system = draft.parameters.get("system")
@@ -180,8 +181,9 @@ class NdjsonBody:
         fields = fields_of_query(request, self._faults)
         self.draft = _fields(fields, limits, self._faults, place=QUERY)
         """The batch without its prompts; worthless until `pieces` has ended without an error."""
-        self._models = None if self._faults else models
-        if models is not None and not self.draft.auto_pull:
+        self._models = models = models or ModelCheck()
+        self._has_model = not self._faults
+        if not self.draft.auto_pull:
             models.missing = self._faults
         self._prompts = PromptReader(limits, self._faults, IdsByHash(), models)
         self._reader = JsonReader(self._faults)
@@ -223,7 +225,7 @@ class NdjsonBody:
         piece += self._read(self._lines.end())
         self._prompts.finish()
         _check_for_chat(self.draft, self._prompts.first_chat, self._faults, place=QUERY)
-        if self._models is not None:
+        if self._has_model:
             self._models.see_batch(self.draft.model, (*QUERY, "model"))
         self._faults.raise_if_any()
         yield piece

@@ -30,11 +30,12 @@ async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dic
     try:
         check = ModelCheck(await models.installed_names(resources), hosts=len(resources.hosts))
     except Unavailable as error:
-        away, check = error, ModelCheck(None)
+        away, check = error, ModelCheck()
     draft, prompts = await _read(request, resources, form, check)
     # What is wrong with the request itself is worth more to its sender, and is told first.
     if away is not None and not draft.auto_pull:
         raise away
+    await check.refuse_those_that_only_embed(resources)
     queued = await admission.room_for(resources, prompts)
     draft = await with_starting_limit(resources, draft)
     return _document(draft, prompts, check.used, queued)

@@ -31,9 +31,9 @@ class PromptReader:
     """Checks one prompt after the other."""
 
     def __init__(
-        self, limits: ReadingLimits, faults: Faults, ids: KnownIds, models: ModelCheck | None = None
+        self, limits: ReadingLimits, faults: Faults, ids: KnownIds, models: ModelCheck
     ) -> None:
-        """`models` is given to see every model that is named."""
+        """`models` sees every model that is named."""
         self.faults = faults
         self.count = 0
         """Prompts seen, also those beyond the limit."""
@@ -70,7 +70,7 @@ class PromptReader:
         else:
             self.faults.add(path, "must be a string, or an object with `prompt` or `messages`")
             return None
-        if draft is not None and self._models is not None:
+        if draft is not None:
             self._models.see_prompt(draft, path)
         return draft
 

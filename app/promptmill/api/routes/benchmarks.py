@@ -26,6 +26,7 @@ from promptmill.api.errors.problems import (
     MALFORMED_JSON,
     UNSUPPORTED_MEDIA_TYPE,
 )
+from promptmill.api.installed_models import require_text_models
 from promptmill.api.intake.body import SMALL_BYTES, read_aside, receive_small
 from promptmill.api.intake.small_bodies import read_benchmark
 from promptmill.api.openapi.document import always, problem, success, unknown_benchmark
@@ -131,6 +132,7 @@ async def submit_benchmark(
     """
     body = await receive_small(request)
     draft = await read_aside(partial(read_benchmark, settings=resources.settings), body)
+    await require_text_models(resources, draft.models)
     idempotency = IdempotencyKey(key=key, body_hash=sha256(body).hexdigest()) if key else None
     submission = await benchmarks.submit(resources, draft, idempotency=idempotency)
     headers = {"Location": f"/benchmarks/{submission.benchmark.id}"}

@@ -16,6 +16,7 @@ from promptmill.api.errors.problems import (
     UNSUPPORTED_MEDIA_TYPE,
 )
 from promptmill.api.errors.violations import Faults
+from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.batches import BodyForm, NdjsonBody, body_form, receive_batch, too_large
 from promptmill.api.intake.dry_run import dry_run
 from promptmill.api.intake.query import check_json_query, wants_dry_run
@@ -89,14 +90,18 @@ async def submit_batch(
 
 
 async def _receive_json(request: Request, resources: Resources, key: str | None) -> Submission:
-    received = await receive_batch(request, resources.settings)
+    check = ModelCheck()
+    received = await receive_batch(request, resources.settings, check)
+    await check.refuse_those_that_only_embed(resources)
     idempotency = IdempotencyKey(key=key, body_hash=received.sha256) if key else None
     return await batches.submit(resources, received.draft, idempotency=idempotency)
 
 
 async def _receive_ndjson(request: Request, resources: Resources, key: str | None) -> Submission:
-    body = NdjsonBody(request, resources.settings)
+    check = ModelCheck()
+    body = NdjsonBody(request, resources.settings, check)
     async with uploads.receiving(resources, body.draft, key=key) as upload:
         async for prompts in body.pieces():
             await upload.add(prompts)
+        await check.refuse_those_that_only_embed(resources)
         return await upload.finish(body_hash=body.sha256)
