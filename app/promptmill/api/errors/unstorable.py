@@ -68,34 +68,45 @@ def faults_in(value: object, path: Path, *, max_text_bytes: int) -> Iterator[tup
         one, place = waiting.pop()
         if len(place) > MAX_DEPTH:
             raise too_deep()
-        fault = _fault_of_its_own(one, place, max_text_bytes)
-        if fault:
-            yield place, fault
-        elif isinstance(one, dict):
+        inside: Iterable[tuple[str | int, object]] = ()
+        if isinstance(one, dict):
             members = cast("dict[str, object]", one)
-            yield from _faults_in_names(members, place)
-            waiting.extend((member, (*place, name)) for name, member in members.items())
+            fault = _too_many(len(members), MAX_MEMBERS, "members")
+            if not fault:
+                yield from _faults_in_names(members, place)
+                inside = members.items()
         elif isinstance(one, list):
             items = cast("list[object]", one)
-            waiting.extend((item, (*place, index)) for index, item in enumerate(items))
+            fault = _too_many(len(items), MAX_ITEMS, "items")
+            inside = () if fault else enumerate(items)
+        else:
+            fault = _fault_of_its_own(one, place, max_text_bytes)
+        if fault:
+            yield place, fault
+        for name, member in inside:
+            # Most are short texts, and there may be a million of them.
+            if not (type(member) is str and _is_plain(member, max_text_bytes)):
+                waiting.append((member, (*place, name)))
+
+
+def _is_plain(text: str, most: int) -> bool:
+    return len(text) <= most and text.isascii() and "\x00" not in text
 
 
 def _fault_of_its_own(value: object, place: Path, max_text_bytes: int) -> str | None:
-    """What is wrong with the value as such, whatever it may hold."""
+    """What is wrong with a value that holds no others."""
     if isinstance(value, str):
         is_image = "images" in place or "image_url" in place
         return text_fault(value, 4 * len(value) if is_image else max_text_bytes)
     if isinstance(value, float) and not math.isfinite(value):
         return "must be a finite number; this one is too large for a float"
-    if isinstance(value, dict):
-        return _too_many(len(cast("dict[str, object]", value)), MAX_MEMBERS, "members")
-    if isinstance(value, list):
-        return _too_many(len(cast("list[object]", value)), MAX_ITEMS, "items")
     return None
 
 
 def _faults_in_names(members: Iterable[str], place: Path) -> Iterator[tuple[Path, str]]:
     for name in members:
+        if _is_plain(name, _LONGEST_NAME):
+            continue
         if len(name) > _LONGEST_NAME:
             yield (*place, name), f"has a name longer than {_LONGEST_NAME} characters"
         elif text_fault(name, 4 * _LONGEST_NAME):

@@ -68,8 +68,6 @@ class JsonReader:
         first = self.peek()
         while True:
             waiting = len(self._text) - self._at
-            if first in "[{" and waiting > _WINDOW:
-                self._check_size(path)
             try:
                 value, end = self._json.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
@@ -87,6 +85,8 @@ class JsonReader:
                     return value
             self._repeated.clear()
             self._read_more(max(waiting, _WINDOW))
+            if first in "[{" and waiting > _WINDOW:
+                self._check_size(path)
 
     def items(self) -> Iterator[None]:
         """Step through an array that `peek` has shown; each item is read by the caller."""
@@ -189,9 +189,12 @@ class JsonReader:
         return members
 
     def _note_repeated(self, path: Path) -> None:
-        for name in self._repeated:
-            self.faults.add(path, f"has the name `{name[:64]}` twice in one object; give it once")
-        self._repeated.clear()
+        if self._repeated:
+            for name in self._repeated:
+                self.faults.add(
+                    path, f"has the name `{name[:64]}` twice in one object; give it once"
+                )
+            self._repeated.clear()
 
     def _refuse(self, reason: str, position: int) -> NoReturn:
         whole = self._body.decode("utf-8-sig", "replace")

@@ -53,7 +53,7 @@ def _check_format(value: object) -> object:
 
 
 def _check_image(value: object) -> object:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or value.isspace():
         raise PydanticCustomError("image", "must be a string: an image file in base64")
     if value.startswith("data:"):
         raise PydanticCustomError(

@@ -45,6 +45,9 @@ FailOn = Annotated[
 ]
 
 
+_IDENTITY: Final = frozenset({"prompt", "id"})
+
+
 class PromptObject(GenerationFields):
     """A prompt with fields of its own; what is not given here is taken from the batch.
 
@@ -100,6 +103,8 @@ class PromptObject(GenerationFields):
 
     def draft(self) -> PromptDraft:
         """The prompt as it is stored."""
+        if not self.model_fields_set - _IDENTITY:  # Most are like that, and a copy takes a while.
+            return PromptDraft(self.prompt or "", self.id)
         given = self.given()
         custom_id = given.pop("id", None)
         if "messages" not in given:
