@@ -37,6 +37,14 @@ def bodies() -> dict[str, bytes]:
         "objects": json.dumps(
             {"prompts": [{"prompt": f"{i:06d} {text}", "id": str(i)} for i in range(PROMPTS)]}
         ).encode(),
+        "chats": json.dumps(
+            {
+                "prompts": [
+                    {"messages": [{"role": "user", "content": f"{i:06d}"}], "options": {"seed": i}}
+                    for i in range(PROMPTS)
+                ]
+            }
+        ).encode(),
     }
 
 
@@ -73,7 +81,7 @@ async def longest_stall_while(work) -> tuple[float, object]:
     return longest, given
 
 
-@pytest.mark.parametrize("kind", ["texts", "texts beyond latin-1", "objects"])
+@pytest.mark.parametrize("kind", ["texts", "texts beyond latin-1", "objects", "chats"])
 async def test_reading_a_large_batch_never_stops_the_event_loop(kind) -> None:
     body = bodies()[kind]
 
