@@ -12,6 +12,7 @@ from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.batches import BodyForm, NdjsonBody, receive_batch
 from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.errors import Unavailable
+from promptmill.domain.keys import Caller
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON
 from promptmill.ollama.answer_checks.json_schema import unchecked_in
 from promptmill.ollama.text import one_line
@@ -20,7 +21,9 @@ from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 
 
-async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dict[str, Any]:
+async def dry_run(
+    request: Request, resources: Resources, form: BodyForm, caller: Caller
+) -> dict[str, Any]:
     """What the batch would be.
 
     Raises:
@@ -39,7 +42,8 @@ async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dic
     if away is not None and not draft.auto_pull:
         raise away
     await check.refuse_those_that_only_embed(resources)
-    queued = await admission.room_for(resources, prompts)
+    admission.require_allowed(draft, prompts, caller)
+    queued = await admission.room_for(resources, prompts, caller)
     draft = await with_starting_limit(resources, draft)
     return {**_document(draft, prompts, check.used, queued), "unchecked": _unchecked(formats)}
 
@@ -48,13 +52,19 @@ async def _read(
     request: Request, resources: Resources, form: BodyForm, check: ModelCheck
 ) -> tuple[BatchDraft, int, list[object]]:
     """The batch without its prompts, their number, and the formats that they have."""
+    known = resources.settings.known_registries
     if form is BodyForm.JSON:
         draft = (await receive_batch(request, resources.settings, check)).draft
+        admission.require_known_registries(draft, draft.prompts, known)
         count, formats = len(draft.prompts), _formats_of(draft.prompts)
     else:
         body = NdjsonBody(request, resources.settings, check)
-        formats = [found async for piece in body.pieces() for found in _formats_of(piece)]
-        draft, count = body.draft, body.prompts
+        count, formats = 0, list[object]()
+        async for piece in body.pieces():
+            admission.require_known_registries(body.draft, piece, known, first_index=count)
+            count += len(piece)
+            formats += _formats_of(piece)
+        draft = body.draft
     return draft, count, [draft.parameters.get("format"), *formats]
 
 

@@ -13,6 +13,7 @@ from promptmill.api.dependencies import (
     IDEMPOTENCY_HEADER,
     METADATA_PREFIX,
     BenchmarkId,
+    CallerOf,
     IdempotencyHeader,
     MetadataFilter,
     ResourcesOf,
@@ -123,7 +124,7 @@ _METADATA: Final[dict[str, Any]] = {
     },
 )
 async def submit_benchmark(
-    request: Request, resources: ResourcesOf, key: IdempotencyHeader
+    request: Request, resources: ResourcesOf, key: IdempotencyHeader, caller: CallerOf
 ) -> Response:
     """Store a benchmark. When the answer arrives, it is on disk and will be measured.
 
@@ -134,7 +135,7 @@ async def submit_benchmark(
     draft = await read_aside(partial(read_benchmark, settings=resources.settings), body)
     await require_text_models(resources, draft.models)
     idempotency = IdempotencyKey(key=key, body_hash=sha256(body).hexdigest()) if key else None
-    submission = await benchmarks.submit(resources, draft, idempotency=idempotency)
+    submission = await benchmarks.submit(resources, draft, idempotency=idempotency, caller=caller)
     headers = {"Location": f"/benchmarks/{submission.benchmark.id}"}
     if not submission.created:
         headers["Idempotent-Replayed"] = "true"
