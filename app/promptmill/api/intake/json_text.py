@@ -85,7 +85,7 @@ class JsonReader:
                     return value
             self._repeated.clear()
             self._read_more(max(waiting, _WINDOW))
-            if first in "[{" and waiting > _WINDOW:
+            if first in "[{" and waiting >= _WINDOW:
                 self._check_size(path)
 
     def items(self) -> Iterator[None]:
