@@ -14,11 +14,14 @@ from typing import Any, Final, Union, cast, get_args, get_origin
 from fastapi import Request
 
 from promptmill.api.dependencies import METADATA_PREFIX, check_query
+from promptmill.api.errors.unstorable import MalformedJson
 from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.json_stream import reason_of, strict_decoder
-from promptmill.api.intake.ndjson_reader import QUERY
+from promptmill.api.intake.json_text import JsonReader
 from promptmill.api.schemas.requests import BatchFields
+from promptmill.api.schemas.strict import Path
 
+QUERY: Final[Path] = ("query",)
+"""Where the fields of a batch of lines are."""
 DRY_RUN: Final = "dry_run"
 LONGEST_VALUE: Final = 32 * 1024
 """Most bytes of a parameter's value; servers and proxies do not take much longer addresses."""
@@ -47,13 +50,14 @@ def fields_of_query(request: Request, faults: Faults) -> dict[str, Any]:
     check_query(request, known, faults, prefix=METADATA_PREFIX, longest=LONGEST_VALUE)
     fields: dict[str, Any] = {}
     pairs: dict[str, str] = {}
+    reader = JsonReader(faults)
     for name, text in request.query_params.items():
         if name.startswith(METADATA_PREFIX):
             pairs[name.removeprefix(METADATA_PREFIX)] = text
         elif name in _TEXTS:
             fields[name] = text
         elif name in BatchFields.model_fields:
-            _put_json_or_text(fields, name, text, faults)
+            _put_json_or_text(fields, name, text, reader)
     if pairs:
         fields["metadata"] = _merged(fields.get("metadata", {}), pairs, faults)
     return fields
@@ -79,25 +83,16 @@ _TEXTS: Final = frozenset(
 )
 
 
-def _put_json_or_text(fields: dict[str, Any], name: str, text: str, faults: Faults) -> None:
-    repeated: list[str] = []
-    fault: str | None = None
+def _put_json_or_text(fields: dict[str, Any], name: str, text: str, reader: JsonReader) -> None:
+    place = (*QUERY, name)
     try:
-        fields[name] = strict_decoder(repeated).decode(text)
-    except json.JSONDecodeError as error:
-        if text.lstrip()[:1] in {"{", "[", '"'}:
-            reason = error.msg.removesuffix(" at")  # Some end so already.
-            fault = f"is not JSON: {reason} at column {error.colno}"
-        else:
+        reader.open(text.encode("utf-8", "surrogatepass"))
+        fields[name] = reader.only_value(place)
+    except MalformedJson as error:
+        if text.lstrip()[:1] not in {"{", "[", '"'}:
             fields[name] = text
-    except RecursionError:
-        fault = "is nested too deeply"
-    except ValueError as error:
-        fault = f"is not JSON: {reason_of(error)}"
-    if repeated:
-        fault = f"has the name `{repeated[0][:64]}` twice in one object; give it once"
-    if fault:
-        faults.add((*QUERY, name), fault)
+        else:
+            reader.faults.add(place, error.of_line)
 
 
 def _merged(metadata: object, pairs: dict[str, str], faults: Faults) -> object:
