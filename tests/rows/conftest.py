@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from promptmill.rows import Columns, PromptFile, Reading, Template, UnreadableInput
+from promptmill.prompts import Columns, PromptFile, Template
+from promptmill.rows import Reading, UnreadableInput
 
 COLUMNS = {"prompt", "id", "system", "image", "keep", "template"}
+READING = {"format", "encoding", "delimiter"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ ReadFile = Callable[..., Read]
 Refused = Callable[..., str]
 
 
-def reading(**options: Any) -> Reading:
+def prompt_file(name: str, **options: Any) -> PromptFile:
+    """A file with its options, those of its columns among the others."""
     columns = {name: value for name, value in options.items() if name in COLUMNS}
     if isinstance(columns.get("template"), str):
         columns["template"] = Template(columns["template"])
-    others = {name: value for name, value in options.items() if name not in COLUMNS}
-    return Reading(columns=Columns(**columns), **others)
+    how = {name: value for name, value in options.items() if name in READING}
+    sample = {name: value for name, value in options.items() if name in {"limit", "shuffle"}}
+    return PromptFile(name, Reading(**how), Columns(**columns), **sample)
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def read(tmp_path: Path) -> ReadFile:
     def run(content: bytes | str, name: str = "p.txt", **options: Any) -> Read:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        source = PromptFile(str(path), reading(**options))
+        source = prompt_file(str(path), **options)
         prompts = list(source)
         assert list(source) == prompts, "a file is read anew at each iteration"
         return Read(prompts, source)

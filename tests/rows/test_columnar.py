@@ -17,15 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from promptmill.rows import (
-    Columns,
-    PromptFile,
-    Reading,
-    TableFormat,
-    Template,
-    UnreadableInput,
-    write_table,
-)
+from promptmill.prompts import Columns, PromptFile, Template
+from promptmill.rows import TableFormat, UnreadableInput, write_table
 
 ROWS = [
     {"id": f"r{number}", "text": text, "lang": lang}
@@ -42,11 +35,11 @@ ROWS = [
         * 3
     )
 ]
-READING = Reading(columns=Columns(template=Template("Say: {{ text }}"), keep=("text", "lang")))
+COLUMNS = Columns(template=Template("Say: {{ text }}"), keep=("text", "lang"))
 
 
-def prompts(path: Path, wanted: Reading = READING) -> list[Any]:
-    return list(PromptFile(str(path), wanted))
+def prompts(path: Path, columns: Columns = COLUMNS) -> list[Any]:
+    return list(PromptFile(str(path), columns=columns))
 
 
 def write_xlsx(path: Path, rows: list[list[Any]], title: str = "Sheet") -> None:
@@ -102,7 +95,7 @@ def test_a_sheet_of_excel_is_read_with_its_numbers_dates_and_gaps(tmp_path: Path
         ],
     )
 
-    source = PromptFile(str(path), Reading(columns=Columns(keep=("when", "n"))))
+    source = PromptFile(str(path), columns=Columns(keep=("when", "n")))
 
     assert list(source) == [
         {"prompt": "one", "id": "1", "data": {"when": "2026-01-02T03:04:00", "n": 1.5}},
@@ -122,17 +115,17 @@ def test_a_workbook_of_several_sheets_wants_one_named(tmp_path: Path) -> None:
     book.save(path)
 
     with pytest.raises(UnreadableInput, match=r"has 2 sheets: name one, as in FILE\.xlsx#First"):
-        prompts(path, Reading())
-    assert list(PromptFile(f"{path}#Other one", Reading())) == ["b"]
+        prompts(path, Columns())
+    assert list(PromptFile(f"{path}#Other one")) == ["b"]
     with pytest.raises(UnreadableInput, match='has no sheet "x"; it has First, Other one'):
-        list(PromptFile(f"{path}#x", Reading()))
+        list(PromptFile(f"{path}#x"))
 
 
 def test_a_cell_beyond_the_header_is_refused_with_its_row(tmp_path: Path) -> None:
     write_xlsx(tmp_path / "book.xlsx", [["prompt"], ["a"], ["b", "lost"]])
 
     with pytest.raises(UnreadableInput, match="row 3: has a cell beyond the header's 1 columns"):
-        prompts(tmp_path / "book.xlsx", Reading())
+        prompts(tmp_path / "book.xlsx", Columns())
 
 
 def test_parquet_keeps_types_that_json_has_and_writes_others_as_text(tmp_path: Path) -> None:
@@ -147,7 +140,7 @@ def test_parquet_keeps_types_that_json_has_and_writes_others_as_text(tmp_path: P
     }
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "p.parquet")
 
-    assert prompts(tmp_path / "p.parquet", Reading(columns=Columns(keep=("*",)))) == [
+    assert prompts(tmp_path / "p.parquet", Columns(keep=("*",))) == [
         {
             "prompt": "a",
             "id": "7",
@@ -168,11 +161,11 @@ def test_images_of_a_data_set_are_taken_from_its_cells(tmp_path: Path) -> None:
     rows = [{"prompt": "What?", "image": {"bytes": b"\x89PNG", "path": "a.png"}}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
 
-    assert prompts(tmp_path / "p.parquet", Reading(columns=Columns(image="image"))) == [
+    assert prompts(tmp_path / "p.parquet", Columns(image="image")) == [
         {"prompt": "What?", "images": ["iVBORw=="]}
     ]
     with pytest.raises(UnreadableInput, match='row 1: the column "image" is binary'):
-        prompts(tmp_path / "p.parquet", Reading(columns=Columns(keep=("image",))))
+        prompts(tmp_path / "p.parquet", Columns(keep=("image",)))
 
 
 def test_parquet_is_read_in_constant_memory(tmp_path: Path) -> None:
@@ -188,7 +181,7 @@ def test_parquet_is_read_in_constant_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     most_arrow = 0
     count = 0
-    for _ in PromptFile(str(path), Reading()):
+    for _ in PromptFile(str(path)):
         count += 1
         most_arrow = max(most_arrow, pa.total_allocated_bytes() - before)
     _, most = tracemalloc.get_traced_memory()
@@ -210,7 +203,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, name: str, content: bytes, sai
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(UnreadableInput, match=said):
-        prompts(tmp_path / name, Reading())
+        prompts(tmp_path / name, Columns())
 
 
 @pytest.mark.parametrize("name", ["pyarrow.parquet", "openpyxl"])
@@ -225,7 +218,7 @@ def test_without_the_extra_it_is_said_what_to_install(
     monkeypatch.setitem(sys.modules, name, None)
 
     with pytest.raises(UnreadableInput, match=r'pip install "promptmill\[data\]"'):
-        prompts(path, Reading())
+        prompts(path, Columns())
 
 
 RECORDS = [
@@ -293,7 +286,7 @@ def test_excel_has_the_same_rows_and_no_formula(tmp_path: Path) -> None:
     assert [cell.value for cell in page[1]] == HEADER
     assert page["A6"].value == "=1+1"
     assert page["A6"].data_type == "s"
-    kept = list(PromptFile(str(path), Reading(columns=Columns(prompt="prompt", keep=("text", "lang")))))  # fmt: skip
+    kept = list(PromptFile(str(path), columns=Columns(prompt="prompt", keep=("text", "lang"))))  # fmt: skip
     assert [one["data"]["text"] for one in kept] == [row["text"] for row in ROWS]
 
 
@@ -310,7 +303,7 @@ def test_control_characters_survive_excel(tmp_path: Path) -> None:
     with (tmp_path / "o.xlsx").open("wb") as file:
         write_table([record], file, TableFormat.XLSX)
 
-    assert prompts(tmp_path / "o.xlsx", Reading()) == [odd]
+    assert prompts(tmp_path / "o.xlsx", Columns()) == [odd]
 
 
 def test_fields_of_json_answers_become_columns() -> None:

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from promptmill.prompts import PromptFile
+from promptmill.rows import FileFormat
 from tests.rows.conftest import ReadFile, Refused
 
 A, B = {"id": "a", "prompt": "Name a lake."}, {"id": "b", "prompt": "Name a\nriver, [1] {x}."}
@@ -78,10 +80,8 @@ def test_an_array_of_any_length_is_read_in_constant_memory(read: ReadFile, tmp_p
             f'{{"id": "{number}", "prompt": "{"x" * 500}"}},\n' for number in range(20_000)
         )
         file.write('"last"]')
-    from promptmill.rows import PromptFile, Reading
-
     tracemalloc.start()
-    count = sum(1 for _ in PromptFile(str(path), Reading()))
+    count = sum(1 for _ in PromptFile(str(path)))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -186,8 +186,6 @@ def test_what_may_be_json_or_texts_is_refused_with_the_two_ways_to_say_it(
 
     assert "--format jsonl" in told
     assert "--format text" in told
-    from promptmill.rows import FileFormat
-
     sent = [line for line in content.split("\n") if line.strip()]
     assert read(content, format=FileFormat.TEXT).prompts == sent
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.rows import Template, UnreadableInput
+from promptmill.prompts import Template
+from promptmill.rows import UnreadableInput
 from tests.rows.conftest import ReadFile, Refused
 
 TABLE = "id,text,lang,a b\n1,Bon jour,fr,x\n2,,,\n3,Hello,,y\n"

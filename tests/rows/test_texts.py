@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.rows import FileFormat, PromptFile, Reading, UnreadableInput
-from tests.rows.conftest import ReadFile, Refused, reading
+from promptmill.prompts import PromptFile
+from promptmill.rows import FileFormat, Reading, UnreadableInput
+from tests.rows.conftest import ReadFile, Refused, prompt_file
 
 
 def test_each_line_is_a_prompt_and_blank_ones_are_none(read: ReadFile) -> None:
@@ -156,7 +157,7 @@ def test_stdin_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = gzip.compress(b'{"id": "a", "prompt": "Why?"}\n')
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(packed)))
 
-    source = PromptFile("-", Reading())
+    source = PromptFile("-")
 
     assert source.is_read_once
     assert list(source) == [{"id": "a", "prompt": "Why?"}]
@@ -170,7 +171,7 @@ def test_a_folder_is_read_file_by_file(read: ReadFile, tmp_path: Path) -> None:
     (folder / "empty.txt").write_text("\n")
     (folder / ".hidden").write_text("no")
 
-    source = PromptFile(str(folder), Reading())
+    source = PromptFile(str(folder))
 
     assert list(source) == [
         {"id": "a.md", "prompt": "First."},
@@ -178,18 +179,18 @@ def test_a_folder_is_read_file_by_file(read: ReadFile, tmp_path: Path) -> None:
     ]
     assert source.place_of(1) == "b.txt"
     assert source.notes.remarks == ["empty.txt has no prompt and is left out"]
-    pattern = PromptFile(f"{folder}/*.txt", reading(template="{{ name }}: {{ text }}", id=""))
+    pattern = prompt_file(f"{folder}/*.txt", template="{{ name }}: {{ text }}", id="")
     assert list(pattern) == ["b.txt: Second,\nof two lines."]
 
 
 def test_a_folder_of_tables_or_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput, match="there is no file in it"):
-        list(PromptFile(str(tmp_path), Reading()))
+        list(PromptFile(str(tmp_path)))
     (tmp_path / "a.csv").write_text("prompt\nx\n")
     with pytest.raises(UnreadableInput, match=r"a\.csv is a table or JSON"):
-        list(PromptFile(str(tmp_path), Reading()))
+        list(PromptFile(str(tmp_path)))
     with pytest.raises(UnreadableInput, match="there is no file in it"):
-        list(PromptFile(str(tmp_path / "*.md"), Reading()))
+        list(PromptFile(str(tmp_path / "*.md")))
 
 
 def test_a_sample_is_random_and_the_same_for_the_same_seed(read: ReadFile) -> None:

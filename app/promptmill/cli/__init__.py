@@ -48,7 +48,7 @@ class _Arguments(TyperGroup):
                 if not _is_file(argument):
                     shown = argument.encode(errors="backslashreplace").decode()
                     raise typer.BadParameter(f"{shown} is not UTF-8", ctx) from None
-        return super().parse_args(ctx, args)  # pyright: ignore[reportArgumentType]
+        return super().parse_args(ctx, args)
 
 
 def _is_file(name: str) -> bool:

@@ -1,29 +1,25 @@
-"""Rows in files: prompts are read out of them, and results are written back.
+"""Rows in files: read out of texts, JSON, tables, Parquet, Excel and folders, and written back.
 
-`PromptFile` reads text, JSON in all its forms, tables with any delimiter, Parquet, Excel and
-folders of texts, streamed row by row. docs/files.md tells how a format is found out and what is
-refused. This package knows nothing of HTTP and of the terminal, and imports nothing of promptmill.
+`RowFile` reads, `write_table` writes, both row by row. docs/files.md tells how a format is found
+out and what is refused. Functions raise `UnreadableInput` with a fault for each place. This package
+knows nothing of HTTP and of the terminal, and imports nothing of promptmill.
 """
 
 from __future__ import annotations
 
-from promptmill.rows.columns import Columns
 from promptmill.rows.detection import FileFormat
 from promptmill.rows.faults import Notes, UnreadableInput
 from promptmill.rows.json_values import NotJsonError, parse_json
-from promptmill.rows.source import PromptFile, Reading
-from promptmill.rows.templates import Template
+from promptmill.rows.reading import Reading, RowFile
 from promptmill.rows.writing import TableFormat, format_of_output, write_table
 
 __all__ = [
-    "Columns",
     "FileFormat",
     "NotJsonError",
     "Notes",
-    "PromptFile",
     "Reading",
+    "RowFile",
     "TableFormat",
-    "Template",
     "UnreadableInput",
     "format_of_output",
     "parse_json",

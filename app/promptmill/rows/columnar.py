@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from types import ModuleType
 from typing import IO, Any, Final
 
-from promptmill.rows.faults import NO_PROMPT, Faults, UnreadableInput
+from promptmill.rows.faults import Faults, UnreadableInput
 
 PARQUET_MAGIC: Final = b"PAR1"
 ZIP_MAGIC: Final = b"PK\x03\x04"
@@ -22,24 +22,12 @@ _ROWS_AT_ONCE: Final = 256
 _ESCAPE: Final = re.compile(r"_x([0-9a-fA-F]{4})_")
 
 
-class ColumnarTable:
-    """Named columns, and rows that are read once; close it afterwards."""
-
-    def __init__(self, header: Sequence[str], rows: Iterator[tuple[int, dict[str, Any]]]) -> None:
-        self.header = header
-        self._rows = rows
-
-    def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The rows by their columns' names, numbered as a person counts them."""
-        return self._rows
+ColumnarTable = tuple[Sequence[str], Iterator[tuple[int, dict[str, Any]]]]
+"""The names of the columns, and rows that are read once, numbered as a person counts them."""
 
 
 def library(name: str, what: str) -> ModuleType:
-    """A library of the extra.
-
-    Raises:
-        UnreadableInput: It is not installed.
-    """
+    """A library of the extra."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -50,20 +38,13 @@ def library(name: str, what: str) -> ModuleType:
 
 
 def parquet_table(file: IO[bytes], stack: ExitStack) -> ColumnarTable:
-    """The table of a Parquet file, read some hundred rows at a time.
-
-    Raises:
-        UnreadableInput: It cannot be read.
-    """
+    """The table of a Parquet file, read some hundred rows at a time."""
     parquet = library("pyarrow.parquet", "reading Parquet")
     try:
         table = parquet.ParquetFile(_seekable(file, stack), pre_buffer=False)
         header: list[str] = table.schema_arrow.names
     except (OSError, ValueError) as error:
         raise UnreadableInput(f"is no readable Parquet file: {error}") from None
-    twice = {name for name in header if header.count(name) > 1}
-    if twice:
-        raise UnreadableInput(f"has more than one column called {', '.join(sorted(twice))}")
 
     def rows() -> Iterator[tuple[int, dict[str, Any]]]:
         number = 0
@@ -75,17 +56,13 @@ def parquet_table(file: IO[bytes], stack: ExitStack) -> ColumnarTable:
         except (OSError, ValueError) as error:
             raise UnreadableInput(f"row {number + 1}: cannot be read: {error}") from None
 
-    return ColumnarTable(header, rows())
+    return header, rows()
 
 
 def excel_table(
     file: IO[bytes], sheet: str | None, stack: ExitStack, faults: Faults
 ) -> ColumnarTable:
-    """The table of a sheet, the first one if none is named; its first filled row is the header.
-
-    Raises:
-        UnreadableInput: It cannot be read, or there is no such sheet.
-    """
+    """The table of a sheet, the first one if none is named; its first filled row is the header."""
     openpyxl = library("openpyxl", "reading Excel")
     seekable = _seekable(file, stack)
     try:
@@ -118,8 +95,8 @@ def excel_table(
     while header and not header[-1]:
         header.pop()
     if not header:
-        raise UnreadableInput(NO_PROMPT)
-    return ColumnarTable(header, _excel_rows(filled, header, faults))
+        raise UnreadableInput("there is no prompt in it")
+    return header, _excel_rows(filled, header, faults)
 
 
 def _excel_rows(

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
+from collections.abc import Collection, Iterator
+from enum import StrEnum
 from pathlib import PurePath
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
-from promptmill.rows.columns import Columns
-from promptmill.rows.delimiters import CANDIDATES, SEPARATOR_LINE
 from promptmill.rows.faults import UnreadableInput
-from promptmill.rows.json_prompts import TEXT_COLUMN
+from promptmill.rows.json_values import may_be_cut
 from promptmill.rows.opening import MARK
+from promptmill.rows.tables import CANDIDATES, SEPARATOR_LINE
 
 
 class FileFormat(StrEnum):
@@ -28,33 +26,19 @@ class FileFormat(StrEnum):
     JSONL = "jsonl"
     """A JSON string or object per line; or an array, or a whole batch."""
     JSON = "json"
-    """The same."""
     CSV = "csv"
     """A table whose first row names the columns, with any delimiter."""
     PARQUET = "parquet"
-    """A table of Apache Parquet."""
     XLSX = "xlsx"
-    """A sheet of an Excel workbook."""
 
 
-class JsonForm(Enum):
-    """How JSON values follow each other."""
-
-    LINES = auto()
-    STREAM = auto()
-    BATCH = auto()
+JsonForm = Literal["lines", "stream", "batch"]
+"""How JSON values follow each other."""
+Certainty = Literal["no", "perhaps", "yes"]
+"""Whether a beginning is JSON, or a table, that was meant as prompts."""
 
 
-class Certainty(Enum):
-    """Whether a beginning is JSON that was meant as prompts."""
-
-    NO = auto()
-    PERHAPS = auto()
-    YES = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class JsonLook:
+class JsonLook(NamedTuple):
     """What the beginning of a text says about JSON."""
 
     certainty: Certainty
@@ -73,45 +57,47 @@ _EXTENSIONS: Final = {
 }
 _OF_JSON: Final = frozenset({FileFormat.JSON, FileFormat.JSONL})
 _PROMPT_FIELDS: Final = frozenset({"prompt", "messages", "prompts", "custom_id"})
-_MAY_BE_CUT: Final = ("Unterminated string", "Invalid \\u", "Invalid \\escape")
-_LONGEST_WORD: Final = 16
-_NOT_JSON: Final = JsonLook(Certainty.NO, JsonForm.LINES)
+_TEXT_COLUMN: Final = "text"
+"""The name of a text's one column in a template."""
+_NOT_JSON: Final = JsonLook("no", "lines")
 
 
 def extension_of(name: str) -> str:
     """The extension that says what is inside, that of packing apart."""
-    path = PurePath(name)
-    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    return inner.suffix.lower()
+    return PurePath(name.lower().removesuffix(".gz")).suffix
 
 
 def format_of(
-    head: str, name: str, columns: Columns, look: JsonLook, *, is_whole: bool
+    head: str,
+    name: str,
+    look: JsonLook,
+    *,
+    wanted: Collection[str] | None,
+    is_whole: bool,
 ) -> FileFormat:
     """The format of an input whose text begins with `head`.
 
-    Raises:
-        UnreadableInput: It can be read in two ways.
+    `wanted` are columns that a person named, or None. What can be read in two ways is refused.
     """
     by_name = _EXTENSIONS.get(extension_of(name))
-    if by_name in _OF_JSON or look.certainty is Certainty.YES:
+    if by_name in _OF_JSON or look.certainty == "yes":
         return FileFormat.JSONL
     if by_name is not None:
         return by_name
-    if look.certainty is Certainty.PERHAPS:
-        if columns.are_named and columns.wanted() - {TEXT_COLUMN}:
+    if look.certainty == "perhaps":
+        if wanted is not None and set(wanted) - {_TEXT_COLUMN}:
             return FileFormat.JSONL
         raise UnreadableInput(
             "looks like JSON, and may be meant as texts: --format jsonl takes the prompts out of"
             " the JSON, --format text sends each line as it is"
         )
     table = _table_look(head, is_whole=is_whole)
-    if table is Certainty.YES:
+    if table == "yes":
         return FileFormat.CSV
-    if columns.are_named:
-        is_text = columns.wanted() <= {TEXT_COLUMN} and TEXT_COLUMN not in _first_cells(head)
+    if wanted is not None:
+        is_text = set(wanted) <= {_TEXT_COLUMN} and _TEXT_COLUMN not in _first_cells(head)
         return FileFormat.TEXT if is_text else FileFormat.CSV
-    if table is Certainty.PERHAPS:
+    if table == "perhaps":
         raise UnreadableInput(
             "looks like a table, and may be meant as texts: --format csv reads its columns,"
             " --format text sends each line as it is"
@@ -125,13 +111,13 @@ def json_look(head: str, *, is_whole: bool) -> JsonLook:
     first = text[:1]
     if not first or first not in '{["':
         is_mixed = any(_says_prompt(_loose(line)) for line in _lines(head, is_whole=is_whole))
-        return JsonLook(Certainty.PERHAPS if is_mixed else Certainty.NO, JsonForm.LINES)
+        return JsonLook("perhaps" if is_mixed else "no", "lines")
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except json.JSONDecodeError as error:
         return _look_at_broken(text, error, is_whole=is_whole)
     except (RecursionError, ValueError):
-        return JsonLook(Certainty.PERHAPS, JsonForm.LINES)
+        return JsonLook("perhaps", "lines")
     rest, _, below = text[end:].partition("\n")
     if isinstance(value, dict):
         return _look_at_object(cast("dict[str, Any]", value), text[:end], rest)
@@ -139,40 +125,40 @@ def json_look(head: str, *, is_whole: bool) -> JsonLook:
         return _NOT_JSON
     if isinstance(value, list):
         items = cast("list[Any]", value)
-        sure = is_whole and not below.strip() and items
-        sure = sure and all(isinstance(item, str | dict) for item in items)
-        return JsonLook(Certainty.YES if sure else Certainty.PERHAPS, JsonForm.STREAM)
-    lines = _lines(head, is_whole=is_whole)
-    are_json = all(isinstance(_loose(line), str | dict) for line in lines)
-    return JsonLook(Certainty.PERHAPS if are_json else Certainty.NO, JsonForm.LINES)
+        form = "stream"
+        is_sure = is_whole and not below.strip() and bool(items)
+        is_sure = is_sure and all(isinstance(item, str | dict) for item in items)
+        certainty = "yes" if is_sure else "perhaps"
+    else:
+        form = "lines"
+        lines = _lines(head, is_whole=is_whole)
+        are_json = all(isinstance(_loose(line), str | dict) for line in lines)
+        certainty = "perhaps" if are_json else "no"
+    return JsonLook(certainty, form)
 
 
 def _look_at_object(value: dict[str, Any], text: str, rest: str) -> JsonLook:
     if "prompts" in value:
-        return JsonLook(Certainty.YES, JsonForm.BATCH)
+        return JsonLook("yes", "batch")
     if rest.strip() and rest.strip()[0] not in ",{":
         # A sentence that begins with an object; or one that was spoilt.
-        certainty = Certainty.PERHAPS if _says_prompt(value) else Certainty.NO
-        return JsonLook(certainty, JsonForm.LINES)
-    certainty = Certainty.YES if _says_prompt(value) else Certainty.PERHAPS
+        certainty = "perhaps" if _says_prompt(value) else "no"
+        return JsonLook(certainty, "lines")
+    certainty = "yes" if _says_prompt(value) else "perhaps"
     is_line = "\n" not in text and not rest.strip().startswith("{")
-    return JsonLook(certainty, JsonForm.LINES if is_line else JsonForm.STREAM)
+    return JsonLook(certainty, "lines" if is_line else "stream")
 
 
 def _look_at_broken(text: str, error: json.JSONDecodeError, *, is_whole: bool) -> JsonLook:
     first_line = text.partition("\n")[0].rstrip()
-    is_cut = not is_whole and (
-        error.msg.startswith(_MAY_BE_CUT) or error.pos > len(text) - _LONGEST_WORD
-    )
-    if is_cut and text[0] != '"':
+    if not is_whole and may_be_cut(error) and text[0] != '"':
         if text[0] == "{" and re.search(r'"prompts"\s*:\s*\[', text):
-            return JsonLook(Certainty.YES, JsonForm.BATCH)
+            return JsonLook("yes", "batch")
         is_sure = text[0] == "[" or re.search(r'"(prompt|messages|custom_id)"\s*:', text)
-        return JsonLook(Certainty.YES if is_sure else Certainty.PERHAPS, JsonForm.STREAM)
+        return JsonLook("yes" if is_sure else "perhaps", "stream")
     is_like_it = re.match(r'\{\s*"|\[\s*["{]', text) is not None
     is_stream = text[0] == "[" or first_line.endswith(("{", ","))
-    form = JsonForm.STREAM if is_stream else JsonForm.LINES
-    return JsonLook(Certainty.PERHAPS if is_like_it else Certainty.NO, form)
+    return JsonLook("perhaps" if is_like_it else "no", "stream" if is_stream else "lines")
 
 
 def _says_prompt(value: object) -> bool:
@@ -210,12 +196,10 @@ def _table_look(head: str, *, is_whole: bool) -> Certainty:
     """Whether a text may be a table: by a header with `prompt`, or a tab in every line."""
     lines = list(_lines(head, is_whole=is_whole))
     if not lines:
-        return Certainty.NO
-    if SEPARATOR_LINE.fullmatch(lines[0]):
-        return Certainty.YES
-    if "prompt" in _first_cells(head):
-        return Certainty.YES
+        return "no"
+    if SEPARATOR_LINE.fullmatch(lines[0]) or "prompt" in _first_cells(head):
+        return "yes"
     is_named = lines[0].strip('"').casefold() == "prompt"
     tabs = {line.count("\t") for line in lines}
     are_rows = len(lines) > 1 and len(tabs) == 1 and tabs != {0}
-    return Certainty.PERHAPS if is_named or are_rows else Certainty.NO
+    return "perhaps" if is_named or are_rows else "no"

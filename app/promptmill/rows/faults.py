@@ -1,12 +1,11 @@
-"""The error of this room, and the collector that gathers several faults before raising it."""
+"""The error of this room, the collector of several faults, and the notes of what was left out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 MOST_FAULTS_TOLD: Final = 20
-NO_PROMPT: Final = "there is no prompt in it"
+MOST_NOTES_TOLD: Final = 5
 
 
 class UnreadableInput(Exception):  # noqa: N818 - named for what it is
@@ -14,7 +13,7 @@ class UnreadableInput(Exception):  # noqa: N818 - named for what it is
 
     def __init__(self, *faults: str) -> None:
         super().__init__("; ".join(faults))
-        self.faults: Sequence[str] = faults
+        self.faults = faults
 
 
 class Faults:
@@ -27,29 +26,19 @@ class Faults:
         return bool(self._told)
 
     def add(self, fault: str) -> None:
-        """Keep one fault.
-
-        Raises:
-            UnreadableInput: There are as many now as are told.
-        """
+        """Keep a fault; raise `UnreadableInput` when there are as many as are told."""
         self._told.append(fault)
         if len(self._told) >= MOST_FAULTS_TOLD:
-            raise UnreadableInput(*self._told)
+            self.check()
 
     def check(self) -> None:
-        """Raise the faults, if there is any.
-
-        Raises:
-            UnreadableInput: There is one.
-        """
+        """Raise `UnreadableInput` if there is a fault."""
         if self._told:
             raise UnreadableInput(*self._told)
 
 
 class Notes:
     """Rows that were left out of a reading: how many, and where the first of them stand."""
-
-    _MOST_TOLD: Final = 5
 
     def __init__(self) -> None:
         self.left_out = 0
@@ -60,5 +49,5 @@ class Notes:
     def leave_out(self, place: str, why: str) -> None:
         """Count a row that becomes no prompt."""
         self.left_out += 1
-        if self.left_out <= self._MOST_TOLD:
+        if self.left_out <= MOST_NOTES_TOLD:
             self.remarks.append(f"{place} {why} and is left out")

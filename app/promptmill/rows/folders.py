@@ -9,7 +9,7 @@ from typing import Final
 
 from promptmill.rows.detection import FileFormat, extension_of
 from promptmill.rows.faults import Faults, Notes, UnreadableInput
-from promptmill.rows.opening import encoding_of, opened, refuse_no_text
+from promptmill.rows.opening import encoding_of, opened
 
 HEADER: Final = ("name", "text")
 _MOST_BYTES: Final = 64 * 1024 * 1024
@@ -28,11 +28,7 @@ def is_folder(name: str) -> bool:
 
 
 def files_of(name: str) -> list[tuple[str, Path]]:
-    """The files with their names below the folder, sorted; those that begin with a dot are not.
-
-    Raises:
-        UnreadableInput: There is none, or one is a table.
-    """
+    """The files with their names below the folder, sorted; those that begin with a dot are not."""
     path = Path(name)
     if path.is_dir():
         top, found = path, [one for one in path.iterdir() if not one.name.startswith(".")]
@@ -69,7 +65,6 @@ def texts_of(
 
 def _text(path: Path, encoding: str | None) -> str:
     with opened(str(path)) as found:
-        refuse_no_text(found.head)
         known = encoding_of(found.head, encoding)
         content = found.file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

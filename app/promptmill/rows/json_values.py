@@ -6,17 +6,17 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from promptmill.rows.faults import UnreadableInput
+from promptmill.rows.faults import Faults, UnreadableInput
 from promptmill.rows.opening import MARK
 
-_MOST_CHARACTERS: Final = 64 * 1024 * 1024
+_MOST_CHARACTERS: Final = 32 * 1024 * 1024
 """Of one value in a stream."""
+_NO_FIELDS: Final = ("self", "idempotency_key")
 _MOST_AT_FIRST: Final = 64 * 1024
 _SPACE: Final = re.compile(rf"[ \t\r\n{MARK}]*")
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
-_MAY_BE_CUT: Final = ("Unterminated string", "Invalid \\u", "Invalid \\escape")
 _AFTER: Final = frozenset(" \t\r\n,]}")
 _LONGEST_WORD: Final = 16
 """A word or number that is cut off at the end of a piece is no longer than that, or a number."""
@@ -62,11 +62,7 @@ _DECODER: Final = json.JSONDecoder(
 
 
 def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON
-    """The one value that a text is.
-
-    Raises:
-        ValueError: The text is not JSON; the message says why.
-    """
+    """The one value that a text is."""
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -78,11 +74,7 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def check_characters(value: object, text: str) -> None:
-    """Refuse half of a surrogate pair, which JSON can write and UTF-8 cannot.
-
-    Raises:
-        ValueError: There is one in the value that was parsed from the text.
-    """
+    """Refuse half of a surrogate pair, which JSON can write and UTF-8 cannot."""
     if _HALF.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -90,6 +82,12 @@ def check_characters(value: object, text: str) -> None:
             raise ValueError(
                 "has half of a surrogate pair (\\ud83d alone), which is no text"
             ) from None
+
+
+def may_be_cut(error: json.JSONDecodeError) -> bool:
+    """Whether text that is not JSON may be the beginning of JSON."""
+    is_open = error.msg.startswith(("Unterminated string", "Invalid \\u", "Invalid \\escape"))
+    return is_open or error.pos > len(error.doc) - _LONGEST_WORD
 
 
 class JsonStream:
@@ -103,11 +101,7 @@ class JsonStream:
         self._has_ended = False
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        """The values with the numbers of their lines.
-
-        Raises:
-            UnreadableInput: The text is not JSON.
-        """
+        """The values with the numbers of their lines."""
         if self._next() == "[":
             self._advance(self._at + 1)
             yield from self._items()
@@ -146,7 +140,7 @@ class JsonStream:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if self._has_ended or not self._may_be_cut(error):
+                if self._has_ended or not may_be_cut(error):
                     raise UnreadableInput(self._told(error)) from None
             except RecursionError:
                 raise UnreadableInput(f"line {self._line}: is nested too deeply") from None
@@ -161,7 +155,7 @@ class JsonStream:
                     return value
             if len(self._text) - self._at > _MOST_CHARACTERS:
                 raise UnreadableInput(
-                    f"line {self._line}: a value has more than 64 MiB; write a prompt per line"
+                    f"line {self._line}: a value has more than 32 MiB; write a prompt per line"
                 )
             self._read(wanted)
             wanted *= 2
@@ -171,9 +165,6 @@ class JsonStream:
             check_characters(value, self._text[self._at : end])
         except ValueError as error:
             raise UnreadableInput(f"line {self._line}: {error}") from None
-
-    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
-        return error.msg.startswith(_MAY_BE_CUT) or error.pos > len(self._text) - _LONGEST_WORD
 
     def _told(self, error: json.JSONDecodeError) -> str:
         line = self._line + self._text.count("\n", self._at, error.pos)
@@ -196,3 +187,28 @@ class JsonStream:
     def _advance(self, to: int) -> None:
         self._line += self._text.count("\n", self._at, to)
         self._at = to
+
+
+def values_of_lines(lines: Iterable[tuple[int, str]], faults: Faults) -> Iterator[tuple[int, Any]]:
+    """The value of each line that is not blank."""
+    for number, line in lines:
+        if line.strip():
+            try:
+                yield number, parse_json(line.strip("\r\n"))
+            except ValueError as error:
+                faults.add(f"line {number}: {error}")
+
+
+def batch_body(pieces: Iterable[str]) -> tuple[list[Any], dict[str, Any]]:
+    """The prompts of the whole batch that a text is, and the fields beside them."""
+    values = iter(JsonStream(pieces))
+    line, body = next(values)
+    if next(values, None) is not None:
+        raise UnreadableInput(f"line {line}: something follows the batch")
+    prompts = body.pop("prompts")
+    if not isinstance(prompts, list):
+        raise UnreadableInput('"prompts" must be a list')
+    for name in _NO_FIELDS:
+        if name in body:
+            raise UnreadableInput(f'a batch has no field "{name}"')
+    return cast("list[Any]", prompts), body

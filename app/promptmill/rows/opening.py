@@ -36,12 +36,11 @@ _NO_TEXT: Final = {
     rb"BZh[1-9]1AY": "is packed with bzip2: `bzip2 -dc FILE | promptmill submit …` reads it",
     rb"\xfd7zXZ\0": "is packed with xz: `xz -dc FILE | promptmill submit …` reads it",
     rb"\x28\xb5\x2f\xfd": "is packed with zstd: `zstd -dc FILE | promptmill submit …` reads it",
-    rb"7z\xbc\xaf|Rar!": "is an archive: unpack it first",
+    rb"7z\xbc\xaf|Rar!\x1a": "is an archive: unpack it first",
     rb"\xd0\xcf\x11\xe0": "is an old Excel or Word file: save it as .xlsx or .csv",
     rb"%PDF-|\x89PNG|GIF8|\xff\xd8\xff": "is a PDF or an image, and no text",
-    rb"ARROW1|FEA1|ORC|Obj\x01": "is Arrow, Feather, ORC or Avro: save it as Parquet",
+    rb"ARROW1\0|FEA1|Obj\x01": "is Arrow, Feather or Avro: save it as Parquet",
 }
-_BROKEN_GZIP: Final = "is packed with gzip, and broken or cut off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +74,11 @@ class _Again(io.RawIOBase):
 
 @contextlib.contextmanager
 def opened(name: str) -> Generator[Opened]:
-    """The unpacked bytes of a file; `-` is stdin.
-
-    Raises:
-        OSError: The file cannot be read.
-        UnreadableInput: The bytes are of a kind that is no text and no table.
-    """
+    """The unpacked bytes of a file; `-` is stdin."""
     with contextlib.ExitStack() as stack:
-        stream = _stdin() if name == STDIN else stack.enter_context(_file(name))
+        stream = _stream(name)
+        if name != STDIN:
+            stack.enter_context(stream)
         head = stream.read(len(_GZIP))
         stream = io.BufferedReader(_Again(head, stream), HEAD_BYTES)
         if head == _GZIP:
@@ -98,48 +94,29 @@ def opened(name: str) -> Generator[Opened]:
 
 @contextlib.contextmanager
 def broken_gzip() -> Generator[None]:
-    """Errors of unpacking become a sentence.
-
-    Raises:
-        UnreadableInput: What was read inside is no whole gzip file.
-    """
+    """Errors of unpacking become a sentence."""
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise UnreadableInput(_BROKEN_GZIP) from None
+        raise UnreadableInput("is packed with gzip, and broken or cut off") from None
 
 
-def _file(name: str) -> IO[bytes]:
-    try:
-        return Path(name).open("rb")
-    except ValueError as error:  # A null character in the name.
-        raise OSError(0, str(error)) from None
-
-
-def _stdin() -> IO[bytes]:
-    # Without a stdin Python has none, whatever the type says.
-    if sys.stdin is None:
+def _stream(name: str) -> IO[bytes]:
+    if name != STDIN:
+        try:
+            return Path(name).open("rb")
+        except ValueError as error:  # A null character in the name.
+            raise OSError(0, str(error)) from None
+    if sys.stdin is None:  # As Python has it where stdin is closed.
         raise OSError(0, "it is closed")
     return sys.stdin.buffer
 
 
-def refuse_no_text(head: bytes) -> None:
-    """Refuse what is known to be no text by its first bytes.
-
-    Raises:
-        UnreadableInput: It is.
-    """
+def encoding_of(head: bytes, named: str | None) -> str:
+    """The encoding of a text: what its byte order mark says, else what was named, else UTF-8."""
     for pattern, what in _NO_TEXT.items():
         if re.match(pattern, head):
             raise UnreadableInput(what)
-
-
-def encoding_of(head: bytes, named: str | None) -> str:
-    """The encoding of a text: what its byte order mark says, else what was named, else UTF-8.
-
-    Raises:
-        UnreadableInput: The two contradict each other, or the name is of no encoding of texts.
-    """
     if named is not None:
         named = _known(named)
     for mark, encoding, family in _MARKS:
@@ -179,23 +156,42 @@ def head_text(opened: Opened, encoding: str) -> str:
 
 
 def lines_of(
-    file: io.BufferedReader, encoding: str, head: str, add_fault: Callable[[str], None]
+    file: io.BufferedReader,
+    encoding: str,
+    head: str,
+    add_fault: Callable[[str], None],
+    *,
+    marks_are_text: bool = True,
 ) -> Iterator[tuple[int, str]]:
     r"""The lines with their ends and numbers, without byte order marks at their beginnings.
 
     Only "\n" ends a line, for form feeds and U+2028 belong to a text; in a file that has none,
-    "\r" does. What is not in the encoding goes to `add_fault`.
-
-    Raises:
-        UnreadableInput: The rest cannot be decoded at all.
+    "\r" does. What is not in the encoding goes to `add_fault`, and so does a byte order mark inside
+    a line unless it is text.
     """
-    old_mac = "\r" in head and "\n" not in head
-    if encoding != "utf-8" or old_mac:
-        yield from _decoded_lines(file, encoding, "\r" if old_mac else "\n")
-        return
+    end = "\r" if "\r" in head and "\n" not in head else "\n"
+    if encoding == "utf-8" and end == "\n":
+        lines = _lines_of_utf8(file, add_fault)
+    else:
+        lines = _decoded_lines(file, encoding, end)
+    for number, line in lines:
+        text = line.lstrip(MARK)
+        if MARK in text and not marks_are_text:
+            add_fault(
+                f"line {number}: has a byte order mark inside, as where two files were joined"
+                " without a line end between them: put one there, or --encoding utf-8 takes the"
+                " mark as text"
+            )
+        else:
+            yield number, text
+
+
+def _lines_of_utf8(
+    file: io.BufferedReader, add_fault: Callable[[str], None]
+) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(file, start=1):
         try:
-            yield number, line.decode().lstrip(MARK)
+            yield number, line.decode()
         except UnicodeDecodeError as error:
             add_fault(
                 f"line {number}: is not UTF-8 at byte {error.start + 1}; --encoding NAME reads"
@@ -207,8 +203,9 @@ def _decoded_lines(file: io.BufferedReader, encoding: str, end: str) -> Iterator
     number = 0
     text = io.TextIOWrapper(file, encoding=encoding, newline=end)
     try:
-        for number, line in enumerate(text, start=1):
-            yield number, line.lstrip(MARK)
+        for line in text:
+            number += 1
+            yield number, line
     except UnicodeError:
         raise UnreadableInput(
             f"line {number + 1}: is not {encoding} there or soon after; --encoding NAME reads"
@@ -220,11 +217,7 @@ def _decoded_lines(file: io.BufferedReader, encoding: str, end: str) -> Iterator
 
 
 def pieces_of(file: io.BufferedReader, encoding: str) -> Iterator[str]:
-    """The text in pieces that are cut anywhere.
-
-    Raises:
-        UnreadableInput: It cannot be decoded.
-    """
+    """The text in pieces that are cut anywhere."""
     decoder = codecs.getincrementaldecoder(encoding)()
     lines = 1
     try:
@@ -237,16 +230,3 @@ def pieces_of(file: io.BufferedReader, encoding: str) -> Iterator[str]:
         raise UnreadableInput(
             f"line {lines}: is not {encoding} there or below; --encoding NAME reads another one"
         ) from None
-
-
-def refuse_inner_mark(number: int, line: str, *, is_named: bool) -> None:
-    """Refuse a byte order mark inside a line, where the end of a file and a beginning met.
-
-    Raises:
-        UnreadableInput: There is one, and the encoding was not named to say that it is text.
-    """
-    if not is_named and MARK in line:
-        raise UnreadableInput(
-            f"line {number}: has a byte order mark inside, as where two files were joined without"
-            " a line end between them: put one there, or --encoding utf-8 takes the mark as text"
-        )

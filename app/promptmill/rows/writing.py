@@ -7,8 +7,9 @@ import io
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import islice
 from pathlib import PurePath
 from typing import IO, Any, Final, cast
 
@@ -75,11 +76,7 @@ class _Layout:
 
 
 def format_of_output(name: str) -> str:
-    """What the extension of a file to write says: `csv`, `jsonl`, `parquet` or `xlsx`.
-
-    Raises:
-        UnreadableInput: It says none of them.
-    """
+    """What the extension of a file to write says: `csv`, `jsonl`, `parquet` or `xlsx`."""
     extension = PurePath(name).suffix.lower().removeprefix(".")
     known = {"ndjson": "jsonl", "jsonl": "jsonl"} | {one.value: one.value for one in TableFormat}
     if extension not in known:
@@ -99,9 +96,6 @@ def write_table(
 
     `mark` begins CSV with a byte order mark, by which spreadsheets know UTF-8; `expand` makes
     columns of the fields of answers that are JSON objects.
-
-    Raises:
-        UnreadableInput: The form cannot hold a record, or its library is not installed.
     """
     with tempfile.TemporaryFile() as file:
         file.writelines(pieces)
@@ -121,8 +115,9 @@ def _write_csv(rows: Iterator[list[Any]], target: IO[bytes], layout: _Layout, *,
     writer = csv.writer(text)  # RFC 4180: quotes doubled, lines end in CR LF.
     writer.writerow(layout.header)
     count = 0
-    for count, row in enumerate(rows, start=1):
+    for row in rows:
         writer.writerow([_plain(cell) for cell in row])
+        count += 1
     text.detach()
     return count
 
@@ -140,7 +135,7 @@ def _write_parquet(rows: Iterator[list[Any]], target: IO[bytes], layout: _Layout
     )
     count = 0
     with parquet.ParquetWriter(target, schema) as writer:
-        for some in _slices(rows):
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
             columns = [
                 [_text(cell) if kind is str else cell for cell in column]
                 for kind, column in zip(types, zip(*some, strict=True), strict=True)
@@ -157,6 +152,8 @@ def _write_excel(rows: Iterator[list[Any]], target: IO[bytes], layout: _Layout) 
     page = book.create_sheet("results")
 
     def cell_of(value: Any, column: str, row: int) -> Any:  # noqa: ANN401 - of the library
+        if row > _MOST_SHEET_ROWS:
+            raise UnreadableInput("has more rows than a sheet of Excel takes; write .csv")
         plain = _plain(value)
         if not isinstance(plain, str):
             return plain
@@ -175,8 +172,6 @@ def _write_excel(rows: Iterator[list[Any]], target: IO[bytes], layout: _Layout) 
     try:
         page.append([cell_of(name, name, 1) for name in header])
         for count, row in enumerate(rows, start=1):
-            if count >= _MOST_SHEET_ROWS:
-                raise UnreadableInput("has more rows than a sheet of Excel takes; write .csv")
             page.append(
                 [cell_of(value, name, count + 1) for value, name in zip(row, header, strict=True)]
             )
@@ -198,7 +193,7 @@ def _answered(answer: object) -> Mapping[str, Any]:
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """A cell as texts and numbers: the rest stands as JSON, as the service writes it."""
-    return _json(value) if isinstance(value, bool | list | dict) else value
+    return _json(cast("object", value)) if isinstance(value, bool | list | dict) else value
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 - any JSON
@@ -210,9 +205,8 @@ def _json(value: object) -> str:
 
 
 def _kind(value: object) -> type:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MOST_INTEGER:
-        return str
-    return str if isinstance(value, list | dict) else type(value)
+    is_large = isinstance(value, int) and abs(value) >= _MOST_INTEGER
+    return str if is_large or isinstance(value, list | dict) else type(value)
 
 
 def _single(kinds: set[type]) -> type:
@@ -221,14 +215,3 @@ def _single(kinds: set[type]) -> type:
     if found == {int, float}:
         return float
     return found.pop() if len(found) == 1 else str
-
-
-def _slices(rows: Iterator[list[Any]]) -> Iterator[Sequence[list[Any]]]:
-    some: list[list[Any]] = []
-    for row in rows:
-        some.append(row)
-        if len(some) == _ROWS_AT_ONCE:
-            yield some
-            some = []
-    if some:
-        yield some

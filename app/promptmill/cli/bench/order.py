@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from promptmill.cli.input.pairs import json_or_text, pairs
-from promptmill.cli.input.prompts import GivenPrompts, PromptSource, open_source, refuse
-from promptmill.rows import Reading
+from promptmill.cli.input.prompts import Choice, GivenPrompts, PromptSource, open_source, refuse
 
 if TYPE_CHECKING:
     from promptmill.client import Benchmark, BenchmarkFields, FieldError, Promptmill
@@ -84,7 +83,7 @@ def prompts_of(texts: Sequence[str], file: str | None) -> PromptSource | None:
     if texts and file is not None:
         raise typer.BadParameter("give prompts either with --prompt or with --prompts-file")
     if file is not None:
-        return open_source([], file, Reading())
+        return open_source([], file, Choice())
     if texts:
         return GivenPrompts(texts, "--prompt")
     return None

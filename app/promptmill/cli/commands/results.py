@@ -65,6 +65,7 @@ class ResultStatus(StrEnum):
 
 def results(
     batch_id: BatchId,
+    *,
     output_format: Annotated[
         OutputFormat | None,
         typer.Option(
@@ -156,7 +157,7 @@ def _write(
 def _tell_partial(
     client: Promptmill, batch_id: str, written: int | None, wanted: str | None
 ) -> None:
-    """Say that results are missing, because the batch has not ended or had not while it was read."""
+    """Say that results are missing, because the batch still runs or ran while it was read."""
     batch = client.get(batch_id)
     counts = batch.counts
     ended = counts.succeeded + counts.failed + counts.cancelled + counts.expired

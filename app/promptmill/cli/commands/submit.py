@@ -22,7 +22,7 @@ from promptmill.cli.input.file_options import (
     Shuffle,
     SystemColumn,
     TemplateText,
-    reading_of,
+    choice_of,
 )
 from promptmill.cli.input.limit_option import finite, number_or_auto
 from promptmill.cli.input.pairs import json_or_text, pairs
@@ -197,7 +197,7 @@ def submit(
         raise typer.BadParameter("--dry-run submits nothing that could be waited for")
     if not (idempotency_key or "").isprintable() or not (idempotency_key or "").isascii():
         raise typer.BadParameter("--idempotency-key takes the characters of ASCII")
-    reading = reading_of(
+    choice = choice_of(
         file_format=input_format,
         encoding=encoding,
         delimiter=delimiter,
@@ -209,7 +209,7 @@ def submit(
         limit=limit,
         shuffle=shuffle,
     )
-    source = open_source(prompts or [], file, reading)
+    source = open_source(prompts or [], file, choice)
     if preview is not None:
         _print_first(source, preview)
         return

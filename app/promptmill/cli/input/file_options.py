@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from promptmill.cli.input.prompts import refuse
-from promptmill.rows import Columns, FileFormat, Reading, Template, UnreadableInput
+from promptmill.cli.input.prompts import Choice, refuse
+from promptmill.prompts import Columns, Template
+from promptmill.rows import FileFormat, Reading, UnreadableInput
 
 _INPUT = "Input"
 _ROWS = "Rows of a table, or objects of JSON"
@@ -106,7 +107,7 @@ ImageColumn = Annotated[
 ]
 
 
-def reading_of(
+def choice_of(
     *,
     file_format: FileFormat | None = None,
     encoding: str | None = None,
@@ -118,7 +119,7 @@ def reading_of(
     image_column: str | None = None,
     limit: int | None = None,
     shuffle: int | None = None,
-) -> Reading:
+) -> Choice:
     """The way to read a file that the options say.
 
     Raises:
@@ -131,10 +132,8 @@ def reading_of(
         made = None if template is None else Template(template)
     except UnreadableInput as error:
         refuse("cannot use --template", *error.faults)
-    return Reading(
-        format=file_format,
-        encoding=encoding,
-        delimiter=delimiter,
+    return Choice(
+        reading=Reading(format=file_format, encoding=encoding, delimiter=delimiter),
         columns=Columns(
             prompt=column, id=id_column, system=system_column, image=image_column, template=made
         ),

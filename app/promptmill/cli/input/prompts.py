@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
@@ -14,7 +14,8 @@ import typer
 
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
-from promptmill.rows import PromptFile, Reading, UnreadableInput
+from promptmill.prompts import Columns, PromptFile
+from promptmill.rows import Reading, UnreadableInput
 
 _STDIN: Final = "-"
 _LARGE: Final = 16 * 1024 * 1024
@@ -23,6 +24,16 @@ _LONGEST_NAME: Final = 255
 _DATA: Final = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx"})
 
 Prompt = str | dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What was said about a file of prompts."""
+
+    reading: Reading = field(default_factory=Reading)
+    columns: Columns = field(default_factory=Columns)
+    limit: int | None = None
+    shuffle: int | None = None
 
 
 class PromptSource(Protocol):
@@ -78,8 +89,10 @@ class GivenPrompts:
 class FilePrompts:
     """Prompts of a file, a folder or a pipe, read at each iteration; of a pipe only once."""
 
-    def __init__(self, name: str, reading: Reading) -> None:
-        self._file = PromptFile(name, reading)
+    def __init__(self, name: str, choice: Choice) -> None:
+        self._file = PromptFile(
+            name, choice.reading, choice.columns, limit=choice.limit, shuffle=choice.shuffle
+        )
         self._shown = "stdin" if name == _STDIN else name
         self.is_read_once = self._file.is_read_once
 
@@ -117,7 +130,7 @@ class FilePrompts:
             say(f"{_counted(notes.blank_lines, 'blank line')} left out, between the prompts")
 
 
-def open_source(prompts: Sequence[str], file: str | None, reading: Reading) -> PromptSource:
+def open_source(prompts: Sequence[str], file: str | None, choice: Choice) -> PromptSource:
     """The prompts that the command's arguments name.
 
     Raises:
@@ -129,7 +142,7 @@ def open_source(prompts: Sequence[str], file: str | None, reading: Reading) -> P
             " 'texts/*.txt' stands in quotation marks"
         )
     if prompts:
-        if reading != Reading():
+        if choice != Choice():
             raise typer.BadParameter("prompts that are arguments are sent as they are; give --file")
         _check_for_files(prompts)
         return GivenPrompts(prompts)
@@ -137,7 +150,7 @@ def open_source(prompts: Sequence[str], file: str | None, reading: Reading) -> P
         raise typer.BadParameter(
             "no prompts: give them as arguments, with --file, or through a pipe"
         )
-    return FilePrompts(file if file is not None else _STDIN, reading)
+    return FilePrompts(file if file is not None else _STDIN, choice)
 
 
 @dataclass(frozen=True, slots=True)

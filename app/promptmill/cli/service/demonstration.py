@@ -17,13 +17,13 @@ import typer
 from promptmill.cli.commands.results import answers_table
 from promptmill.cli.commands.watch import follow, tell_ending
 from promptmill.cli.input.model_choice import Choice, choose_model
+from promptmill.cli.input.prompts import Choice as FileChoice
 from promptmill.cli.input.prompts import FilePrompts
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, out, say
 from promptmill.cli.service.child_processes import ChildDied, listening
 from promptmill.cli.service.connection import connected
 from promptmill.cli.service.service_settings import checked_settings
-from promptmill.rows import Reading
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, BatchFields, Promptmill
@@ -83,7 +83,7 @@ def demonstrate(*, prompts_file: Path | None, limit: int | None, keep: bool) -> 
 def _prompts(prompts_file: Path | None, limit: int | None) -> list[str | dict[str, Any]]:
     packaged = resources.files("promptmill.cli") / "data" / "demo_prompts.jsonl"
     with resources.as_file(packaged) as path:
-        source = FilePrompts(str(prompts_file or path), Reading(limit=limit))
+        source = FilePrompts(str(prompts_file or path), FileChoice(limit=limit))
         prompts = list(source)
     source.tell_left_out()
     return prompts

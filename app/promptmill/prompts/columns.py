@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
-from promptmill.rows.faults import UnreadableInput
-from promptmill.rows.templates import ROW, Template
+from promptmill.prompts.templates import ROW, Template
+from promptmill.rows import UnreadableInput
 
 Prompt = str | dict[str, Any]
 
@@ -55,14 +55,14 @@ class Columns:
             self.prompt or self.id or self.system or self.image or self.keep or self.template
         )
 
-    def wanted(self) -> set[str]:
+    def wanted(self) -> frozenset[str]:
         """The names that a header must have, to tell a table's delimiter by them."""
         given = {self.prompt, self.id, self.system, self.image, *self.keep} - {None, "", "*"}
         if self.template is not None:
             given |= self.template.names - self.template.own_names - {ROW}
         elif self.prompt is None:
             given.add("prompt")
-        return cast("set[str]", given)
+        return frozenset(cast("set[str]", given))
 
 
 class Shape:
@@ -81,7 +81,7 @@ class Shape:
         self._system = self._find(columns.system)
         self._image = self._find(columns.image)
         everything = tuple(columns.keep) == EVERYTHING
-        self._keep = header if everything else [self._sure(name) for name in columns.keep]
+        self._keep = [self._sure(name) for name in (header if everything else columns.keep)]
         self._used: dict[str, str] = {}
         if (template := columns.template) is not None:
             names = template.names - ({ROW} | template.own_names) | (template.names & set(header))

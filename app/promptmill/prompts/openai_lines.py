@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from promptmill.rows.json_values import parse_json
+from promptmill.rows import parse_json
 
 _OPTIONS: Final = {
     "max_tokens": "num_predict",
@@ -19,12 +19,15 @@ _OPTIONS: Final = {
     "presence_penalty": "presence_penalty",
 }
 """OpenAI's names and Ollama's."""
-_PASSED_ON: Final = ("model", "tools", "logprobs", "top_logprobs")
+_PASSED_ON: Final = ("model", "prompt", "tools", "logprobs", "top_logprobs")
 _WITHOUT_EFFECT: Final = frozenset(
     {"stream", "stream_options", "user", "store", "metadata", "service_tier", "safety_identifier"}
     | {"parallel_tool_calls", "prompt_cache_key"}
 )
 """Fields that change nothing about an answer here."""
+_READ: Final = frozenset(
+    {*_OPTIONS, *_PASSED_ON, *_WITHOUT_EFFECT, "messages", "response_format", "reasoning_effort"}
+)
 _ONLY_VALUE: Final[Mapping[str, Any]] = {"n": 1, "tool_choice": "auto", "logit_bias": {}}
 _URLS: Final = {"/v1/chat/completions": "messages", "/v1/completions": "prompt"}
 _DATA_URL: Final = re.compile(r"data:image/[\w.+-]+;base64,")
@@ -46,34 +49,25 @@ def prompt_of_line(line: Mapping[str, Any]) -> dict[str, Any]:
     if said_by is None:
         raise ValueError(f"asks for {url}; only {' and '.join(_URLS)} are read")
     if not isinstance(body, dict):
-        raise ValueError('"body" must be an object')
+        raise ValueError('"body" must be an object')  # noqa: TRY004 - said with others
     fields = {
         name: value for name, value in cast("dict[str, Any]", body).items() if value is not None
     }
     if said_by not in fields:
         raise ValueError(f'"body" has no "{said_by}"')
-    prompt: dict[str, Any] = {"id": line["custom_id"]}
-    options: dict[str, Any] = {}
     for name, value in fields.items():
-        if name in _OPTIONS:
-            options[_OPTIONS[name]] = value
-        elif name in _PASSED_ON:
-            prompt[name] = value
-        elif name == "messages":
-            prompt[name] = _messages(value)
-        elif name == "prompt":
-            prompt[name] = value
-        elif name == "response_format":
-            prompt |= _format(value)
-        elif name == "reasoning_effort":
-            prompt["think"] = False if value in {"none", "minimal"} else value
-        elif name not in _WITHOUT_EFFECT and (
-            name not in _ONLY_VALUE or _ONLY_VALUE[name] != value
-        ):
+        if name not in _READ and (name not in _ONLY_VALUE or _ONLY_VALUE[name] != value):
             raise ValueError(f'"body" has "{name}", which Ollama cannot do; leave it out')
-    if options:
-        prompt["options"] = options
-    return prompt
+    prompt = {"id": line["custom_id"]}
+    prompt |= {name: fields[name] for name in _PASSED_ON if name in fields}
+    if "messages" in fields:
+        prompt["messages"] = _messages(fields["messages"])
+    if "response_format" in fields:
+        prompt |= _format(fields["response_format"])
+    if (effort := fields.get("reasoning_effort")) is not None:
+        prompt["think"] = False if effort in {"none", "minimal"} else effort
+    options = {ours: fields[theirs] for theirs, ours in _OPTIONS.items() if theirs in fields}
+    return prompt | ({"options": options} if options else {})
 
 
 def _format(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
@@ -82,8 +76,8 @@ def _format(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
             return {}
         case {"type": "json_object"}:
             return {"format": "json"}
-        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            return {"format": schema}
+        case {"type": "json_schema", "json_schema": {"schema": dict()}}:
+            return {"format": value["json_schema"]["schema"]}
         case _:
             raise ValueError('"response_format" must be text, json_object or json_schema')
 

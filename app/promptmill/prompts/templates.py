@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from promptmill.rows.faults import UnreadableInput
+from promptmill.rows import UnreadableInput
 
 ROW = "row"
 """Gives columns whose names are no identifiers: `{{ row["my text"] }}`."""
@@ -28,7 +28,7 @@ class Template:
         environment = SandboxedEnvironment(
             autoescape=False,
             undefined=StrictUndefined,
-            finalize=lambda value: "" if value is None else value,
+            finalize=_shown,
         )
         text = _file(source[1:]) if source.startswith("@") else source
         try:
@@ -59,6 +59,10 @@ class Template:
         # A template is a small program of the user's: anything may go wrong in it.
         except Exception as error:  # noqa: BLE001
             raise ValueError(f"the template fails: {error or type(error).__name__}") from None
+
+
+def _shown(value: object) -> object:
+    return "" if value is None else value
 
 
 def _file(name: str) -> str:
