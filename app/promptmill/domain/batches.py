@@ -42,6 +42,8 @@ class PromptDraft(NamedTuple):
     """The caller's own id, unique in the batch."""
     overrides: Mapping[str, Any] | None = None
     """What this prompt has otherwise than the batch: `model`, `messages`, `options`, ..."""
+    data: Mapping[str, Any] | None = None
+    """The caller's own object, kept for the result and not sent to the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,5 +208,7 @@ class TaskResult:
     finished_at_ms: int
     defect: ErrorCode | None = None
     """What is wrong with the answer, whether that makes it a failure or not."""
+    data: Mapping[str, Any] | None = None
+    """The caller's own object of the prompt."""
     event: int | None = None
     """Its number in the order in which the batch's results were stored, counted from 1."""

@@ -119,7 +119,7 @@ class PromptReader:
         self._check_together(given, path)
         if len(self.faults) > known:
             return None
-        custom_id = given.pop("id", None)
+        custom_id, data = given.pop("id", None), given.pop("data", None)
         if given.get("format") == "":
             del given["format"]
         if "messages" in given:
@@ -129,7 +129,7 @@ class PromptReader:
             text = _last_said(given["messages"])
         else:
             text = given.pop("prompt")
-        return PromptDraft(text, custom_id, given or None)
+        return PromptDraft(text, custom_id, given or None, data)
 
     def _check_together(self, given: Mapping[str, Any], path: Path) -> None:
         """What each field alone cannot tell."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_json
 
 from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName
 from promptmill.api.schemas.steering import (
@@ -25,6 +25,8 @@ NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
 
 _LONGEST_TIMEOUT_S = 86_400.0
 
+_MOST_DATA_BYTES = 16 * 1024
+
 Defect = Literal["truncated", "empty", "invalid_json", "schema_mismatch"]
 """The names of `domain.outcomes.DEFECTS`; a test holds the two together."""
 
@@ -39,6 +41,17 @@ def _check_each_once(defects: list[Defect]) -> list[Defect]:
 FailOn = Annotated[
     list[Defect], AfterValidator(_check_each_once), Field(json_schema_extra={"uniqueItems": True})
 ]
+
+
+def _check_data_size(data: dict[str, Any]) -> dict[str, Any]:
+    size = len(to_json(data))
+    if size > _MOST_DATA_BYTES:
+        raise PydanticCustomError(
+            "too_large",
+            "has {size} bytes as JSON; at most {most} are kept",
+            {"size": size, "most": _MOST_DATA_BYTES},
+        )
+    return data
 
 
 class PromptObject(GenerationFields):
@@ -70,6 +83,12 @@ class PromptObject(GenerationFields):
         description="Tools that the model may call, as in Ollama's `/api/chat`; only with"
         " `messages`.",
         examples=[[{"type": "function", "function": {"name": "get_weather", "parameters": {}}}]],
+    )
+    data: Annotated[dict[str, Any], AfterValidator(_check_data_size)] | None = Field(
+        default=None,
+        description="An object of your own, such as the row that the prompt was made of; at most"
+        " 16 KiB as JSON. It is not sent to the model, and comes back with the result.",
+        examples=[{"product": "kettle", "stars": 4}],
     )
 
 
