@@ -21,12 +21,14 @@ Prompt = str | dict[str, Any]
 KNOWN_FIELDS: Final = (
     *("id", "model", "system", "template", "suffix", "images", "format", "options"),
     *("keep_alive", "think", "raw", "truncate", "shift", "logprobs", "top_logprobs", "tools"),
+    "data",
 )
 """What a prompt object may have beside `prompt` and `messages`."""
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "model": (str,),
     "system": (str,),
     "options": (dict,),
+    "data": (dict,),
     "think": (bool, str),
 }
 EVERYTHING: Final = ("*",)

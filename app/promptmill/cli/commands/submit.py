@@ -18,6 +18,7 @@ from promptmill.cli.input.file_options import (
     Format,
     IdColumn,
     ImageColumn,
+    Keep,
     Limit,
     Shuffle,
     SystemColumn,
@@ -54,6 +55,7 @@ def submit(
     id_column: IdColumn = None,
     system_column: SystemColumn = None,
     image_column: ImageColumn = None,
+    keep: Keep = None,
     limit: Limit = None,
     shuffle: Shuffle = None,
     preview: Annotated[
@@ -206,6 +208,7 @@ def submit(
         id_column=id_column,
         system_column=system_column,
         image_column=image_column,
+        keep=keep,
         limit=limit,
         shuffle=shuffle,
     )

@@ -97,6 +97,15 @@ SystemColumn = Annotated[
         metavar="NAME", help="Take the system message from this column.", rich_help_panel=_ROWS
     ),
 ]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME,…",
+        help="Keep these columns with the prompts, and write them first into the results; * is"
+        " all.",
+        rich_help_panel=_ROWS,
+    ),
+]
 ImageColumn = Annotated[
     str | None,
     typer.Option(
@@ -117,6 +126,7 @@ def choice_of(
     id_column: str | None = None,
     system_column: str | None = None,
     image_column: str | None = None,
+    keep: str | None = None,
     limit: int | None = None,
     shuffle: int | None = None,
 ) -> Choice:
@@ -135,7 +145,12 @@ def choice_of(
     return Choice(
         reading=Reading(format=file_format, encoding=encoding, delimiter=delimiter),
         columns=Columns(
-            prompt=column, id=id_column, system=system_column, image=image_column, template=made
+            prompt=column,
+            id=id_column,
+            system=system_column,
+            image=image_column,
+            keep=tuple(name.strip() for name in keep.split(",")) if keep else (),
+            template=made,
         ),
         limit=limit,
         shuffle=shuffle,
