@@ -6,13 +6,14 @@ import re
 from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, Final
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, FastAPI, Path, Request
 from pydantic import BaseModel
 
 from promptmill.api.errors.field_errors import unknown_name
 from promptmill.api.errors.violations import Faults
 from promptmill.api.intake.text_rules import text_fault
 from promptmill.domain.errors import NotFound
+from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.services.resources import Resources
 
 METADATA_PREFIX: Final = "metadata."
@@ -26,14 +27,29 @@ _LONGEST_VALUE = 2048
 
 
 def resources_of(request: Request) -> Resources:
+    """The process's resources."""
+    return resources_in(request.app)
+
+
+def resources_in(app: FastAPI) -> Resources:
     """The process's resources, which the application's lifespan has put on its state."""
-    resources = request.app.state.resources
+    resources = app.state.resources
     if not isinstance(resources, Resources):
         raise TypeError("The application's lifespan must set `app.state.resources`.")
     return resources
 
 
-def _batch_id(
+async def caller_in(request: Request) -> Caller:
+    """Who sends the request, as the way in has found out."""
+    return request.scope.get("state", {}).get("caller", ANYBODY)
+
+
+async def _resources(request: Request) -> Resources:
+    # FastAPI runs a plain function in a thread.
+    return resources_of(request)
+
+
+async def _batch_id(
     batch_id: Annotated[
         str,
         Path(
@@ -48,7 +64,7 @@ def _batch_id(
     return batch_id
 
 
-def _benchmark_id(
+async def _benchmark_id(
     benchmark_id: Annotated[
         str,
         Path(
@@ -62,7 +78,7 @@ def _benchmark_id(
     return benchmark_id
 
 
-def idempotency_key_of(request: Request) -> str | None:
+async def idempotency_key_of(request: Request) -> str | None:
     """The header `Idempotency-Key`, None if it was not sent.
 
     Raises:
@@ -82,7 +98,8 @@ def only_query(
     model: type[BaseModel] | None = None, *, prefix: str | None = None
 ) -> Callable[[Request], Awaitable[None]]:
     """A dependency that refuses query parameters other than the model's, and any given twice."""
-    known = set(model.model_fields) if model else set[str]()
+    fields = model.model_fields if model else {}
+    known = {field.alias or name for name, field in fields.items()}
 
     async def check(request: Request) -> None:
         faults = Faults()
@@ -121,7 +138,7 @@ def check_query(
         seen.add(name)
 
 
-def metadata_filter(request: Request) -> dict[str, str]:
+async def metadata_filter(request: Request) -> dict[str, str]:
     """The pairs of `?metadata.name=value`.
 
     Raises:
@@ -142,7 +159,8 @@ def metadata_filter(request: Request) -> dict[str, str]:
     return pairs
 
 
-ResourcesOf = Annotated[Resources, Depends(resources_of)]
+CallerOf = Annotated[Caller, Depends(caller_in)]
+ResourcesOf = Annotated[Resources, Depends(_resources)]
 BatchId = Annotated[str, Depends(_batch_id)]
 BenchmarkId = Annotated[str, Depends(_benchmark_id)]
 IdempotencyHeader = Annotated[str | None, Depends(idempotency_key_of)]

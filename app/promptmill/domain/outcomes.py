@@ -1,4 +1,4 @@
-"""How one call to Ollama ended: a closed set of error codes, and what each means for the prompt.
+"""The outcome of one call to Ollama: a closed set of error codes, and whom each one blames.
 
 The one rule to know: an outcome is a value, never an exception. `ollama.errors` turns every
 failure of the wire into one of these; `domain.retry` decides what follows from it.
@@ -15,8 +15,8 @@ from typing import Any, Final
 class ErrorCode(StrEnum):
     """Why a prompt has no usable answer. Part of the HTTP contract: never rename a member.
 
-    `TRUNCATED` to `SCHEMA_MISMATCH` are defects of an answer that did come; the batch chooses which
-    of them make it a failure.
+    `PROMPT_TRUNCATED` to `SCHEMA_MISMATCH` are defects of an answer that did come; the
+    batch chooses which of them make it a failure.
     """
 
     MODEL_NOT_FOUND = "model_not_found"
@@ -35,6 +35,8 @@ class ErrorCode(StrEnum):
     """The host or the model's process failed while it worked on the prompt."""
     INCOMPLETE = "incomplete"
     """The stream ended without `done: true`: the answer is cut and cannot be trusted."""
+    PROMPT_TRUNCATED = "prompt_truncated"
+    """Ollama cut the prompt to the model's context window, and the answer is to the rest of it."""
     TRUNCATED = "truncated"
     """The answer was cut at its limit of tokens (`done_reason` is `length`)."""
     EMPTY = "empty"
@@ -54,18 +56,19 @@ class ErrorCode(StrEnum):
 
 
 DEFECTS: Final = (
+    ErrorCode.PROMPT_TRUNCATED,
     ErrorCode.TRUNCATED,
     ErrorCode.EMPTY,
     ErrorCode.INVALID_JSON,
     ErrorCode.SCHEMA_MISMATCH,
 )
-"""What an answer with `done: true` may have wrong, in the order in which it is judged."""
+"""The defects of an answer with `done: true`, in the order of the checks."""
 DEFAULT_FAIL_ON: Final = (ErrorCode.EMPTY, ErrorCode.INVALID_JSON, ErrorCode.SCHEMA_MISMATCH)
 """Defects that make an answer a failure unless the batch chooses otherwise."""
 
 
 class Blame(Enum):
-    """Whom a failure speaks about, which decides whether and how the prompt is tried again."""
+    """The cause of a failure, which decides whether and how the prompt is tried again."""
 
     PROMPT = "prompt"
     """The request itself is at fault: the same again would fail again."""

@@ -1,4 +1,4 @@
-"""What a caller can do with benchmarks; one function each."""
+"""The use cases of benchmarks; one function each."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from promptmill.domain.benchmarks.comparison import (
 from promptmill.domain.benchmarks.records import Benchmark, BenchmarkDraft, BenchmarkRun
 from promptmill.domain.benchmarks.summary import NO_ENVIRONMENT, ModelResult, summarise
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
+from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.services import admission
 from promptmill.services.resources import Resources
@@ -44,11 +45,11 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A benchmark with all that its runs say so far."""
+    """A benchmark with the figures of its runs so far."""
 
     benchmark: Benchmark
     runs: Sequence[BenchmarkRun]
-    """Without their texts."""
+    """The runs without prompt and answer texts."""
     results: Mapping[str, ModelResult]
 
 
@@ -71,7 +72,11 @@ class RunPage:
 
 
 async def submit(
-    resources: Resources, draft: BenchmarkDraft, *, idempotency: IdempotencyKey | None = None
+    resources: Resources,
+    draft: BenchmarkDraft,
+    *,
+    idempotency: IdempotencyKey | None = None,
+    caller: Caller = ANYBODY,
 ) -> Submission:
     """Store a benchmark; when this returns it is on disk and will be measured.
 
@@ -80,14 +85,17 @@ async def submit(
             used with another body.
         Unavailable: The database cannot take it; nothing was stored.
     """
-    submission = await resources.database.write(_submit, draft, idempotency)
+    submission = await resources.database.write(_submit, draft, idempotency, caller.key_id)
     if submission.created:
         resources.signals.spread(News.BENCHMARK)
     return submission
 
 
 def _submit(
-    tx: Transaction, draft: BenchmarkDraft, idempotency: IdempotencyKey | None
+    tx: Transaction,
+    draft: BenchmarkDraft,
+    idempotency: IdempotencyKey | None,
+    key_id: str | None,
 ) -> Submission:
     known = idempotency and benchmarks.find_by_idempotency_key(tx, idempotency.key)
     if idempotency and known:
@@ -98,7 +106,7 @@ def _submit(
     if draft.baseline_id is not None:
         _require_same_work(tx, draft, draft.baseline_id)
     benchmark_id = admission.new_benchmark_id()
-    benchmarks.insert(tx, draft, benchmark_id=benchmark_id, idempotency=idempotency)
+    benchmarks.insert(tx, draft, benchmark_id=benchmark_id, idempotency=idempotency, key_id=key_id)
     return Submission(benchmark=benchmarks.get(tx, benchmark_id), created=True)
 
 
@@ -246,7 +254,7 @@ async def stream_runs(
 async def compare(
     resources: Resources, benchmark_id: str, *, baseline_id: str | None = None
 ) -> BenchmarkComparison:
-    """The benchmark beside a baseline: the one that is named, else the one it was posted with.
+    """The comparison with a baseline: the given one, else the one of the request.
 
     Raises:
         NotFound: There is none of that id.
@@ -278,7 +286,7 @@ async def compare(
 
 
 def comparison_of_models(found: Measured) -> Sequence[ComparedMeasure]:
-    """Every model of a benchmark beside its first one. Takes a moment: not for the event loop."""
+    """The comparison of every model with the benchmark's first one. Slow: run it in a thread."""
     return compare_models(_side(found))
 
 

@@ -1,4 +1,4 @@
-"""A worker from start to stop: start its roles, let them work, drain.
+"""A worker from start to stop: starts its roles and drains them.
 
 async with working(resources):
     ...                              # prompts are worked off meanwhile
@@ -23,6 +23,7 @@ from promptmill.store.batches import jobs
 from promptmill.store.benchmarks import execution
 from promptmill.store.downloads import pulls
 from promptmill.store.hosts import workers
+from promptmill.store.openai import execution as openai
 from promptmill.store.queue.leases import HostShare
 from promptmill.worker.backoff import full_jitter
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
@@ -32,6 +33,8 @@ from promptmill.worker.downloads import Puller
 from promptmill.worker.executor import Executor
 from promptmill.worker.heartbeat import Heartbeat
 from promptmill.worker.loops import repeat, wait_for
+from promptmill.worker.openai.finalizer import Finalizer
+from promptmill.worker.openai.intake import Intake
 from promptmill.worker.purger import Purger
 from promptmill.worker.recorder import Recorder
 from promptmill.worker.reporter import Reporter
@@ -41,14 +44,14 @@ from promptmill.worker.scheduling.allocation import Place
 from promptmill.worker.scheduling.model_switching import Grouping
 
 _LOOK_EVERY_S = 5.0
-"""Between two looks at each of several hosts: its models, and whether it lives."""
+"""Seconds between two polls of each of several hosts."""
 _LAST_COMMIT_S = 5.0
 """Seconds that the database has to take the last outcomes of a worker that stops."""
 
 
 @contextlib.asynccontextmanager
 async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
-    """Work off the queue while the block runs; then stop gracefully. Yields who works.
+    """Run a worker during the block, then stop it gracefully. Yields the worker's identity.
 
     Stopping means: nothing new is claimed, leases are kept, running calls may end until the
     configured deadline, and what still runs then is given back to the queue, uncharged.
@@ -90,7 +93,7 @@ async def _places(resources: Resources) -> Sequence[Place]:
         Place(
             host=host,
             share=HostShare(
-                key=await resources.database.write(jobs.register_host, host.url),
+                key=await resources.database.write(jobs.register_host, host.url, host.machine),
                 url=host.url,
                 slots=host.spec.slots,
                 grouped=resources.settings.grouping,
@@ -113,7 +116,7 @@ def _identity(resources: Resources) -> WorkerIdentity:
 
 
 class Worker:
-    """The roles of one worker and what they share."""
+    """The roles of one worker, and the objects that they share."""
 
     def __init__(
         self, resources: Resources, *, identity: WorkerIdentity, places: Sequence[Place]
@@ -199,9 +202,11 @@ class Worker:
             lease_s=settings.lease_s,
             backoff_s=backoff_s,
         )
+        self.intake = Intake(resources, database, owner=identity.id)
+        self.finalizer = Finalizer(resources, database, owner=identity.id)
 
     async def take_up(self) -> None:
-        """Enter the register of workers, and take what a predecessor left."""
+        """Register the worker, and return what a predecessor left running."""
         await self._database.write(workers.register, self._identity)
         # Which host has which model has to be known before the first prompt goes to one of several.
         await self._look_at_hosts()
@@ -209,6 +214,7 @@ class Worker:
             await self.rescuer.take_everything_back()
             await self._database.write(execution.take_all_back)
             await self._database.write(pulls.take_all_back)
+            await self._database.write(openai.free_all)
 
     def start(self, roles: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start every role."""
@@ -226,6 +232,11 @@ class Worker:
                 ("purger", self.purger.run_once, signals.purge_requested),
                 ("adapter", self.adapter.run_once, asyncio.Event()),
                 ("puller", self.puller.run_once, signals.models_awaited),
+                # Two of each, so that a large file does not hold up a small one.
+                ("intake", self.intake.run_once, signals.file_to_read),
+                ("intake 2", self.intake.run_once, signals.file_to_read),
+                ("finalizer", self.finalizer.run_once, signals.files_to_write),
+                ("finalizer 2", self.finalizer.run_once, signals.files_to_write),
                 ("prober", self._probe_hosts, asyncio.Event()),
                 ("onlooker", self._look_at_hosts, asyncio.Event()),
             )
@@ -234,7 +245,7 @@ class Worker:
     async def _play(
         self, role: str, run_once: Callable[[], Awaitable[float]], wake: asyncio.Event
     ) -> None:
-        """Run a role for ever. If it ends before a stop, the worker ends with it, and says so."""
+        """Run a role for ever. A role that ends before a stop ends the worker, with a log line."""
         try:
             await repeat(role, run_once, wake)
         except (Exception, asyncio.CancelledError) as error:
@@ -247,15 +258,16 @@ class Worker:
             raise WorkerEnded(self.own.ended) from error
 
     def _stand_down(self, reason: str) -> None:
-        """Begin nothing more, go on with what is under way: the schema is another version's."""
+        """Begin nothing more, because the schema is another version's; running work goes on."""
         self.own.outdated = reason
         get_logger().error(reason, action="schema_changed")
         self.dispatcher.claiming = False
+        self.intake.claiming = self.finalizer.claiming = False
         self.benchmarker.stand_down()
         self.puller.stand_down()
 
     async def _probe_hosts(self) -> float:
-        """Look whether hosts that were put aside are back; answers seconds until the next look."""
+        """Ask quarantined hosts whether they are back; returns seconds until the next call."""
         return min(await asyncio.gather(*map(self._probe, self._places)))
 
     async def _probe(self, place: Place) -> float:
@@ -267,15 +279,15 @@ class Worker:
         return wait_s
 
     async def _look_at_hosts(self) -> float:
-        """Keep the views of several hosts fresh; one alone is looked at when it matters."""
+        """Poll several hosts; a single host is asked when it matters."""
         if len(self._places) > 1:
             await asyncio.gather(*(place.host.look() for place in self._places))
         return _LOOK_EVERY_S
 
     async def drain(self) -> None:
-        """Claim nothing more; wait for calls to end, then give back what still runs."""
+        """Claim nothing more, wait for calls to end, then return the rest to the queue."""
         self._stopping = True
-        self.dispatcher.claiming = False
+        self.dispatcher.claiming = self.intake.claiming = self.finalizer.claiming = False
         self._signals.work_available.set()
         log = get_logger()
         log.info("Stopping.", action="drain", running=self.executor.running)
@@ -295,8 +307,9 @@ class Worker:
             self._signals.tell_others(News.WORK)
 
     async def say_goodbye(self) -> None:
-        """Note that this worker has stopped; without it, it would be taken for lost."""
+        """Record that this worker has stopped, so that it is not taken for lost."""
         try:
+            await self._database.write(openai.free_of, self._identity.id)
             await self._database.write(
                 workers.mark_stopped,
                 self._identity.id,

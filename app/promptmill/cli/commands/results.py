@@ -22,7 +22,7 @@ from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connect
 from promptmill.rows import TableFormat, UnreadableInput, format_of_output, write_table
 
 if TYPE_CHECKING:
-    from promptmill.client import Promptmill, Result
+    from promptmill.client import Promptmill, Result, ResultFilters
 
 _TABLES: Final = {
     "csv": TableFormat.CSV,
@@ -77,6 +77,14 @@ def results(
     status: Annotated[
         ResultStatus | None, typer.Option(help="Only the results that ended so.")
     ] = None,
+    grep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Only the results that hold this text in prompt, answer, error or id, upper and"
+            " lower case alike.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -103,6 +111,7 @@ def results(
 ) -> None:
     """Print the finished results of a batch in prompt order, also while it runs."""
     wanted = None if status is None else status.value
+    filters: ResultFilters = {"q": grep} if grep else {}
     chosen = _format_for(output, output_format)
     if chosen in _FILES_ONLY and output is None:
         raise typer.BadParameter(f"{chosen} is no text for a pipe; give --output FILE.{chosen}")
@@ -110,12 +119,13 @@ def results(
         raise typer.BadParameter(f"--bom is for csv, and this is {chosen}")
     if expand and chosen not in _TABLES:
         raise typer.BadParameter(f"--expand is for {', '.join(_TABLES)}, and this is {chosen}")
+    is_filtered = bool(wanted or grep)
     with connected(url) as client:
         if chosen is OutputFormat.TABLE:
-            _print_table(client, batch_id, status=wanted, limit=limit)
-            _tell_partial(client, batch_id, None, wanted)
+            _print_table(client, batch_id, status=wanted, limit=limit, filters=filters)
+            _tell_partial(client, batch_id, None, is_filtered=is_filtered)
             return
-        pieces = client.download_results(batch_id, status=wanted)
+        pieces = client.download_results(batch_id, status=wanted, **filters)
         with (
             contextlib.nullcontext(sys.stdout.buffer)
             if output is None
@@ -124,7 +134,7 @@ def results(
             count = _write(pieces, file, chosen, bom=bom, expand=expand)
         if output is not None:
             say(f"Written to {output}.")
-        _tell_partial(client, batch_id, count, wanted)
+        _tell_partial(client, batch_id, count, is_filtered=is_filtered)
 
 
 def _write(
@@ -155,7 +165,7 @@ def _write(
 
 
 def _tell_partial(
-    client: Promptmill, batch_id: str, written: int | None, wanted: str | None
+    client: Promptmill, batch_id: str, written: int | None, *, is_filtered: bool
 ) -> None:
     """Say that results are missing, because the batch still runs or ran while it was read."""
     batch = client.get(batch_id)
@@ -163,9 +173,9 @@ def _tell_partial(
     ended = counts.succeeded + counts.failed + counts.cancelled + counts.expired
     if ended < counts.total:
         state = "still runs" if batch.status in {"queued", "running"} else f"is {batch.status}"
-        had = ended if written is None or wanted is not None else written
+        had = ended if written is None or is_filtered else written
         say(f"{had} of {counts.total}, the batch {state}")
-    elif wanted is None and written is not None and written < counts.total:
+    elif not is_filtered and written is not None and written < counts.total:
         say(f"{written} of {counts.total}, the batch has ended meanwhile: run this again")
 
 
@@ -217,12 +227,20 @@ def _format_for(output: Path | None, given: OutputFormat | None) -> OutputFormat
     return said
 
 
-def _print_table(client: Promptmill, batch_id: str, *, status: str | None, limit: int) -> None:
-    found = client.results(batch_id, status=status, page_size=min(limit + 1, 1000))
+def _print_table(
+    client: Promptmill,
+    batch_id: str,
+    *,
+    status: str | None,
+    limit: int,
+    filters: ResultFilters,
+) -> None:
+    found = client.results(batch_id, status=status, page_size=min(limit + 1, 1000), **filters)
     # One more than is shown tells whether there are more.
     rows = list(islice(found, limit + 1))
     if not rows:
-        say("No results yet." if status is None else f"No {status} results.")
+        found_none = "No results yet." if status is None else f"No {status} results."
+        say("No result holds that text." if filters else found_none)
         return
     shown = rows[:limit]
     out().print(answers_table(shown, has_ids=any(result.id is not None for result in shown)))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from promptmill.domain.batches import Batch, BatchDraft, Counts, FailureLimit, IdempotencyKey, Usage
 from promptmill.domain.errors import Conflict, NotFound
+from promptmill.domain.keys import ENVIRONMENT, name_of
 from promptmill.domain.lifecycle import (
     TERMINAL_JOB_STATES,
     JobState,
@@ -22,8 +23,10 @@ from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.scheduling.downloads import Pull
 from promptmill.domain.scheduling.forecast import Window
 from promptmill.store.batches import throughput
+from promptmill.store.db.compiled import Prepared, json_value
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import host, id_range, job, job_stats, prompt, result, task
+from promptmill.store.db.tables.keys import api_key
 from promptmill.store.downloads import planning
 from promptmill.store.queue.counters import FINISHED
 from promptmill.store.queue.enqueue import enqueue
@@ -31,7 +34,7 @@ from promptmill.store.queue.prompt_groups import forget_groups
 
 _ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
 VISIBLE = sa.and_(job.c.deleted_at_ms.is_(None), job.c.state != sa.text("'receiving'"))
-"""What clients can see: not deleted, and uploaded to its last line."""
+"""The condition of a batch that clients can see: not deleted, and completely uploaded."""
 _RUNNING = sa.text("task.state = 'running'")
 
 
@@ -69,7 +72,7 @@ def insert_row(
     total: int,
     idempotency: IdempotencyKey | None = None,
 ) -> int:
-    """Store a batch without its prompts; answer its key."""
+    """Store a batch without its prompts; returns its key."""
     now = tx.now_ms()
     job_key = tx.execute(
         sa.insert(job)
@@ -97,6 +100,7 @@ def insert_row(
             max_failures=draft.max_failures.text if draft.max_failures else None,
             most_failed=draft.max_failures.prompts_of(total) if draft.max_failures else None,
             fail_on=None if draft.fail_on is None else [code.value for code in draft.fail_on],
+            key_id=draft.key_id,
         )
         .returning(job.c.key)
     ).scalar_one()
@@ -117,7 +121,7 @@ def insert_row(
 
 
 def expiry(now_ms: int, expires_in_s: float | None) -> int | None:
-    """The moment that lies so far ahead, rounded up; None: never."""
+    """The moment of expiry, rounded up; None: never."""
     return None if expires_in_s is None else now_ms + math.ceil(expires_in_s * 1000)
 
 
@@ -129,8 +133,8 @@ def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None
     return None if row is None else (row.id, row.body_hash)
 
 
-def prompts_without_outcome(tx: Transaction) -> int:
-    """Prompts of all batches that wait or run."""
+def prompts_without_outcome(tx: Transaction, *, key_id: str | None = None) -> int:
+    """Prompts of all batches that wait or run, or only of those sent with one API key."""
     left = job_stats.c.total - FINISHED
     statement = (
         sa.select(sa.func.coalesce(sa.func.sum(left), 0))
@@ -138,16 +142,28 @@ def prompts_without_outcome(tx: Transaction) -> int:
         .join(job_stats, job_stats.c.job_key == job.c.key)
         .where(_ALIVE)
     )
+    if key_id is not None:
+        statement = statement.where(job.c.key_id == key_id)
     return int(tx.execute(statement).scalar_one())
 
 
-def register_host(tx: Transaction, url: str) -> int:
-    """The key of the host's row, which is made if it is new."""
-    key = tx.execute(sa.select(host.c.key).where(host.c.url == url)).scalar()
-    if key is None:
-        statement = sa.insert(host).values(url=url).returning(host.c.key)
-        key = tx.execute(statement).scalar_one()
-    return int(key)
+def register_host(tx: Transaction, url: str, machine: str | None = None) -> int:
+    """The key of the host's row, which is made if it is new.
+
+    `machine` is the one that the address is of, None for an address of the network. A SQLite file
+    has workers on one machine only, by whatever name it goes at the moment: there the address is
+    enough, and the row takes on the name.
+    """
+    known = sa.select(host.c.key, host.c.machine).where(host.c.url == url)
+    if not tx.is_sqlite:
+        known = known.where(host.c.machine == (machine or ""))
+    row = tx.execute(known).first()
+    if row is None:
+        statement = sa.insert(host).values(url=url, machine=machine or "").returning(host.c.key)
+        return int(tx.execute(statement).scalar_one())
+    if row.machine != (machine or ""):
+        tx.execute(sa.update(host).where(host.c.key == row.key).values(machine=machine or ""))
+    return int(row.key)
 
 
 # --- read ------------------------------------------------------------------------------------
@@ -178,7 +194,7 @@ _POSITIONS = (
     .where(_IS_QUEUED)
     .subquery("positions")
 )
-"""The places of all batches that are queued, for those who want them of many."""
+"""The queue positions of all queued batches, for pages of them."""
 
 
 def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
@@ -201,24 +217,29 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
             sa.case((job.c.state == sa.text("'queued'"), position), else_=None).label(
                 "queue_position"
             ),
+            api_key.c.name.label("key_name"),
         )
         .join(job_stats, job_stats.c.job_key == job.c.key)
+        .outerjoin(api_key, api_key.c.id == job.c.key_id)
         .where(VISIBLE)
     )
 
 
 _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
-_BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
+_BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
+_BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(sa.bindparam("keys", expanding=True)))
+LIVE_STATES: Final = frozenset(JobState) - TERMINAL_JOB_STATES - {JobState.RECEIVING}
+"""The states of batches that have not ended."""
 
 
 def get(tx: Transaction, batch_id: str) -> Batch:
-    """The batch as it stands; its counts are of one moment, for they come of one statement.
+    """A batch; its counts are of one moment, because one statement reads them.
 
     Raises:
         NotFound: There is none of that id.
     """
-    row = tx.execute(_BATCH_BY_ID, {"batch_id": batch_id}).first()
+    row = _BATCH_BY_ID.run(tx, {"batch_id": batch_id}).first()
     if row is None:
         raise not_found(batch_id)
     return _batch(row, tx.now_ms(), throughput.windows(tx, [row]), planning.pulls_of(tx, [row]))
@@ -232,6 +253,7 @@ def page(
     state: JobState | None = None,
     model: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    key_name: str | None = None,
 ) -> Sequence[Batch]:
     """Up to `limit` batches, newest first, made before the one of id `before`."""
     # By what the cursor holds: the ids of batches of one millisecond do not sort like their keys.
@@ -242,10 +264,23 @@ def page(
         statement = statement.where(job.c.state == state)
     if model is not None:
         statement = statement.where(job.c.model == model)
+    if key_name is not None:
+        of_environment = job.c.key_id == f"{ENVIRONMENT}{key_name}"
+        statement = statement.where(sa.or_(api_key.c.name == key_name, of_environment))
     for name, value in (metadata or {}).items():
         statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
     now = tx.now_ms()
     rows = tx.execute(statement).all()
+    windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
+    return [_batch(row, now, windows, pulls) for row in rows]
+
+
+def of_keys(tx: Transaction, keys: Sequence[int]) -> Sequence[Batch]:
+    """The batches of these keys, in any order; those that were deleted are left out."""
+    if not keys:
+        return []
+    now = tx.now_ms()
+    rows = tx.execute(_BATCHES_BY_KEY, {"keys": list(keys)}).all()
     windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
     return [_batch(row, now, windows, pulls) for row in rows]
 
@@ -266,18 +301,20 @@ def _batch(
     windows: Mapping[int, Window],
     pulls: Mapping[int, tuple[Pull, ...]],
 ) -> Batch:
+    """A batch of a row that SQLAlchemy or the short way to the driver has read."""
     finished = row.succeeded + row.failed + row.cancelled + row.expired
+    fail_on = json_value(row.fail_on)
     return Batch(
         key=row.key,
         id=row.id,
-        state=row.state,
+        state=JobState(row.state),
         model=row.model,
         limits=Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s),
-        parameters=row.parameters,
+        parameters=json_value(row.parameters),
         timeout_s=row.timeout_s,
         max_attempts=row.max_attempts,
         priority=row.priority,
-        metadata=row.metadata,
+        metadata=json_value(row.metadata),
         counts=Counts(
             total=row.total,
             pending=row.total - finished - row.running_now,
@@ -295,18 +332,19 @@ def _batch(
         read_at_ms=now_ms,
         expires_at_ms=row.expires_at_ms,
         max_failures=None if row.max_failures is None else FailureLimit(row.max_failures),
-        fail_on=None if row.fail_on is None else tuple(map(ErrorCode, row.fail_on)),
+        fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
         last_event=row.last_event,
         auto_concurrency=bool(row.auto_concurrency),
         queue_position=row.queue_position,
         window=windows.get(row.key),
         auto_pull=bool(row.auto_pull),
         pulls=pulls.get(row.key, ()),
+        key_name=name_of(row.key_id, row.key_name),
     )
 
 
 def state_of(tx: Transaction, batch_id: str) -> JobState:
-    """Where the batch is.
+    """The state of a batch.
 
     Raises:
         NotFound: There is none of that id.
@@ -318,7 +356,7 @@ def state_of(tx: Transaction, batch_id: str) -> JobState:
 
 
 def not_found(batch_id: str) -> NotFound:
-    """What is raised for an unknown id."""
+    """The error for an unknown id."""
     return NotFound(f"There is no batch {batch_id}.")
 
 

@@ -1,7 +1,8 @@
-"""Many prompts of a job change at once, with no call behind it: each piece a short transaction.
+"""Changes of many prompts without a call: cancelled, expired, run again, in short pieces.
 
     cancel_pending   pending -> cancelled
     expire_pending   pending -> expired
+    refuse           pending -> failed     of an upload that nobody sees yet
     run_again        failed | cancelled | expired -> pending     their results are taken back
 
 A job of a million prompts is swept while others are worked off, because no piece holds the
@@ -15,7 +16,7 @@ takes them, counters, then the job, then tasks, and no task is waited for (SKIP 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ from promptmill.store.db.tables.batches import (
 from promptmill.store.queue.counters import Tally, count
 
 PIECE: Final = 5_000
-"""Prompts of one transaction."""
+"""Prompts that one transaction changes."""
 
 FREED: Final[dict[str, Any]] = {
     "lease_token": None,
@@ -46,7 +47,7 @@ FREED: Final[dict[str, Any]] = {
     "lease_until_ms": None,
     "host_key": None,
 }
-"""What a task holds when nobody has a lease on it."""
+"""The columns of a task without a lease."""
 
 _PENDING = sa.text("task.state = 'pending'")
 _SOME_PENDING = (
@@ -85,7 +86,7 @@ _LOCK_COUNTERS = (
 
 
 def _lock_job(tx: Transaction, job_key: int, condition: sa.ColumnElement[bool]) -> bool:
-    """Whether the condition holds for the job; if it does it holds until the commit."""
+    """Lock the job and check the condition, which then holds until the commit."""
     tx.execute(_LOCK_COUNTERS, {"swept_job": job_key})
     # PostgreSQL, when it has waited for the row, looks at the condition again in the newest one.
     statement = (
@@ -97,7 +98,7 @@ def _lock_job(tx: Transaction, job_key: int, condition: sa.ColumnElement[bool]) 
 
 
 def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Cancel some waiting prompts of a job that is to end early; answer how many, 0 at the end.
+    """Cancel some pending prompts of a job that ends early; returns how many, 0 at the end.
 
     0 as well when the job is not to end early any more.
     """
@@ -115,7 +116,7 @@ def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
 
 
 def expire_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Expire some waiting prompts of a job whose time ran out; answer how many, 0 at the end.
+    """Expire some pending prompts of a job whose time ran out; returns how many, 0 at the end.
 
     0 as well when the job has been given more time.
     """
@@ -135,7 +136,7 @@ def expire_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
 def store_results_without_call(
     tx: Transaction, ids: Sequence[int], *, status: TaskState, code: ErrorCode, message: str
 ) -> None:
-    """Results of prompts that end with no answer of Ollama, and their counts."""
+    """Store results of prompts that end without a call, and count them."""
     by_job: dict[int, list[int]] = {}
     for task_id in sorted(ids):
         by_job.setdefault(job_key_of(task_id), []).append(task_id)
@@ -167,21 +168,60 @@ def store_results_without_call(
         )
 
 
+_REFUSE = (
+    sa.update(task)
+    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), _PENDING)
+    .values(state=sa.literal(task_target(TaskEvent.REFUSE), task.c.state.type))
+)
+
+
+def refuse(tx: Transaction, job_key: int, model: str, reasons: Mapping[int, str]) -> None:
+    """Fail prompts of an upload, by their indexes, whose requests no call can be made for."""
+    if not reasons:
+        return
+    message_of = {prompt_id(job_key, index): why for index, why in sorted(reasons.items())}
+    tx.execute(_REFUSE, {"ids": list(message_of)})
+    tally = Tally(events=len(message_of))
+    tally.add(task_target(TaskEvent.REFUSE), len(message_of))
+    if (counted := count(tx, job_key, tally)) is None:
+        return
+    now = tx.now_ms()
+    tx.execute(
+        sa.insert(result),
+        [
+            {
+                "id": task_id,
+                "status": task_target(TaskEvent.REFUSE),
+                "model": model,
+                "error_code": ErrorCode.INVALID_REQUEST,
+                "error": message,
+                "attempts": 0,
+                "finished_at_ms": now,
+                "event_id": prompt_id(job_key, counted.first_event + place),
+            }
+            for place, (task_id, message) in enumerate(message_of.items())
+        ],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Swept:
     """One piece of `run_again`."""
 
     prompts: int
-    """How many went back to the queue."""
+    """The prompts that went back to the queue."""
     last_index: int | None
     """Where the next piece begins; None when there is none."""
 
 
+_WAS_NOT_REFUSED = sa.or_(result.c.status != sa.text("'failed'"), result.c.attempts > 0)
+"""A prompt that was refused with no call is refused for ever: there is nothing to be sent."""
 _NOT_SUCCEEDED = (
     sa.select(result.c.id, result.c.status)
     .where(
         result.c.id.between(sa.bindparam("low"), sa.bindparam("high")),
         sa.text("result.status <> 'succeeded'"),
+        _WAS_NOT_REFUSED,
     )
     .order_by(result.c.id)
     .limit(sa.bindparam("most"))
@@ -238,7 +278,9 @@ def _ended_without_success(
         ids = [prompt_id(job_key, index) for index in ordered[first : first + PIECE]]
         rows = tx.execute(
             sa.select(result.c.id, result.c.status).where(
-                result.c.id.in_(ids), sa.text("result.status <> 'succeeded'")
+                result.c.id.in_(ids),
+                sa.text("result.status <> 'succeeded'"),
+                _WAS_NOT_REFUSED,
             )
         )
         found.update({row.id: row.status for row in rows})

@@ -30,7 +30,7 @@ class Tally:
     setbacks: int = 0
     """Calls that found the host busy or timed out."""
     events: int = 0
-    """Results stored with it, which are numbered."""
+    """Results stored with the outcomes, which are numbered."""
 
     def add(self, status: TaskState, number: int = 1) -> None:
         """Count prompts of that outcome."""
@@ -119,6 +119,13 @@ _STOP = (
         stop_reason=sa.bindparam("reason"),
     )
 )
+
+
+def stop_if_too_many_failed(tx: Transaction, job_key: int) -> bool:
+    """Stop a job that begins with more failed prompts than it bears."""
+    counted = sa.select(job_stats.c.failed, job_stats.c.total).where(job_stats.c.job_key == job_key)
+    row = tx.execute(counted).one()
+    return _stop_if_too_many_failed(tx, job_key, row.failed, row.total)
 
 
 def _stop_if_too_many_failed(tx: Transaction, job_key: int, failed: int, total: int) -> bool:
