@@ -22,7 +22,7 @@ async def test_data_comes_back_in_every_form_of_results(service, form: str) -> N
         batch = await service.finished({"prompts": prompts, "rate_limit_delay": 0})
     else:
         lines = "".join(json.dumps(one) + "\n" for one in prompts).encode()
-        created = (await service.post(lines, content_type="application/x-ndjson")).json()
+        created = (await service.post(lines, Content_Type="application/x-ndjson")).json()
         async with working(service.resources):
             path = f"/batches/{created['id']}?wait_s=30&limit=10"
             batch = (await service.client.get(path)).json()
