@@ -33,6 +33,13 @@ class OwnWorker:
     """Why the worker begins nothing any more, in a sentence: the schema is another version's."""
 
 
+@dataclass(slots=True)
+class Waiting:
+    """How many online calls of this process wait for a slot."""
+
+    calls: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """The long-lived things of one process."""
@@ -45,6 +52,8 @@ class Resources:
     own_workers: dict[str, OwnWorker] = field(default_factory=dict[str, OwnWorker])
     """The workers of this process by their ids; of hosts `hosts` tells more than they report."""
     last_forecast: LastForecast = field(default_factory=LastForecast)
+
+    online: Waiting = field(default_factory=Waiting)
 
     @property
     def host(self) -> Host:
