@@ -28,8 +28,8 @@ from promptmill.api.openai.upload import Upload, read_form
 from promptmill.domain.errors import NotFound
 from promptmill.domain.openai import Purpose, StoredFile
 from promptmill.services.openai import files
-from promptmill.services.openai.faults import Fault
 from promptmill.services.openai.storing import accept
+from promptmill.services.openai.translation.faults import Fault
 
 _ID: Final = re.compile(r"file-[0-9a-z]{1,64}")
 _MOST_PER_PAGE: Final = 10_000

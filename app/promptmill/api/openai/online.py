@@ -21,12 +21,12 @@ from promptmill.observability.logs import get_logger
 from promptmill.ollama.answer_checks.json_schema import schema_fault
 from promptmill.ollama.heard_answer import Piece
 from promptmill.services.openai.chunks import Chunks, event
-from promptmill.services.openai.faults import Fault, invalid_type
-from promptmill.services.openai.fields import Fields
 from promptmill.services.openai.lines_out import error_of
 from promptmill.services.openai.online import answer
 from promptmill.services.openai.render import answer_body
-from promptmill.services.openai.translate import PARAMETERS, Endpoint, translate
+from promptmill.services.openai.translation.faults import Fault, invalid_type
+from promptmill.services.openai.translation.fields import Fields
+from promptmill.services.openai.translation.translate import PARAMETERS, Endpoint, translate
 from promptmill.services.resources import Resources
 
 _MOST_BYTES: Final = 32 * 1024 * 1024

@@ -16,7 +16,7 @@ from promptmill.services.openai.render import (
     tool_calls,
     usage,
 )
-from promptmill.services.openai.translate import Endpoint
+from promptmill.services.openai.translation.translate import Endpoint
 
 DONE: Final = b"data: [DONE]\n\n"
 """The end of a stream that came to its end."""
