@@ -378,7 +378,8 @@ async def test_the_system_message_of_the_batch_begins_a_chat_that_has_none(open_
     def remember(request):
         from tests.api.conftest import answer_as_ollama
 
-        asked.append(request.content)
+        if request.url.path == "/api/chat":
+            asked.append(request.content)
         return answer_as_ollama(request)
 
     service = await open_service(remember)

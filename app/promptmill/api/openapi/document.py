@@ -201,7 +201,7 @@ def _add_links(document: dict[str, Any]) -> None:
                 "description": f"{operation['summary']}, by the `id` of the answer.",
             }
             for path, operations in document["paths"].items()
-            if f"{{{parameter}}}" in path
+            if f"{{{parameter}}}" in path and path.count("{") == 1
             for operation in operations.values()
         }
 
