@@ -203,7 +203,7 @@ class Settings(BaseSettings):
         default=1 * _MIB, ge=1, le=1024 * _MIB, description="Most bytes of one prompt, as UTF-8"
     )
     max_body_bytes: int = Field(
-        default=256 * _MIB, ge=1024, le=4096 * _MIB, description="Most bytes of a request's body"
+        default=32 * _MIB, ge=1024, le=256 * _MIB, description="Most bytes of a JSON body"
     )
     max_benchmark_runs: int = Field(
         default=20_000,

@@ -148,3 +148,17 @@ def test_a_table_does_not_go_to_a_file(invoke: Invoke, tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_is_searched_by_the_service(invoke: Invoke, downloads: respx.MockRouter) -> None:
+    invoke("results", "batch_1", "--grep", "rainbow")
+
+    assert downloads.calls.last.request.url.params["q"] == "rainbow"
+
+
+def test_a_search_that_finds_nothing_says_so(invoke: Invoke, service: respx.MockRouter) -> None:
+    pages(service)
+
+    result = invoke("results", "batch_1", "--grep", "rainbow", "--format", "table")
+
+    assert "No result holds that text." in result.stderr

@@ -17,13 +17,13 @@ ROOM = Path(assets.__file__).parent
 async def test_an_empty_service_offers_one_button_and_the_request(browser: Browser) -> None:
     page = await browser.open("/")
     assert "Submit the first batch" in page.text
-    assert "curl http://service.test/batches" in page.text
+    assert "curl http://service.localhost/batches" in page.text
 
 
 async def test_whoever_does_not_ask_for_html_gets_two_lines(browser: Browser) -> None:
     answer = await browser.service.client.get("/", headers={"Accept": "*/*"})
     assert answer.headers["content-type"].startswith("text/plain")
-    assert answer.text.splitlines()[1] == "The API is described at http://service.test/docs"
+    assert answer.text.splitlines()[1] == "The API is described at http://service.localhost/docs"
 
 
 async def test_every_page_forbids_what_is_inline_or_elsewhere(browser: Browser) -> None:
@@ -179,9 +179,9 @@ async def test_a_wrong_limit_is_told_by_its_name_and_changes_nothing(browser: Br
         ({"Sec-Fetch-Site": "none"}, True),
         ({"Sec-Fetch-Site": "cross-site"}, False),
         ({"Sec-Fetch-Site": "same-site"}, False),
-        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://service.test"}, False),
-        ({"Origin": "http://service.test"}, True),
-        ({"Origin": "http://service.test:81"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://service.localhost"}, False),
+        ({"Origin": "http://service.localhost"}, True),
+        ({"Origin": "http://service.localhost:81"}, False),
         ({"Origin": "http://evil.test"}, False),
         ({"Origin": "null"}, False),
         ({}, True),

@@ -9,9 +9,8 @@ from typing import Annotated, Final
 from fastapi import Depends, FastAPI, Path, Request
 from pydantic import BaseModel
 
-from promptmill.api.errors.field_errors import unknown_name
-from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.text_rules import text_fault
+from promptmill.api.errors.unstorable import text_fault
+from promptmill.api.errors.violations import Faults, unknown_name
 from promptmill.domain.errors import NotFound
 from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.services.resources import Resources
@@ -26,7 +25,7 @@ _MOST_PARAMETERS = 50
 _LONGEST_VALUE = 2048
 
 
-async def resources_of(request: Request) -> Resources:
+def resources_of(request: Request) -> Resources:
     """The process's resources."""
     return resources_in(request.app)
 
@@ -42,6 +41,11 @@ def resources_in(app: FastAPI) -> Resources:
 async def caller_in(request: Request) -> Caller:
     """Who sends the request, as the way in has found out."""
     return request.scope.get("state", {}).get("caller", ANYBODY)
+
+
+async def _resources(request: Request) -> Resources:
+    # FastAPI runs a plain function in a thread.
+    return resources_of(request)
 
 
 async def _batch_id(
@@ -155,7 +159,7 @@ async def metadata_filter(request: Request) -> dict[str, str]:
 
 
 CallerOf = Annotated[Caller, Depends(caller_in)]
-ResourcesOf = Annotated[Resources, Depends(resources_of)]
+ResourcesOf = Annotated[Resources, Depends(_resources)]
 BatchId = Annotated[str, Depends(_batch_id)]
 BenchmarkId = Annotated[str, Depends(_benchmark_id)]
 IdempotencyHeader = Annotated[str | None, Depends(idempotency_key_of)]

@@ -183,6 +183,8 @@ class DryRun(Record):
     parameters: dict[str, Any] = {}
     queued_prompts: int = 0
     """Prompts of other batches that have no outcome yet."""
+    unchecked: tuple[str, ...] = ()
+    """What answers will not be checked for, a sentence each."""
 
 
 class BatchPage(Record):

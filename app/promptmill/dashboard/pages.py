@@ -25,6 +25,7 @@ from promptmill.domain.errors import (
     PromptmillError,
     Unavailable,
 )
+from promptmill.domain.keys import ANYBODY
 from promptmill.services.resources import Resources
 
 POLICY: Final = (
@@ -45,14 +46,9 @@ _HEADERS: Final = {
 _LARGEST_FORM: Final = 64 * 1024
 
 
-class Forbidden(PromptmillError):  # noqa: N818 - as the other errors are named
-    """The request may not do what it asks for."""
-
-
 _STATUS: Final[tuple[tuple[type[PromptmillError], int, str], ...]] = (
     (NotFound, 404, "There is nothing here"),
     (Conflict, 409, "That cannot be done now"),
-    (Forbidden, 403, "That is not allowed"),
     (Invalid, 422, "That is not right yet"),
     (LimitExceeded, 429, "A limit is reached"),
     (Unavailable, 503, "The service cannot do this now"),
@@ -123,6 +119,7 @@ def show(
             path=request.url.path,
             request_base=str(request.base_url).rstrip("/"),
             fields=Given(request.query_params),
+            is_open=request.scope.get("state", {}).get("caller", ANYBODY) is ANYBODY,
             told=_told(request),
             **context,
         )

@@ -92,6 +92,8 @@ class Host:
         self.view = View()
         self.tally = Tally()
         self._flights = Flights()
+        self._abilities: dict[str, tuple[str, ...]] = {}
+        """Capabilities by the digests of models, from servers that do not list them."""
         self._asking_for_windows = asyncio.Lock()
         self._asked_for_windows_at = -math.inf
         self._clock = clock
@@ -128,6 +130,22 @@ class Host:
         if self.view.installed is None:
             return None
         return normalise_model(model) in self.view.names
+
+    async def capabilities_of(self, model: str, *, within_s: float) -> tuple[str, ...]:
+        """What the host says that a model can do; empty where it does not say it in that time."""
+        wanted = normalise_model(model)
+        installed = self.view.installed or ()
+        found = next((one for one in installed if normalise_model(one.name) == wanted), None)
+        if found is None or not self.may_run(model):
+            return ()
+        if found.capabilities is None and found.digest not in self._abilities:
+            try:
+                async with asyncio.timeout(within_s):
+                    info = await self.client.show(found.name)
+            except (OllamaError, TimeoutError):
+                return ()
+            self._abilities[found.digest] = info.capabilities
+        return found.capabilities or self._abilities.get(found.digest, ())
 
     async def windows_of(self, call: Call, prompt_tokens: int | None) -> frozenset[int]:
         """The context windows that the model may have had for a call that has just ended.

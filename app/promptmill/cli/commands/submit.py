@@ -252,6 +252,8 @@ def _tell_dry_run(dry: DryRun) -> None:
         f"{count} prompt{'s' if count != 1 else ''} would be accepted, for {', '.join(dry.models)};"
         f" their starts take {duration(dry.at_least_s)} at least."
     )
+    for sentence in dry.unchecked:
+        say(sentence)
 
 
 def _hint(batch: Batch, url: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -71,10 +73,10 @@ def demonstrate(*, prompts_file: Path | None, limit: int | None, keep: bool) -> 
         out().print(answers_table(first))
         if keep:
             _next_steps(url, batch)
-            _until_interrupted()
+            _until_interrupted(url)
         else:
             say("The service of the demonstration stops here. To look at its batch again:")
-            say(f"  promptmill serve --database-url {database_url}")
+            say(f"  {_program()} serve --database-url {database_url}")
             _next_steps("http://127.0.0.1:8000", batch)
     raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
 
@@ -122,19 +124,34 @@ def _run(client: Promptmill, url: str, choice: Choice, prompts: Sequence[ReadPro
 
 
 def _next_steps(url: str, batch: Batch) -> None:
+    program = _program()
     say("")
     say("Where to look next:")
-    say(f"  {url}/docs")
+    say(f"  {url}/ui/batches/{batch.id}     its page")
+    say(f"  {url}/docs     the API")
     say(f"  curl '{url}/batches/{batch.id}?limit=2'")
     say(f"  curl {url}/batches -H 'Content-Type: application/json' \\")
     say("""    -d '{"prompts": ["Why is the sky blue?"], "model": "%s"}'""" % batch.model)  # noqa: UP031 - braces of JSON
-    say(f"  promptmill results {batch.id} --url {url} --format csv --output answers.csv")
-    say("  promptmill serve     for the service itself, on your own data and Ollama")
+    say(f"  {program} results {batch.id} --url {url} --format csv --output answers.csv")
+    say(f"  {program} serve     for the service itself, on your own data and Ollama")
 
 
-def _until_interrupted() -> None:
+def _program() -> str:
+    """This program as it is called from here: by its name only where the shell finds it."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{sys.executable} -m promptmill"
+    found = shutil.which(program.name)
+    if found is not None and Path(found).samefile(program):
+        return program.name
+    here = Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
+
+
+def _until_interrupted(url: str) -> None:
     say("")
-    say("The service goes on until Ctrl-C.", style="bold")
+    say("The service goes on until Ctrl-C. Its page:", style="bold")
+    say(f"{url}/")
     try:
         signal.pause()
     except KeyboardInterrupt:

@@ -1,4 +1,7 @@
-"""What the buttons do: pause, resume, change, cancel, retry, delete; also without scripts."""
+"""What the buttons do: pause, resume, change, cancel, retry, delete; also without scripts.
+
+That a page of this service has asked, and that its caller may, was decided by `access` before.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import Response
 
-from promptmill.dashboard.origin import require_own_page
 from promptmill.dashboard.pages import (
     BatchId,
     BenchmarkId,
@@ -32,7 +34,6 @@ _MOST_PRIORITY: Final = 100
 @router.post("/ui/batches/{batch_id}/pause")
 async def pause(request: Request, batch_id: BatchId) -> Response:
     """Start nothing more of the batch."""
-    require_own_page(request)
     await control.pause(resources_of(request), batch_id)
     return go_to(request, f"/ui/batches/{batch_id}", done="paused")
 
@@ -40,7 +41,6 @@ async def pause(request: Request, batch_id: BatchId) -> Response:
 @router.post("/ui/batches/{batch_id}/resume")
 async def resume(request: Request, batch_id: BatchId) -> Response:
     """Let a paused batch go on."""
-    require_own_page(request)
     await control.resume(resources_of(request), batch_id)
     return go_to(request, f"/ui/batches/{batch_id}", done="resumed")
 
@@ -48,7 +48,6 @@ async def resume(request: Request, batch_id: BatchId) -> Response:
 @router.post("/ui/batches/{batch_id}/cancel")
 async def cancel(request: Request, batch_id: BatchId) -> Response:
     """End the batch early."""
-    require_own_page(request)
     await batches.cancel(resources_of(request), batch_id)
     return go_to(request, f"/ui/batches/{batch_id}", done="cancelled")
 
@@ -56,7 +55,6 @@ async def cancel(request: Request, batch_id: BatchId) -> Response:
 @router.post("/ui/batches/{batch_id}/delete")
 async def delete(request: Request, batch_id: BatchId) -> Response:
     """Remove a batch that has ended."""
-    require_own_page(request)
     await batches.delete(resources_of(request), batch_id)
     return go_to(request, "/ui/batches", done="deleted")
 
@@ -64,7 +62,6 @@ async def delete(request: Request, batch_id: BatchId) -> Response:
 @router.post("/ui/batches/{batch_id}/retry")
 async def retry(request: Request, batch_id: BatchId) -> Response:
     """Run again what had no success: all of it, one prompt, or the prompts of one cause."""
-    require_own_page(request)
     resources, form = resources_of(request), await form_of(request)
     indexes = None
     if (index := number_of(form.get("index"))) is not None:
@@ -79,7 +76,6 @@ async def retry(request: Request, batch_id: BatchId) -> Response:
 @router.post("/ui/batches/{batch_id}/change")
 async def change(request: Request, batch_id: BatchId) -> Response:
     """Change limits or priority; what is empty stays as it is."""
-    require_own_page(request)
     form = await form_of(request)
     await control.update(resources_of(request), batch_id, _changes(form))
     return go_to(request, f"/ui/batches/{batch_id}", done="changed")
@@ -121,7 +117,6 @@ def _changes(form: dict[str, str]) -> BatchChanges:
 @router.post("/ui/benchmarks/{benchmark_id}/cancel")
 async def cancel_benchmark(request: Request, benchmark_id: BenchmarkId) -> Response:
     """End the benchmark early."""
-    require_own_page(request)
     await benchmarks.cancel(resources_of(request), benchmark_id)
     return go_to(request, f"/ui/benchmarks/{benchmark_id}", done="bench-cancelled")
 
@@ -129,6 +124,5 @@ async def cancel_benchmark(request: Request, benchmark_id: BenchmarkId) -> Respo
 @router.post("/ui/benchmarks/{benchmark_id}/delete")
 async def delete_benchmark(request: Request, benchmark_id: BenchmarkId) -> Response:
     """Remove a benchmark that has ended."""
-    require_own_page(request)
     await benchmarks.delete(resources_of(request), benchmark_id)
     return go_to(request, "/ui/benchmarks", done="deleted")

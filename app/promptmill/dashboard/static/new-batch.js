@@ -161,7 +161,7 @@ function query(extra) {
 async function lines() {
   if (copied) return { body: new Blob(copied), places: null, texts: null };
   const parts = [], places = [], texts = [];
-  let some = [];
+  let some = [], began = performance.now();
   for await (const { prompt, line } of prompts()) {
     const text = asLine(prompt);
     some.push(text);
@@ -170,7 +170,10 @@ async function lines() {
     if (some.length === 5000) {
       parts.push(`${some.join("\n")}\n`);
       some = [];
-      await new Promise(requestAnimationFrame); // A long file leaves the page usable.
+    }
+    if (performance.now() - began > 30) {
+      await new Promise((resolve) => { setTimeout(resolve); }); // A long file leaves the page usable.
+      began = performance.now();
     }
   }
   parts.push(`${some.join("\n")}\n`);

@@ -21,7 +21,8 @@ from promptmill.store.db.database import Transaction
 MOST_LIVE: Final = 12
 MOST_RECENT: Final = 6
 """Batches of the overview."""
-_GLANCE_S, _HOSTS_S, _MODELS_S, _FINDINGS_S = 1.0, 5.0, 10.0, 5.0
+_GLANCE_S, _HOSTS_S, _MODELS_S = 1.0, 5.0, 10.0
+_FINDINGS_S, _ENDED_S = 5.0, 600.0
 _NEARLY_FULL: Final = 0.9
 
 
@@ -144,7 +145,9 @@ async def batch_findings(resources: Resources, batch: Batch) -> BatchFindings:
 
         return await resources.database.read(read)
 
-    return await resources.snapshots.shared(("findings", batch.id), _age_s(batch), make)
+    return await resources.snapshots.shared(
+        ("findings", batch.id, _state_of(batch)), _age_s(batch), make
+    )
 
 
 async def batch_causes(resources: Resources, batch: Batch) -> Causes:
@@ -157,12 +160,19 @@ async def batch_causes(resources: Resources, batch: Batch) -> Causes:
     async def make() -> Causes:
         return await resources.database.read(findings.causes, batch.key)
 
-    return await resources.snapshots.shared(("causes", batch.id), _age_s(batch), make)
+    return await resources.snapshots.shared(
+        ("causes", batch.id, _state_of(batch)), _age_s(batch), make
+    )
 
 
 def _age_s(batch: Batch) -> float:
-    # A batch that has ended may still be run again: then its last number is another one.
-    return _FINDINGS_S if batch.state in jobs.LIVE_STATES else 1.0
+    return _FINDINGS_S if batch.state in jobs.LIVE_STATES else _ENDED_S
+
+
+def _state_of(batch: Batch) -> object:
+    """What is another when results have come or were taken back since the batch ended."""
+    is_live = batch.state in jobs.LIVE_STATES
+    return None if is_live else (batch.last_event, batch.counts)
 
 
 async def find_batches(

@@ -87,6 +87,7 @@ def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None
     if set(wanted.states) and set(wanted.states) <= jobs.LIVE_STATES:
         return _page_of_live(tx, wanted, limit=limit, before=before)
     conditions = _conditions(tx, wanted)
+    size = _PIECE if conditions else limit + 1
     keys: dict[int, str] = {}
     scanned, at_end = 0, False
     last = before or _AFTER_ALL_IDS
@@ -95,7 +96,7 @@ def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None
             sa.select(job.c.key)
             .where(job.c.id < last)
             .order_by(job.c.id.desc())
-            .limit(_PIECE)
+            .limit(size)
             .subquery("few")
         )
         matching = (
@@ -111,7 +112,7 @@ def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None
         keys |= {row.key: row.id for row in tx.execute(matching)}
         seen = tx.execute(edge).one()
         scanned += int(seen.number)
-        at_end = seen.number < _PIECE
+        at_end = seen.number < size
         last = str(seen.lowest or last)
     shown = list(keys)[:limit]
     batches = sorted(jobs.of_keys(tx, shown), key=lambda batch: batch.id, reverse=True)
