@@ -233,6 +233,20 @@ class Settings(BaseSettings):
         le=315_360_000,
         description="Seconds that the `completion_window` of `24h` stands for in `/v1/batches`",
     )
+    online_slots: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_SLOTS,
+        description="Slots of each Ollama host that no batch takes, for calls to"
+        " `/v1/chat/completions` and `/v1/completions`",
+    )
+    online_queue: int = Field(
+        default=100,
+        ge=0,
+        le=100_000,
+        description="Most such calls of one process that wait for a slot; one more is refused with"
+        " 429",
+    )
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",

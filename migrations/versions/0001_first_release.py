@@ -291,6 +291,7 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("custom_id", sa.Text(), nullable=True),
         sa.Column("overrides", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("data", sa.JSON(none_as_null=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prompt")),
     )
     op.create_table(

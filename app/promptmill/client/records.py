@@ -83,6 +83,8 @@ class Result(Record):
     """From sending the request to the first text."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    data: dict[str, Any] | None = None
+    """The prompt's own object, as it was sent."""
 
 
 class Pull(Record):

@@ -33,6 +33,7 @@ from promptmill.ollama.health import (
     counted,
     fingerprint_of,
 )
+from promptmill.ollama.heard_answer import Piece
 from promptmill.ollama.models import InstalledModel, RunningModel
 
 LOOK_S = 2.0
@@ -180,6 +181,11 @@ class Host:
         loaded = self.view.loaded or ()
         return next((one for one in loaded if normalise_model(one.name) == name), None)
 
+    def has_loaded(self, model: str) -> bool:
+        """Whether the model was in the host's memory when it was last looked at."""
+        wanted = normalise_model(model)
+        return any(normalise_model(one.name) == wanted for one in self.view.loaded or ())
+
     def seconds_since(self, moment: float) -> float:
         """How long ago a moment of the view was; negative for one that is to come."""
         return self._clock() - moment
@@ -209,14 +215,14 @@ class Host:
             },
         )
 
-    async def run(self, call: Call) -> Outcome:
+    async def run(self, call: Call, *, heard: Callable[[Piece], None] | None = None) -> Outcome:
         """Send a prompt; a failure that is the host's puts it aside.
 
         What goes down with the host, or with the model's process, is blamed on nobody in
         particular (`Blame.LOSS`). To tell that, a failure may be kept back for a moment.
         """
         with self._flights.begin(call.model) as flight:
-            outcome = await self._call(call)
+            outcome = await self._call(call, heard=heard)
             fell = await flight.fell_with_others(outcome)
         if isinstance(outcome, Failed) and outcome.blame is Blame.ATTEMPT:
             down = not self.available and outcome.code in OF_THE_HOST
@@ -228,9 +234,14 @@ class Host:
         """Send a prompt for a benchmark: its outcome is told at once, whatever became of others."""
         return await self._call(call, timeline)
 
-    async def _call(self, call: Call, timeline: Timeline | None = None) -> Outcome:
+    async def _call(
+        self,
+        call: Call,
+        timeline: Timeline | None = None,
+        heard: Callable[[Piece], None] | None = None,
+    ) -> Outcome:
         returns = self.health.returns
-        outcome = await self.client.run(call, timeline=timeline)
+        outcome = await self.client.run(call, timeline=timeline, heard=heard)
         spoken = counted(outcome, call)
         now = self._clock()
         self.tally.note(spoken, model=call.model, now=now)

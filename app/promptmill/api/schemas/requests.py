@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic_core import PydanticCustomError, PydanticKnownError, to_json
 
 from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName, check_raw
 from promptmill.api.schemas.steering import (
@@ -29,6 +29,8 @@ NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
 
 _LONGEST_TIMEOUT_S = 86_400.0
 
+_MOST_DATA_BYTES = 16 * 1024
+
 Defect = Literal["prompt_truncated", "truncated", "empty", "invalid_json", "schema_mismatch"]
 """The names of `domain.outcomes.DEFECTS`; a test holds the two together."""
 
@@ -46,6 +48,17 @@ FailOn = Annotated[
 
 
 _IDENTITY: Final = frozenset({"prompt", "id"})
+
+
+def _check_data_size(data: dict[str, Any]) -> dict[str, Any]:
+    size = len(to_json(data))
+    if size > _MOST_DATA_BYTES:
+        raise PydanticCustomError(
+            "too_large",
+            "has {size} bytes as JSON; at most {most} are kept",
+            {"size": size, "most": _MOST_DATA_BYTES},
+        )
+    return data
 
 
 class PromptObject(GenerationFields):
@@ -78,6 +91,12 @@ class PromptObject(GenerationFields):
         " `messages`.",
         examples=[[{"type": "function", "function": {"name": "get_weather", "parameters": {}}}]],
     )
+    data: Annotated[dict[str, Any], AfterValidator(_check_data_size)] | None = Field(
+        default=None,
+        description="An object of your own, such as the row that the prompt was made of; at most"
+        " 16 KiB as JSON. It is not sent to the model, and comes back with the result.",
+        examples=[{"product": "kettle", "stars": 4}],
+    )
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -106,10 +125,10 @@ class PromptObject(GenerationFields):
         if not self.model_fields_set - _IDENTITY:  # Most are like that, and a copy takes a while.
             return PromptDraft(self.prompt or "", self.id)
         given = self.given()
-        custom_id = given.pop("id", None)
+        custom_id, data = given.pop("id", None), given.pop("data", None)
         if "messages" not in given:
-            return PromptDraft(given.pop("prompt"), custom_id, given or None)
-        draft = PromptDraft(_last_said(given["messages"]), custom_id, given)
+            return PromptDraft(given.pop("prompt"), custom_id, given or None, data)
+        draft = PromptDraft(_last_said(given["messages"]), custom_id, given, data)
         return with_system_first(draft, given.pop("system", None))
 
 

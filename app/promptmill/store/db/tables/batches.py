@@ -214,6 +214,10 @@ class PromptRow(Row, table=True):
     overrides: dict[str, Any] | None = Field(
         default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
     )
+    data: dict[str, Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    """The client's own object, which comes back with the result."""
 
 
 _TASK_STORAGE: dict[str, str] = {

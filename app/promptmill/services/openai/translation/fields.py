@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
-from promptmill.services.openai.faults import (
+from promptmill.services.openai.translation.faults import (
     Fault,
     invalid_choice,
     invalid_type,

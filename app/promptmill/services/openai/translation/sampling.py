@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-from promptmill.services.openai.faults import Fault, invalid_type, invalid_value, unsupported_value
-from promptmill.services.openai.fields import Fields
+from promptmill.services.openai.translation.faults import (
+    Fault,
+    invalid_type,
+    invalid_value,
+    unsupported_value,
+)
+from promptmill.services.openai.translation.fields import Fields
 
 HARMLESS: Final = frozenset(
     {

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, cast
 
-from promptmill.services.openai.chat import chat
-from promptmill.services.openai.completions import completion
-from promptmill.services.openai.faults import Fault, Refused
-from promptmill.services.openai.fields import Fields, SchemaCheck
+from promptmill.services.openai.translation.chat import chat
+from promptmill.services.openai.translation.completions import completion
+from promptmill.services.openai.translation.faults import Fault, Refused
+from promptmill.services.openai.translation.fields import Fields, SchemaCheck
 
 PARAMETERS: Final[Mapping[str, Any]] = {"truncate": False}
 """What is sent with each prompt that says nothing else: a prompt that is too long is an error."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from promptmill.services.openai.faults import (
+from promptmill.services.openai.translation.faults import (
     Fault,
     invalid_choice,
     invalid_value,
     unsupported_value,
 )
-from promptmill.services.openai.fields import Fields, SchemaCheck
-from promptmill.services.openai.messages import last_said, messages
-from promptmill.services.openai.sampling import (
+from promptmill.services.openai.translation.fields import Fields, SchemaCheck
+from promptmill.services.openai.translation.messages import last_said, messages
+from promptmill.services.openai.translation.sampling import (
     HARMLESS,
     extensions,
     hints,

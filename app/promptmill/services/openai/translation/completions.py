@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-from promptmill.services.openai.faults import Fault, invalid_type, unsupported_value
-from promptmill.services.openai.fields import Fields
-from promptmill.services.openai.sampling import (
+from promptmill.services.openai.translation.faults import Fault, invalid_type, unsupported_value
+from promptmill.services.openai.translation.fields import Fields
+from promptmill.services.openai.translation.sampling import (
     HARMLESS,
     extensions,
     hints,

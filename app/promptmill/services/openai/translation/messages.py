@@ -8,14 +8,14 @@ from typing import Any, Final, cast
 
 from pydantic_core import from_json
 
-from promptmill.services.openai.faults import (
+from promptmill.services.openai.translation.faults import (
     Fault,
     invalid_choice,
     invalid_type,
     invalid_value,
     unsupported_value,
 )
-from promptmill.services.openai.fields import Fields
+from promptmill.services.openai.translation.fields import Fields
 
 _ROLES: Final = {
     "system": "system",
