@@ -24,6 +24,7 @@ from promptmill.domain.keys import EnvironmentKey, parse_environment_keys
 
 _MIB = 1024 * 1024
 _LONGEST_MACHINE = 64
+_MACHINE = re.compile(rf"[\x21-\x7e]{{1,{_LONGEST_MACHINE}}}")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -75,7 +76,6 @@ class Settings(BaseSettings):
 
     machine: str | None = Field(
         default=None,
-        pattern=r"^[\x21-\x7e]{1,64}$",
         description="Which machine this is, the same for all processes on it: an Ollama host with a"
         " loopback address, or host.docker.internal, is another one on each machine; unset: derived"
         " from /etc/machine-id, else the host name",
@@ -203,7 +203,7 @@ class Settings(BaseSettings):
         default=1 * _MIB, ge=1, le=1024 * _MIB, description="Most bytes of one prompt, as UTF-8"
     )
     max_body_bytes: int = Field(
-        default=256 * _MIB, ge=1024, le=4096 * _MIB, description="Most bytes of a request's body"
+        default=32 * _MIB, ge=1024, le=256 * _MIB, description="Most bytes of a JSON body"
     )
     max_benchmark_runs: int = Field(
         default=20_000,
@@ -233,6 +233,20 @@ class Settings(BaseSettings):
         le=315_360_000,
         description="Seconds that the `completion_window` of `24h` stands for in `/v1/batches`",
     )
+    online_slots: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_SLOTS,
+        description="Slots of each Ollama host that no batch takes, for calls to"
+        " `/v1/chat/completions` and `/v1/completions`",
+    )
+    online_queue: int = Field(
+        default=100,
+        ge=0,
+        le=100_000,
+        description="Most such calls of one process that wait for a slot; one more is refused with"
+        " 429",
+    )
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",
@@ -244,6 +258,16 @@ class Settings(BaseSettings):
     @classmethod
     def _accept_every_form_of_ollamas_client(cls, value: str) -> str:
         return parse_ollama_host(value)
+
+    @field_validator("machine")
+    @classmethod
+    def _name_a_machine_by_one_word(cls, value: str | None) -> str | None:
+        if value is not None and not _MACHINE.fullmatch(value):
+            raise ValueError(
+                f"must be 1 to {_LONGEST_MACHINE} visible ASCII characters without spaces, such as"
+                " gpu-box-1"
+            )
+        return value
 
     @field_validator("ollama_hosts")
     @classmethod

@@ -291,6 +291,7 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("custom_id", sa.Text(), nullable=True),
         sa.Column("overrides", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("data", sa.JSON(none_as_null=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prompt")),
     )
     op.create_table(
@@ -371,7 +372,11 @@ def upgrade() -> None:
         sa.Column("host_key", sa.BigInteger(), nullable=True),
         sa.Column("group_key", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_task")),
-        postgresql_with={"fillfactor": "85"},
+        postgresql_with={
+            "fillfactor": "85",
+            "autovacuum_vacuum_threshold": "1000",
+            "autovacuum_vacuum_scale_factor": "0.01",
+        },
     )
     op.create_index(
         "ix_task_host",

@@ -19,7 +19,13 @@ from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Su
 from promptmill.ollama.health import Health, after_call
 from promptmill.runtime import open_resources
 from promptmill.settings import Settings
-from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running
+from promptmill.simulator import (
+    ModelSpec,
+    SimulatorSettings,
+    Speed,
+    create_simulator,
+    running,
+)
 from promptmill.store.batches import jobs
 from promptmill.store.hosts import host_reports, workers
 from promptmill.worker.runner import working
@@ -165,8 +171,9 @@ async def test_a_worker_of_another_machine_has_a_host_of_its_own_behind_the_same
     postgresql_url: str,
 ) -> None:
     slow = ModelSpec(name="tiny", speed=Speed(request_s=0.3))
+    simulator = create_simulator(SimulatorSettings(models=(slow,), num_parallel=12))
     async with (
-        simulated(slow) as url,
+        running(simulator) as url,
         serving(postgresql_url, f"{url};slots=4", machine="here") as here,
         serving(postgresql_url, f"{url};slots=1", machine="there") as there,
         serving(postgresql_url, url, machine="there", embedded_worker=False) as beside,
@@ -190,6 +197,7 @@ async def test_a_worker_of_another_machine_has_a_host_of_its_own_behind_the_same
     assert (own["version"], elsewhere["version"]) == ("0.24.0", None)
     assert elsewhere["reachable"]
     assert elsewhere["slots"] == 4
+    assert simulator.stats()["peak_in_flight"] == 4 + 1, "each machine has slots of its own"
 
 
 async def test_a_service_and_the_worker_of_its_sqlite_file_mean_the_same_host(

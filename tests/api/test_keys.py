@@ -76,6 +76,8 @@ WRITES = {
     ("POST", "/benchmarks"),
     ("DELETE", "/benchmarks/{benchmark_id}"),
     ("POST", "/benchmarks/{benchmark_id}/cancel"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
     ("POST", "/v1/files"),
     ("DELETE", "/v1/files/{file_id}"),
     ("POST", "/v1/batches"),

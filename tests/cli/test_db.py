@@ -10,7 +10,6 @@ import psycopg
 import pytest
 import structlog
 
-from promptmill.store.db import schema
 from tests.cli.pretended import Invoke
 
 REVISIONS = Path(__file__).parents[2] / "migrations" / "versions"
@@ -34,7 +33,7 @@ def test_a_new_database_is_upgraded_checked_and_downgraded(invoke: Invoke, tmp_p
 def test_an_upgrade_beside_another_says_what_it_waits_for_and_leaves_the_logging_alone(
     invoke: Invoke, postgresql_url: str
 ) -> None:
-    schema.downgrade(postgresql_url, "base")
+    invoke("db", "downgrade", "base", "--yes", "--database-url", postgresql_url)
     handlers = list(logging.getLogger().handlers)
     waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     with ThreadPoolExecutor(1) as threads, psycopg.connect(postgresql_url) as other:

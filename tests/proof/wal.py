@@ -9,12 +9,12 @@ them has begun before another ends. Left to itself, SQLite never begins such a l
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class Reader(threading.Thread):
 
 
 def _work_off_a_batch(http: httpx.Client) -> int:
-    prompts = [f"{number} " + "Tell me more. " * 150 for number in range(PROMPTS)]
+    prompts = [f"{number} " + "Tell me more. " * 1_000 for number in range(PROMPTS)]
     body = {"model": "tiny", "prompts": prompts, "max_concurrent": 64, "rate_limit_delay": 0}
     batch_id = _answer(http.post("/batches", json=body))["id"]
     while _answer(http.get(f"/batches/{batch_id}?limit=0&wait_s=20"))["finished_at"] is None:
@@ -104,7 +104,7 @@ def _answer(response: httpx.Response) -> Any:
 
 
 def _judge(sizes: Sequence[float], prompts: int, pages: Sequence[int], seconds: float) -> None:
-    written_mb = sum(max(later - earlier, 0.0) for earlier, later in pairwise(sizes))
+    written_mb = sum(max(later - earlier, 0.0) for earlier, later in itertools.pairwise(sizes))
     table(
         [
             ("seconds", f"{seconds:.0f}"),
@@ -113,7 +113,7 @@ def _judge(sizes: Sequence[float], prompts: int, pages: Sequence[int], seconds: 
             ("log written", f"{written_mb:.0f} MB at least"),
             (
                 "times it was emptied",
-                sum(b < a / 2 for a, b in pairwise(sizes)),
+                sum(b < a / 2 for a, b in itertools.pairwise(sizes)),
             ),
             ("largest log", f"{max(sizes):.1f} MB (at most {MOST_MB:.0f})"),
         ],

@@ -60,7 +60,7 @@ def test_an_option_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch) -> 
         ("PROMPTMILL_OLLAMA_SLOTS", "0", "greater than or equal to 1"),
         ("PROMPTMILL_HEARTBEAT_S", "15", "third of lease_s"),
         ("PROMPTMILL_LOG_LEVEL", "loud", "debug"),
-        ("PROMPTMILL_MACHINE", "the GPU box", "pattern"),
+        ("PROMPTMILL_MACHINE", "the GPU box", "such as gpu-box-1"),
         ("OLLAMA_HOST", "ftp://x", "http://"),
         ("DATABASE_URL", "mysql://x/y", "sqlite:///"),
         ("DATABASE_URL", "sqlite:///:memory:", "loses accepted work"),

@@ -28,6 +28,22 @@ def test_the_migrations_give_exactly_the_tables_of_the_code(database_url: str) -
     assert difference == []
 
 
+@pytest.mark.postgresql
+def test_tables_of_postgresql_are_stored_as_the_code_says(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url) as connection:
+        rows = connection.execute(
+            "SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL"
+            " AND relnamespace = 'public'::regnamespace"
+        ).fetchall()
+    stored = {name: dict(option.split("=") for option in options) for name, options in rows}
+    assert stored == {
+        table.name: options
+        for table in schema.metadata.tables.values()
+        if (options := table.dialect_options["postgresql"]["with"])
+    }
+    assert stored["task"]["autovacuum_vacuum_scale_factor"] == "0.01"
+
+
 def test_they_go_back_and_forth(database_url: str) -> None:
     schema.downgrade(database_url, "base")
     assert schema.check(database_url).current is None
@@ -63,7 +79,7 @@ def test_processes_that_start_at_once_on_an_empty_database_do_not_collide(
 
 @pytest.fixture
 def migrating(postgresql_url: str) -> Iterator[psycopg.Connection]:
-    """Another process in the middle of a migration from nothing; closing the session ends it."""
+    """Another process that is in the middle of a migration; a rollback ends it."""
     schema.downgrade(postgresql_url, "base")
     with psycopg.connect(postgresql_url) as other:
         other.execute("SELECT pg_advisory_xact_lock(7263847261)")
@@ -108,8 +124,8 @@ def test_a_process_waits_for_the_migration_of_another_however_long_and_says_so(
 def test_what_a_migration_locks_after_that_is_waited_for_as_always(
     postgresql_url: str, migrating: psycopg.Connection
 ) -> None:
-    with ThreadPoolExecutor(1) as threads, psycopg.connect(postgresql_url) as reader:
-        reader.execute("LOCK TABLE alembic_version IN SHARE MODE")
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(postgresql_url) as other:
+        other.execute("CREATE TABLE benchmark (key integer)")
         upgrading = threads.submit(schema.upgrade, impatient(postgresql_url))
         until_it_waits(postgresql_url, seconds=0.2)
         migrating.rollback()

@@ -69,6 +69,8 @@ TABLE: Final = (
     Route("/hosts", {"GET": READ}),
     Route("/workers", {"GET": READ}),
     Route("/stats", {"GET": READ}),
+    Route("/v1/chat/completions", {"POST": SUBMIT}),
+    Route("/v1/completions", {"POST": SUBMIT}),
     Route("/v1/models", {"GET": READ}),
     Route("/v1/models/{model:path}", {"GET": READ}),
     Route("/v1/files", {"GET": READ, "POST": SUBMIT}),

@@ -9,9 +9,8 @@ from typing import Annotated, Final
 from fastapi import Depends, FastAPI, Path, Request
 from pydantic import BaseModel
 
-from promptmill.api.errors.field_errors import unknown_name
-from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.text_rules import text_fault
+from promptmill.api.errors.unstorable import text_fault
+from promptmill.api.errors.violations import Faults, unknown_name
 from promptmill.domain.errors import NotFound
 from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.services.resources import Resources

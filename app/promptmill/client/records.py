@@ -83,6 +83,8 @@ class Result(Record):
     """From sending the request to the first text."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    data: dict[str, Any] | None = None
+    """The prompt's own object, as it was sent."""
 
 
 class Pull(Record):
@@ -183,6 +185,8 @@ class DryRun(Record):
     parameters: dict[str, Any] = {}
     queued_prompts: int = 0
     """Prompts of other batches that have no outcome yet."""
+    unchecked: tuple[str, ...] = ()
+    """What answers will not be checked for, a sentence each."""
 
 
 class BatchPage(Record):

@@ -42,6 +42,8 @@ class PromptDraft(NamedTuple):
     """The caller's own id, unique in the batch."""
     overrides: Mapping[str, Any] | None = None
     """The prompt's own fields that differ from the batch's: `model`, `messages`, `options`, …"""
+    data: Mapping[str, Any] | None = None
+    """The caller's own object, kept for the result and not sent to the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,5 +212,7 @@ class TaskResult:
     finished_at_ms: int
     defect: ErrorCode | None = None
     """The defect of the answer, whether it makes a failure or not."""
+    data: Mapping[str, Any] | None = None
+    """The caller's own object of the prompt."""
     event: int | None = None
     """The result's number in the order in which results were stored, counted from 1."""

@@ -43,6 +43,7 @@ from promptmill.ollama.failures.table import (
     failed_timeout,
     failed_unload,
 )
+from promptmill.ollama.heard_answer import HeardAnswer, Piece
 from promptmill.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
 from promptmill.ollama.request import encode, post
 from promptmill.ollama.timed_answer import TimedAnswer
@@ -112,8 +113,16 @@ class OllamaClient:
         # timed by the transport but by `Deadlines`, which can tell the first byte from the rest.
         self._extensions = {"timeout": {"pool": self.timeouts.connect_s}}
 
-    async def run(self, call: Call, *, timeline: Timeline | None = None) -> Outcome:
-        """Send one prompt and read its answer to the end; fill in the timeline if there is one.
+    async def run(
+        self,
+        call: Call,
+        *,
+        timeline: Timeline | None = None,
+        heard: Callable[[Piece], None] | None = None,
+    ) -> Outcome:
+        """Send one prompt and read its answer to the end.
+
+        A timeline, if there is one, is filled in; `heard` is given each piece of the answer.
 
         Never raises, except `CancelledError`: then the connection is closed before this returns,
         and Ollama gives the slot to the next within milliseconds. The text is as Ollama sent it,
@@ -126,11 +135,13 @@ class OllamaClient:
             return failed_request(error)
         request = post(self._chat_url if chat else self._generate_url, body, self._extensions)
         sent_at = self._clock()
-        if timeline is None:
-            answer = Answer(chat=chat)
-        else:
+        if timeline is not None:
             timeline.sent_at = sent_at
             answer = TimedAnswer(timeline, chat=chat)
+        elif heard is not None:
+            answer = HeardAnswer(heard, chat=chat)
+        else:
+            answer = Answer(chat=chat)
         deadlines = Deadlines(
             first_byte_s=self.timeouts.first_byte_s,
             between_chunks_s=self.timeouts.between_chunks_s,

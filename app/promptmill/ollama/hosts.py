@@ -33,6 +33,7 @@ from promptmill.ollama.health import (
     counted,
     fingerprint_of,
 )
+from promptmill.ollama.heard_answer import Piece
 from promptmill.ollama.models import InstalledModel, RunningModel
 
 LOOK_S = 2.0
@@ -92,6 +93,8 @@ class Host:
         self.view = View()
         self.tally = Tally()
         self._flights = Flights()
+        self._abilities: dict[str, tuple[str, ...]] = {}
+        """Capabilities by the digests of models, from servers that do not list them."""
         self._asking_for_windows = asyncio.Lock()
         self._asked_for_windows_at = -math.inf
         self._clock = clock
@@ -129,6 +132,22 @@ class Host:
             return None
         return normalise_model(model) in self.view.names
 
+    async def capabilities_of(self, model: str, *, within_s: float) -> tuple[str, ...]:
+        """What the host says that a model can do; empty where it does not say it in that time."""
+        wanted = normalise_model(model)
+        installed = self.view.installed or ()
+        found = next((one for one in installed if normalise_model(one.name) == wanted), None)
+        if found is None or not self.may_run(model):
+            return ()
+        if found.capabilities is None and found.digest not in self._abilities:
+            try:
+                async with asyncio.timeout(within_s):
+                    info = await self.client.show(found.name)
+            except (OllamaError, TimeoutError):
+                return ()
+            self._abilities[found.digest] = info.capabilities
+        return found.capabilities or self._abilities.get(found.digest, ())
+
     async def windows_of(self, call: Call, prompt_tokens: int | None) -> frozenset[int]:
         """The context windows that the model may have had for a call that has just ended.
 
@@ -162,6 +181,11 @@ class Host:
         loaded = self.view.loaded or ()
         return next((one for one in loaded if normalise_model(one.name) == name), None)
 
+    def has_loaded(self, model: str) -> bool:
+        """Whether the model was in the host's memory when it was last looked at."""
+        wanted = normalise_model(model)
+        return any(normalise_model(one.name) == wanted for one in self.view.loaded or ())
+
     def seconds_since(self, moment: float) -> float:
         """How long ago a moment of the view was; negative for one that is to come."""
         return self._clock() - moment
@@ -191,14 +215,14 @@ class Host:
             },
         )
 
-    async def run(self, call: Call) -> Outcome:
+    async def run(self, call: Call, *, heard: Callable[[Piece], None] | None = None) -> Outcome:
         """Send a prompt; a failure that is the host's puts it aside.
 
         What goes down with the host, or with the model's process, is blamed on nobody in
         particular (`Blame.LOSS`). To tell that, a failure may be kept back for a moment.
         """
         with self._flights.begin(call.model) as flight:
-            outcome = await self._call(call)
+            outcome = await self._call(call, heard=heard)
             fell = await flight.fell_with_others(outcome)
         if isinstance(outcome, Failed) and outcome.blame is Blame.ATTEMPT:
             down = not self.available and outcome.code in OF_THE_HOST
@@ -210,9 +234,14 @@ class Host:
         """Send a prompt for a benchmark: its outcome is told at once, whatever became of others."""
         return await self._call(call, timeline)
 
-    async def _call(self, call: Call, timeline: Timeline | None = None) -> Outcome:
+    async def _call(
+        self,
+        call: Call,
+        timeline: Timeline | None = None,
+        heard: Callable[[Piece], None] | None = None,
+    ) -> Outcome:
         returns = self.health.returns
-        outcome = await self.client.run(call, timeline=timeline)
+        outcome = await self.client.run(call, timeline=timeline, heard=heard)
         spoken = counted(outcome, call)
         now = self._clock()
         self.tally.note(spoken, model=call.model, now=now)

@@ -50,6 +50,13 @@ class OwnWorker:
     """Why the worker begins nothing any more, in a sentence: the schema is another version's."""
 
 
+@dataclass(slots=True)
+class Waiting:
+    """How many online calls of this process wait for a slot."""
+
+    calls: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """The long-lived things of one process."""
@@ -64,6 +71,8 @@ class Resources:
     known_keys: KnownKeys = field(default_factory=KnownKeys)
     last_forecast: LastForecast = field(default_factory=LastForecast)
     snapshots: Snapshots = field(default_factory=Snapshots)
+
+    online: Waiting = field(default_factory=Waiting)
 
     @property
     def host(self) -> Host:

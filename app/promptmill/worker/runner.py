@@ -17,6 +17,7 @@ from importlib.metadata import version
 from promptmill.domain.errors import Unavailable, WorkerEnded
 from promptmill.domain.workers import WorkerIdentity
 from promptmill.observability.logs import get_logger
+from promptmill.ollama.hosts import Host
 from promptmill.services.resources import OwnWorker, Resources
 from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs
@@ -95,12 +96,18 @@ async def _places(resources: Resources) -> Sequence[Place]:
             share=HostShare(
                 key=await resources.database.write(jobs.register_host, host.url, host.machine),
                 url=host.url,
-                slots=host.spec.slots,
+                slots=_slots_of_batches(host, resources),
                 grouped=resources.settings.grouping,
             ),
         )
         for host in resources.hosts
     ]
+
+
+def _slots_of_batches(host: Host, resources: Resources) -> int | None:
+    """The slots of the host that prompts of batches may take; the others are for online calls."""
+    slots = host.spec.slots
+    return None if slots is None else max(slots - resources.settings.online_slots, 1)
 
 
 def _identity(resources: Resources) -> WorkerIdentity:

@@ -28,12 +28,13 @@ def ollama_url() -> Iterator[str]:
     """A pretend Ollama with three quick models."""
     models = (
         *(ModelSpec(name=name, speed=Speed(request_s=0.005)) for name in ("tiny", "b", "c")),
+        ModelSpec(name="talker", speed=Speed(decode_tokens_per_s=60)),
         ModelSpec(name="slow", speed=Speed(request_s=0.3)),
         ModelSpec(
             name="caller", capabilities=("completion", "tools"), speed=Speed(request_s=0.005)
         ),
     )
-    settings = SimulatorSettings(models=models, num_parallel=8, max_loaded=5)
+    settings = SimulatorSettings(models=models, num_parallel=8, max_loaded=6)
     with running_in_thread(settings) as url:
         yield url
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 
 from promptmill.cli.service.child_processes import listening
@@ -39,8 +41,18 @@ def test_the_snippets_of_python_run_one_after_another(
     said = capsys.readouterr().out
     assert "'tiny:latest'" in said
     assert re.search(r"^completed .*completed=2", said, re.MULTILINE)
-    assert re.search(r"^sky .+\nsea ", said, re.MULTILINE)
+    assert re.search(r"^sky .+\nsea .+\n.+\n.+", said, re.MULTILINE)
     names["client"].close()
+
+
+def test_a_stream_comes_while_the_model_still_speaks(service_url: str) -> None:
+    said = [{"role": "user", "content": "[[tokens:60]] Tell me!"}]
+    with openai.OpenAI(base_url=f"{service_url}/v1", api_key="any") as client:
+        stream = client.chat.completions.create(model="talker", messages=said, stream=True)
+        came = [time.monotonic() for chunk in stream if chunk.choices[0].delta.content]
+
+    # 60 tokens at 60 a second.
+    assert came[-1] - came[0] > 0.5
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="no curl or no jq")
@@ -56,4 +68,9 @@ def test_the_snippet_of_curl_runs(service_url: str, tmp_path: Path) -> None:
         ["/bin/sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
 
-    assert done.stdout.splitlines()[0].strip('"') in {"validating", "in_progress", "completed"}
+    assert done.stdout.splitlines()[0].strip('"') in {
+        "validating",
+        "in_progress",
+        "finalizing",
+        "completed",
+    }

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptmill.ollama.answer_checks.json_schema import schema_fault
-from promptmill.services.openai.faults import Refused
-from promptmill.services.openai.sampling import HARMLESS
-from promptmill.services.openai.translate import Endpoint, Translated, translate
+from promptmill.services.openai.translation.faults import Refused
+from promptmill.services.openai.translation.sampling import HARMLESS
+from promptmill.services.openai.translation.translate import Endpoint, Translated, translate
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
 USER = {"role": "user", "content": "Why?"}

@@ -47,6 +47,7 @@ RESULT_FIELDS: Final = (
     "ttft_s",
     "started_at",
     "finished_at",
+    "data",
 )
 """The fields of a result in their order, also that of the columns in CSV."""
 
@@ -179,6 +180,7 @@ def result_document(result: TaskResult) -> dict[str, Any]:
         "ttft_s": _rounded(metrics.ttft_s, 6),
         "started_at": timestamp(result.started_at_ms),
         "finished_at": timestamp(result.finished_at_ms),
+        "data": result.data,
     }
 
 

@@ -19,9 +19,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from promptmill.api.errors.field_errors import sentence_of
-from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.json_stream import MalformedJson
+from promptmill.api.errors.unstorable import MalformedJson
+from promptmill.api.errors.violations import Faults, sentence_of
 from promptmill.domain.errors import (
     Conflict,
     CrossOrigin,

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 from promptmill.api.openai.batches import BATCH, BATCH_CANCEL, BATCH_RESULTS, BATCHES
 from promptmill.api.openai.files import FILE, FILE_CONTENT, FILES
 from promptmill.api.openai.models import MODEL, MODELS
+from promptmill.api.openai.online import CHAT, COMPLETIONS
 from promptmill.api.openai.operations import nothing_here
 
 
@@ -22,6 +23,8 @@ def openai_dialect() -> ASGIApp:
             Route("/batches/{batch_id}", BATCH),
             Route("/batches/{batch_id}/cancel", BATCH_CANCEL),
             Route("/batches/{batch_id}/results", BATCH_RESULTS),
+            Route("/chat/completions", CHAT),
+            Route("/completions", COMPLETIONS),
             Route("/models", MODELS),
             Route("/models/{model:path}", MODEL),
         ],

@@ -11,15 +11,15 @@ from pydantic_core import to_json
 
 from promptmill.domain.limits import MAX_CONCURRENT_BOUND, RATE_LIMIT_DELAY_BOUND_S
 from promptmill.domain.openai import OpenAIBatchDraft
-from promptmill.services.openai.faults import (
+from promptmill.services.openai.translation.faults import (
     Fault,
     Refused,
     invalid_choice,
     invalid_type,
     invalid_value,
 )
-from promptmill.services.openai.fields import Fields
-from promptmill.services.openai.translate import Endpoint, unstorable
+from promptmill.services.openai.translation.fields import Fields
+from promptmill.services.openai.translation.translate import Endpoint, unstorable
 
 _WINDOW: Final = re.compile(r"([1-9]\d{0,5})([mhd])")
 _UNIT_S: Final = {"m": 60, "h": 3600, "d": 86_400}

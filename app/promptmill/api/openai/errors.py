@@ -18,7 +18,7 @@ from promptmill.domain.errors import (
     Unavailable,
 )
 from promptmill.services.openai.batches import KeyReused, WrongPurpose
-from promptmill.services.openai.faults import Fault, Refused
+from promptmill.services.openai.translation.faults import Fault, Refused
 
 REQUEST: Final = "invalid_request_error"
 SERVER: Final = "server_error"

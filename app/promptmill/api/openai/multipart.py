@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from promptmill.services.openai.faults import Fault, Refused
+from promptmill.services.openai.translation.faults import Fault, Refused
 
 _LONGEST_NAME: Final = 255
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]|[\ud800-\udfff]")

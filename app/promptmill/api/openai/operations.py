@@ -20,8 +20,13 @@ from promptmill.api.openai.errors import (
     internal_error,
 )
 from promptmill.observability.logs import get_logger
-from promptmill.services.openai.faults import Fault, invalid_choice, invalid_value, unknown
 from promptmill.services.openai.lines import decoded
+from promptmill.services.openai.translation.faults import (
+    Fault,
+    invalid_choice,
+    invalid_value,
+    unknown,
+)
 
 Handler = Callable[[Request], Awaitable[Response]]
 

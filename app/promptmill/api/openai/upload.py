@@ -11,15 +11,15 @@ from promptmill.api.openai.multipart import Begin, FormReader
 from promptmill.domain.line_cutter import LineCutter
 from promptmill.domain.openai import Purpose
 from promptmill.services.openai import files
-from promptmill.services.openai.faults import (
+from promptmill.services.openai.files import FileWriter
+from promptmill.services.openai.lines import LONGEST_LINE, first_line_fault
+from promptmill.services.openai.translation.faults import (
     Fault,
     Refused,
     invalid_choice,
     missing,
     unknown,
 )
-from promptmill.services.openai.files import FileWriter
-from promptmill.services.openai.lines import LONGEST_LINE, first_line_fault
 from promptmill.services.resources import Resources
 
 _LONGEST_FIELD: Final = 4096

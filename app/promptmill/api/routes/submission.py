@@ -16,9 +16,10 @@ from promptmill.api.errors.problems import (
     UNSUPPORTED_MEDIA_TYPE,
 )
 from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.batch_query import check_json_query, wants_dry_run
+from promptmill.api.installed_models import ModelCheck
+from promptmill.api.intake.batches import BodyForm, NdjsonBody, body_form, receive_batch, too_large
 from promptmill.api.intake.dry_run import dry_run
-from promptmill.api.intake.request_body import BodyForm, NdjsonBody, body_form, receive_batch
+from promptmill.api.intake.query import check_json_query, wants_dry_run
 from promptmill.api.openapi.document import always, problem, success
 from promptmill.api.openapi.submission import submission_request
 from promptmill.api.schemas import examples
@@ -59,7 +60,7 @@ _REPLAYED: Final = {
             {"Location": _LOCATION, "Idempotent-Replayed": _REPLAYED},
         ),
         **problem(MALFORMED_JSON, "Expecting ',' delimiter at line 3 column 14.", "/batches"),
-        **problem(BODY_TOO_LARGE, "The body may have 268435456 bytes at most.", "/batches"),
+        **problem(BODY_TOO_LARGE, too_large(32 * 1024 * 1024), "/batches"),
         **problem(
             UNSUPPORTED_MEDIA_TYPE, "The header Content-Type must be application/json.", "/batches"
         ),
@@ -92,7 +93,9 @@ async def submit_batch(
 async def _receive_json(
     request: Request, resources: Resources, key: str | None, caller: Caller
 ) -> Submission:
-    received = await receive_batch(request, resources.settings)
+    check = ModelCheck()
+    received = await receive_batch(request, resources.settings, check)
+    await check.refuse_those_that_only_embed(resources)
     idempotency = IdempotencyKey(key=key, body_hash=received.sha256) if key else None
     return await batches.submit(resources, received.draft, idempotency=idempotency, caller=caller)
 
@@ -100,8 +103,10 @@ async def _receive_json(
 async def _receive_ndjson(
     request: Request, resources: Resources, key: str | None, caller: Caller
 ) -> Submission:
-    body = NdjsonBody(request, resources.settings)
+    check = ModelCheck()
+    body = NdjsonBody(request, resources.settings, check)
     async with uploads.receiving(resources, body.draft, key=key, caller=caller) as upload:
         async for prompts in body.pieces():
             await upload.add(prompts)
+        await check.refuse_those_that_only_embed(resources)
         return await upload.finish(body_hash=body.sha256)

@@ -47,6 +47,7 @@ RESULT: Final[dict[str, Any]] = {
     "ttft_s": 0.081,
     "started_at": "2026-11-23T06:30:00.223Z",
     "finished_at": "2026-11-23T06:30:00.737Z",
+    "data": None,
 }
 FAILED_RESULT: Final[dict[str, Any]] = {
     **dict.fromkeys(RESULT),

@@ -91,6 +91,9 @@ class Result(ResponseModel):
     finished_at: Time = Field(
         description="When the outcome was recorded.", examples=["2026-11-23T06:30:00.737Z"]
     )
+    data: dict[str, Any] | None = Field(
+        description="The prompt's own object, as it was sent.", examples=[{"product": "kettle"}]
+    )
 
 
 class ResultPage(ResponseModel):

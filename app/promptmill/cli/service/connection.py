@@ -94,18 +94,33 @@ def connected(
     `place_of` says where a wrong field stands in the user's own input, if it does.
     """
     # httpx takes a quarter of a second to load: only commands that talk to a service pay for it.
+    import httpx  # noqa: PLC0415
+
     from promptmill.client import (  # noqa: PLC0415
         Promptmill,
         PromptmillError,
         PromptmillProblem,
         ServiceUnreachable,
     )
+    from promptmill.client.httpx_mapping import checked_base_url, headers_of  # noqa: PLC0415
 
+    key = api_key()
     try:
-        client = Promptmill(url, api_key=api_key())
+        checked_base_url(url)
+        headers_of(key, None)
     except ValueError as error:
         fail(str(error))
         raise typer.Exit(exit_codes.REFUSED) from None
+    try:
+        client = Promptmill(url, api_key=key)
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        # What is left to go wrong comes from the environment: httpx reads it for proxies and TLS.
+        fail(
+            f"cannot reach the service at {url}: {_without_advice(error)}",
+            "HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name proxies of http or https, NO_PROXY lists",
+            "addresses that need none; SSL_CERT_FILE and SSL_CERT_DIR name certificates.",
+        )
+        raise typer.Exit(exit_codes.UNREACHABLE) from None
     try:
         with client:
             yield client
@@ -129,6 +144,13 @@ def connected(
     except PromptmillError as error:
         fail(f"{url} does not answer like Promptmill: {error}")
         raise typer.Exit(exit_codes.UNREACHABLE) from None
+
+
+def _without_advice(error: Exception) -> str:
+    """What is wrong, for those who cannot install anything into this program."""
+    if isinstance(error, ImportError):
+        return "the environment names a SOCKS proxy, which this program cannot use"
+    return str(error) or type(error).__name__
 
 
 def _told(error: FieldError, place: str | None) -> str:

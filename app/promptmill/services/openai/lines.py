@@ -15,9 +15,9 @@ from promptmill.domain.known_ids import IdsByHash
 from promptmill.domain.line_cutter import Line, LineCutter
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.openai import FAULT, MARK, LineError
-from promptmill.services.openai.faults import Refused, invalid_choice, missing, unknown
-from promptmill.services.openai.fields import SchemaCheck
-from promptmill.services.openai.translate import (
+from promptmill.services.openai.translation.faults import Refused, invalid_choice, missing, unknown
+from promptmill.services.openai.translation.fields import SchemaCheck
+from promptmill.services.openai.translation.translate import (
     Endpoint,
     text_fault,
     translate,

@@ -10,7 +10,7 @@ from promptmill.domain.batches import TaskResult
 from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.services.openai.render import answer_body, one_line
-from promptmill.services.openai.translate import Endpoint
+from promptmill.services.openai.translation.translate import Endpoint
 
 _STATUS: Final = {
     ErrorCode.INVALID_REQUEST: (400, "invalid_request_error"),

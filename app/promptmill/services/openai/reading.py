@@ -20,7 +20,7 @@ from promptmill.ollama.answer_checks.json_schema import schema_fault
 from promptmill.services import admission
 from promptmill.services.openai import files
 from promptmill.services.openai.lines import LineReader, fault_of
-from promptmill.services.openai.translate import PARAMETERS, Endpoint
+from promptmill.services.openai.translation.translate import PARAMETERS, Endpoint
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 from promptmill.store.batches import uploads

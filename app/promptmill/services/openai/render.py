@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, cast
 from pydantic_core import to_json
 
 from promptmill.domain.outcomes import CallMetrics
-from promptmill.services.openai.translate import Endpoint
+from promptmill.services.openai.translation.translate import Endpoint
 
 
 class Answer(Protocol):

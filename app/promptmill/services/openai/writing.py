@@ -11,7 +11,7 @@ from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.openai import OpenAIBatch, Purpose
 from promptmill.services.openai.files import FileWriter
 from promptmill.services.openai.lines_out import line_of
-from promptmill.services.openai.translate import Endpoint
+from promptmill.services.openai.translation.translate import Endpoint
 from promptmill.store.batches import results
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.openai import execution, marks

@@ -56,7 +56,7 @@ _WHOLE = (
     .where(prompt.c.id == sa.bindparam("prompt_id"))
 )
 _RESULT = (
-    sa.select(result, prompt.c.text, prompt.c.custom_id)
+    sa.select(result, prompt.c.text, prompt.c.custom_id, prompt.c.data)
     .join(prompt, prompt.c.id == result.c.id)
     .where(result.c.id == sa.bindparam("prompt_id"))
 )

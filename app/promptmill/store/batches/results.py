@@ -15,7 +15,7 @@ from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import id_range, index_of, job, prompt, prompt_id, result
 
 _PAGE = (
-    sa.select(result, prompt.c.text, prompt.c.custom_id)
+    sa.select(result, prompt.c.text, prompt.c.custom_id, prompt.c.data)
     .join(prompt, prompt.c.id == result.c.id)
     .where(result.c.id.between(sa.bindparam("low"), sa.bindparam("high")))
     .order_by(result.c.id)
@@ -67,7 +67,7 @@ def page(
 
 
 _SINCE = (
-    sa.select(result, prompt.c.text, prompt.c.custom_id)
+    sa.select(result, prompt.c.text, prompt.c.custom_id, prompt.c.data)
     .join(prompt, prompt.c.id == result.c.id)
     .where(result.c.event_id.between(sa.bindparam("low"), sa.bindparam("high")))
     .order_by(result.c.event_id)
@@ -90,6 +90,7 @@ def as_result(row: sa.Row[Any]) -> TaskResult:
     return TaskResult(
         index=index_of(row.id),
         custom_id=row.custom_id,
+        data=row.data,
         prompt=row.text,
         model=row.model,
         status=row.status,

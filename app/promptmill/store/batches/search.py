@@ -96,7 +96,7 @@ def _ids(wanted: ResultFilter, *, backwards: bool, low: int, high: int, size: in
 
 def _columns(preview: int | None) -> sa.Select[*tuple[Any, ...]]:
     if preview is None:
-        return sa.select(result, prompt.c.text, prompt.c.custom_id)
+        return sa.select(result, prompt.c.text, prompt.c.custom_id, prompt.c.data)
     cut = {"response", "error"}
     left_out = {"thinking", "tool_calls", "logprobs"}
     columns: list[sa.ColumnElement[Any]] = [
@@ -108,7 +108,10 @@ def _columns(preview: int | None) -> sa.Select[*tuple[Any, ...]]:
         for column in result.c
     ]
     return sa.select(
-        *columns, sa.func.substr(prompt.c.text, 1, preview).label("text"), prompt.c.custom_id
+        *columns,
+        sa.func.substr(prompt.c.text, 1, preview).label("text"),
+        prompt.c.custom_id,
+        sa.null().label("data"),
     ).select_from(result)
 
 

@@ -57,7 +57,9 @@ class WriteAheadLog:
             return
         emptied = _empty(connection, wait_ms=self._wait_ms)
         ended = self._clock()
-        self._wait_ms = _LEAST_WAIT_MS if emptied else min(2 * self._wait_ms, _MOST_WAIT_MS)
+        if not emptied:
+            # A wait that was long enough is kept: the same readers are there the next time.
+            self._wait_ms = min(2 * self._wait_ms, _MOST_WAIT_MS)
         self._next_try_at = ended + _REST * (ended - began)
 
 

@@ -146,10 +146,10 @@ class Session:
         version: str | None = None,
         skipped: int = 0,
     ) -> None:
-        """Remember what a model is measured on, and let it be stored.
+        """Store the environment of a model.
 
-        Where that is not what it was when an earlier session measured it, this one is refused; what
-        changes within a session is a flag.
+        The session is refused when an earlier session measured the model in another environment; a
+        change within a session is only flagged.
         """
         seen = replace(
             self._environment,
@@ -304,7 +304,7 @@ class _ModelSession:
 
     @property
     def is_usable(self) -> bool:
-        """Whether another run of it may begin, and there is a point in it."""
+        """Whether the model can be run at all, and another run may begin."""
         return self.environment.error is None and self._session.may_go_on()
 
     async def run_block(self, block: Block, steps: Sequence[Step]) -> None:
