@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from fastapi import FastAPI
 
 from promptmill.api import build_api
+from promptmill.observability.event_loop import measuring_lag
 from promptmill.runtime import open_resources
 from promptmill.settings import Settings
 from promptmill.worker.runner import working
@@ -21,6 +22,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with contextlib.AsyncExitStack() as stack:
             resources = await stack.enter_async_context(open_resources(settings))
             app.state.resources = resources
+            await stack.enter_async_context(measuring_lag())
             if settings.embedded_worker:
                 await stack.enter_async_context(working(resources))
             yield

@@ -37,6 +37,7 @@ from promptmill.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from promptmill.observability.metrics import HTTP_REFUSED
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LONGEST_INSTANCE = 256
@@ -217,6 +218,15 @@ KIND_OF_ERROR: Final[Mapping[type[Exception], Kind]] = {
     StorageFull: STORAGE_FULL,
     Unavailable: UNAVAILABLE,
 }
+_REFUSALS: Final = {
+    UNAUTHENTICATED.slug: "key",
+    FORBIDDEN.slug: "scope",
+    CROSS_ORIGIN.slug: "origin",
+    HOST_NOT_ALLOWED.slug: "host",
+    LIMIT_EXCEEDED.slug: "full",
+    BODY_TOO_LARGE.slug: "size",
+}
+"""What the metric of refused requests calls these problems."""
 _KIND_OF_STATUS: Final = {kind.status: kind for kind in reversed(KINDS)}
 
 
@@ -238,6 +248,8 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The answer that tells of a problem."""
+    if (reason := _REFUSALS.get(kind.slug)) is not None:
+        HTTP_REFUSED.labels(reason).inc()
     document: dict[str, Any] = {
         "type": kind.type,
         "title": kind.title,

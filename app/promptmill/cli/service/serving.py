@@ -43,7 +43,7 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
     configure_logging(level=settings.log_level, as_json=settings.log_json)
     has_keys = _has_keys(settings)
     _refuse_to_be_open(settings, has_keys=has_keys)
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     # The port is the kernel's choice with --port 0. Stdout, so that a program can wait for it.
     url = url_of(settings.host, listener.getsockname()[1])
     typer.echo(f"Promptmill {version()} listens on {url}")
@@ -161,7 +161,12 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        typer.Exit: It cannot.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
