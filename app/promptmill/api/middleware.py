@@ -46,7 +46,8 @@ class RequestContext:
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         route = find_route(path_below_root(scope))
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        client = scope["client"][0] if scope.get("client") else None
+        with structlog.contextvars.bound_contextvars(request_id=request_id, client=client):
             await _Exchange(request_id, route).run(self._app, scope, receive, send)
 
 
@@ -106,7 +107,6 @@ class _Exchange:
             path=scope["path"],
             status=self._status,
             duration_s=round(time.perf_counter() - self._began, 6),
-            client=scope["client"][0] if scope.get("client") else None,
             key=caller.name if caller else None,
         )
 

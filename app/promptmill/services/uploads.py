@@ -10,6 +10,7 @@ from typing import Final
 from promptmill.domain.batches import BatchDraft, IdempotencyKey, PromptDraft
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.keys import ANYBODY, Caller
+from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.batches import Submission
 from promptmill.services.recommended_limit import with_starting_limit
@@ -74,6 +75,7 @@ class Upload:
         idempotency = IdempotencyKey(key=self._key, body_hash=body_hash) if self._key else None
         submission = await self._resources.database.write(self._finish, idempotency)
         if submission.created:
+            audit(Change.BATCH_CREATED, submission.batch.id, prompts=self._stored)
             self._resources.signals.spread(News.WORK)
         else:
             self._resources.signals.purge_requested.set()
