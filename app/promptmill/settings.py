@@ -6,9 +6,12 @@ Nothing happens at import: a program calls `load_settings()`. All variables carr
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -19,6 +22,9 @@ from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 from promptmill.domain.keys import EnvironmentKey, parse_environment_keys
 
+_PREFIX: Final = "PROMPTMILL_"
+_OF_CLIENTS: Final = frozenset({"PROMPTMILL_URL", "PROMPTMILL_API_KEY", "PROMPTMILL_API_KEY_FILE"})
+"""Read by the command line, not by the service."""
 _MIB = 1024 * 1024
 
 
@@ -335,6 +341,26 @@ def load_settings(**overrides: object) -> Settings:
             name = field if field in {"OLLAMA_HOST", "DATABASE_URL"} else variable_name(field)
             lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
         raise SettingsError("\n".join(lines)) from None
+
+
+def given_variables(environment: Mapping[str, str] | None = None) -> Sequence[str]:
+    """The names of the service's variables that are set, without their values."""
+    found = os.environ if environment is None else environment  # noqa: TID251 - this is the place
+    known = {variable_name(field) for field in Settings.model_fields}
+    return sorted(name for name in found if name in known)
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> Mapping[str, str | None]:
+    """The variables that begin like the service's and are none, each with the nearest known one."""
+    found = os.environ if environment is None else environment  # noqa: TID251 - this is the place
+    known = {variable_name(field) for field in Settings.model_fields} | _OF_CLIENTS
+    ends = {name.removeprefix(_PREFIX): name for name in known}
+    nearest: dict[str, str | None] = {}
+    for name in sorted(found):
+        if name.startswith(_PREFIX) and name not in known:
+            close = get_close_matches(name.removeprefix(_PREFIX), ends, n=1, cutoff=0.7)
+            nearest[name] = ends[close[0]] if close else None
+    return nearest
 
 
 def settings_page() -> str:

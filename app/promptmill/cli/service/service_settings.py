@@ -11,8 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import fail
-from promptmill.settings import Settings, SettingsError, load_settings, variable_name
+from promptmill.cli.output.terminal import fail, say
+from promptmill.settings import (
+    Settings,
+    SettingsError,
+    load_settings,
+    unknown_variables,
+    variable_name,
+)
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -28,6 +34,13 @@ def checked_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - whatever a
     except SettingsError as error:
         fail("these settings are wrong", *str(error).splitlines())
         raise typer.Exit(exit_codes.REFUSED) from None
+
+
+def tell_unknown_variables() -> None:
+    """Warn of variables that begin like a setting and are none: a typo would else pass silently."""
+    for name, nearest in unknown_variables().items():
+        meant = f"; did you mean {nearest}?" if nearest else ""
+        say(f"warning: {name} is no setting of Promptmill{meant}", style="yellow")
 
 
 def without_password(url: str) -> str:

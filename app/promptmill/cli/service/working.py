@@ -9,15 +9,16 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Any, Final
 
 import typer
-import uvicorn
 import uvloop
 
-from promptmill.api.application import build_metrics_api
 from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
-from promptmill.cli.service.service_settings import checked_settings, without_password
-from promptmill.cli.service.serving import listen
+from promptmill.cli.service.service_settings import (
+    checked_settings,
+    tell_unknown_variables,
+    without_password,
+)
 from promptmill.domain.errors import PromptmillError, WorkerEnded
 from promptmill.domain.workers import WorkerIdentity
 from promptmill.observability.event_loop import measuring_lag
@@ -38,6 +39,7 @@ def run_worker(metrics_port: int | None = None, **options: Any) -> None:  # noqa
     """
     settings = checked_settings(**options)
     configure_logging(level=settings.log_level, as_json=settings.log_json)
+    tell_unknown_variables()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_work(settings, metrics_port))
@@ -67,6 +69,20 @@ async def _telling_metrics(resources: Resources, port: int | None) -> AsyncGener
     if port is None:
         yield
         return
+    # Only workers that are asked for metrics pay for loading HTTP.
+    import uvicorn  # noqa: PLC0415
+
+    from promptmill.api.application import build_metrics_api  # noqa: PLC0415
+    from promptmill.cli.service.serving import listen  # noqa: PLC0415
+
+    class QuietServer(uvicorn.Server):
+        """uvicorn's server without handlers of signals: these are the worker's."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Generator[None, None, None]:
+            """Leave all signals alone."""
+            yield
+
     listener = listen("127.0.0.1", port)
     say(f"  metrics        http://127.0.0.1:{listener.getsockname()[1]}/metrics")
     config = uvicorn.Config(
@@ -79,22 +95,13 @@ async def _telling_metrics(resources: Resources, port: int | None) -> AsyncGener
         proxy_headers=False,
         timeout_graceful_shutdown=1,
     )
-    server = _QuietServer(config)
+    server = QuietServer(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="metrics")
     try:
         yield
     finally:
         server.should_exit = True
         await serving
-
-
-class _QuietServer(uvicorn.Server):
-    """uvicorn's server without handlers of signals: these are the worker's."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave all signals alone."""
-        yield
 
 
 def _stop_signal() -> asyncio.Event:
