@@ -6,12 +6,12 @@ Nothing happens at import: a program calls `load_settings()`. All variables carr
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+import hmac
+import re
+import socket
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -22,10 +22,9 @@ from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 from promptmill.domain.keys import EnvironmentKey, parse_environment_keys
 
-_PREFIX: Final = "PROMPTMILL_"
-_OF_CLIENTS: Final = frozenset({"PROMPTMILL_URL", "PROMPTMILL_API_KEY", "PROMPTMILL_API_KEY_FILE"})
-"""Read by the command line, not by the service."""
 _MIB = 1024 * 1024
+_LONGEST_MACHINE = 64
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class SettingsError(Exception):
@@ -72,6 +71,14 @@ class Settings(BaseSettings):
     )
     default_model: str = Field(
         default="qwen3:8b", min_length=1, description="Model of a batch that names none"
+    )
+
+    machine: str | None = Field(
+        default=None,
+        pattern=r"^[\x21-\x7e]{1,64}$",
+        description="Which machine this is, the same for all processes on it: an Ollama host with a"
+        " loopback address, or host.docker.internal, is another one on each machine; unset: derived"
+        " from /etc/machine-id, else the host name",
     )
 
     host: str = Field(default="127.0.0.1", description="Address that the service listens on")
@@ -213,6 +220,19 @@ class Settings(BaseSettings):
         le=1024 * 1024 * _MIB,
         description="Most bytes of an NDJSON body, which is stored while it arrives",
     )
+    file_ttl_s: int = Field(
+        default=2_592_000,
+        ge=0,
+        le=315_360_000,
+        description="Seconds that files of `/v1/files` are kept, output files of batches included,"
+        " unless a request says otherwise; 0: until they are deleted",
+    )
+    batch_window_s: int = Field(
+        default=2_592_000,
+        ge=60,
+        le=315_360_000,
+        description="Seconds that the `completion_window` of `24h` stands for in `/v1/batches`",
+    )
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",
@@ -302,11 +322,32 @@ class Settings(BaseSettings):
         return parse_hosts(text, default_slots=self.ollama_slots)
 
     @property
+    def machine_identity(self) -> str:
+        """What tells this machine from the others that use the same database."""
+        return self.machine or identity_of_machine()
+
+    @property
     def sqlite_path(self) -> Path | None:
         """The database file, or None with PostgreSQL."""
         if not self.database_url.startswith("sqlite:///"):
             return None
         return Path(self.database_url.removeprefix("sqlite:///")).expanduser().absolute()
+
+
+def identity_of_machine(id_file: Path = Path("/etc/machine-id")) -> str:
+    """Twelve digits made of the machine's id, or its host name where it has no id.
+
+    Made of it, because machine-id(5) asks not to show the id itself to others.
+    """
+    try:
+        machine_id = id_file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine_id = ""
+    # A container's file is often empty, and that of a machine that boots for the first time says
+    # `uninitialized`.
+    if not _MACHINE_ID.fullmatch(machine_id):
+        return socket.gethostname()[:_LONGEST_MACHINE] or "unknown"
+    return hmac.digest(machine_id.encode(), b"promptmill", "sha256").hex()[:12]
 
 
 def _entries(text: str) -> list[str]:
@@ -341,26 +382,6 @@ def load_settings(**overrides: object) -> Settings:
             name = field if field in {"OLLAMA_HOST", "DATABASE_URL"} else variable_name(field)
             lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
         raise SettingsError("\n".join(lines)) from None
-
-
-def given_variables(environment: Mapping[str, str] | None = None) -> Sequence[str]:
-    """The names of the service's variables that are set, without their values."""
-    found = os.environ if environment is None else environment  # noqa: TID251 - this is the place
-    known = {variable_name(field) for field in Settings.model_fields}
-    return sorted(name for name in found if name in known)
-
-
-def unknown_variables(environment: Mapping[str, str] | None = None) -> Mapping[str, str | None]:
-    """The variables that begin like the service's and are none, each with the nearest known one."""
-    found = os.environ if environment is None else environment  # noqa: TID251 - this is the place
-    known = {variable_name(field) for field in Settings.model_fields} | _OF_CLIENTS
-    ends = {name.removeprefix(_PREFIX): name for name in known}
-    nearest: dict[str, str | None] = {}
-    for name in sorted(found):
-        if name.startswith(_PREFIX) and name not in known:
-            close = get_close_matches(name.removeprefix(_PREFIX), ends, n=1, cutoff=0.7)
-            nearest[name] = ends[close[0]] if close else None
-    return nearest
 
 
 def settings_page() -> str:

@@ -11,6 +11,8 @@ from starlette.routing import Route
 from promptmill.access.routes import TABLE, find_route
 from promptmill.api import build_api
 from promptmill.api.application import ROUTERS
+from promptmill.api.openai.application import openai_dialect
+from promptmill.dashboard import PAGES
 from promptmill.domain.keys import ANYBODY, KeyLimits, Scope
 from promptmill.services import keys
 from promptmill.services.keys import NewKey
@@ -30,6 +32,28 @@ READS = {
     ("GET", "/models"),
     ("GET", "/hosts"),
     ("GET", "/workers"),
+    ("GET", "/stats"),
+    ("GET", "/batches/{batch_id}/summary"),
+    ("GET", "/batches/{batch_id}/prompts"),
+    ("GET", "/batches/{batch_id}/prompts/{index}"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/{model:path}"),
+    ("GET", "/v1/files"),
+    ("GET", "/v1/files/{file_id}"),
+    ("GET", "/v1/files/{file_id}/content"),
+    ("GET", "/v1/batches"),
+    ("GET", "/v1/batches/{batch_id}"),
+    ("GET", "/v1/batches/{batch_id}/results"),
+    ("GET", "/"),
+    ("GET", "/ui/batches"),
+    ("GET", "/ui/batches/new"),
+    ("GET", "/ui/batches/{batch_id}"),
+    ("GET", "/ui/batches/{batch_id}/prompts/{index}"),
+    ("GET", "/ui/benchmarks"),
+    ("GET", "/ui/benchmarks/new"),
+    ("GET", "/ui/benchmarks/compare"),
+    ("GET", "/ui/benchmarks/{benchmark_id}"),
+    ("GET", "/ui/hosts"),
 }
 FOR_ANY_KEY = {
     ("GET", "/ready"),
@@ -39,6 +63,7 @@ FOR_ANY_KEY = {
     ("GET", "/redoc"),
     ("GET", "/openapi.json"),
     ("GET", "/problems/{slug}"),
+    ("GET", "/ui/assets/{wanted}/{name}"),
 }
 WRITES = {
     ("POST", "/batches"),
@@ -51,6 +76,16 @@ WRITES = {
     ("POST", "/benchmarks"),
     ("DELETE", "/benchmarks/{benchmark_id}"),
     ("POST", "/benchmarks/{benchmark_id}/cancel"),
+    ("POST", "/v1/files"),
+    ("DELETE", "/v1/files/{file_id}"),
+    ("POST", "/v1/batches"),
+    ("POST", "/v1/batches/{batch_id}/cancel"),
+    *(
+        ("POST", f"/ui/batches/{{batch_id}}/{action}")
+        for action in ("pause", "resume", "cancel", "delete", "retry", "change")
+    ),
+    ("POST", "/ui/benchmarks/{benchmark_id}/cancel"),
+    ("POST", "/ui/benchmarks/{benchmark_id}/delete"),
 }
 MAY = {
     Scope.READ: FOR_ANY_KEY | READS,
@@ -60,14 +95,20 @@ MAY = {
 
 
 def routes_of(app: FastAPI) -> set[tuple[str, str]]:
-    routes = [route for router in ROUTERS for route in router.routes]
+    """Method and path of every route of the service: the API's, the pages' and the dialect's."""
+    routes = [route for router in (*ROUTERS, *PAGES) for route in router.routes]
     routes += [route for route in app.routes if isinstance(route, Route)]
-    return {
+    found = {
         (method, getattr(route, "path_format", route.path))
         for route in routes
         for method in route.methods or ()
-        if method != "HEAD"
     }
+    found |= {
+        (method, f"/v1{route.path}")
+        for route in openai_dialect().routes
+        for method in route.endpoint._operations
+    }
+    return {(method, path) for method, path in found if method != "HEAD"}
 
 
 ROUTES = sorted(routes_of(build_api()))
@@ -94,7 +135,7 @@ def bearer(made: NewKey | str) -> dict[str, str]:
 
 
 def address(path: str) -> str:
-    return re.sub(r"\{(\w+)\}", lambda found: f"{found[1].removesuffix('_id')}_0", path)
+    return re.sub(r"\{(\w+)(?::path)?\}", lambda found: f"{found[1].removesuffix('_id')}_0", path)
 
 
 def test_every_route_has_a_row_and_every_row_a_route() -> None:

@@ -15,7 +15,6 @@ from tests.api.conftest import refuse_connections
 
 LATER = [
     ("GET", "/"),
-    ("GET", "/v1/models"),
     ("GET", "/batches/batch_0/events"),
     ("GET", "/batches/"),
     ("GET", "/nowhere"),

@@ -53,6 +53,9 @@ TABLE: Final = (
     Route("/batches/{batch_id}", {"GET": READ, "PATCH": SUBMIT, "DELETE": SUBMIT}),
     Route("/batches/{batch_id}/results", {"GET": READ}),
     Route("/batches/{batch_id}/events", {"GET": READ}),
+    Route("/batches/{batch_id}/summary", {"GET": READ}),
+    Route("/batches/{batch_id}/prompts", {"GET": READ}),
+    Route("/batches/{batch_id}/prompts/{index}", {"GET": READ}),
     Route("/batches/{batch_id}/cancel", {"POST": SUBMIT}),
     Route("/batches/{batch_id}/pause", {"POST": SUBMIT}),
     Route("/batches/{batch_id}/resume", {"POST": SUBMIT}),
@@ -66,10 +69,39 @@ TABLE: Final = (
     Route("/models", {"GET": READ}),
     Route("/hosts", {"GET": READ}),
     Route("/workers", {"GET": READ}),
+    Route("/stats", {"GET": READ}),
+    Route("/v1/models", {"GET": READ}),
+    Route("/v1/models/{model:path}", {"GET": READ}),
+    Route("/v1/files", {"GET": READ, "POST": SUBMIT}),
+    Route("/v1/files/{file_id}", {"GET": READ, "DELETE": SUBMIT}),
+    Route("/v1/files/{file_id}/content", {"GET": READ}),
+    Route("/v1/batches", {"GET": READ, "POST": SUBMIT}),
+    Route("/v1/batches/{batch_id}", {"GET": READ}),
+    Route("/v1/batches/{batch_id}/cancel", {"POST": SUBMIT}),
+    Route("/v1/batches/{batch_id}/results", {"GET": READ}),
+    Route("/", {"GET": READ}, is_page=True),
+    Route("/ui/batches", {"GET": READ}, is_page=True),
+    Route("/ui/batches/new", {"GET": READ}, is_page=True),
+    Route("/ui/batches/{batch_id}", {"GET": READ}, is_page=True),
+    Route("/ui/batches/{batch_id}/prompts/{index}", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/new", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/compare", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/{benchmark_id}", {"GET": READ}, is_page=True),
+    Route("/ui/hosts", {"GET": READ}, is_page=True),
+    Route("/ui/batches/{batch_id}/pause", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/resume", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/cancel", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/delete", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/retry", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/change", {"POST": SUBMIT}),
+    Route("/ui/benchmarks/{benchmark_id}/cancel", {"POST": SUBMIT}),
+    Route("/ui/benchmarks/{benchmark_id}/delete", {"POST": SUBMIT}),
+    Route("/ui/assets/{wanted}/{name}", {"GET": ANY_KEY}),
 )
 _EXACT: Final = {route.path: route for route in TABLE if "{" not in route.path}
 _TEMPLATES: Final = [
-    (re.compile(re.sub(r"\{\w+\}", "[^/]+", route.path)), route)
+    (re.compile(re.sub(r"\{\w+\}", "[^/]+", route.path.replace("{model:path}", ".+"))), route)
     for route in TABLE
     if "{" in route.path
 ]

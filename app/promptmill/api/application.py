@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from promptmill.api.access_control import AccessControl
 from promptmill.api.errors.problems import install_problem_handlers
 from promptmill.api.middleware import RequestContext
+from promptmill.api.openai import openai_dialect
 from promptmill.api.openapi.document import DESCRIPTION, install_openapi
 from promptmill.api.routes import (
     batches,
@@ -24,6 +25,7 @@ from promptmill.api.routes import (
     hosts,
     metrics,
     models,
+    reading,
     results,
     submission,
     workers,
@@ -38,6 +40,7 @@ ROUTERS: Final = (
     submission.router,
     batches.router,
     results.router,
+    reading.router,
     events.router,
     control.router,
     benchmarks.router,
@@ -65,6 +68,7 @@ def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     _install(app, ROUTERS)
+    app.mount("/v1", openai_dialect())
     return app
 
 

@@ -26,7 +26,7 @@ _MOST_PARAMETERS = 50
 _LONGEST_VALUE = 2048
 
 
-async def resources_of(request: Request) -> Resources:
+def resources_of(request: Request) -> Resources:
     """The process's resources."""
     return resources_in(request.app)
 
@@ -42,6 +42,11 @@ def resources_in(app: FastAPI) -> Resources:
 async def caller_in(request: Request) -> Caller:
     """Who sends the request, as the way in has found out."""
     return request.scope.get("state", {}).get("caller", ANYBODY)
+
+
+async def _resources(request: Request) -> Resources:
+    # FastAPI runs a plain function in a thread.
+    return resources_of(request)
 
 
 async def _batch_id(
@@ -93,7 +98,8 @@ def only_query(
     model: type[BaseModel] | None = None, *, prefix: str | None = None
 ) -> Callable[[Request], Awaitable[None]]:
     """A dependency that refuses query parameters other than the model's, and any given twice."""
-    known = set(model.model_fields) if model else set[str]()
+    fields = model.model_fields if model else {}
+    known = {field.alias or name for name, field in fields.items()}
 
     async def check(request: Request) -> None:
         faults = Faults()
@@ -154,7 +160,7 @@ async def metadata_filter(request: Request) -> dict[str, str]:
 
 
 CallerOf = Annotated[Caller, Depends(caller_in)]
-ResourcesOf = Annotated[Resources, Depends(resources_of)]
+ResourcesOf = Annotated[Resources, Depends(_resources)]
 BatchId = Annotated[str, Depends(_batch_id)]
 BenchmarkId = Annotated[str, Depends(_benchmark_id)]
 IdempotencyHeader = Annotated[str | None, Depends(idempotency_key_of)]

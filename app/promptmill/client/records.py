@@ -197,6 +197,10 @@ class ResultPage(Record):
 
     data: tuple[Result, ...]
     next_cursor: str | None = None
+    scanned: int | None = None
+    """Results that were looked at for this page."""
+    complete: bool = True
+    """False when a search stopped at its bound; `next_cursor` goes on."""
 
 
 class RecommendedLimits(Record):
@@ -250,6 +254,8 @@ class Host(Record):
     """An Ollama host of the service, as it stood when the service answered."""
 
     url: str
+    machine: str | None = None
+    """The machine that the address is of; None: it is of the network."""
     reachable: bool
     """Whether it told its version just now."""
     error: str | None = None

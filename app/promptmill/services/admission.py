@@ -196,6 +196,11 @@ def new_batch_id() -> str:
     return _new_id("batch")
 
 
+def new_file_id() -> str:
+    """An id for a file that is there from now on, in the form of OpenAI's."""
+    return _new_id("file").replace("_", "-")
+
+
 def new_benchmark_id() -> str:
     """An id for a benchmark that is accepted now."""
     return _new_id("bench")

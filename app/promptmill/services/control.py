@@ -15,6 +15,7 @@ from promptmill.services.resources import Resources
 from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.database import Transaction
+from promptmill.store.openai import batches as openai
 from promptmill.store.queue import bulk
 
 _RequireRoom = Callable[[Transaction, int], None]
@@ -120,11 +121,25 @@ def _begin_retry(
     counts = jobs.get(tx, batch_id).counts
     again = counts.failed + counts.cancelled + counts.expired
     require_room(tx, again)
-    job_key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s)
+    job_key = _reopen(tx, batch_id, expires_in_s=expires_in_s)
     swept = bulk.run_again(tx, job_key)
     if not swept.prompts:
         raise Conflict("The batch has no prompt that failed, was cancelled or expired.")
     return swept
+
+
+def _reopen(
+    tx: Transaction,
+    batch_id: str,
+    *,
+    expires_in_s: float | None,
+    unless: frozenset[JobState] = frozenset({JobState.CANCELLING}),
+) -> int:
+    """`transitions.reopen`; a batch of the OpenAI dialect loses the files of its end with it."""
+    openai.lock(tx, batch_id)
+    job_key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s, unless=unless)
+    openai.reopen(tx, batch_id)
+    return job_key
 
 
 def _retry_more(
@@ -133,7 +148,7 @@ def _retry_more(
     # Since the piece before, the batch may have ended, or a client may have cancelled it.
     gone = frozenset({JobState.CANCELLING, JobState.CANCELLED})
     try:
-        job_key = transitions.reopen(tx, batch_id, expires_in_s=None, unless=gone)
+        job_key = _reopen(tx, batch_id, expires_in_s=None, unless=gone)
     except (Conflict, NotFound):
         return bulk.Swept(prompts=0, last_index=None)
     return bulk.run_again(tx, job_key, after_index=after_index, limit=piece)
@@ -148,7 +163,7 @@ def _retry_chosen(
 ) -> None:
     require_room(tx, len(indexes))
     total = jobs.get(tx, batch_id).counts.total
-    job_key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s)
+    job_key = _reopen(tx, batch_id, expires_in_s=expires_in_s)
     fit = bulk.can_run_again(tx, job_key, indexes)
     problems = tuple(
         FieldProblem(

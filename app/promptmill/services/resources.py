@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from promptmill.domain.keys import ApiKey
 from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.ollama.hosts import Host
+from promptmill.services.reading.snapshots import Snapshots
 from promptmill.services.wakeups import Signals
 from promptmill.settings import Settings
 from promptmill.store.db.database import Database
@@ -24,7 +25,7 @@ class LastForecast:
 
 @dataclass(slots=True)
 class LastStats:
-    """When the gauges of the database were last read; kept by `services.stats`."""
+    """When the gauges of the database were last read; kept by `services.monitoring.gauges`."""
 
     fresh_until: float = 0.0
     """Monotonic seconds."""
@@ -71,6 +72,7 @@ class Resources:
     last_stats: LastStats = field(default_factory=LastStats)
     known_keys: KnownKeys = field(default_factory=KnownKeys)
     last_forecast: LastForecast = field(default_factory=LastForecast)
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
     @property
     def host(self) -> Host:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from promptmill.api.dependencies import ResourcesOf, only_query
 from promptmill.api.openapi.document import always, success
 from promptmill.observability.metrics import REGISTRY
-from promptmill.services import stats
+from promptmill.services.monitoring import gauges
 
 router = APIRouter(tags=["Service"])
 
@@ -46,7 +46,7 @@ async def tell_metrics(request: Request, resources: ResourcesOf) -> Response:
 
     OpenMetrics comes when `Accept` asks for it.
     """
-    await stats.refresh(resources)
+    await gauges.refresh(resources)
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
     content = await asyncio.to_thread(encode, REGISTRY)
     return Response(content, headers={"Content-Type": media_type})

@@ -7,14 +7,18 @@ import resource
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from promptmill.cli.commands.version import version
-from promptmill.cli.service.service_settings import without_password
+from promptmill.cli.service.service_settings import (
+    given_variables,
+    unknown_variables,
+    without_password,
+)
 from promptmill.cli.service.serving import is_loopback
 from promptmill.domain.calls import Call
 from promptmill.domain.errors import PromptmillError
@@ -24,10 +28,12 @@ from promptmill.domain.workers import Worker, WorkerState
 from promptmill.ollama.hosts import Host
 from promptmill.runtime import open_host
 from promptmill.services import keys
-from promptmill.settings import Settings, given_variables, unknown_variables
+from promptmill.settings import Settings
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import workers
+
+T = TypeVar("T")
 
 _LITTLE_ROOM: Final = 1 << 30
 _LARGE: Final = 10 << 30
@@ -120,7 +126,11 @@ def _check_file(path: Path) -> Iterator[Finding]:
 
 def _check_workers(settings: Settings) -> Sequence[Finding]:
     lease_ms = round(settings.lease_s * 1000)
-    listed: Sequence[Worker] = _read(settings, lambda db: _workers(db, lease_ms))
+
+    def read(database: Database) -> Sequence[Worker]:
+        return database.read_now(workers.list_workers, lease_ms=lease_ms)
+
+    listed = _read(settings, read)
     alive = [each for each in listed if each.state is WorkerState.ALIVE]
     lost = [each.identity.id for each in listed if each.state is WorkerState.LOST]
     found: list[Finding] = []
@@ -140,13 +150,8 @@ def _check_workers(settings: Settings) -> Sequence[Finding]:
     return found
 
 
-def _workers(database: Database, lease_ms: int) -> Sequence[Worker]:
-    return database.read_now(workers.list_workers, lease_ms=lease_ms)
-
-
-def _read(settings: Settings, work: Any) -> Any:  # noqa: ANN401 - whatever the work gives
-    pooling = settings.poll_only
-    database = Database(settings.database_url, transaction_pooling=pooling)
+def _read(settings: Settings, work: Callable[[Database], T]) -> T:
+    database = Database(settings.database_url, transaction_pooling=settings.poll_only)
     try:
         return work(database)
     finally:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -147,13 +147,23 @@ def prompts_without_outcome(tx: Transaction, *, key_id: str | None = None) -> in
     return int(tx.execute(statement).scalar_one())
 
 
-def register_host(tx: Transaction, url: str) -> int:
-    """The key of the host's row, which is made if it is new."""
-    key = tx.execute(sa.select(host.c.key).where(host.c.url == url)).scalar()
-    if key is None:
-        statement = sa.insert(host).values(url=url).returning(host.c.key)
-        key = tx.execute(statement).scalar_one()
-    return int(key)
+def register_host(tx: Transaction, url: str, machine: str | None = None) -> int:
+    """The key of the host's row, which is made if it is new.
+
+    `machine` is the one that the address is of, None for an address of the network. A SQLite file
+    has workers on one machine only, by whatever name it goes at the moment: there the address is
+    enough, and the row takes on the name.
+    """
+    known = sa.select(host.c.key, host.c.machine).where(host.c.url == url)
+    if not tx.is_sqlite:
+        known = known.where(host.c.machine == (machine or ""))
+    row = tx.execute(known).first()
+    if row is None:
+        statement = sa.insert(host).values(url=url, machine=machine or "").returning(host.c.key)
+        return int(tx.execute(statement).scalar_one())
+    if row.machine != (machine or ""):
+        tx.execute(sa.update(host).where(host.c.key == row.key).values(machine=machine or ""))
+    return int(row.key)
 
 
 # --- read ------------------------------------------------------------------------------------
@@ -218,6 +228,9 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
 _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
 _BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
+_BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(sa.bindparam("keys", expanding=True)))
+LIVE_STATES: Final = frozenset(JobState) - TERMINAL_JOB_STATES - {JobState.RECEIVING}
+"""The states of batches that have not ended."""
 
 
 def get(tx: Transaction, batch_id: str) -> Batch:
@@ -258,6 +271,16 @@ def page(
         statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
     now = tx.now_ms()
     rows = tx.execute(statement).all()
+    windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
+    return [_batch(row, now, windows, pulls) for row in rows]
+
+
+def of_keys(tx: Transaction, keys: Sequence[int]) -> Sequence[Batch]:
+    """The batches of these keys, in any order; those that were deleted are left out."""
+    if not keys:
+        return []
+    now = tx.now_ms()
+    rows = tx.execute(_BATCHES_BY_KEY, {"keys": list(keys)}).all()
     windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
     return [_batch(row, now, windows, pulls) for row in rows]
 
