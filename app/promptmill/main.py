@@ -28,6 +28,6 @@ def create_app(settings: Settings) -> FastAPI:
                 await stack.enter_async_context(working(resources))
             yield
 
-    app = build_api(lifespan=lifespan)
+    app = build_api(lifespan=lifespan, root_path=settings.root_path)
     install_dashboard(app)
     return app

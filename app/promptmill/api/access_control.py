@@ -77,7 +77,7 @@ def judge_origin(
     policy = Policy(
         needs_key=needs_key,
         allowed_hosts=settings.own_names,
-        cors_origins=settings.trusted_origins,
+        cors_origins=settings.listed("cors_origins"),
     )
     asked = Asked(
         method=scope["method"],

@@ -54,8 +54,11 @@ ROUTERS: Final = (
 )
 
 
-def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
-    """The API. Before its first request the lifespan must have set `app.state.resources`."""
+def build_api(*, lifespan: Lifespan | None = None, root_path: str = "") -> FastAPI:
+    """The API. Before its first request the lifespan must have set `app.state.resources`.
+
+    `root_path` is the prefix under which a proxy serves it.
+    """
     app = FastAPI(
         title="Promptmill",
         summary="The batch service for Ollama",
@@ -67,7 +70,8 @@ def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
-    _install(app, ROUTERS)
+    app.state.root_path = root_path
+    _install(app, ROUTERS, root_path=root_path)
     app.mount("/v1", openai_dialect())
     return app
 
@@ -80,10 +84,10 @@ def build_metrics_api(resources: Resources) -> FastAPI:
     return app
 
 
-def _install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+def _install(app: FastAPI, routers: Sequence[APIRouter], *, root_path: str = "") -> None:
     for router in routers:
         app.include_router(router)
     install_openapi(app, routers)
     install_problem_handlers(app, routers)
     app.add_middleware(AccessControl)
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, root_path=root_path)

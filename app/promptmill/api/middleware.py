@@ -35,14 +35,18 @@ _log = get_logger()
 class RequestContext:
     """Names each request, answers what nobody caught, and writes one line about it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, root_path: str = "") -> None:
+        """`root_path` is the prefix under which a proxy serves the application."""
         self._app = app
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything else passes through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._root_path:
+            scope["root_path"] = self._root_path
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         route = find_route(path_below_root(scope))

@@ -66,7 +66,7 @@ async def submit(
         LimitExceeded: The queue would have more prompts than the settings or the key allow.
         Unavailable: The database cannot take it; nothing was stored.
     """
-    known = resources.settings.known_registries
+    known = resources.settings.listed("pull_registries")
     admission.require_known_registries(draft, draft.prompts, known)
     submission = await resources.database.write(
         _submit,

@@ -45,7 +45,7 @@ class Upload:
             Unavailable: The database cannot take them, or the upload was silent for so long that
                 it was given up.
         """
-        known = self._resources.settings.known_registries
+        known = self._resources.settings.listed("pull_registries")
         admission.require_known_registries(self._draft, prompts, known, first_index=self._stored)
         for first in range(0, len(prompts), PIECE_PROMPTS):
             piece = prompts[first : first + PIECE_PROMPTS]

@@ -251,7 +251,7 @@ def problem_response(
     if (reason := _REFUSALS.get(kind.slug)) is not None:
         HTTP_REFUSED.labels(reason).inc()
     document: dict[str, Any] = {
-        "type": kind.type,
+        "type": f"{_prefix(scope)}{kind.type}",
         "title": kind.title,
         "status": status or kind.status,
         "detail": detail,
@@ -286,6 +286,11 @@ def install_problem_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None
     app.add_exception_handler(Refused, _tell_refusal)
     app.add_exception_handler(RequestValidationError, _tell_parameters)
     app.add_exception_handler(HTTPException, tell_http_error)
+
+
+def _prefix(scope: Scope) -> str:
+    """The prefix of a proxy, also for an application that is mounted in another one."""
+    return str(scope.get("app_root_path", scope.get("root_path", ""))).rstrip("/")
 
 
 def error_response(scope: Scope, error: Exception) -> Response:

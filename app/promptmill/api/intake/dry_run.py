@@ -47,7 +47,7 @@ async def dry_run(
 async def _read(
     request: Request, resources: Resources, form: BodyForm, check: ModelCheck
 ) -> tuple[BatchDraft, int]:
-    known = resources.settings.known_registries
+    known = resources.settings.listed("pull_registries")
     if form is BodyForm.JSON:
         draft = (await receive_batch(request, resources.settings, check)).draft
         admission.require_known_registries(draft, draft.prompts, known)

@@ -64,6 +64,9 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
             access_log=False,
             log_config=None,
             server_header=False,
+            # uvicorn would else believe whatever runs on this machine.
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=_REQUESTS_MAY_END_S,
         )
     )
