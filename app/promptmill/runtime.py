@@ -64,7 +64,7 @@ def _host(settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTranspor
         api_key=spec.api_key,
         transport=transport,
     )
-    return Host(client, spec=spec)
+    return Host(client, spec=spec, longest_limit_s=settings.retry_after_most_s)
 
 
 @contextlib.asynccontextmanager

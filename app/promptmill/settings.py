@@ -134,6 +134,14 @@ class Settings(BaseSettings):
         default=60.0, ge=0, le=86400, description="Longest wait before any further attempt, seconds"
     )
 
+    retry_after_most_s: float = Field(
+        default=86_400.0,
+        ge=1,
+        le=31 * 86_400,
+        description="Longest wait that a host may ask for with 429 and Retry-After, in seconds;"
+        " then its model is tried again",
+    )
+
     connect_timeout_s: float = Field(
         default=5.0, gt=0, le=600, description="Seconds to reach the Ollama host"
     )

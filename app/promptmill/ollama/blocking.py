@@ -21,14 +21,13 @@ from promptmill.domain.outcomes import CallMetrics, Outcome
 from promptmill.ollama import request as requests
 from promptmill.ollama import wire
 from promptmill.ollama.answer import Answer
+from promptmill.ollama.failures.exceptions import Phase, failed_exception
 from promptmill.ollama.failures.table import (
     Break,
     OllamaError,
-    Phase,
     Timeout,
     failed_answer,
     failed_break,
-    failed_exception,
     failed_pull,
     failed_request,
     failed_timeout,
@@ -131,6 +130,7 @@ class BlockingClient:
     ) -> Generator[httpx.Response, None, None]:
         """An answer with status 200, closed at the end."""
         timeout = httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s))
+        began_at = time.perf_counter()
         with (
             httpx.Client(verify=self._tls, trust_env=False, timeout=timeout) as client,
             client.stream(
@@ -141,7 +141,10 @@ class BlockingClient:
                 body = b""
                 with contextlib.suppress(httpx.HTTPError):
                     body = response.read()
-                raise OllamaError(failed_answer(self.base_url, response.status_code, body))
+                after_s = time.perf_counter() - began_at
+                raise OllamaError(
+                    failed_answer(self.base_url, response.status_code, body, after_s=after_s)
+                )
             yield response
 
     def _translated(self, error: Exception) -> OllamaError:

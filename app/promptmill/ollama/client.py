@@ -30,14 +30,13 @@ from promptmill.domain.outcomes import CallMetrics, Failed, Outcome
 from promptmill.ollama import wire
 from promptmill.ollama.answer import Answer
 from promptmill.ollama.deadlines import Deadlines
+from promptmill.ollama.failures.exceptions import Phase, failed_exception
 from promptmill.ollama.failures.table import (
     Break,
     OllamaError,
-    Phase,
     Timeout,
     failed_answer,
     failed_break,
-    failed_exception,
     failed_pull,
     failed_request,
     failed_timeout,
@@ -47,6 +46,7 @@ from promptmill.ollama.models import InstalledModel, ModelInfo, PullProgress, Ru
 from promptmill.ollama.request import encode, post
 from promptmill.ollama.timed_answer import TimedAnswer
 from promptmill.ollama.transport import open_transport
+from promptmill.ollama.usage_limits import retry_after_s
 
 _OK = 200
 _ERROR_BODY_BOUND = 64 * 1024
@@ -144,7 +144,8 @@ class OllamaClient:
                 await self._read(response, answer, deadlines)
                 failed = answer.failed
             else:
-                failed = await self._refusal(response)
+                after_s = self._clock() - sent_at
+                failed = await self._refusal(response, after_s=after_s)
         except asyncio.CancelledError:
             passed = deadlines.passed_and_uncancelled()
             if passed is None:
@@ -286,7 +287,7 @@ class OllamaClient:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
 
-    async def _refusal(self, response: httpx.Response) -> Failed:
+    async def _refusal(self, response: httpx.Response, *, after_s: float | None = None) -> Failed:
         """What an answer with another status than 200 means."""
         body = bytearray()
         # The status says what there is to say, also when the connection breaks after it.
@@ -295,7 +296,15 @@ class OllamaClient:
                 body += chunk
                 if len(body) > _ERROR_BODY_BOUND:
                     break
-        return failed_answer(self.base_url, response.status_code, bytes(body))
+        return failed_answer(
+            self.base_url,
+            response.status_code,
+            bytes(body),
+            after_s=after_s,
+            retry_after_s=retry_after_s(
+                response.headers.get("retry-after"), date=response.headers.get("date")
+            ),
+        )
 
     async def _ask(
         self,

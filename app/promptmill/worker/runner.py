@@ -22,7 +22,7 @@ from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs
 from promptmill.store.benchmarks import execution
 from promptmill.store.downloads import pulls
-from promptmill.store.hosts import workers
+from promptmill.store.hosts import usage_limits, workers
 from promptmill.store.queue.leases import HostShare
 from promptmill.worker.backoff import full_jitter
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
@@ -203,6 +203,8 @@ class Worker:
     async def take_up(self) -> None:
         """Enter the register of workers, and take what a predecessor left."""
         await self._database.write(workers.register, self._identity)
+        for place in self._places:
+            await self._database.write(usage_limits.forget, place.share.key)
         # Which host has which model has to be known before the first prompt goes to one of several.
         await self._look_at_hosts()
         if self._database.is_sqlite:

@@ -23,6 +23,8 @@ class Lease:
     max_attempts: int
     losses: int = 0
     """How often what ran it died: its worker, or its host."""
+    turned_away: int = 0
+    """How often its host took nothing at that moment."""
     limits: Limits
     call: Call
     host_key: int
@@ -38,6 +40,8 @@ class Lease:
     available_at_ms: int
     """Its place in the queue."""
     group_key: int = 0
+    load_key: int = 0
+    """The group that the host runs for it; 0: prompts are not sorted by groups."""
     begins_alike: bool = False
     """Whether the group is of prompts that begin alike."""
 
