@@ -10,9 +10,11 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
+from promptmill.domain.errors import Unavailable
 from promptmill.domain.hosts.spec import HostSpec
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.hosts import Host
+from promptmill.ollama.transport import CertificatesError
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import News, Signals
 from promptmill.settings import Settings
@@ -32,7 +34,8 @@ async def open_resources(
     `transport` takes the place of the network to Ollama, for tests.
 
     Raises:
-        Unavailable: The database cannot be reached.
+        Unavailable: The database cannot be reached, or the certificates to check hosts by not be
+            read.
     """
     _tune_the_interpreter()
     pooling = settings.poll_only
@@ -54,16 +57,17 @@ async def open_resources(
 
 
 def _host(settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTransport | None) -> Host:
-    client = OllamaClient(
-        spec.url,
-        timeouts=Timeouts(
-            connect_s=settings.connect_timeout_s,
-            first_byte_s=settings.first_byte_timeout_s,
-            between_chunks_s=settings.stall_timeout_s,
-        ),
-        api_key=spec.api_key,
-        transport=transport,
+    timeouts = Timeouts(
+        connect_s=settings.connect_timeout_s,
+        first_byte_s=settings.first_byte_timeout_s,
+        between_chunks_s=settings.stall_timeout_s,
     )
+    try:
+        client = OllamaClient(
+            spec.url, timeouts=timeouts, credentials=spec.credentials, transport=transport
+        )
+    except CertificatesError as error:
+        raise Unavailable(f"No connection to {spec.url} can be made: {error}.") from None
     return Host(client, spec=spec, longest_limit_s=settings.retry_after_most_s)
 
 

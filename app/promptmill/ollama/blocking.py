@@ -17,6 +17,7 @@ import httpx
 from pydantic import ValidationError
 
 from promptmill.domain.calls import Call
+from promptmill.domain.hosts.credentials import Credentials
 from promptmill.domain.outcomes import CallMetrics, Outcome
 from promptmill.ollama import request as requests
 from promptmill.ollama import wire
@@ -33,7 +34,7 @@ from promptmill.ollama.failures.table import (
     failed_timeout,
 )
 from promptmill.ollama.models import PullProgress
-from promptmill.ollama.transport import HEADERS, tls_for
+from promptmill.ollama.transport import headers_with, tls_for
 
 _OK = 200
 _CONNECT_S = 5.0
@@ -43,10 +44,18 @@ _PULL_SILENCE_S = 900.0
 class BlockingClient:
     """Requests to one server, each on a connection of its own."""
 
-    def __init__(self, base_url: str, *, timeout_s: float) -> None:
-        """`base_url` as `parse_ollama_host` gives it; `timeout_s` is for a whole request."""
+    def __init__(
+        self, base_url: str, *, timeout_s: float, credentials: Credentials | None = None
+    ) -> None:
+        """`base_url` as `parse_ollama_host` gives it; `timeout_s` is for a whole request.
+
+        Raises:
+            CertificatesError: The certificates that the environment names cannot be read.
+        """
         self.base_url = base_url
         self._timeout_s = timeout_s
+        self._credentials = credentials
+        self._headers = headers_with(credentials)
         self._tls = tls_for(base_url)
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -134,7 +143,7 @@ class BlockingClient:
         with (
             httpx.Client(verify=self._tls, trust_env=False, timeout=timeout) as client,
             client.stream(
-                method, f"{self.base_url}{path}", content=content, headers=HEADERS
+                method, f"{self.base_url}{path}", content=content, headers=self._headers
             ) as response,
         ):
             if response.status_code != _OK:
@@ -142,9 +151,11 @@ class BlockingClient:
                 with contextlib.suppress(httpx.HTTPError):
                     body = response.read()
                 after_s = time.perf_counter() - began_at
-                raise OllamaError(
-                    failed_answer(self.base_url, response.status_code, body, after_s=after_s)
-                )
+                failed = failed_answer(self.base_url, response.status_code, body, after_s=after_s)
+                if self._credentials is not None:
+                    told = self._credentials.strike_out(failed.message)
+                    failed = replace(failed, message=told)
+                raise OllamaError(failed)
             yield response
 
     def _translated(self, error: Exception) -> OllamaError:

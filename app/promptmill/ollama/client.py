@@ -25,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
 from promptmill.domain.hosts.address import parse_ollama_host
+from promptmill.domain.hosts.credentials import Credentials
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import CallMetrics, Failed, Outcome
 from promptmill.ollama import wire
@@ -84,7 +85,7 @@ class OllamaClient:
         base_url: str,
         *,
         timeouts: Timeouts | None = None,
-        api_key: str | None = None,
+        credentials: Credentials | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -93,18 +94,19 @@ class OllamaClient:
         Args:
             base_url: Anything that `parse_ollama_host` takes.
             timeouts: Of every call.
-            api_key: Sent as `Authorization: Bearer ...` by the network, and struck out of what the
-                server says in an error.
+            credentials: Sent as `Authorization` by the network, and struck out of what the server
+                says in an error.
             transport: Takes the place of the network, for tests.
             clock: Monotonic seconds, for the measured times (`latency_s`, `ttft_s`).
 
         Raises:
-            ValueError: `base_url` is no address.
+            ValueError: `base_url` is no address, or the certificates that the environment names
+                cannot be read.
         """
         self.base_url = parse_ollama_host(base_url)
         self.timeouts = timeouts or Timeouts()
-        self._api_key = api_key
-        self._transport = transport or open_transport(self.base_url, api_key=api_key)
+        self._credentials = credentials
+        self._transport = transport or open_transport(self.base_url, credentials=credentials)
         self._clock = clock
         self._generate_url = httpx.URL(f"{self.base_url}/api/generate")
         self._chat_url = httpx.URL(f"{self.base_url}/api/chat")
@@ -356,10 +358,10 @@ class OllamaClient:
         return OllamaError(self._failed(error, phase))
 
     def _told(self, failed: Failed) -> Failed:
-        """The failure without the key: a proxy that refuses it may repeat it."""
-        if self._api_key is None or self._api_key not in failed.message:
+        """The failure without the credentials."""
+        if self._credentials is None:
             return failed
-        return replace(failed, message=failed.message.replace(self._api_key, "***"))
+        return replace(failed, message=self._credentials.strike_out(failed.message))
 
     def _failed(self, error: Exception, phase: Phase) -> Failed:
         connect_s = self.timeouts.connect_s

@@ -175,16 +175,20 @@ _EXPIRED = 10
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
     """The error of TLS that an exception of httpx or aiohttp wraps, if that is what it wraps."""
     inner: object = error
+    found: ssl.SSLError | None = None
     for _ in range(_DEEPEST):
-        if isinstance(inner, ssl.SSLError) or not isinstance(inner, BaseException):
+        if not isinstance(inner, BaseException):
             break
+        if isinstance(inner, ssl.SSLError):
+            # aiohttp's own is of that kind too, and has words about the address alone.
+            found = inner
         inner = (
             getattr(inner, "certificate_error", None)
             or getattr(inner, "os_error", None)
             or inner.__cause__
-            or inner.__context__
+            or (None if found else inner.__context__)
         )
-    return inner if isinstance(inner, ssl.SSLError) else None
+    return found
 
 
 def _words_of_tls(error: ssl.SSLError) -> str:

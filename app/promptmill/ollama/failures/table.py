@@ -51,6 +51,7 @@ def _only(status: int) -> range:
 
 
 _NO_API = "There is no Ollama API at this address"
+_SIGN_IN = "The host demands a sign-in; api_key or basic_auth of the host can give one"
 _PROXY_GAVE_UP = "A proxy before the host gave up"
 _WHOLE_S = 10
 _RAISE_THE_LIMIT = " (its time limit can be raised; nginx calls it proxy_read_timeout)"
@@ -68,7 +69,7 @@ ANSWERS: tuple[AnswerRule, ...] = (
         verdict=verdicts.MODEL_REFUSED,
         meaning="The host is not signed in to the cloud that runs the model",
     ),
-    AnswerRule(statuses=_only(401), verdict=verdicts.REFUSED, meaning="The host demands a sign-in"),
+    AnswerRule(statuses=_only(401), verdict=verdicts.REFUSED, meaning=_SIGN_IN),
     AnswerRule(
         # Of a cloud model; Ollama's check of the `Host` header has no words.
         statuses=_only(403),
