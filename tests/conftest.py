@@ -119,7 +119,10 @@ def postgresql_url(postgresql_server: str, postgresql_template: str) -> Iterator
     """A fresh, migrated PostgreSQL database."""
     name = f"promptmill_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {postgresql_template}")
+        # Copying files is the faster way without fsync.
+        connection.execute(
+            f"CREATE DATABASE {name} TEMPLATE {postgresql_template} STRATEGY FILE_COPY"
+        )
     yield _with_name(postgresql_server, name)
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -217,6 +217,6 @@ def test_a_prompt_that_succeeded_never_runs_again() -> None:
 
 def test_every_event_leads_to_one_state() -> None:
     for event in JobEvent:
-        job_target(event)
+        assert set(JOB_TRANSITIONS[event].values()) == {job_target(event)}
     for event in TaskEvent:
-        task_target(event)
+        assert set(TASK_TRANSITIONS[event].values()) == {task_target(event)}

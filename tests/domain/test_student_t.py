@@ -29,8 +29,8 @@ def test_the_quantile_is_that_of_scipy(freedom, p) -> None:
 
 def test_no_comparison_loads_numpy_or_scipy() -> None:
     program = (
-        "import sys; from promptmill.domain.comparison import compare;"
-        "from promptmill.domain.statistics import distribution;"
+        "import sys; from promptmill.domain.benchmarks.significance import compare;"
+        "from promptmill.domain.benchmarks.statistics import distribution;"
         "[distribution(range(n)) for n in range(9)];"
         "compare([1, 2, 3], [2, 3, 5], lower_is_better=True);"
         "compare([1, 2, 3, 4, 5], [2, 3, 4, 5, 6], lower_is_better=True);"

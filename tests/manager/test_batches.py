@@ -274,14 +274,17 @@ async def test_starts_that_were_held_up_are_not_caught_up_with_at_once():
 
 
 async def test_without_a_delay_nothing_is_held_back():
-    async with listening(speed=ENDLESS) as (url, simulator):
+    usual_delay_s, prompts = 0.1, 60
+    async with listening(speed=ENDLESS, num_parallel=64) as (url, simulator):
         batch = asyncio.create_task(
             OllamaManager(url).batch_generate(
-                ["p"] * 3, model="tiny", max_concurrent=3, rate_limit_delay=0
+                ["p"] * prompts, model="tiny", max_concurrent=prompts, rate_limit_delay=0
             )
         )
-        await until(simulator, lambda tally: tally.calls == 3)
+        await until(simulator, lambda tally: tally.calls == prompts)
         await given_up(batch)
+        arrived = [call.arrived for call in simulator.calls]
+    assert max(arrived) - min(arrived) < (prompts - 1) * usual_delay_s / 2
 
 
 # --- What reaches Ollama --------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "app").rglob("*.py"))
 MOST_LINES = 400
+MOST_MODULES = 15
 BANNED = {"util", "utils", "helper", "helpers", "common", "misc", "handler", "handlers"}
 
 
@@ -44,3 +45,34 @@ def test_the_compose_file_has_the_services_and_profiles_that_the_page_names() ->
         volume.partition(":")[0] for one in services.values() for volume in one.get("volumes", [])
     }
     assert named == set(compose["volumes"])
+
+
+def test_no_package_has_more_than_fifteen_modules() -> None:
+    rooms = {module.parent for module in MODULES}
+    sizes = {str(room.relative_to(ROOT)): len(list(room.glob("[!_]*.py"))) for room in rooms}
+    assert {room: size for room, size in sizes.items() if size > MOST_MODULES} == {}
+
+
+def recipe(title: str) -> tuple[str, list[str]]:
+    """The example of a recipe, and the files that it names."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    text = page.partition(f"### {title}\n")[2].partition("\n### ")[0]
+    (example,) = re.findall(r"The example is `(\w+)`", text)
+    return example, [path for path in re.findall(r"`([\w./]+)`", text) if (ROOT / path).is_file()]
+
+
+@pytest.mark.parametrize("title", ["A field of a result", "A setting"])
+def test_every_file_of_a_recipe_has_the_recipes_example(title: str) -> None:
+    example, files = recipe(title)
+    assert len(files) > 1
+    for file in files:
+        text = (ROOT / file).read_text()
+        assert example in text or f"PROMPTMILL_{example.upper()}" in text, file
+
+
+def test_what_to_read_first_is_a_tenth_of_the_code() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    text = page.partition("## What to read first\n")[2].partition("\n## ")[0]
+    files = re.findall(r"\]\((app/[^)]+\.py)\)", text)
+    lines = sum(len((ROOT / file).read_text().splitlines()) for file in files)
+    assert 2_000 <= lines <= 3_600

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from promptmill.cli.commands.simulate import simulate
 
-COMMAND = "import typer; from promptmill.cli.simulate import simulate; typer.run(simulate)"
+COMMAND = "import typer; from promptmill.cli.commands.simulate import simulate; typer.run(simulate)"
 
 
 def application():

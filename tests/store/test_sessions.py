@@ -65,7 +65,7 @@ def set_for_all(postgresql_url: str) -> Callable[[str], None]:
 LOCK_AND_STAND_STILL = """
     import sys, time
     import sqlalchemy as sa
-    from promptmill.store.database import Database
+    from promptmill.store.db.database import Database
 
     def lock(tx):
         tx.execute(sa.text("SELECT * FROM job_stats FOR UPDATE"))

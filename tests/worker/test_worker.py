@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.lifecycle import JobState, TaskState
@@ -18,6 +19,7 @@ from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.services import batches
 from promptmill.store.batches import jobs
+from promptmill.store.db.database import Transaction
 from promptmill.store.queue import claims
 from promptmill.store.queue.leases import HostShare, Lease
 from promptmill.worker.runner import Worker, working
@@ -34,13 +36,19 @@ async def test_every_prompt_gets_its_own_answer_in_order(serving: Any) -> None:
     assert all(one.attempts == 1 and one.metrics.latency_s is not None for one in results)
 
 
-async def test_a_batch_with_nothing_left_is_never_seen_to_run(serving: Any) -> None:
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_batch_ends_in_the_transaction_that_records_its_last_result(serving: Any) -> None:
+    """So nobody sees a batch that runs with nothing left. `xmin` is the writing transaction."""
+
+    def writers(tx: Transaction) -> Sequence[int]:
+        of_job = sa.text("SELECT xmin::text::bigint FROM job")
+        of_results = sa.text("SELECT max(xmin::text::bigint) FROM result")
+        return [tx.execute(each).scalar_one() for each in (of_job, of_results)]
+
     async with serving() as service:
-        for _ in range(5):
-            batch_id, seen = await service.submit(3), None
-            while seen is None or seen.finished_at_ms is None:
-                seen = await batches.get(service.resources, batch_id)
-                assert (seen.counts.finished == 3) is (seen.state is JobState.COMPLETED)
+        await service.ended(await service.submit(3))
+        job, last_result = await service.resources.database.read(writers)
+    assert job == last_result
 
 
 async def test_no_more_run_at_once_than_the_batch_allows(serving: Any, ollama: Any) -> None:

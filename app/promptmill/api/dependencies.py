@@ -25,7 +25,7 @@ _MOST_PARAMETERS = 50
 _LONGEST_VALUE = 2048
 
 
-def resources_of(request: Request) -> Resources:
+async def resources_of(request: Request) -> Resources:
     """The process's resources, which the application's lifespan has put on its state."""
     resources = request.app.state.resources
     if not isinstance(resources, Resources):
@@ -33,7 +33,7 @@ def resources_of(request: Request) -> Resources:
     return resources
 
 
-def _batch_id(
+async def _batch_id(
     batch_id: Annotated[
         str,
         Path(
@@ -48,7 +48,7 @@ def _batch_id(
     return batch_id
 
 
-def _benchmark_id(
+async def _benchmark_id(
     benchmark_id: Annotated[
         str,
         Path(
@@ -62,7 +62,7 @@ def _benchmark_id(
     return benchmark_id
 
 
-def idempotency_key_of(request: Request) -> str | None:
+async def idempotency_key_of(request: Request) -> str | None:
     """The header `Idempotency-Key`, None if it was not sent.
 
     Raises:
@@ -121,7 +121,7 @@ def check_query(
         seen.add(name)
 
 
-def metadata_filter(request: Request) -> dict[str, str]:
+async def metadata_filter(request: Request) -> dict[str, str]:
     """The pairs of `?metadata.name=value`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a batch is: as it was asked for, as it stands, and the results of its prompts.
+"""The records of a batch: its specification, its state and the results of its prompts.
 
 Plain immutable records; they cross every border inside the house. Times are integer milliseconds
 since 1970 UTC and end in `_ms`; what has not happened is None.
@@ -22,10 +22,10 @@ class FailureLimit:
     """How many prompts of a batch may fail: a count, or a share of all its prompts."""
 
     text: str
-    """As it was sent: `25`, or `20%`."""
+    """The limit as it was sent: `25`, or `20%`."""
 
     def prompts_of(self, total: int) -> int:
-        """The most failed prompts that a batch of `total` bears; a share is rounded down."""
+        """The most failed prompts that a batch of `total` may have; a share is rounded down."""
         if self.text.endswith("%"):
             # In whole numbers of a ten-thousandth: 0.1 % of 1000 is 1, not 0.99999.
             share = round(float(self.text[:-1]) * 100)
@@ -41,7 +41,7 @@ class PromptDraft(NamedTuple):
     custom_id: str | None = None
     """The caller's own id, unique in the batch."""
     overrides: Mapping[str, Any] | None = None
-    """What this prompt has otherwise than the batch: `model`, `messages`, `options`, ..."""
+    """The prompt's own fields that differ from the batch's: `model`, `messages`, `options`, …"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +71,12 @@ class BatchDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchChanges:
-    """What a client wants changed of a batch; None leaves a thing as it is."""
+    """The changes of a batch that a client asks for; None leaves a field as it is."""
 
     max_concurrent: int | None = None
-    """A number, which ends the adapting, too."""
+    """The new limit, which also ends adaptive concurrency."""
     auto_concurrency: bool = False
-    """Whether to adapt the number from now on."""
+    """Whether the limit is adapted from now on."""
     rate_limit_delay_s: float | None = None
     priority: int | None = None
     metadata: Mapping[str, str] | None = None
@@ -84,7 +84,7 @@ class BatchChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyKey:
-    """A client's promise that a repeated request means the same resource."""
+    """An idempotency key: requests with the same key and body mean one resource."""
 
     key: str
     body_hash: str
@@ -105,7 +105,7 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """Prompts that have an outcome."""
+        """The number of prompts that have an outcome."""
         return self.succeeded + self.failed + self.cancelled + self.expired
 
 
@@ -152,16 +152,16 @@ class Batch:
     queue_position: int | None = None
     """Batches that go before this one while it is queued, counted from 1; else None."""
     window: Window | None = None
-    """Its last results while it runs; None before the first."""
+    """The last results of a running batch; None before the first."""
     eta_s: float | None = field(default=None, compare=False)
-    """Seconds until it has ended, as `services.forecasts` foretells it; None: nobody knows.
+    """Estimated seconds until the batch has ended, set by `services.forecasts`; None: unknown.
 
     Not compared: it changes with everything else that runs, and with the mere passing of time.
     """
     auto_pull: bool = False
     """Whether models that no host has are pulled before its prompts run."""
     pulls: tuple[Pull, ...] = ()
-    """The pulls that it waits or has waited for."""
+    """The downloads that the batch waits or has waited for."""
 
     @property
     def progress(self) -> float:
@@ -170,7 +170,7 @@ class Batch:
 
     @property
     def prompts_per_s(self) -> float | None:
-        """Outcomes per second: lately while it runs, over all of its time when it has ended.
+        """Outcomes per second: recent ones of a running batch, all of an ended one.
 
         None before the first one, and while nothing more is started.
         """
@@ -205,6 +205,6 @@ class TaskResult:
     started_at_ms: int | None
     finished_at_ms: int
     defect: ErrorCode | None = None
-    """What is wrong with the answer, whether that makes it a failure or not."""
+    """The defect of the answer, whether it makes a failure or not."""
     event: int | None = None
-    """Its number in the order in which the batch's results were stored, counted from 1."""
+    """The result's number in the order in which results were stored, counted from 1."""

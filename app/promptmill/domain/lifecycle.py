@@ -16,47 +16,47 @@ from typing import Final
 
 
 class JobState(StrEnum):
-    """Where a batch is. The values are those of `status` in the HTTP contract."""
+    """The state of a batch. The values are those of `status` in the HTTP contract."""
 
     RECEIVING = "receiving"
-    """Its prompts are still being uploaded, line by line; no client sees it before the last."""
+    """The prompts are still being uploaded; clients see the batch after the last line."""
     QUEUED = "queued"
     """Accepted; no prompt has started yet."""
     RUNNING = "running"
     """At least one prompt has started."""
     PAUSED = "paused"
-    """A client asked that nothing new be started; prompts that run may finish."""
+    """A client paused the batch: no prompt starts, running ones finish."""
     CANCELLING = "cancelling"
-    """It is to end early, by a client's wish or its stop rule; what waits is being cancelled."""
+    """The batch ends early, by request or by its stop rule; waiting prompts are cancelled."""
     COMPLETED = "completed"
     """Every prompt has an outcome and at least one succeeded."""
     FAILED = "failed"
-    """Every prompt has an outcome and none succeeded, or its stop rule ended it."""
+    """Every prompt has an outcome and none succeeded, or the stop rule ended the batch."""
     CANCELLED = "cancelled"
-    """Cancelled; what had finished before stays."""
+    """The batch was cancelled; results that had finished before stay."""
     EXPIRED = "expired"
-    """Its time ran out before every prompt had an answer; what had finished before stays."""
+    """The batch's time ran out; results that had finished before stay."""
 
 
 class TaskState(StrEnum):
-    """Where a prompt is. The values are the names in `counts` of the HTTP contract."""
+    """The state of a prompt. The values are the names in `counts` of the HTTP contract."""
 
     PENDING = "pending"
-    """Waiting for its turn, or for the moment of its next attempt."""
+    """The prompt waits for its turn or for its next attempt."""
     RUNNING = "running"
-    """A worker holds a lease on it."""
+    """A worker holds a lease on the prompt."""
     SUCCEEDED = "succeeded"
-    """It has an answer."""
+    """The prompt has an answer."""
     FAILED = "failed"
-    """It has an error, and no attempt is left or none would help."""
+    """The prompt has an error, and no attempt is left or none would help."""
     CANCELLED = "cancelled"
-    """Its batch was cancelled before it had an answer."""
+    """The batch was cancelled before the prompt had an answer."""
     EXPIRED = "expired"
-    """Its batch's time ran out before it had an answer."""
+    """The batch's time ran out before the prompt had an answer."""
 
 
 class JobEvent(Enum):
-    """What can happen to a job."""
+    """The events of a job."""
 
     RECEIVE = "the last line of its upload is stored"
     START = "its first prompt is claimed"
@@ -75,7 +75,7 @@ class JobEvent(Enum):
 
 
 class TaskEvent(Enum):
-    """What can happen to a task."""
+    """The events of a task."""
 
     CLAIM = "a worker takes it under a lease"
     SUCCEED = "its answer is recorded"

@@ -1,4 +1,4 @@
-"""How many calls may start now, when the next may start, and what is sensible for a model's size.
+"""Limits: how many calls may start now, when the next may, and what suits a model's size.
 
 Pure arithmetic, used by the queue (over all workers) and by `OllamaManager` (in one process), so
 that a limit means the same in both. Times are integer milliseconds of whatever clock the caller
@@ -11,21 +11,21 @@ import math
 from dataclasses import dataclass
 
 MAX_CONCURRENT_BOUND = 256
-"""Most that `max_concurrent` of a batch may be."""
+"""The largest `max_concurrent` of a batch."""
 RATE_LIMIT_DELAY_BOUND_S = 3600.0
-"""Most that `rate_limit_delay` of a batch may be, in seconds."""
+"""The largest `rate_limit_delay` of a batch, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a batch allows: most calls in flight, and the least time between two starts."""
+    """The limits of a batch: the most calls in flight, and the least time between two starts."""
 
     max_concurrent: int = 5
     rate_limit_delay_s: float = 0.1
 
 
 def startable(*, wanted: int, running: int, limits: Limits) -> int:
-    """How many calls of a job may start at this moment, as far as its own limits go.
+    """The number of calls of a job that may start now by the job's own limits.
 
     With a delay between starts it is one at most: the next start has to wait for its own moment.
     """
@@ -39,7 +39,7 @@ START_TOLERANCE_S = 0.005
 """Two starts may be closer than the delay by as much; the clocks of two machines and the way from a
 decision to the network are not exacter."""
 MOST_START_WINDOW_S = 10.0
-"""A database that takes longer to commit than that starts nothing that has a delay."""
+"""The longest grace period of a start permit, in seconds."""
 
 
 def next_start_at_ms(
@@ -56,7 +56,7 @@ def next_start_at_ms(
 
 
 def adapted_window_s(window_s: float, *, missed: bool) -> float:
-    """How long the next permit is to be good for, after one was used or missed.
+    """The grace period of the next permit, after one was used or missed.
 
     A missed permit costs another claim, a wide window a part of every delay. At this ratio of the
     steps it settles where a fifth of the permits is missed, and a machine as slow as

@@ -1,4 +1,4 @@
-"""How one call to Ollama ended: a closed set of error codes, and what each means for the prompt.
+"""The outcome of one call to Ollama: a closed set of error codes, and whom each one blames.
 
 The one rule to know: an outcome is a value, never an exception. `ollama.errors` turns every
 failure of the wire into one of these; `domain.retry` decides what follows from it.
@@ -59,13 +59,13 @@ DEFECTS: Final = (
     ErrorCode.INVALID_JSON,
     ErrorCode.SCHEMA_MISMATCH,
 )
-"""What an answer with `done: true` may have wrong, in the order in which it is judged."""
+"""The defects of an answer with `done: true`, in the order of the checks."""
 DEFAULT_FAIL_ON: Final = (ErrorCode.EMPTY, ErrorCode.INVALID_JSON, ErrorCode.SCHEMA_MISMATCH)
 """Defects that make an answer a failure unless the batch chooses otherwise."""
 
 
 class Blame(Enum):
-    """Whom a failure speaks about, which decides whether and how the prompt is tried again."""
+    """The cause of a failure, which decides whether and how the prompt is tried again."""
 
     PROMPT = "prompt"
     """The request itself is at fault: the same again would fail again."""

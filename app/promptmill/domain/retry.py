@@ -1,4 +1,4 @@
-"""What follows from an outcome: the prompt is finished, or it is tried again and when.
+"""The decision after an outcome: the prompt is finished, or tried again and when.
 
 A pure decision; nobody sleeps here. The length of the wait comes in as an argument, because the
 schedule (exponential, full jitter) is drawn at random.

@@ -1,4 +1,4 @@
-"""Workers as others see them: who they are, what they have done, and whether they are alive."""
+"""Workers as the rest of the service sees them: identity, counters, and whether they are alive."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from enum import StrEnum
 
 
 class WorkerState(StrEnum):
-    """What can be said of a worker from outside."""
+    """The state of a worker as seen from outside."""
 
     ALIVE = "alive"
-    """It was seen within the lease."""
+    """The worker was seen within the lease."""
     STOPPED = "stopped"
-    """It said goodbye."""
+    """The worker has stopped by itself."""
     LOST = "lost"
-    """It has been silent for longer than the lease: killed, paused, or cut off."""
+    """The worker has been silent for longer than the lease: killed, paused or cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerIdentity:
-    """What a worker says of itself once, at its start."""
+    """The identity that a worker registers at its start."""
 
     id: str
     """The owner's name in its leases."""
@@ -31,24 +31,24 @@ class WorkerIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """A worker at the moment that the database was asked."""
+    """A worker at the moment of a read."""
 
     identity: WorkerIdentity
     state: WorkerState
     in_flight: int
-    """Prompts whose leases it has."""
+    """Prompts that the worker has leases of."""
     finished: int
-    """Results that it has stored, as of its last heartbeat."""
+    """Results that the worker has stored, as of its last heartbeat."""
     fenced: int
-    """Outcomes that it had to drop, because their leases had been lost."""
+    """Outcomes that the worker dropped because their leases had been lost."""
     started_at_ms: int
     seen_at_ms: int
     exchanged_at_ms: int
-    """When it last had nothing left to tell the database, as of its last heartbeat."""
+    """When the worker's dispatcher last had nothing left to record, as of its last heartbeat."""
     stopped_at_ms: int | None
 
     def stands_still(self, *, after_ms: int) -> bool:
-        """Whether it shows that it lives, and for longer than `after_ms` did not get on."""
+        """Whether a worker sends heartbeats but has recorded nothing for longer than `after_ms`."""
         silent_ms = self.seen_at_ms - self.exchanged_at_ms
         return self.state is WorkerState.ALIVE and silent_ms > after_ms
 

@@ -1,4 +1,4 @@
-"""What stands between a valid request for a batch and the queue, in the storing transaction."""
+"""Admission of a batch: the checks inside the storing transaction."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch |
 
 
 def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:
-    """Make sure that the queue has room for so many prompts; answer how many it has already.
+    """Check that the queue has room for so many prompts; returns the prompts in the queue.
 
     Raises:
         LimitExceeded: It would have more than `most_queued`.
@@ -49,7 +49,7 @@ def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:
 
 
 async def room_for(resources: Resources, prompts: int) -> int:
-    """As `require_room`, for one who only asks.
+    """`require_room` without storing anything.
 
     Raises:
         LimitExceeded: There is no room now.

@@ -1,4 +1,4 @@
-"""What a caller can do with batches; one function each, one transaction each."""
+"""The use cases of batches; one function and one transaction each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from promptmill.store.db.database import Transaction
 _MOST_PER_CHUNK = 500
 _FIRST_CHUNK = 20
 _TEXT_PER_CHUNK = 4_000_000
-"""Characters that a chunk of an export is to have, about: what is read at a time is in memory."""
+"""Target characters of an export's chunk, which is held in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a caller can do with benchmarks; one function each."""
+"""The use cases of benchmarks; one function each."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A benchmark with all that its runs say so far."""
+    """A benchmark with the figures of its runs so far."""
 
     benchmark: Benchmark
     runs: Sequence[BenchmarkRun]
-    """Without their texts."""
+    """The runs without prompt and answer texts."""
     results: Mapping[str, ModelResult]
 
 
@@ -246,7 +246,7 @@ async def stream_runs(
 async def compare(
     resources: Resources, benchmark_id: str, *, baseline_id: str | None = None
 ) -> BenchmarkComparison:
-    """The benchmark beside a baseline: the one that is named, else the one it was posted with.
+    """The comparison with a baseline: the given one, else the one of the request.
 
     Raises:
         NotFound: There is none of that id.
@@ -278,7 +278,7 @@ async def compare(
 
 
 def comparison_of_models(found: Measured) -> Sequence[ComparedMeasure]:
-    """Every model of a benchmark beside its first one. Takes a moment: not for the event loop."""
+    """The comparison of every model with the benchmark's first one. Slow: run it in a thread."""
     return compare_models(_side(found))
 
 

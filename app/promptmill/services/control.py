@@ -1,4 +1,4 @@
-"""Steering a batch that has been accepted: pause, resume, change, run again; one function each."""
+"""The use cases that steer an accepted batch: pause, resume, update, retry."""
 
 from __future__ import annotations
 

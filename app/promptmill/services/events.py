@@ -1,4 +1,4 @@
-"""Following a batch: what becomes of it, told as it happens, until it has ended.
+"""The events of a batch, until it has ended.
 
 The rule to know: a follower's place is one number, that of the last result it has dealt with.
 Numbers become visible in their order (see `store.queue.counters`), so whoever goes on from there
@@ -22,14 +22,14 @@ from promptmill.store.batches import jobs, results
 from promptmill.store.db.database import Transaction
 
 APART_S: Final = 0.25
-"""Seconds between two looks of one follower at the database, and so between two `Progressed`."""
+"""Seconds between two reads of one follower, and so between two `Progressed`."""
 _RESULTS_PER_CHUNK: Final = 50
-"""Few, because prompts and answers may be long, and a reader who does not read holds a chunk."""
+"""Results of a chunk; few, because a slow reader keeps a chunk in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progressed:
-    """The batch is no longer as it was told last; the first event of all tells how it stands."""
+    """The state of the batch has changed; also the first event of every stream."""
 
     batch: Batch
     number: int
@@ -56,7 +56,7 @@ Event = Progressed | ResultsStored | Ended
 
 
 class Stop(Protocol):
-    """What tells a follower that the process is about to end."""
+    """The signal that the process is about to end."""
 
     async def wait(self) -> object:
         """Return when it is time to stop."""
@@ -115,7 +115,7 @@ async def follow(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What one transaction saw."""
+    """The result of one read."""
 
     batch: Batch
     results: Sequence[TaskResult]
@@ -130,7 +130,7 @@ class _Look:
 
 
 class _Told:
-    """What a follower has been told, and with it what is to be told next."""
+    """What a follower has been sent, and what is to be sent next."""
 
     def __init__(self, after: int, apart_s: float) -> None:
         self.place = after
@@ -140,7 +140,7 @@ class _Told:
         self._at = 0.0
 
     def by(self, look: _Look, now: float) -> Iterator[Event]:
-        """The events that make what was seen known; `now` is the monotonic time of the look."""
+        """The events for what was read; `now` is the monotonic time of the read."""
         if self._batch is None:
             if not look.results:
                 self.place = look.number

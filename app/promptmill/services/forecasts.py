@@ -1,4 +1,4 @@
-"""When batches will have ended, told with them.
+"""Forecasts: adds the estimated end (`eta_s`) to batches.
 
 The rules to know: what this is reckoned from is read a few times a second at most, however many
 batches are asked for and by however many clients, and more seldom if the reading takes long. It is
@@ -21,9 +21,9 @@ from promptmill.store.batches import forecast_inputs
 
 _GOING = frozenset({JobState.QUEUED, JobState.RUNNING})
 _FRESH_S = 0.25
-"""Age up to which an outlook serves again."""
+"""Seconds for which forecast inputs are reused."""
 _APART = 20
-"""It serves for so many times as long as it took to read, if that is more."""
+"""Forecast inputs are reused for this multiple of the time of their read, if that is longer."""
 
 
 async def foretold(resources: Resources, batches: Sequence[Batch]) -> list[Batch]:

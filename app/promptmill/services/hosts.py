@@ -1,4 +1,4 @@
-"""The Ollama hosts as they stand now: asked live, all at once, beside what the database knows."""
+"""The Ollama hosts as they are now: asked live and concurrently, joined with the database."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from promptmill.store.hosts import model_switching as groups
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What the workers that live have seen of a host, each since its start."""
+    """A host as seen by all living workers, each since its start."""
 
     aside: Aside | None
     """Why one of them at least sends no work there; of several, the one that looks again first."""
     on_trial: bool
-    """It came back to one of them, and no call of that one has gone through since."""
+    """Whether the host is half-open for one of the workers."""
     calls: int
     failed: int
     latency_s: float | None
@@ -36,20 +36,20 @@ class HostSummary:
 
     url: str
     reachable: bool
-    """Whether it told its version just now."""
+    """Whether the host has just returned its version."""
     error: str | None
-    """Why it did not."""
+    """Why the host did not."""
     version: str | None
     slots: int | None
     in_flight: int
     held_by: str | None
     """Id of the benchmark that has it to itself."""
     models: int | None
-    """Installed models that it may be asked for."""
+    """Installed models that the settings allow at the host."""
     only_models: tuple[str, ...] | None
     loaded: tuple[RunningModel, ...] | None
     loaded_age_s: float | None
-    """How old the sight of the loaded models is."""
+    """Seconds since the loaded models were read."""
     groups: tuple[str, ...]
     work: Work | None
     """None when no worker lives."""

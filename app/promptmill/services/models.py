@@ -1,4 +1,4 @@
-"""What models there are, on which hosts, and which limits suit them."""
+"""The installed models: the hosts that have them, and the limits that suit them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class ModelSummary:
     digest: str | None
     family: str | None
     parameter_size: str | None
-    """As Ollama writes it, such as `8.2B`."""
+    """The size in Ollama's notation, such as `8.2B`."""
     quantization_level: str | None
     hosts: tuple[str, ...]
     """URLs of the hosts that have it installed and may be asked for it."""
     loaded_on: tuple[str, ...]
     """URLs of those that have it in memory now."""
     recommended: Limits
-    """Limits that suit its size."""
+    """Limits that suit the model's size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shelf:
-    """What one host has."""
+    """The models of one host."""
 
     url: str
     installed: Sequence[InstalledModel]
@@ -103,7 +103,7 @@ async def _shelves(resources: Resources, *, with_loaded: bool) -> Sequence[_Shel
 
 
 async def _shelf(host: Host, *, with_loaded: bool) -> _Shelf | str:
-    """What the host has, or why nobody knows."""
+    """The host's models, or the error of the request."""
     listing = host.client.list_models(within_s=_LIST_S)
     try:
         if with_loaded:

@@ -1,4 +1,4 @@
-"""What the use cases work with: opened once by `runtime`, handed to every function here."""
+"""The resources of a process: opened once by `runtime`, and passed to every use case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptmill.store.db.database import Database
 
 @dataclass(slots=True)
 class LastForecast:
-    """What forecasts were made of last; kept by `services.forecasts`."""
+    """The last forecast, kept by `services.forecasts`."""
 
     forecast: Forecast | None = None
     fresh_until: float = 0.0
@@ -23,14 +23,14 @@ class LastForecast:
 
 @dataclass(slots=True, kw_only=True)
 class OwnWorker:
-    """What a worker of this process tells of itself, for `/health` and `/ready`."""
+    """The state of a worker of this process, for `/health` and `/ready`."""
 
     last_exchange_at: Callable[[], float]
     """Monotonic seconds when its dispatcher last had nothing left to tell the database."""
     ended: str | None = None
-    """Which of its roles has ended, in a sentence: it does not work any more."""
+    """The role that has ended, in a sentence; the worker is not working any more."""
     outdated: str | None = None
-    """Why it begins nothing any more, in a sentence: the schema is not its own."""
+    """Why the worker begins nothing any more, in a sentence: the schema is another version's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

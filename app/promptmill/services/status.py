@@ -1,4 +1,4 @@
-"""Whether the service can do its work now."""
+"""Health and readiness of the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptmill.store.batches import jobs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Whether the service can work, and what it has to do without."""
+    """Whether the service can work, and which parts are missing."""
 
     ready: bool
     """The database answers, one Ollama host at least, and no worker stands still."""
@@ -26,7 +26,7 @@ class Readiness:
 
 
 def require_health(resources: Resources) -> None:
-    """Look whether what this process is for still runs; asks neither the database nor a host.
+    """Check that the roles of this process run; asks neither the database nor a host.
 
     Raises:
         WorkerEnded: A role of its worker has ended.

@@ -1,4 +1,4 @@
-"""Submitting a batch piece by piece, for one that is too large to be held in memory."""
+"""Uploads: batches that arrive in pieces, because they are too large for memory."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Upload:
         return submission
 
     async def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the upload."""
         if self._job_key is not None:
             await self._resources.database.write(uploads.discard, self._job_key)
             self._resources.signals.purge_requested.set()

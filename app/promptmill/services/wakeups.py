@@ -1,4 +1,4 @@
-"""Wake-ups: work has come, a job is to end, a job has ended; here and in the other processes.
+"""Wakeups: work has come, a job is to end, a job has ended; in this process and the others.
 
 They only save waiting. Whoever listens also looks at the database from time to time, because
 another process may have done what nobody here was told.
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class News(StrEnum):
-    """What one process has to tell the others that share its database."""
+    """The wakeups between processes that share a database."""
 
     WORK = "work"
     """Prompts were stored or became free."""
@@ -26,7 +26,7 @@ class News(StrEnum):
 
 
 class Listener:
-    """One look-out for the next sending of a `Broadcast`."""
+    """A wait for the next sending of a `Broadcast`."""
 
     def __init__(self, sent: asyncio.Future[None]) -> None:
         self._sent = sent
@@ -40,19 +40,19 @@ class Listener:
 
 
 class Broadcast:
-    """Wakes everyone who listens; who begins to listen later waits for the next sending."""
+    """An event for many listeners; a listener that begins later waits for the next sending."""
 
     def __init__(self) -> None:
         self._next: asyncio.Future[None] | None = None
 
     def listen(self) -> Listener:
-        """Begin to listen, for a sending that may come before one waits for it."""
+        """Begin to listen, before the wait itself."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
         return Listener(self._next)
 
     def send(self) -> None:
-        """Wake all who listen."""
+        """Wake all listeners."""
         if self._next is not None:
             self._next.set_result(None)
             self._next = None
@@ -80,12 +80,12 @@ class Signals:
         """Tells the other processes; does not wait, and works in this one at most a wake-up."""
 
     def spread(self, news: News) -> None:
-        """Wake those whom the news concerns, here and in the other processes."""
+        """Send the wakeup to this process and the others."""
         self.hear(news)
         self.tell_others(news)
 
     def hear(self, news: News) -> None:
-        """Wake those in this process whom the news concerns."""
+        """Send the wakeup to this process."""
         if news is News.WORK:
             self.work_available.set()
             self.models_awaited.set()

@@ -1,4 +1,4 @@
-"""Who works off the queue."""
+"""The workers of the queue."""
 
 from __future__ import annotations
 

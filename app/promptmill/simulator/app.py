@@ -14,7 +14,7 @@ from promptmill.simulator.engine.state import ServerState
 from promptmill.simulator.faults.access import Refusing, allow_origin, host_is_welcome
 from promptmill.simulator.faults.refusals import Refusal
 from promptmill.simulator.protocol.wire import TEXT, Connection, Exchange, Receive, Scope, Send
-from promptmill.simulator.routes.table import DYNAMIC_ROUTES, ROUTES, Route, allowed_methods
+from promptmill.simulator.routes.table import ROUTES, Run, allowed_methods
 from promptmill.simulator.settings import SimulatorSettings
 
 
@@ -98,26 +98,22 @@ class Simulator:
             return
         methods = ROUTES.get(path)
         if methods is None:
-            methods = next(
-                (found for start, found in DYNAMIC_ROUTES if path.startswith(start)), None
-            )
-        if methods is None:
             call.outcome = "refused"
             await exchange.answer(404, TEXT, "404 page not found")
             return
-        route = methods.get(method)
-        if route is None:
+        run = methods.get(method)
+        if run is None:
             call.outcome = "refused"
             exchange.add_header(b"allow", allowed_methods(methods))
             await exchange.answer(405, TEXT, "405 method not allowed")
             return
-        await self._run(route, exchange)
+        await self._run(run, exchange)
 
-    async def _run(self, route: Route, exchange: Exchange) -> None:
+    async def _run(self, run: Run, exchange: Exchange) -> None:
         try:
-            await route.run(self.state, exchange)
+            await run(self.state, exchange)
         except Refusal as refusal:
-            await route.refuse(exchange, refusal)
+            await exchange.refuse(refusal, streaming=exchange.call.stream is True)
 
     def _admit(self, exchange: Exchange) -> bool:
         """The checks of the Host and Origin headers."""

@@ -1,1 +1,1 @@
-"""Working off the queue: one role a file, each a `run_once` and a loop around it."""
+"""The worker: one role a file, each a `run_once` with a loop around it."""

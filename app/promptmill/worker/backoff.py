@@ -1,4 +1,4 @@
-"""How long a failed prompt waits before its next attempt: exponential, with full jitter.
+"""Backoff of a failed prompt before its next attempt: exponential, with full jitter.
 
 The schedule is tenacity's; only the number is taken from it. The waiting is done by the database
 (`available_at_ms`), so that it holds no slot and survives a restart.

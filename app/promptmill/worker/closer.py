@@ -1,4 +1,4 @@
-"""Ending jobs: carrying out cancellations and expiry, and closing what has no prompt left.
+"""The closer: carries out cancellations and expiry, and ends jobs without a prompt left.
 
 A job ends as a rule in the commit that records its last prompt (`dispatcher`). The closer ends the
 others: those that are cancelled or whose time ran out, and those whose last prompt the rescuer
@@ -19,7 +19,7 @@ from promptmill.worker.executor import Executor
 
 
 class Closer:
-    """Works in short transactions, so that a batch of a million can be cancelled under load."""
+    """The role that ends jobs, in short transactions even for a batch of a million prompts."""
 
     def __init__(
         self, *, database: Database, signals: Signals, executor: Executor, every_s: float
@@ -30,7 +30,7 @@ class Closer:
         self._every_s = every_s
 
     async def run_once(self) -> float:
-        """One round, with a piece of each job; answers seconds until the next, 0 for more pieces.
+        """One pass with a piece of each job; returns seconds until the next, 0 for more pieces.
 
         Each round looks anew which jobs are to end. So whoever is cancelled while a large job is
         swept is aborted after a piece of it, and not at its end.
@@ -55,14 +55,14 @@ class _ToEnd(NamedTuple):
 
 
 def _to_end(tx: Transaction) -> _ToEnd:
-    """What is to be done, in one reading: an idle worker asks each second."""
+    """The jobs to end, in one read, because an idle worker asks every second."""
     return _ToEnd(
         transitions.ending_early(tx), transitions.out_of_time(tx), transitions.is_any_through(tx)
     )
 
 
 def announce_ended(batch_ids: Sequence[str], signals: Signals) -> None:
-    """Log that these batches have ended, and wake those who wait for one."""
+    """Log that these batches have ended, and send the wakeup for their end."""
     for batch_id in batch_ids:
         get_logger().info("A batch has ended.", action="batch_ended", batch_id=batch_id)
     if batch_ids:

@@ -1,4 +1,4 @@
-"""Recording what has finished, ending what is through and claiming what may start: one commit."""
+"""The dispatcher: records outcomes, ends jobs and claims prompts, in one commit."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ from promptmill.worker.scheduling.prefix_affinity import Turns
 
 _MOST_PER_FLUSH = 200
 _QUICK_S = 0.02
-"""An exchange that takes no longer than this is cheap enough to be made for a few prompts."""
+"""Seconds up to which an exchange is quick, and worth making for a few prompts."""
 _FEW_FINISHED, _FEW_STARTED = 16, 10
 """Prompts that an exchange records and starts at most while exchanges are quick: calls that begin
 together end together, and then wait for each other's commit again and again."""
 _TRY_AGAIN_S = (0.002, 0.010)
-"""Least and most seconds until a job is claimed from that another worker was just claiming from."""
+"""Bounds of the wait, in seconds, for a job that another worker holds locked."""
 _REFUSED_AGAIN_S = 10.0
-"""Between two tries to record what the database refuses for no fault of the outcome."""
+"""Seconds between two tries to record an outcome that the database refuses."""
 _SETTLE_S = 0.002
-"""A busy worker has new outcomes within this time, and need not ask when the next start is due."""
+"""Seconds to wait for new outcomes before the next due start is read."""
 _NOTHING_RECORDED = Recorded(finished=0, fenced=0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """What one transaction did."""
+    """The effect of one exchange."""
 
     recorded: Recorded
     ended: Sequence[str]
-    """Ids of the batches whose last prompt it recorded."""
+    """Ids of the batches whose last prompt the exchange recorded."""
     leases: Sequence[Lease]
     short: Sequence[Place]
-    """Places that were asked for more than there was."""
+    """Hosts with fewer claimable prompts than were asked for."""
     interrupted: bool = False
-    """Whether it was committed early, for a paced start, and there may be more to claim."""
+    """Whether the exchange was committed early for a paced start, and more may be claimable."""
 
 
 class Dispatcher:
-    """Keeps as many calls under way as the limits of jobs, hosts and this worker allow."""
+    """The role that keeps as many calls in flight as jobs, hosts and this worker allow."""
 
     def __init__(
         self,
@@ -93,8 +93,6 @@ class Dispatcher:
         self.settled = asyncio.Event()
         """Cleared while an exchange is under way, whose leases the executor does not know yet."""
         self.settled.set()
-        self.last_exchange_at = time.monotonic()
-        """When there was last nothing left to tell the database; old while it takes nothing."""
         self.finished = 0
         """Results stored since the start."""
         self.fenced = 0
@@ -103,7 +101,7 @@ class Dispatcher:
         """Monotonic seconds when the last exchange went through, or there was nothing to do."""
 
     async def run_once(self) -> float:
-        """One exchange with the database; answers seconds until another may be worth while.
+        """One exchange with the database; returns seconds until the next.
 
         Raises:
             Unavailable: The database does not work; the outcomes are kept for the next time.
@@ -146,7 +144,7 @@ class Dispatcher:
         return await self._wait_s(done.short)
 
     async def _wait_s(self, short: Sequence[Place]) -> float:
-        """Seconds until there may be more to claim at places that had no more."""
+        """Seconds until more may be claimable at hosts that had too little."""
         if await wait_for(self._signals.work_available, _SETTLE_S):
             return 0.0
         if await self._regroup(short):
@@ -156,11 +154,11 @@ class Dispatcher:
         return self._pause_s() if due_in_s is None else min(due_in_s(), self._pause_s())
 
     def _pause_s(self) -> float:
-        """Jittered, so that many idle workers do not look all at once."""
+        """The poll interval with jitter, so that idle workers do not poll together."""
         return self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
     async def _regroup(self, short: Sequence[Place]) -> bool:
-        """Whether a host that does nothing, and had nothing to claim, may have something now."""
+        """Whether an idle host was given another load group, and may have prompts now."""
         in_flight = self._executor.in_flight_by_host()
         changed = False
         for place in short:
@@ -177,7 +175,7 @@ class Dispatcher:
     def _asked(
         self, wanted: int, places: Sequence[Place], finished: Sequence[Completion]
     ) -> Sequence[Ask]:
-        """How many calls to ask for at which place; the slots of what has finished are free."""
+        """The calls to claim at each host; slots of finished calls count as free."""
         if not wanted:
             return ()
         in_flight = self._executor.in_flight_by_host()
@@ -276,7 +274,7 @@ class Dispatcher:
     def _claims(
         self, tx: Transaction, asked: Sequence[Ask]
     ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
-        """What is claimed at each place, one after another, and whether there was no more."""
+        """The claims at each host in turn, and whether a host had fewer prompts than asked for."""
         if len(asked) > 1 and self._turns.matter:
             # First each what it has evaluated the beginning of, then the rest whoever comes first.
             yield from self._in_steps(tx, asked, leave=True)
@@ -320,7 +318,7 @@ class Dispatcher:
 
 
 def _next_due_in_s(tx: Transaction, shares: Sequence[HostShare]) -> Callable[[], float] | None:
-    """How long to wait, told when it is asked: a paced start must not come late by a read."""
+    """A function that returns the seconds until the next due start, computed when called."""
     if any(candidates.may_start_now(tx, share) for share in shares):
         return lambda: random.uniform(*_TRY_AGAIN_S)  # noqa: S311 - not a secret
     due_in_ms = candidates.next_due_in_ms(tx)

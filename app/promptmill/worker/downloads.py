@@ -1,4 +1,4 @@
-"""Pulling models that batches wait for; any worker may, all do, each pull under its lease.
+"""The puller: downloads models that batches wait for, each pull under a lease of its own.
 
 What is to be pulled, and which batch may start, is decided in `store.downloads.planning`.
 Here are the looks at the hosts that it is decided by, and the reading of the streams. No
@@ -26,15 +26,15 @@ from promptmill.store.downloads.pulls import PullLease
 from promptmill.worker.scheduling.allocation import Place
 
 _IDLE_S = 2.0
-"""Until the next look when no batch waits for a model."""
+"""Seconds until the next pass when no batch waits for a model."""
 _APART_S = 1.0
-"""Between two plans while one does, and between two reports of a pull."""
+"""Seconds between two plans while a batch waits, and between two reports of a pull."""
 _HOST_REST_S = 2.0
-"""Until a host that took no pull, which is the host's failure, is asked again."""
+"""Seconds until a host that failed to take a pull is asked again."""
 
 
 class Puller:
-    """Looks at the hosts while batches wait for models, and makes the pulls that fall to it."""
+    """The role that plans pulls while batches wait for models, and makes those it leased."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Puller:
         self._log = get_logger()
 
     async def run_once(self) -> float:
-        """Plan once and begin what is due; answers seconds until the next time."""
+        """Plan once and begin the due pulls; returns seconds until the next call."""
         if self._stopping.is_set():
             return _IDLE_S
         since_ms = await self._database.read(planning.looked_at_ms)
@@ -87,7 +87,7 @@ class Puller:
         return _APART_S
 
     async def stop(self) -> None:
-        """Begin nothing more; give pulls that are under way back, for another worker."""
+        """Begin no more pulls; return the running ones to the queue for another worker."""
         self.stand_down()
         # What is just being taken on is given back as well.
         async with self._planning:
@@ -109,7 +109,7 @@ class Puller:
             self._log.error("A pull was left.", action="pull_left", exc_info=error)
 
     async def _pull(self, lease: PullLease) -> None:
-        """Make one attempt, and store how it ended."""
+        """Make one attempt, and store its end."""
         host = self._hosts[lease.host_key]
         told = {"host": host.url, "model": lease.name}
         self._log.info("A model is pulled.", action="pull_begins", **told)
@@ -141,7 +141,7 @@ class Puller:
         reading: asyncio.Task[Failed | None],
         stopping: asyncio.Task[bool],
     ) -> bool:
-        """Store the progress until the stream ends or the worker stops; whether the lease held."""
+        """Store the progress until the stream ends or the worker stops; False: lease lost."""
         while True:
             await asyncio.wait(
                 {reading, stopping}, timeout=_APART_S, return_when=asyncio.FIRST_COMPLETED
@@ -169,7 +169,7 @@ class Puller:
 
 
 class _Stream:
-    """What a host tells while it fetches a model."""
+    """The stream of a host that pulls a model."""
 
     def __init__(self, host: Host, name: str) -> None:
         self._host = host
@@ -179,7 +179,7 @@ class _Stream:
 
     @property
     def progress(self) -> Progress | None:
-        """How far it is; None before the first line."""
+        """The progress of the pull; None before the first line."""
         if self._detail is None:
             return None
         layers = self._layers.values()
@@ -190,7 +190,7 @@ class _Stream:
         )
 
     async def read(self) -> Failed | None:
-        """Read it to its end; why it failed, None when the model is there and seen to be."""
+        """Read the stream to its end; returns the error, None when the host lists the model."""
         try:
             async with contextlib.aclosing(self._host.client.pull(self._name)) as lines:
                 async for line in lines:
@@ -204,7 +204,7 @@ class _Stream:
 
 
 async def _sight(place: Place) -> Sight:
-    """The host as it is now; of one that does not answer but has work what was seen last."""
+    """The host's models now; the last known ones of a busy host that does not respond."""
     host = place.host
     has_told = await host.look_at_models()
     is_there = has_told or host.available

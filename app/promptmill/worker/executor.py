@@ -1,4 +1,4 @@
-"""Running one claimed prompt: call Ollama, decide what its outcome means, tell the recorder."""
+"""The executor: runs claimed prompts, decides what each outcome means, and records it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from promptmill.worker.recorder import Recorder
 
 
 class Abort(Enum):
-    """Why a running call is given up."""
+    """Why a running call is aborted."""
 
     BATCH_CANCELLED = "the batch was cancelled"
     LEASE_LOST = "the lease was lost"
@@ -37,7 +37,7 @@ class _Running:
     lease: Lease
     call: asyncio.Task[Outcome | None]
     started: float | None = None
-    """Monotonic seconds when the call was begun; None while it keeps its distance."""
+    """Monotonic seconds when the call was begun; None while it waits for its delay."""
     spent: bool = False
     """Whether the permit counts although the call was not begun."""
     abort: Abort | None = None
@@ -45,7 +45,7 @@ class _Running:
 
 _JUDGES = 2
 _LATE_S = 0.03
-"""A window that is worth a word to the operator."""
+"""Seconds of a grace period above which the operator is warned."""
 
 _CANCELLED = Failed(
     code=ErrorCode.CANCELLED,
@@ -55,7 +55,7 @@ _CANCELLED = Failed(
 
 
 class Executor:
-    """The calls of this process that are under way, each under its lease."""
+    """The calls of this process, each under its lease."""
 
     def __init__(
         self,
@@ -92,11 +92,11 @@ class Executor:
 
     @property
     def running(self) -> int:
-        """Calls under way."""
+        """The number of calls in flight."""
         return len(self._running)
 
     def leases(self) -> dict[tuple[int, int], Lease]:
-        """The leases, by prompt and token, of all calls under way or not recorded yet."""
+        """The leases, by prompt and token, of all calls in flight or not recorded yet."""
         running = {key: each.lease for key, each in self._running.items()}
         return running | self._unrecorded
 
@@ -105,7 +105,7 @@ class Executor:
         return self._by_host.copy()
 
     def start(self, lease: Lease) -> None:
-        """Begin a call; its outcome will reach the recorder, whatever happens."""
+        """Begin a call; every way in which it can end reaches the recorder."""
         self.empty.clear()
         self._by_host[lease.host_key] += 1
         key = (lease.task_id, lease.token)
@@ -116,7 +116,7 @@ class Executor:
         call.add_done_callback(lambda ended: self._ended(key, ended))
 
     def recorded(self, completions: Sequence[Completion]) -> None:
-        """These outcomes are in the database: their slots are free."""
+        """Free the slots of outcomes that are committed."""
         for each in completions:
             del self._unrecorded[each.lease.task_id, each.lease.token]
         self._by_host.subtract(each.lease.host_key for each in completions)
@@ -130,14 +130,14 @@ class Executor:
                 self._abort(running, Abort.BATCH_CANCELLED)
 
     def abort_lost(self, lost: Collection[tuple[int, int]]) -> int:
-        """Abort the calls whose leases (prompt, token) are no longer ours; returns how many."""
+        """Abort the calls whose leases (prompt, token) are lost; returns how many."""
         calls = [self._running[key] for key in lost if key in self._running]
         for running in calls:
             self._abort(running, Abort.LEASE_LOST)
         return len(calls)
 
     def abort_all(self) -> None:
-        """Abort everything; the prompts go back to the queue, uncharged."""
+        """Abort all calls; the prompts go back to the queue, uncharged."""
         for running in list(self._running.values()):
             self._abort(running, Abort.SHUTDOWN)
 
@@ -147,7 +147,7 @@ class Executor:
             running.call.cancel()
 
     async def _run(self, key: tuple[int, int], lease: Lease) -> Outcome | None:
-        """How the call ended; None when it was too late to begin it."""
+        """The outcome of the call; None when its permit had ended."""
         if lease.is_paced and not await self._keep_distance(lease):
             # Not given back with the prompt: the next one, at once, would be as early.
             self._running[key].spent = True
@@ -216,7 +216,7 @@ class Executor:
         self._recorder.add(self._completion(running, outcome))
 
     async def _keep_distance(self, lease: Lease) -> bool:
-        """Wait until the job's last start here is as long ago as its delay.
+        """Wait until the job's last start in this process is one delay ago.
 
         The claim has already seen to the delay; but claims are commits and a commit may take
         longer at one time than at the next. This evens that out. False, at once, when the permit
@@ -244,7 +244,7 @@ class Executor:
         )
 
     def _completion(self, running: _Running, outcome: Outcome | None) -> Completion:
-        """What the recorder gets; `outcome` is None when the call was aborted."""
+        """The completion of a call; `outcome` is None when the call was aborted."""
         lease = running.lease
         if outcome is not None:
             decision = retry.decide(

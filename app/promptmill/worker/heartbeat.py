@@ -1,4 +1,4 @@
-"""Prolonging the leases of this worker's prompts, and showing that it lives.
+"""The heartbeat: renews the leases of this worker's prompts and its row in the register.
 
 A prompt whose call has ended keeps its lease until its outcome is recorded. A call whose lease was
 lost is aborted. Nothing else looks at the schema after the start, so the heartbeat does: another
@@ -21,7 +21,7 @@ from promptmill.worker.executor import Executor
 
 
 class Heartbeat:
-    """One transaction each `every_s`, whether calls are under way or not."""
+    """The role that renews leases every `every_s`, with calls in flight or without."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Heartbeat:
         self._exchanged_at_last: float | None = None
 
     async def run_once(self) -> float:
-        """Beat once; answers seconds until the next time."""
+        """Renew once; returns seconds until the next call."""
         await self._compare_schema()
         before = self._executor.leases().keys()
         held = await self._database.write(self._beat, [task_id for task_id, _ in before])

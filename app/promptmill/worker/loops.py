@@ -12,11 +12,11 @@ from promptmill.observability.logs import get_logger
 
 _PAUSE_AFTER_ERROR_S = 1.0
 _TOLD_FOR_S = 60.0
-"""For so long the same error of a role is counted and not logged again."""
+"""Seconds for which the same error of a role is counted and not logged again."""
 
 
 async def repeat(name: str, run_once: Callable[[], Awaitable[float]], wake: asyncio.Event) -> None:
-    """Call `run_once` for ever; it answers after how many seconds it wants to be called again.
+    """Call `run_once` for ever; it returns the seconds until its next call.
 
     Setting `wake` calls it sooner. A fault outside (the database away, the disk full) pauses the
     role and is logged, it does not end it; neither does a bug, which would stop everybody's work.
@@ -47,7 +47,7 @@ async def repeat(name: str, run_once: Callable[[], Awaitable[float]], wake: asyn
 
 
 class ToldErrors:
-    """Which errors the log was told of in the last minute; one that comes again is counted."""
+    """The errors logged in the last minute; a repeated one is counted."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives monotonic seconds."""
@@ -55,7 +55,7 @@ class ToldErrors:
         self._told: dict[object, tuple[float, int]] = {}
 
     def repeats_before(self, error: Exception) -> int | None:
-        """How often it came since it was last told; None while it is not to be told again."""
+        """Repeats since the error was last logged; None while it is not logged again."""
         now, key = self._clock(), _kind_of(error)
         told_at, repeats = self._told.get(key, (-_TOLD_FOR_S, 0))
         if now - told_at < _TOLD_FOR_S:
@@ -69,7 +69,7 @@ class ToldErrors:
 
 
 def _kind_of(error: Exception) -> object:
-    """What is the same in errors that are the same: the words of a fault outside, a bug's place."""
+    """The identity of an error: the words of a fault outside, the place of a bug."""
     if isinstance(error, Unavailable):
         return str(error)
     stack = traceback.walk_tb(error.__traceback__)
@@ -77,7 +77,7 @@ def _kind_of(error: Exception) -> object:
 
 
 async def wait_for(event: asyncio.Event, timeout_s: float) -> bool:
-    """Wait until the event is set; False when it was not in time."""
+    """Wait until the event is set; False when the time is up."""
     try:
         async with asyncio.timeout(timeout_s):
             await event.wait()

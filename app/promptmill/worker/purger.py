@@ -1,4 +1,4 @@
-"""Removing the rows of deleted batches and benchmarks and of abandoned uploads, in pieces."""
+"""The purger: removes rows of deleted batches, benchmarks and abandoned uploads, in pieces."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from promptmill.store.db.database import Database
 _EVERY_S = 60.0
 _FIRST_PIECE, _LARGEST_PIECE = 100, 5_000
 _LONGEST_PIECE_S = 0.1
-"""How long a piece may take, about: on SQLite every other write waits for it."""
+"""Target seconds of a piece: on SQLite every other write waits for it."""
 _ABANDONED_AFTER_MS = 3_600_000
 
 
 class Purger:
-    """What `DELETE` hid is removed here, so that no request waits for a million rows to go.
+    """The role that removes what `DELETE` has hidden, so that no request waits for it.
 
     So are uploads whose client or whose process is gone: nothing was added to them for an hour.
     """
@@ -27,7 +27,7 @@ class Purger:
         self._piece = _FIRST_PIECE
 
     async def run_once(self) -> float:
-        """Remove some rows; answers 0 while there are more."""
+        """Remove some rows; returns 0 while there are more."""
         abandoned = await self._database.write(
             uploads.discard_abandoned, silent_ms=_ABANDONED_AFTER_MS
         )
@@ -42,7 +42,7 @@ class Purger:
         return 0.0 if removed else _EVERY_S
 
     def _adapt(self, took_s: float) -> None:
-        """Choose the size of the next piece: a prompt may have ten characters or a million."""
+        """Set the size of the next piece by the time of the last: prompts differ in length."""
         if took_s > _LONGEST_PIECE_S:
             self._piece = max(self._piece // 4, 1)
         elif took_s < _LONGEST_PIECE_S / 2:

@@ -1,4 +1,4 @@
-"""Outcomes on their way into the database: kept here until a commit has taken them."""
+"""The recorder: keeps outcomes until a commit has stored them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_REASON = 200
 
 
 class Recorder:
-    """Gathers outcomes between two commits, so that one commit records many.
+    """Outcomes gathered between two commits, so that one commit records many.
 
     Nothing is forgotten before the database has acknowledged it: what a failed transaction took
     is put back, and the slots of its prompts stay taken meanwhile.
@@ -26,7 +26,7 @@ class Recorder:
         self._waiting: list[Completion] = []
 
     def add(self, completion: Completion) -> None:
-        """Hand over an outcome."""
+        """Add an outcome."""
         self._waiting.append(completion)
         self._arrived.set()
 
@@ -36,7 +36,7 @@ class Recorder:
         return taken
 
     def put_back(self, taken: Sequence[Completion]) -> None:
-        """The transaction failed: its outcomes go before all later ones."""
+        """Put outcomes of a failed transaction back, before all later ones."""
         self._waiting[:0] = taken
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Telling the other processes what this worker sees of its hosts.
+"""The reporter: writes what this worker sees of its hosts, for the other processes.
 
 What changes with every call is told as often as a heartbeat; what others have to know at once (a
 host was put aside or came back, a model was measured for the first times) within half a second.
@@ -18,7 +18,7 @@ _LOOK_EVERY_S = 0.5
 
 
 class Reporter:
-    """Looks at the hosts' state in memory, and writes it down when it is time."""
+    """The role that writes the state of the hosts, at changes and at intervals."""
 
     def __init__(
         self, database: Database, places: Sequence[Place], *, worker_id: str, every_s: float
@@ -31,7 +31,7 @@ class Reporter:
         self._due_at = 0.0
 
     async def run_once(self) -> float:
-        """Tell if there is news or it is time; answers seconds until the next look."""
+        """Write the report if it changed or is due; returns seconds until the next call."""
         news = [_news_of(place.host) for place in self._places]
         if news != self._told or time.monotonic() >= self._due_at:
             seen = {place.share.key: place.host.report() for place in self._places}
@@ -41,7 +41,7 @@ class Reporter:
 
 
 def _news_of(host: Host) -> object:
-    """What is told at once when it is not what it was."""
+    """The part of a report whose change is written at once."""
     health = host.health
     # Of the first calls for a model each tells much, of the later ones hardly any.
     measured = {model: own.answered.bit_length() for model, own in host.tally.models.items()}

@@ -1,4 +1,4 @@
-"""Giving the prompts of dead workers back to the queue, as soon as their leases run out."""
+"""The rescuer: returns prompts of dead workers to the queue when their leases run out."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from promptmill.worker.executor import Executor
 
 _MOST_AT_ONCE = 500
 _SPREAD = 0.02
-"""Share of the lease by which workers that wait for the same lease's end may be apart."""
+"""Share of the lease by which workers spread their rescue of the same lease."""
 
 
 class Rescuer:
-    """Looks for leases that ran out; any worker may, all do.
+    """The role that looks for leases that ran out; every worker has it.
 
     A worker prolongs its own leases first: one that was asleep with its machine, or cut off from
     the database, would else take its own prompts back and run them twice.
@@ -49,7 +49,7 @@ class Rescuer:
         self._longest_wait_ms = round((retry_most_s + lease_s) * 1000)
 
     async def run_once(self) -> float:
-        """Rescue once; answers seconds until the next time, jittered so that workers spread."""
+        """Rescue once; returns seconds until the next call, with jitter."""
         own = [task_id for task_id, _ in self._executor.leases()]
         rescued, next_end_ms = await self._database.write(self._rescue, own)
         if rescued:
@@ -63,7 +63,7 @@ class Rescuer:
         return min(max(next_end_ms, 0) / 1000 + apart_s, longest_s)
 
     async def take_everything_back(self) -> None:
-        """At the start of a database's only worker: whatever runs was left by its predecessor."""
+        """Return all running prompts, at the start of a database's only worker."""
         total = 0
         while rescued := await self._database.write(
             completions.rescue, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s, all_running=True
@@ -82,7 +82,7 @@ class Rescuer:
         self._signals.spread(News.ENDING)
 
     def _rescue(self, tx: Transaction, own: Sequence[int]) -> tuple[int, int | None]:
-        """How many prompts went back, and in how many milliseconds the next lease runs out."""
+        """The number of prompts returned, and milliseconds until the next lease runs out."""
         lease_ms = round(self._lease_s * 1000)
         clocks.bring_near(tx, longest_wait_ms=self._longest_wait_ms, lease_ms=lease_ms)
         completions.renew(tx, owner=self._owner, task_ids=own, lease_ms=lease_ms)

@@ -1,4 +1,4 @@
-"""A worker from start to stop: start its roles, let them work, drain.
+"""A worker from start to stop: starts its roles and drains them.
 
 async with working(resources):
     ...                              # prompts are worked off meanwhile
@@ -41,14 +41,14 @@ from promptmill.worker.scheduling.allocation import Place
 from promptmill.worker.scheduling.model_switching import Grouping
 
 _LOOK_EVERY_S = 5.0
-"""Between two looks at each of several hosts: its models, and whether it lives."""
+"""Seconds between two polls of each of several hosts."""
 _LAST_COMMIT_S = 5.0
 """Seconds that the database has to take the last outcomes of a worker that stops."""
 
 
 @contextlib.asynccontextmanager
 async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
-    """Work off the queue while the block runs; then stop gracefully. Yields who works.
+    """Run a worker during the block, then stop it gracefully. Yields the worker's identity.
 
     Stopping means: nothing new is claimed, leases are kept, running calls may end until the
     configured deadline, and what still runs then is given back to the queue, uncharged.
@@ -113,7 +113,7 @@ def _identity(resources: Resources) -> WorkerIdentity:
 
 
 class Worker:
-    """The roles of one worker and what they share."""
+    """The roles of one worker, and the objects that they share."""
 
     def __init__(
         self, resources: Resources, *, identity: WorkerIdentity, places: Sequence[Place]
@@ -201,7 +201,7 @@ class Worker:
         )
 
     async def take_up(self) -> None:
-        """Enter the register of workers, and take what a predecessor left."""
+        """Register the worker, and return what a predecessor left running."""
         await self._database.write(workers.register, self._identity)
         for place in self._places:
             await self._database.write(usage_limits.forget, place.share.key)
@@ -236,7 +236,7 @@ class Worker:
     async def _play(
         self, role: str, run_once: Callable[[], Awaitable[float]], wake: asyncio.Event
     ) -> None:
-        """Run a role for ever. If it ends before a stop, the worker ends with it, and says so."""
+        """Run a role for ever. A role that ends before a stop ends the worker, with a log line."""
         try:
             await repeat(role, run_once, wake)
         except (Exception, asyncio.CancelledError) as error:
@@ -249,7 +249,7 @@ class Worker:
             raise WorkerEnded(self.own.ended) from error
 
     def _stand_down(self, reason: str) -> None:
-        """Begin nothing more, go on with what is under way: the schema is another version's."""
+        """Begin nothing more, because the schema is another version's; running work goes on."""
         self.own.outdated = reason
         get_logger().error(reason, action="schema_changed")
         self.dispatcher.claiming = False
@@ -257,7 +257,7 @@ class Worker:
         self.puller.stand_down()
 
     async def _probe_hosts(self) -> float:
-        """Look whether hosts that were put aside are back; answers seconds until the next look."""
+        """Ask quarantined hosts whether they are back; returns seconds until the next call."""
         return min(await asyncio.gather(*map(self._probe, self._places)))
 
     async def _probe(self, place: Place) -> float:
@@ -269,13 +269,13 @@ class Worker:
         return wait_s
 
     async def _look_at_hosts(self) -> float:
-        """Keep the views of several hosts fresh; one alone is looked at when it matters."""
+        """Poll several hosts; a single host is asked when it matters."""
         if len(self._places) > 1:
             await asyncio.gather(*(place.host.look() for place in self._places))
         return _LOOK_EVERY_S
 
     async def drain(self) -> None:
-        """Claim nothing more; wait for calls to end, then give back what still runs."""
+        """Claim nothing more, wait for calls to end, then return the rest to the queue."""
         self._stopping = True
         self.dispatcher.claiming = False
         self._signals.work_available.set()
@@ -297,7 +297,7 @@ class Worker:
             self._signals.tell_others(News.WORK)
 
     async def say_goodbye(self) -> None:
-        """Note that this worker has stopped; without it, it would be taken for lost."""
+        """Record that this worker has stopped, so that it is not taken for lost."""
         try:
             await self._database.write(
                 workers.mark_stopped,

@@ -1,4 +1,4 @@
-"""Two benchmarks of the same work beside each other: which differences are more than noise.
+"""The comparison of two benchmarks of the same work: which differences are more than noise.
 
 Only like is compared with like: the same model, prompt, options and requests in flight. Where each
 benchmark has one model and the names differ, the two models are compared.
@@ -46,7 +46,7 @@ class ComparedMeasure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotComparable:
-    """A model, prompt and level of the target that the baseline has nothing like."""
+    """A model, prompt and level of the target without a counterpart in the baseline."""
 
     model: str
     prompt_index: int
@@ -56,10 +56,10 @@ class NotComparable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Something besides the measured values that is not the same on both sides."""
+    """A difference of versions, models or options between the two sides."""
 
     what: str
-    """Such as `ollama_version`, or `qwen3:8b model_digest`."""
+    """The name of what differs, such as `ollama_version` or `qwen3:8b model_digest`."""
     base: object
     target: object
 
@@ -156,7 +156,7 @@ def compare_models(side: Side) -> Sequence[ComparedMeasure]:
 
 
 def worst_slowdown(comparison: BenchmarkComparison) -> float | None:
-    """By how much the latency of the worst place has grown for certain; None: nowhere.
+    """The certain growth of latency where it grew most; None when it grew nowhere.
 
     0.1 means that it takes 10 % longer. Only places whose verdict is `slower` are looked at.
     """

@@ -1,4 +1,4 @@
-"""What makes a run or a level doubtful, by rules that need nothing but what was measured.
+"""Flags of runs and levels: rules that need nothing but the measured values.
 
 Each threshold stands here with its reason. A flag never changes a number; which numbers a flagged
 run stays out of is in `summary`.
@@ -39,16 +39,16 @@ _NANO: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What earlier runs of the same session say about one model and prompt; None: nothing yet."""
+    """Load and prefill times of one model and prompt in earlier runs; None: none yet."""
 
     load_s: float | None = None
     """The longest load seen."""
     prefill_s_per_token: float | None = None
-    """Of a prompt that cannot have been cached."""
+    """Prefill seconds per token of a prompt that cannot have been cached."""
 
 
 def learn(reference: Reference, run: BenchmarkRun) -> Reference:
-    """The reference, with what another run of the same model and prompt adds to it."""
+    """The reference after another run of the same model and prompt."""
     load_s = seconds(run.metrics.load_duration)
     if load_s is None or load_s < _RELOAD_S:
         load_s = None
@@ -71,7 +71,7 @@ def run_flags(
     sent_chars: int,
     remote: bool,
 ) -> tuple[Flag, ...]:
-    """What is doubtful about one run, beside the runs before it.
+    """The flags of one run, given the runs before it.
 
     Args:
         run: The run, without its flags.
@@ -141,7 +141,7 @@ def level_flags(
     effective_parallelism: float | None,
     of_runs: Sequence[BenchmarkRun],
 ) -> tuple[Flag, ...]:
-    """What is doubtful about a level: what its runs have, and what only all of them show."""
+    """The flags of a level: those of its runs, and those that only all runs together show."""
     found = {flag for run in of_runs for flag in run.flags}
     if good_runs < GOOD_RUNS:
         found.add(Flag.TOO_FEW_RUNS)

@@ -1,4 +1,4 @@
-"""The runs of a benchmark in their order: a pure function of what was asked.
+"""The runs of a benchmark in their order, as a pure function of its specification.
 
 A block is what is run in one go: its requests are kept `concurrency` in flight until all are done.
 Both blocks and steps are numbered, and the plan of a draft is always the same, so that whoever
@@ -18,35 +18,35 @@ _NONCE_DIGITS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One run that is to be made."""
+    """One planned run."""
 
     number: int
-    """Its place in the plan, counted from 0."""
+    """The run's index in the plan, counted from 0."""
     prompt_index: int
     run_index: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Runs that are made in one go."""
+    """Runs that are made together, without a rest between them."""
 
     number: int
     model: str
     phase: Phase
     concurrency: int
-    """How many of them are kept in flight."""
+    """Requests of the block that are kept in flight."""
     steps: tuple[Step, ...]
 
 
 def steps_of_model(draft: BenchmarkDraft) -> int:
-    """How many runs each model gets."""
+    """The number of runs of each model."""
     prompts = len(draft.prompts)
     before = int(draft.measure_cold_load) + draft.warmup_runs * prompts
     return before + prompts * draft.num_runs * sum(draft.concurrency)
 
 
 def total_steps(draft: BenchmarkDraft) -> int:
-    """How many runs the benchmark has, cold loads and warm-ups included."""
+    """The number of runs of the benchmark, cold loads and warm-ups included."""
     return steps_of_model(draft) * len(draft.models)
 
 

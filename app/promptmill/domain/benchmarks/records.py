@@ -1,4 +1,4 @@
-"""What a benchmark is: as it was asked for, as it stands, and the runs that it measured.
+"""The records of a benchmark: its specification, its state and its runs.
 
 Plain immutable records. Moments are integer milliseconds since 1970 UTC (`_ms`), durations seconds
 (`_s`), except Ollama's own counters, which stay nanoseconds. What is not known is None, never 0.
@@ -18,18 +18,18 @@ from promptmill.domain.outcomes import CallMetrics, ErrorCode
 
 
 class Phase(StrEnum):
-    """What a run is for."""
+    """The purpose of a run."""
 
     COLD_LOAD = "cold_load"
-    """The first run after the model was unloaded: it shows the load and counts for nothing else."""
+    """The first run after the model was unloaded; it shows the load time only."""
     WARMUP = "warmup"
-    """Before the measuring, with exactly the measured options; it counts for nothing."""
+    """A run before the measured ones, with the same options; not counted."""
     MEASURED = "measured"
-    """What the figures are made of."""
+    """A run that the figures are computed from."""
 
 
 class PrefixCache(StrEnum):
-    """What to do about Ollama's prefix cache, which is always on."""
+    """How a benchmark treats Ollama's prefix cache, which is always on."""
 
     AVOID = "avoid"
     """Every run begins with digits of its own, so that nothing of its prompt is cached."""
@@ -38,7 +38,7 @@ class PrefixCache(StrEnum):
 
 
 class Order(StrEnum):
-    """In which order a model's measured runs come; models never alternate, as each switch loads."""
+    """The order of a model's measured runs; models never alternate, because each switch loads."""
 
     SEQUENTIAL = "sequential"
     """All runs of a level and prompt, then those of the next."""
@@ -48,7 +48,7 @@ class Order(StrEnum):
 
 
 class Flag(StrEnum):
-    """What a reader must know before trusting a figure."""
+    """A reason to doubt a figure."""
 
     NO_DONE = "no_done"
     """The stream ended without `done: true`: a failed run."""
@@ -82,7 +82,7 @@ class Flag(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceLevel:
-    """What makes a request a good one; None: no wish. Over it, the request is not good."""
+    """The objectives of a good request; None: no objective. A request above one is not good."""
 
     latency_s: float | None = None
     ttft_s: float | None = None
@@ -90,9 +90,9 @@ class ServiceLevel:
 
 
 DEFAULT_PROMPT = "Hello, how are you?"
-"""What a benchmark asks unless told."""
+"""The prompt of a benchmark that names none."""
 DEFAULT_OPTIONS: Mapping[str, Any] = {"num_predict": 128, "temperature": 0, "seed": 42}
-"""Options of every run unless they are given: the same work each time, of a bounded length."""
+"""Options of every run unless others are given: equal work each time, of a bounded length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ class BenchmarkDraft:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def workload_hash(self, prompt_index: int) -> str:
-        """What tells whether two benchmarks gave the same work with one of their prompts.
+        """A hash that is equal for equal work of one prompt in two benchmarks.
 
         SHA-256 (hexadecimal) of the prompt, the options, `think` and the way with the prefix cache:
         all that changes what is sent, but not the model, nor how often or how many at a time.
@@ -144,53 +144,53 @@ class BenchmarkDraft:
 
     @property
     def whole_workload_hash(self) -> str:
-        """The same for all of its prompts together, in their order."""
+        """The workload hash of all prompts together, in their order."""
         hashes = [self.workload_hash(index) for index in range(len(self.prompts))]
         return hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCounts:
-    """How many of a benchmark's runs are where; they add up to `total`."""
+    """Numbers of a benchmark's runs by state; they add up to `total`."""
 
     total: int
     succeeded: int = 0
     failed: int = 0
     skipped: int = 0
-    """Not run, because their model cannot be run at all."""
+    """Runs that were skipped because their model cannot be run at all."""
     cancelled: int = 0
 
     @property
     def pending(self) -> int:
-        """Runs that are still to come, or under way."""
+        """Runs that have not ended."""
         return self.total - self.succeeded - self.failed - self.skipped - self.cancelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEnvironment:
-    """What one model was while it was measured, as Ollama told it."""
+    """The properties of a model while it was measured, as Ollama reported them."""
 
     model_digest: str | None = None
     family: str | None = None
     parameter_size: str | None = None
     quantization_level: str | None = None
     context_length: int | None = None
-    """Tokens of the window that it was loaded with."""
+    """Tokens of the context window that the model was loaded with."""
     size: int | None = None
-    """Bytes that it takes, in all memory."""
+    """Bytes of the loaded model in all memory."""
     size_vram: int | None = None
-    """Bytes of these on graphics cards."""
+    """Bytes of the loaded model on graphics cards."""
     capabilities: tuple[str, ...] | None = None
     remote: bool = False
-    """Whether the host passes its calls on to another server."""
+    """Whether the host forwards the model's calls to another server."""
     loaded_before: tuple[str, ...] | None = None
     """Models in the host's memory before the first run, from `/api/ps`."""
     loaded_after: tuple[str, ...] | None = None
     """The same after the last run."""
     changed: bool = False
-    """Whether Ollama's version or the model's digest was another at the end."""
+    """Whether Ollama's version or the model's digest had changed at the end."""
     error: str | None = None
-    """Why the model could not be run at all; its remaining runs were skipped."""
+    """Why the model could not be run; the remaining runs of the model were skipped."""
     error_code: ErrorCode | None = None
 
     @property
@@ -203,7 +203,7 @@ class ModelEnvironment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What the benchmark was measured on."""
+    """The host and the versions that a benchmark was measured on."""
 
     host: str | None = None
     ollama_version: str | None = None
@@ -229,7 +229,7 @@ class Benchmark:
     read_at_ms: int
     """The database's clock when this was read."""
     sessions: int = 0
-    """How often a worker has taken it up; more than once after a crash."""
+    """How often a worker has leased the benchmark; more than once after a crash."""
 
     @property
     def progress(self) -> float:
@@ -257,12 +257,12 @@ class ChunkIntervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkRun:
-    """One run, as it is stored and never changed: one attempt, whatever came of it."""
+    """One run: a single attempt, stored once and never changed."""
 
     step: int
-    """Its place in the plan."""
+    """The run's index in the plan."""
     session: int
-    """Which taking-up by a worker measured it, counted from 1."""
+    """The number of the lease under which the run was measured, counted from 1."""
     block: int
     """The block of the plan whose requests were kept in flight together."""
     phase: Phase
@@ -276,9 +276,9 @@ class BenchmarkRun:
     scheduled_at_ms: int
     started_at_ms: int
     scheduled_s: float
-    """When it was due, in seconds since its session began, by a monotonic clock."""
+    """When the run was due, in seconds since its session began, by a monotonic clock."""
     ended_s: float
-    """When its outcome was there, by the same clock."""
+    """When the run's outcome was complete, by the same clock."""
     error_code: ErrorCode | None = None
     error: str | None = None
     done_reason: str | None = None
@@ -292,7 +292,7 @@ class BenchmarkRun:
     """From the scheduled start to the first text of the answer itself."""
     icl: ChunkIntervals | None = None
     metrics: CallMetrics = field(default_factory=CallMetrics)
-    """Ollama's raw counters; the client's times in it are not used."""
+    """Ollama's raw counters; the client's times among them are not used."""
     cached_prompt_tokens: int | None = None
     """Tokens of the prompt that were in Ollama's cache; None: not known."""
     response: str | None = None
@@ -302,7 +302,7 @@ class BenchmarkRun:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it has an answer."""
+        """Whether the run has an answer."""
         return self.status is TaskState.SUCCEEDED
 
     @property

@@ -1,4 +1,4 @@
-"""Whether one series of measurements is faster than another, by how much, and how sure that is.
+"""The ratio of two series of measurements, its confidence interval and its p value.
 
 All is done on logarithms, so that what comes out is a ratio, and comparing the other way round
 gives its inverse. The interval decides the verdict; the p value comes from the same distribution
@@ -32,7 +32,7 @@ _LARGEST_LOG = math.log(1.7e308)
 
 
 class Verdict(StrEnum):
-    """What may be said of the target against the baseline."""
+    """The verdict on the target against the baseline."""
 
     FASTER = "faster"
     """Better, and the interval leaves out 1."""
@@ -43,7 +43,7 @@ class Verdict(StrEnum):
     INSUFFICIENT_DATA = "insufficient_data"
     """Fewer than two runs on a side."""
     NOT_COMPARABLE = "not_comparable"
-    """Not the same work; said by who matches the series, never by `compare`."""
+    """The work differs; set where series are matched, never by `compare`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +53,10 @@ class Comparison:
     ratio: float | None
     """Target / baseline: 1.1 is a tenth more. None when a side has no value."""
     ci95: Interval | None
-    """Where the ratio lies, with 95 % confidence; None below two values on a side."""
+    """The 95 % confidence interval of the ratio; None below two values on a side."""
     method: Method | None
     p_value: float | None
-    """How often chance alone would show two equal series at least as different, two-sided."""
+    """The two-sided p value: how often chance alone shows a difference of at least this size."""
     n_base: int
     n_target: int
     verdict: Verdict
@@ -110,7 +110,7 @@ def geometric_mean(ratios: Iterable[float]) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shift:
-    """How far the target lies above the base, on logarithms."""
+    """The shift of the target above the base, in logarithms."""
 
     method: Method | None = None
     centre: float | None = None
@@ -119,7 +119,7 @@ class _Shift:
 
 
 def _shift(base: Sequence[float], target: Sequence[float]) -> _Shift:
-    """By the method that so many values allow; both sides are sorted logarithms."""
+    """The shift by ranks or by means, as the number of values allows; both sides are sorted."""
     fewest = min(len(base), len(target))
     if fewest >= LEAST_FOR_RANKS:
         return _by_ranks(base, target)
@@ -213,7 +213,7 @@ def ratio_interval_rank(n: int, m: int) -> int:
 
 @lru_cache(maxsize=64)
 def _chance_of_u(n: int, m: int) -> tuple[float, ...]:
-    """How likely U is at most 0, 1, 2 ... up to the middle, when both series are alike.
+    """The distribution of U at 0, 1, 2 … up to the middle, for two equal series.
 
     The number of orders with each U are the coefficients of a Gaussian binomial, the product of
     (1 - x^(m + i)) / (1 - x^i) for i from 1 to n (Mann & Whitney's recurrence, multiplied out).

@@ -1,4 +1,4 @@
-"""What a worker has seen of a host, as it tells the other processes on its database.
+"""Reports: what a worker has seen of a host, for the other processes of its database.
 
 It is told now and then and not with every call, so it is as old as a heartbeat at most; that a host
 was put aside or came back is told at once.
@@ -14,38 +14,38 @@ from promptmill.domain.outcomes import ErrorCode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
-    """Why a worker sends no work to a host for the moment."""
+    """The quarantine of a host: why a worker sends no work there for the moment."""
 
     error_code: ErrorCode
     reason: str
     next_look_s: float
-    """Seconds until it is looked at again; never negative."""
+    """Seconds until the worker asks the host again; never negative."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast a host answers prompts of one model."""
+    """The speed of a host with prompts of one model."""
 
     call_s: float
-    """Mean seconds of the last calls that gave an answer, without loading the model."""
+    """Mean seconds of the last answered calls, without loading the model."""
     age_s: float
-    """Seconds since the last of them ended."""
+    """Seconds since the last of these calls ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
-    """A host as one worker sees it, since that worker's start."""
+    """A host as one worker has seen it since the worker's start."""
 
     url: str
     slots: int | None
     """Most calls in flight there, by the worker's settings; None: not limited."""
     aside: Aside | None
     on_trial: bool
-    """It came back, and no call has gone through since."""
+    """Whether the host is half-open: back from quarantine, and no call has succeeded since."""
     calls: int
     failed: int
-    """Calls that gave no answer, and not for a reason of the prompt's own."""
+    """Calls without an answer for a reason other than the prompt's own."""
     latency_s: float | None
-    """Median seconds of the last calls that gave an answer."""
+    """Median seconds of the last answered calls."""
     paces: Mapping[str, Pace] = field(default_factory=dict[str, Pace])
-    """By the one name of each model that it was asked for lately."""
+    """Speeds by the normalised name of each model that the host was asked for lately."""

@@ -1,4 +1,4 @@
-"""How many prompts of a batch to have in flight, found out from what its throughput does.
+"""The search of `max_concurrent: auto` for the number of calls in flight that pays.
 
 A climb with trials. The limit in force is tried against one a quarter higher: while throughput
 grows beyond its noise the limit goes on rising, else it steps back and one lower is tried. When
@@ -18,37 +18,37 @@ from dataclasses import dataclass, field, replace
 from promptmill.domain.limits import MAX_CONCURRENT_BOUND
 
 LEAST_GAIN = 0.03
-"""Growth of throughput below that share is never taken for growth."""
+"""The smallest relative growth of throughput that counts as growth."""
 WORTH = 0.25
-"""Of so many per cent more in flight, throughput has to grow by that part."""
+"""The part of a relative increase of calls in flight by which the throughput has to grow."""
 TOLERATED_LOSS = 0.02
-"""Fewer in flight may give so much less throughput than the best that was seen on the way down."""
+"""The relative loss of throughput that a lower limit may cost, against the best on the way down."""
 FALL = 0.2
-"""A throughput that falls by that share while the limit rests ends the rest."""
+"""The relative fall of throughput that ends a rest of the limit."""
 TOLERATED_SETBACKS = 0.02
 """Share of calls that may find the host busy, or time out, without a decrease."""
 LEAST_WINDOW_S = 1.0
-"""A sample lasts that long at least."""
+"""The shortest duration of a sample, in seconds."""
 _GENERATIONS = 3
-"""A sample has so many prompts for each that is in flight at a time, at least ..."""
+"""The fewest prompts of a sample for each call in flight ..."""
 _MOST_GENERATIONS = 24
-"""... and this many at most, however much they differ."""
+"""... and the most, however much the prompts differ."""
 _ENOUGH_ERROR = 0.05
-"""Between the two it ends when its throughput is known to that share."""
+"""Between the two bounds a sample ends when its standard error is below this share."""
 _SHORTEST_REST, _LONGEST_REST = 4, 64
 """Samples between two searches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What finished within a stretch of time."""
+    """The prompts that finished within a stretch of time."""
 
     prompts: int = 0
     duration_s: float = 0.0
     busy_s: float = 0.0
     """The calls' durations, added up: more than `duration_s` when several ran at a time."""
     squares: float = 0.0
-    """The squares of these durations, added up: they tell how much prompts differ."""
+    """The sum of the squared durations: a measure of how much prompts differ."""
     setbacks: int = 0
     """Calls that found the host busy, or timed out."""
 
@@ -78,7 +78,7 @@ class Sample:
 
     @property
     def in_flight(self) -> float:
-        """How many ran at a time, on average."""
+        """The mean number of calls in flight."""
         return self.busy_s / self.duration_s if self.duration_s > 0 else 0.0
 
     @property
@@ -87,7 +87,7 @@ class Sample:
         return self.setbacks > TOLERATED_SETBACKS * (self.prompts + self.setbacks)
 
     def is_enough(self, limit: int) -> bool:
-        """Whether it says something about a limit that held all the time."""
+        """Whether the sample is complete, under one limit."""
         if self.is_set_back:
             return True
         if self.duration_s < LEAST_WINDOW_S or self.prompts < _GENERATIONS * limit:
@@ -97,7 +97,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A limit and what it gave."""
+    """A limit and the throughput that was measured with it."""
 
     limit: int
     rate: float
@@ -106,26 +106,26 @@ class Level:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Where the search for the best limit stands."""
+    """The state of the search for the best limit."""
 
     limit: int
     """The limit in force."""
     against: Level | None = None
-    """What `limit` is tried against; None when it is not on trial."""
+    """The level that `limit` is compared with; None outside a trial."""
     upward: bool = True
-    """Which way the trial goes, or the next one will."""
+    """Whether the present or the next trial is of a higher limit."""
     other_way_known: bool = False
     """Whether the opposite direction was found to be no better already."""
     rests: int = 0
-    """Samples to pass by before the next trial."""
+    """Samples to skip before the next trial."""
     next_rest: int = _SHORTEST_REST
-    """How long the next rest will be, in samples."""
+    """The length of the next rest, in samples."""
     settled: Level | None = None
-    """What the limit gave when the search ended there; None before."""
+    """The throughput at the limit where the search ended; None before."""
 
 
 def observe(search: Search, sample: Sample) -> Search:
-    """The state after a sample that is enough, and so the limit to have from now on."""
+    """The state of the search, and with it the limit, after a complete sample."""
     if sample.is_set_back:
         return _retreat(search)
     level = Level(limit=search.limit, rate=sample.rate, error=sample.error)
@@ -154,7 +154,7 @@ def _retreat(search: Search) -> Search:
 
 
 def _is_better(new: Level, old: Level) -> bool:
-    """Whether to stay with the new one: more in flight has to be worth it, fewer are welcome.
+    """Whether the new level is kept: a higher one has to pay, a lower one must not lose.
 
     What a host has in flight beyond its slots only waits there, and on many it does harm.
     """
@@ -185,7 +185,7 @@ def _step_back(search: Search, to: Level) -> Search:
 
 
 def _try(search: Search, level: Level) -> Search:
-    """Begin a trial beside `level`, the other way if there is no room this way."""
+    """Begin a trial next to `level`, in the other direction if the bound is reached."""
     step = max(level.limit // 4, 1)
     beside = level.limit + (step if search.upward else -step)
     beside = min(max(beside, 1), MAX_CONCURRENT_BOUND)
@@ -208,16 +208,16 @@ def _rest(search: Search, level: Level) -> Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """A search with the sample that is being gathered for it."""
+    """A search, and the sample that is being gathered for the search."""
 
     search: Search
     sample: Sample = field(default_factory=Sample)
     is_settling: bool = True
-    """What finishes first after a change was begun under the limit before, and tells nothing."""
+    """Whether prompts that finish now were begun under the limit before, and are not counted."""
 
 
 def watch(state: Watch, seen: Sample) -> Watch:
-    """The state after a look that saw `seen` finish since the look before."""
+    """The state after `seen` prompts finished since the last call of this function."""
     sample = state.sample + seen
     limit = state.search.limit
     if state.is_settling:

@@ -1,4 +1,4 @@
-"""Models that batches wait for (`auto_pull`): what a pull is, and at which hosts one is to be made.
+"""Downloads of models that batches wait for (`auto_pull`): their states, and the hosts to ask.
 
 The rule to know: one host is enough, since work goes where its model is. Only without grouping,
 where a prompt may go to any host, all of them need it.
@@ -12,32 +12,32 @@ from enum import StrEnum
 from typing import Final
 
 MOST_ATTEMPTS: Final = 5
-"""So many failed attempts at a host are the end of a pull; a host that is away costs none."""
+"""Failed attempts after which a pull has failed; an unreachable host costs none."""
 
 
 class PullState(StrEnum):
-    """Where a pull is."""
+    """The state of a pull."""
 
     WAITING = "waiting"
-    """It is to begin, or to be tried again."""
+    """The pull has not begun, or waits for another attempt."""
     PULLING = "pulling"
     """A worker has the host fetch the model."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    """It was tried too often, or there is no such model; then other hosts are asked."""
+    """The attempts are used up, or the model does not exist; other hosts are asked."""
     CANCELLED = "cancelled"
     """No batch waits for it any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a pull has come."""
+    """The progress of a pull."""
 
     detail: str
     """Ollama's own line: `pulling 6a0746a1ec1a`, `verifying sha256 digest`, ..."""
     completed_bytes: int
     total_bytes: int | None
-    """Of the layers that Ollama has spoken of so far; None before the first."""
+    """The size of all layers that Ollama has named so far; None before the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +45,15 @@ class Pull:
     """A pull as one of the batches that wait for it sees it."""
 
     model: str
-    """As the batch has it."""
+    """The model's name as the batch writes it."""
     host: str | None
-    """None while no host can be chosen."""
+    """The address of the host; None while no host can be chosen."""
     state: PullState
     completed_bytes: int | None = None
     total_bytes: int | None = None
     detail: str | None = None
     error: str | None = None
-    """Why the last attempt failed."""
+    """The error of the last attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +62,14 @@ class Sight:
 
     host_key: int
     models: frozenset[str]
-    """One names of those that it has and may run; none of a host that is away."""
+    """Normalised names of the models that the host has and may run; empty if unreachable."""
     is_open: bool
-    """Whether it has just told its models and work may go to it, so that it can be given a pull."""
+    """Whether the host has just listed its models and takes work, so that a pull can go there."""
     only: frozenset[str] | None = None
-    """One names of the models that it may be asked for; None: all."""
+    """Normalised names of the models that the settings allow at the host; None: all."""
 
     def may_run(self, model: str) -> bool:
-        """Whether the settings let it be asked for that model."""
+        """Whether the settings allow the model at the host."""
         return self.only is None or model in self.only
 
 
@@ -89,7 +89,7 @@ def hosts_to_pull_at(
     under_way: Mapping[int, int],
     everywhere: bool,
 ) -> Sequence[int] | None:
-    """Keys of the hosts that are to fetch a model now; none: wait; None: wait for it no more.
+    """Keys of the hosts that are to pull a model now; empty: wait; None: no host can have it.
 
     One host, the one with the fewest pulls `under_way`, among equals the first; with `everywhere`
     all that can be reached. Where a pull has failed for good another host is tried.

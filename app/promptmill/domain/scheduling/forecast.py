@@ -1,4 +1,4 @@
-"""When a batch will have ended: reckoned from what was measured, by rules that fit on a page.
+"""The estimated end of a batch, computed from measured call times by rules that fit on a page.
 
 docs/forecasts.md has them in words. The rule to know: a batch that nothing stands before or beside
 is measured itself, and what is left of it takes as long as its last results say. For any other its
@@ -19,22 +19,22 @@ from typing import NamedTuple
 from promptmill.domain.limits import Limits
 
 _MOST_IN_RATE = 100
-"""A rate is that of so many last results at most."""
+"""The most results that a rate is computed from."""
 _RELIABLE = 5
-"""From so many results on a measured rate says more than what is reckoned."""
+"""The fewest results from which a measured rate is preferred to a computed one."""
 _LEAST_CALL_S = 1e-6
 _ALIKE = 1.01
 _SHORT_TURN = 4
-"""A group of lower priority has turns that are so much shorter."""
+"""The factor by which the turns of a group of lower priority are shorter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The last results of a batch that runs."""
+    """The last results of a running batch."""
 
     results: int
     since_ms: int
-    """Since when these are the results."""
+    """The moment since which these results came."""
 
     def rate(self, now_ms: int) -> float | None:
         """Results per second; it falls while time passes without one. None before the first."""
@@ -43,12 +43,12 @@ class Window:
 
     @property
     def is_reliable(self) -> bool:
-        """Whether it is long enough to say how it goes on."""
+        """Whether the window has enough results to extrapolate from."""
         return self.results >= _RELIABLE
 
 
 def results_in_window(stored: int, running: int) -> int:
-    """How many of the last results tell the rate, of all that were stored since the last start.
+    """The number of last results to compute the rate from, out of those since the last start.
 
     Half of them, so that the start (a model that loads) is soon forgotten, and a hundred at most;
     but two rounds of what runs at least, because prompts finish in bursts. All of them: the rate
@@ -59,7 +59,7 @@ def results_in_window(stored: int, running: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What is left of a batch that may start prompts."""
+    """The remaining work of a batch that may start prompts."""
 
     key: int
     prompts: int
@@ -67,45 +67,45 @@ class Demand:
     priority: int
     limits: Limits
     models: frozenset[str]
-    """The one names of its models."""
+    """The normalised names of the batch's models."""
     groups: frozenset[int]
-    """What its prompts need loaded."""
+    """The load groups of the batch's prompts."""
     waits_since_ms: int
-    """When it last got something started, or came."""
+    """The moment of the batch's last start, or of its submission."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A host that work goes to."""
+    """A host that takes work."""
 
     slots: int | None
     """Most calls in flight there; None: only the batches' own limits hold."""
     call_s: Mapping[str, float]
-    """Seconds of a call, by model, without loading it; only what was measured."""
+    """Measured seconds of a call by model, without loading the model."""
     turns: Mapping[int, float] = field(default_factory=dict[int, float])
-    """The groups that it runs now, and for how many seconds."""
+    """The load groups that the host runs now, each with the seconds of its turn so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """All that is known at one moment of what waits and runs, and of the hosts."""
+    """The waiting and running work and the hosts at one moment."""
 
     demands: Mapping[int, Demand]
-    """By the key of the batch."""
+    """Remaining work by the key of the batch."""
     places: Sequence[Place]
     turn_s: float
-    """How long a host goes on with a group while others of equal priority wait."""
+    """Seconds of a group's turn at a host while groups of equal priority wait."""
 
 
 class Forecast:
-    """An outlook with what follows from it for each kind of batch, reckoned once."""
+    """An outlook, and what follows from it for each kind of batch, computed once."""
 
     def __init__(self, outlook: Outlook) -> None:
         self.outlook = outlook
         self._rivals: dict[_Kind, _Rivals | None] = {}
 
     def seconds_left(self, demand: Demand, *, rate: float | None = None) -> float | None:
-        """Seconds until the batch has ended; None when nothing was measured that tells.
+        """Seconds until the batch has ended; None without a measurement.
 
         `rate` are its own results per second lately, if that is reliable.
         """
@@ -129,37 +129,37 @@ class Forecast:
 
 
 _Kind = tuple[frozenset[str], frozenset[int]]
-"""Models and groups: batches that are alike in both run at the same hosts."""
+"""Models and groups: batches with the same of both run at the same hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pool:
-    """Hosts taken together: those that run a batch's groups, else all that know its models."""
+    """The hosts of a batch: those that run its groups, else all that have its models."""
 
     places: tuple[int, ...]
-    """Their numbers in the outlook."""
+    """Indexes of the hosts in the outlook."""
     slots: float
     """Infinite when one of them has no limit."""
     call_s: float
-    """Seconds of a call; slots divided by it is the throughput."""
+    """Seconds of a call; `slots / call_s` is the throughput."""
 
     def width(self, demand: Demand) -> float:
-        """How many calls the batch can have in flight there on average, were it alone."""
+        """The mean number of calls that the batch alone could have in flight in the pool."""
         limits = demand.limits
         paced = self.call_s / limits.rate_limit_delay_s if limits.rate_limit_delay_s else math.inf
         return min(limits.max_concurrent, self.slots, paced)
 
     def alone_s(self, demand: Demand) -> float:
-        """Seconds that the batch takes there if nothing else runs."""
+        """Seconds that the batch takes in the pool if nothing else runs."""
         return demand.prompts * self.call_s / self.width(demand)
 
     def work_s(self, demand: Demand) -> float:
-        """Seconds that it takes with all of the slots; nothing where there is no limit."""
+        """Seconds that the batch takes with all slots of the pool; 0 without a limit of slots."""
         return demand.prompts * self.call_s / self.slots
 
 
 def _pool(models: Iterable[str], groups: frozenset[int], places: Sequence[Place]) -> _Pool | None:
-    """None when no host was measured with one of the models."""
+    """The pool of a kind of batch; None when no host was measured with one of the models."""
     known = {
         number: fmean(measured)
         for number, place in enumerate(places)
@@ -183,44 +183,44 @@ def _pool(models: Iterable[str], groups: frozenset[int], places: Sequence[Place]
 
 
 class _Rival(NamedTuple):
-    """What a batch that wants hosts of another one takes of them; many batches are alike in it."""
+    """The part of another batch's hosts that a batch uses; many batches may share one value."""
 
     priority: int
     work_s: float
-    """Seconds of all slots of these hosts that it takes."""
+    """Seconds of all slots of these hosts that the batch uses."""
     alone_s: float
-    """Seconds that it takes if nothing else runs."""
+    """Seconds that the batch takes if nothing else runs."""
     share: float
-    """The most that it can have of these slots at a time."""
+    """The largest share of these slots that the batch can use at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OtherGroup:
-    """A group that has turns with a batch's own."""
+    """A load group that takes turns with the batch's own."""
 
     priority: int
     waits_since_ms: int
     so_far_s: float | None
-    """How long it has had its turn; None when it has none now."""
+    """Seconds that the group has had its turn; None without a turn now."""
     needed_s: float
-    """How long it would have the hosts until all of its work is done."""
+    """Seconds at the hosts until all work of the group is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rivals:
-    """What the batches of one kind run at, and what else wants it."""
+    """The hosts of the batches of one kind, and the other work that uses the same hosts."""
 
     pool: _Pool
     so_far_s: float | None
-    """How long their own group has had its turn; None when it has none now."""
+    """Seconds that the batches' own group has had its turn; None without a turn now."""
     together: Mapping[int, _Rival]
     """Batches that may run at the same time, by their keys, those of this kind among them."""
     alike: Mapping[_Rival, int]
-    """The same, with how many of them are alike."""
+    """The same batches, counted by equal values."""
     in_turns: Sequence[_OtherGroup]
 
     def beside(self, own: Demand) -> list[tuple[float, float]]:
-        """What goes before or beside a batch: seconds of all slots, and the share of them.
+        """The work before and beside a batch: seconds of all slots, and the share of the slots.
 
         A higher priority goes before with all of its work. Equal ones take turns prompt by prompt,
         so that each has had as much as this batch when this batch is done.
@@ -284,7 +284,7 @@ def _rivals(kind: _Kind, outlook: Outlook) -> _Rivals | None:
 
 
 def _rival(demand: Demand, its: _Pool, wanted: _Pool) -> _Rival | None:
-    """What a batch takes of the wanted hosts; None when it has no use for them."""
+    """The part of the wanted hosts that a batch uses; None when it uses none."""
     common = len(set(its.places) & set(wanted.places))
     if not common or not demand.prompts:
         return None
@@ -295,13 +295,13 @@ def _rival(demand: Demand, its: _Pool, wanted: _Pool) -> _Rival | None:
 
 
 def _turn_so_far(groups: frozenset[int], places: Iterable[Place]) -> float | None:
-    """How long a group has had its turn; None when no host runs it."""
+    """Seconds of a group's turn so far; None when no host runs the group."""
     held = [place.turns[one] for place in places for one in groups & place.turns.keys()]
     return max(held) if held else None
 
 
 def _until_through(own_s: float, others: Sequence[tuple[float, float]]) -> float:
-    """Seconds until a batch's own work is done, while the others take what is theirs.
+    """Seconds until a batch's own work is done while the other batches use their share.
 
     The least `t` with `t = own + sum(min(work, share * t))`: each of the others gets its share of
     the slots until its work is done. Those are done first that are done soonest if they get it.
@@ -320,7 +320,7 @@ def _until_through(own_s: float, others: Sequence[tuple[float, float]]) -> float
 def _turns_before(
     own: Demand, rivals: _Rivals, others: _OtherGroup, *, through_s: float, turn_s: float
 ) -> float:
-    """Seconds that another group has the hosts until a batch has had them for `through_s`.
+    """Seconds that another group uses the hosts until the batch has used them for `through_s`.
 
     The two have them in turns, that of the lower priority in shorter ones; a group that is done
     has no more of them.

@@ -1,4 +1,4 @@
-"""What a host can run without loading a model anew: work of one group.
+"""Load groups: work that a host can run without loading a model anew.
 
 A group is a model with the options that it is loaded with. Ollama loads a model again when any of
 these differs between two requests (`num_ctx`, `num_gpu`, ...; `shift` in newer versions), which
@@ -26,14 +26,14 @@ LOAD_OPTIONS: Final = (
 )
 """Options that Ollama loads a model with."""
 ANY_GROUP: Final = ""
-"""The name of the one group of all work while grouping is off."""
+"""The name of the only group while grouping is off."""
 _USUAL_STAY_S: Final = 300.0
-"""How long Ollama keeps a model loaded unless told."""
+"""Seconds that Ollama keeps a model loaded by default."""
 _LEAST_STAY_S: Final = 60.0
 
 
 def group_name(model: str, parameters: Mapping[str, Any]) -> str:
-    """The group of a request: the model's one name, and the load options that are given.
+    """The group of a request: the model's normalised name and the given load options.
 
     `qwen3:8b`, or `qwen3:8b {"num_ctx":4096}`. An option that is not given and one that is given
     with the host's default value are two groups, because nobody tells what the default is.
@@ -49,33 +49,33 @@ def group_name(model: str, parameters: Mapping[str, Any]) -> str:
 
 
 def model_of(group: str) -> str:
-    """The model of a group, by its one name."""
+    """The normalised name of a group's model."""
     return group.partition(" ")[0]
 
 
 def has_load_options(group: str) -> bool:
-    """Whether the group is more than a model as the host loads it by itself."""
+    """Whether the group has load options besides its model."""
     return " " in group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A group of which prompts wait, as a host sees it."""
+    """A group with waiting prompts, from the point of view of one host."""
 
     group: int
     name: str
     priority: int
-    """The highest of its jobs."""
+    """The highest priority of the group's jobs."""
     waits_since_ms: int
-    """The earliest moment since which one of its jobs waits for a turn."""
+    """The earliest moment since which a job of the group waits for a turn."""
     elsewhere: bool
-    """Whether another host runs it."""
+    """Whether another host runs the group."""
     loaded: bool = False
-    """Whether this host has its model in memory."""
+    """Whether this host has the group's model loaded."""
 
 
 def best_of(waiting: list[Waiting]) -> Waiting | None:
-    """The group whose turn it is.
+    """The group that a host should run next.
 
     By priority, then one that is loaded here, then one that no other host runs, then the one that
     waits longest.
@@ -120,7 +120,7 @@ _UNITS: Final = {
 
 
 def _seconds_of(keep_alive: object) -> float | None:
-    """Seconds of a number or of one of Go's durations (`5m`, `1h30m`); None if it is neither."""
+    """Seconds of a number or of a duration in Go's notation (`5m`, `1h30m`); else None."""
     if isinstance(keep_alive, bool):
         return None
     if isinstance(keep_alive, int | float):

@@ -1,4 +1,4 @@
-"""Prompts that begin alike: what a host has evaluated for one of them it need not for the next.
+"""Prefix groups: prompts that begin alike, so that a host evaluates the beginning once.
 
 Ollama's runner keeps the evaluated tokens of the last prompt in each of its slots and evaluates of
 the next one only what follows their common beginning (`cache_prompt` of llama.cpp's server). With a
@@ -14,9 +14,9 @@ from typing import Any, Final
 from promptmill.domain.batches import PromptDraft
 
 PREFIX_CHARS: Final = 512
-"""Prompts whose first so many characters are the same begin alike: about 130 tokens."""
+"""Characters of a beginning, about 130 tokens: prompts that share them form a prefix group."""
 FEWEST_ALIKE: Final = 4
-"""Fewer prompts that begin alike are not kept together."""
+"""The fewest prompts that form a prefix group."""
 
 
 def beginning_of(draft: PromptDraft, parameters: Mapping[str, Any]) -> str | None:
@@ -48,5 +48,5 @@ def _first_of(parts: Iterable[str]) -> str | None:
 
 
 def fingerprint_of(beginning: str) -> str:
-    """A short name of a beginning, the same in every process."""
+    """A short name of a beginning, equal in every process."""
     return blake2b(beginning.encode(errors="surrogatepass"), digest_size=8).hexdigest()

@@ -1,7 +1,6 @@
 """Refused requests: what a check raises, and the texts of the runner's errors.
 
-A refusal is raised by whoever finds the fault and written by whoever owns the route, because the
-native routes and the `/v1` routes write the same text in different shapes.
+A refusal is raised where the fault is found, and written by the application.
 """
 
 from __future__ import annotations

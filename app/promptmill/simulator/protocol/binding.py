@@ -13,7 +13,6 @@ from typing import cast
 
 from promptmill.simulator.faults.refusals import Refusal
 from promptmill.simulator.protocol.durations import DurationError, keep_alive_seconds
-from promptmill.simulator.protocol.goscan import syntax_error
 
 Fields = dict[str, object]
 """A bound body: only the fields that were sent and are not null."""
@@ -34,6 +33,9 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(name)
 
 
+NOT_JSON = "the request body is not valid JSON"
+"""The simulator's own sentence: Go's names the character and what it was looking for."""
+
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
@@ -43,8 +45,7 @@ def decode(raw: bytes) -> object:
     try:
         value, _ = _decoder.raw_decode(text)
     except (ValueError, RecursionError):
-        reason = syntax_error(text)
-        raise Refusal(400, "missing request body" if reason == "EOF" else reason) from None
+        raise Refusal(400, NOT_JSON if text else "missing request body") from None
     return cast("object", value)
 
 

@@ -24,9 +24,8 @@ Header = tuple[bytes, bytes]
 JSON = b"application/json; charset=utf-8"
 """What the server writes by itself."""
 BARE_JSON = b"application/json"
-"""What it writes where a stream, a pull or the `/v1` layer chose the type before."""
+"""What it writes where a stream or a pull chose the type before."""
 NDJSON = b"application/x-ndjson"
-EVENTS = b"text/event-stream"
 TEXT = b"text/plain"
 
 _WHOLE_BYTES = 2048

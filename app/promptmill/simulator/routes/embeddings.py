@@ -1,4 +1,4 @@
-"""The routes /api/embed and /api/embeddings, and the work that /v1/embeddings shares with them."""
+"""The routes /api/embed and /api/embeddings."""
 
 from __future__ import annotations
 

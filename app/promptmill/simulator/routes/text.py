@@ -117,14 +117,7 @@ async def chat(server: ServerState, exchange: Exchange) -> None:
     started_ns = time.perf_counter_ns()
     fields = bind(exchange.body, "ChatRequest", CHAT_FIELDS)
     sent = cast("str", fields.get("model", ""))
-    await chat_with(server, exchange, fields, ChatStyle(sent), started_ns=started_ns)
-
-
-async def chat_with(
-    server: ServerState, exchange: Exchange, fields: Fields, style: Style, *, started_ns: int
-) -> None:
-    """Answer the bound fields of a chat in a style; the /v1 route of chats ends here too."""
-    sent = cast("str", fields.get("model", ""))
+    style = ChatStyle(sent)
     messages = cast("list[Mapping[str, str]]", fields.get("messages", []))
     stream = cast("bool", fields.get("stream", True))
     keep_alive_s = cast("float | None", fields.get("keep_alive"))

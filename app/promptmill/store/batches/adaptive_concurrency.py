@@ -1,4 +1,4 @@
-"""`max_concurrent: auto`: looking at what a job has got done, and setting the limit by it.
+"""Adaptive concurrency in the database: samples of a job's results, and the limit set by them.
 
 The limit in force stays `job.max_concurrent`, so that claims know nothing of all this and it holds
 exactly over all workers. A look locks the job's row, adds what was stored since the look before to
@@ -19,11 +19,11 @@ from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import job, job_stats, prompt_id, result
 
 LOOK_EVERY_S = 0.5
-"""Between two looks at a job."""
+"""Seconds between two samples of a job."""
 _SOONEST_MS = 400
-"""A look that comes sooner after the one before is another worker's, and is none."""
+"""Least milliseconds between two samples: several workers take them."""
 _LONGEST_MS = 5_000
-"""After so long without a look the job was paused, or no worker lived: the sample is worthless."""
+"""Most milliseconds between two samples: after a longer gap the sample is discarded."""
 _ADAPTED = sa.and_(
     sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"),
     sa.text("job.state = 'running'"),
@@ -33,7 +33,7 @@ _ADAPTED = sa.and_(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """A limit that was set."""
+    """A change of a job's limit."""
 
     batch_id: str
     before: int
@@ -42,12 +42,12 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _State:
-    """What is kept of a search between two looks."""
+    """The stored state of a search between two samples."""
 
     watch: Watch
     looked_at_ms: int
     event: int
-    """Number of the last result that is in the sample."""
+    """Number of the last result in the sample."""
     finished_at_ms: int | None
     """When the last prompt of the sample finished; None before the first."""
     setbacks: int
@@ -60,7 +60,7 @@ def adapted_jobs(tx: Transaction) -> Sequence[int]:
 
 
 def adapt(tx: Transaction, job_key: int) -> Changed | None:
-    """Look at a job once; what that changed of its limit."""
+    """Sample a job once; returns the change of its limit, if any."""
     row = tx.execute(
         sa.select(job.c.id, job.c.max_concurrent, job.c.auto_state)
         .where(job.c.key == job_key, _ADAPTED)
@@ -131,7 +131,7 @@ _FINISHED = (
 def _seen(
     tx: Transaction, job_key: int, state: _State, counters: sa.Row[Any]
 ) -> tuple[Sample, int | None]:
-    """What finished since the last look, and when the last of it did.
+    """The results since the last sample, and when the last of them finished.
 
     A sample begins and ends when a prompt finishes, not when somebody looks: prompts finish in
     bursts, and a stretch with a part of a burst would show a throughput that was never there.

@@ -1,4 +1,4 @@
-"""What forecasts are made of: all batches that may start prompts, and how fast hosts answer them.
+"""Forecast inputs: the batches that may start prompts, and the speed of the hosts.
 
 One reading for all batches: it grows with the number of batches that are alive, and not with that
 of their prompts. No prompt and no result is looked at.
@@ -49,7 +49,7 @@ _TURNS = Prepared(sa.select(host_group))
 
 
 def read(tx: Transaction, *, lease_ms: int, turn_s: float) -> Outlook:
-    """What waits and runs at this moment, and what living workers have measured of the hosts."""
+    """The waiting and running work, and what living workers have measured of the hosts."""
     return Outlook(demands=_demands(tx), places=tuple(_places(tx, lease_ms)), turn_s=turn_s)
 
 

@@ -22,6 +22,7 @@ from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.scheduling.downloads import Pull
 from promptmill.domain.scheduling.forecast import Window
 from promptmill.store.batches import throughput
+from promptmill.store.db.compiled import Prepared, json_value
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import host, id_range, job, job_stats, prompt, result, task
 from promptmill.store.downloads import planning
@@ -31,7 +32,7 @@ from promptmill.store.queue.prompt_groups import forget_groups
 
 _ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
 VISIBLE = sa.and_(job.c.deleted_at_ms.is_(None), job.c.state != sa.text("'receiving'"))
-"""What clients can see: not deleted, and uploaded to its last line."""
+"""The condition of a batch that clients can see: not deleted, and completely uploaded."""
 _RUNNING = sa.text("task.state = 'running'")
 
 
@@ -69,7 +70,7 @@ def insert_row(
     total: int,
     idempotency: IdempotencyKey | None = None,
 ) -> int:
-    """Store a batch without its prompts; answer its key."""
+    """Store a batch without its prompts; returns its key."""
     now = tx.now_ms()
     job_key = tx.execute(
         sa.insert(job)
@@ -117,7 +118,7 @@ def insert_row(
 
 
 def expiry(now_ms: int, expires_in_s: float | None) -> int | None:
-    """The moment that lies so far ahead, rounded up; None: never."""
+    """The moment of expiry, rounded up; None: never."""
     return None if expires_in_s is None else now_ms + math.ceil(expires_in_s * 1000)
 
 
@@ -178,7 +179,7 @@ _POSITIONS = (
     .where(_IS_QUEUED)
     .subquery("positions")
 )
-"""The places of all batches that are queued, for those who want them of many."""
+"""The queue positions of all queued batches, for pages of them."""
 
 
 def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
@@ -209,16 +210,16 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
 
 _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
-_BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
+_BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
 
 
 def get(tx: Transaction, batch_id: str) -> Batch:
-    """The batch as it stands; its counts are of one moment, for they come of one statement.
+    """A batch; its counts are of one moment, because one statement reads them.
 
     Raises:
         NotFound: There is none of that id.
     """
-    row = tx.execute(_BATCH_BY_ID, {"batch_id": batch_id}).first()
+    row = _BATCH_BY_ID.run(tx, {"batch_id": batch_id}).first()
     if row is None:
         raise not_found(batch_id)
     return _batch(row, tx.now_ms(), throughput.windows(tx, [row]), planning.pulls_of(tx, [row]))
@@ -266,18 +267,20 @@ def _batch(
     windows: Mapping[int, Window],
     pulls: Mapping[int, tuple[Pull, ...]],
 ) -> Batch:
+    """A batch of a row that SQLAlchemy or the short way to the driver has read."""
     finished = row.succeeded + row.failed + row.cancelled + row.expired
+    fail_on = json_value(row.fail_on)
     return Batch(
         key=row.key,
         id=row.id,
-        state=row.state,
+        state=JobState(row.state),
         model=row.model,
         limits=Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s),
-        parameters=row.parameters,
+        parameters=json_value(row.parameters),
         timeout_s=row.timeout_s,
         max_attempts=row.max_attempts,
         priority=row.priority,
-        metadata=row.metadata,
+        metadata=json_value(row.metadata),
         counts=Counts(
             total=row.total,
             pending=row.total - finished - row.running_now,
@@ -295,7 +298,7 @@ def _batch(
         read_at_ms=now_ms,
         expires_at_ms=row.expires_at_ms,
         max_failures=None if row.max_failures is None else FailureLimit(row.max_failures),
-        fail_on=None if row.fail_on is None else tuple(map(ErrorCode, row.fail_on)),
+        fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
         last_event=row.last_event,
         auto_concurrency=bool(row.auto_concurrency),
         queue_position=row.queue_position,
@@ -306,7 +309,7 @@ def _batch(
 
 
 def state_of(tx: Transaction, batch_id: str) -> JobState:
-    """Where the batch is.
+    """The state of a batch.
 
     Raises:
         NotFound: There is none of that id.
@@ -318,7 +321,7 @@ def state_of(tx: Transaction, batch_id: str) -> JobState:
 
 
 def not_found(batch_id: str) -> NotFound:
-    """What is raised for an unknown id."""
+    """The error for an unknown id."""
     return NotFound(f"There is no batch {batch_id}.")
 
 

@@ -1,4 +1,4 @@
-"""Reading results: in prompt order, by pages, in memory that does not grow with the batch."""
+"""Results of a batch: read in prompt order and by pages, in constant memory."""
 
 from __future__ import annotations
 

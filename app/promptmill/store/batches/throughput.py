@@ -1,4 +1,4 @@
-"""How fast batches go lately: their last results, found by the numbers of these.
+"""Throughput of running batches, from the numbers and times of their last results.
 
 The rule to know: nothing is counted here. Results are numbered in their order, so that the time of
 the one before the last `n` is a single look into an index, and `n` results came since.
@@ -31,7 +31,7 @@ def windows(tx: Transaction, rows: Sequence[sa.Row[Any]]) -> Mapping[int, Window
     for row in rows:
         stored = row.last_event - (row.rate_since_event or 0)
         since_ms = row.rate_since_ms or row.started_at_ms
-        if row.state is not JobState.RUNNING or not stored or since_ms is None:
+        if row.state != JobState.RUNNING or not stored or since_ms is None:
             continue
         # What is found below takes its place: the result before may have been taken back.
         found[row.key] = Window(results=stored, since_ms=since_ms)

@@ -1,4 +1,4 @@
-"""How batches change as a whole: paused, resumed, changed, reopened, cancelled, ended.
+"""Transitions of batches: pause, resume, update, reopen, cancel, end.
 
 Each change is one guarded UPDATE along `domain.lifecycle`; a change that the batch's state forbids
 is a `Conflict`, one that changes nothing is none.
@@ -45,7 +45,7 @@ class EndingEarly:
 
 
 def request_pause(tx: Transaction, batch_id: str) -> None:
-    """Start nothing more of the batch; a paused one stays as it is.
+    """Pause a batch; a paused one stays as it is.
 
     Raises:
         NotFound: There is none of that id.
@@ -59,7 +59,7 @@ def request_pause(tx: Transaction, batch_id: str) -> None:
 
 
 def request_resume(tx: Transaction, batch_id: str) -> None:
-    """Let a paused batch go on; one that is not paused stays as it is.
+    """Resume a paused batch; any other stays as it is.
 
     Raises:
         NotFound: There is none of that id.
@@ -76,7 +76,7 @@ def request_resume(tx: Transaction, batch_id: str) -> None:
 
 
 def request_cancel(tx: Transaction, batch_id: str) -> None:
-    """Ask that the batch be cancelled; asking again while it is under way changes nothing.
+    """Request a batch's cancellation; a repeated request changes nothing.
 
     Raises:
         NotFound: There is none of that id.
@@ -101,7 +101,7 @@ _LAST_EVENT = (
 
 
 def _rate_anew(tx: Transaction) -> dict[str, Any]:
-    """What is set so that the rate is measured from now on: there was a standstill."""
+    """The columns that start the measurement of the rate anew, after a standstill."""
     return {"rate_since_ms": tx.now_ms(), "rate_since_event": _LAST_EVENT}
 
 
@@ -112,7 +112,7 @@ def _move(
     *conditions: sa.ColumnElement[bool],
     **values: object,
 ) -> bool:
-    """Let the event happen to the batch, if its state and the conditions allow it."""
+    """Apply an event to a batch, if its state and the conditions allow the event."""
     return bool(
         tx.execute(
             sa.update(job)
@@ -168,7 +168,7 @@ def reopen(
     expires_in_s: float | None,
     unless: frozenset[JobState] = frozenset({JobState.CANCELLING}),
 ) -> int:
-    """Make a batch ready for prompts that are to run again; answer its key.
+    """Make a batch ready for prompts that run again; returns its key.
 
     One that has ended goes on. A deadline that has passed is dropped, unless there is a new one.
 
@@ -274,7 +274,7 @@ def is_any_through(tx: Transaction) -> bool:
 
 
 def close_ended(tx: Transaction) -> Sequence[str]:
-    """End every job whose prompts all have an outcome; answer the ids of those ended now."""
+    """End every job whose prompts all have an outcome; returns the ids of the ended ones."""
     closed: list[str] = []
     locked = tx.execute(_LOCK_ENDED).scalars().all()
     # Counted again in a statement of its own: the one that locks joins the newest row of a job with

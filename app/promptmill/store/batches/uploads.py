@@ -1,4 +1,4 @@
-"""Batches that arrive piece by piece: hidden while they are `receiving`, then there all at once.
+"""Uploads: batches that arrive in pieces, hidden while their state is `receiving`.
 
     begin       -> receiving    the first piece is stored
     extend      receiving       another piece
@@ -36,7 +36,7 @@ def begin(
     batch_id: str,
     grouped: bool = True,
 ) -> int:
-    """Store a hidden batch with its first prompts; answer its key."""
+    """Store a hidden batch with its first prompts; returns its key."""
     job_key = jobs.insert_row(tx, draft, batch_id=batch_id, state=JobState.RECEIVING, total=0)
     extend(tx, job_key, prompts, first_index=0, grouped=grouped)
     return job_key
@@ -69,7 +69,7 @@ def complete(
     total: int,
     idempotency: IdempotencyKey | None,
 ) -> None:
-    """Let the batch appear, as if it had been made at this moment.
+    """Make the batch visible, as if it had been created now.
 
     It gets a new id: ids sort by the time when a batch was accepted, and nobody knows the old one.
 
@@ -100,13 +100,13 @@ def _update(tx: Transaction, job_key: int, **values: object) -> None:
 
 
 def discard(tx: Transaction, job_key: int) -> None:
-    """Give an upload up; one that is complete stays."""
+    """Discard an upload; a complete one stays."""
     statement = sa.update(job).where(job.c.key == job_key, _RECEIVING)
     tx.execute(statement.values(deleted_at_ms=tx.now_ms()))
 
 
 def discard_abandoned(tx: Transaction, *, silent_ms: int) -> int:
-    """Give up the uploads to which nothing was added for so long; answer how many."""
+    """Discard uploads that nothing was added to for so long; returns how many."""
     now = tx.now_ms()
     return tx.execute(
         sa.update(job)

@@ -1,4 +1,4 @@
-"""A benchmark in the hands of a worker: taken up under a lease, its runs recorded, ended.
+"""The lease of a benchmark: taken with its host, runs recorded, ended.
 
 The rules to know:
 - One lease covers the whole benchmark, and its token fences every write: a worker that was paused
@@ -42,7 +42,7 @@ class BenchmarkLease:
     benchmark: Benchmark
     token: int
     session: int
-    """Which taking-up this is, counted from 1."""
+    """The number of this lease of the benchmark, counted from 1."""
     done: frozenset[int]
     """Steps of the plan that an earlier session has recorded."""
     has_success: bool
@@ -76,7 +76,7 @@ _HOLD = (
 
 
 def take_up(tx: Transaction, *, owner: str, lease_ms: int, host_key: int) -> BenchmarkLease | None:
-    """Take the benchmark whose turn it is, and the host for it alone; None when there is none.
+    """Lease the next benchmark, and its host exclusively; None when there is none.
 
     None also while another benchmark has the host.
     """
@@ -126,7 +126,7 @@ def _mine(lease: BenchmarkLease) -> sa.ColumnElement[bool]:
 
 
 def renew(tx: Transaction, lease: BenchmarkLease, *, lease_ms: int) -> JobState | None:
-    """Prolong the lease; the state that the benchmark is in, None when the lease was lost."""
+    """Renew the lease; returns the benchmark's state, None when the lease was lost."""
     state = tx.execute(
         sa.update(benchmark)
         .where(_mine(lease))
@@ -179,7 +179,7 @@ def record(tx: Transaction, lease: BenchmarkLease, runs: Sequence[BenchmarkRun])
 def note(
     tx: Transaction, lease: BenchmarkLease, *, environment: Environment, skipped: int = 0
 ) -> bool:
-    """Store what was learnt about the host, and how many steps will never be run."""
+    """Store the environment, and the number of steps that will never be run."""
     return bool(
         tx.execute(
             sa.update(benchmark)
@@ -198,7 +198,7 @@ def note(
 def end(
     tx: Transaction, lease: BenchmarkLease, *, has_success: bool, error: str | None
 ) -> str | None:
-    """End the benchmark that was measured to its last step; its id, None when the lease was lost.
+    """End a completely measured benchmark; returns its id, None when the lease was lost.
 
     One that a client has cancelled meanwhile is cancelled.
     """
@@ -212,7 +212,7 @@ def end(
 
 
 def give_back(tx: Transaction, lease: BenchmarkLease) -> None:
-    """Let another worker go on at once; the host stays held for it."""
+    """Return the benchmark for another worker; the host stays held for it."""
     tx.execute(
         sa.update(benchmark)
         .where(_mine(lease))
@@ -221,7 +221,7 @@ def give_back(tx: Transaction, lease: BenchmarkLease) -> None:
 
 
 def take_all_back(tx: Transaction) -> int:
-    """At the start of a database's only worker: what is being measured was its predecessor's."""
+    """Return all leased benchmarks, at the start of a database's only worker."""
     return tx.execute(
         sa.update(benchmark)
         .where(registry.ALIVE, benchmark.c.lease_token.is_not(None))
@@ -294,7 +294,7 @@ def page(
 
 
 def figures(tx: Transaction, key: int) -> Sequence[BenchmarkRun]:
-    """All runs without their texts."""
+    """All runs without prompt and answer texts."""
     low, high = id_range(key)
     rows = tx.execute(
         sa.select(*_FIGURES)
@@ -305,7 +305,7 @@ def figures(tx: Transaction, key: int) -> Sequence[BenchmarkRun]:
 
 
 def sample_responses(tx: Transaction, key: int) -> dict[str, str]:
-    """Of each model the answer of its last successful measured run."""
+    """The answer of each model's last successful measured run."""
     low, high = id_range(key)
     last = (
         sa.select(sa.func.max(benchmark_run.c.id))

@@ -37,7 +37,7 @@ PENDING = (
     - benchmark.c.skipped
     - benchmark.c.cancelled
 )
-"""Runs that are still to come."""
+"""The runs that have not been recorded."""
 
 
 # --- store -----------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def insert(
     benchmark_id: str,
     idempotency: IdempotencyKey | None = None,
 ) -> None:
-    """Store a benchmark, ready to be taken up when the transaction commits."""
+    """Store a benchmark, ready to be leased when the transaction commits."""
     tx.execute(
         sa.insert(benchmark).values(
             id=benchmark_id,
@@ -145,7 +145,7 @@ def any_alive(tx: Transaction) -> bool:
 
 
 def state_of(tx: Transaction, benchmark_id: str) -> JobState:
-    """Where the benchmark is.
+    """The state of a benchmark.
 
     Raises:
         NotFound: There is none of that id.
@@ -203,13 +203,13 @@ _CANCELLED = (
 
 
 def end_cancelled(tx: Transaction) -> Sequence[str]:
-    """End those that are to be cancelled and that no worker measures; answer their ids."""
+    """End benchmarks to be cancelled that no worker measures; returns their ids."""
     keys = tx.execute(_CANCELLED, {"now": tx.now_ms()}).scalars().all()
     return [close(tx, key, JobEvent.CANCEL) for key in keys]
 
 
 def close(tx: Transaction, key: int, event: JobEvent, *, error: str | None = None) -> str:
-    """End a benchmark whose row is locked, and give its host free; answer its id.
+    """End a benchmark whose row is locked, and release its host; returns its id.
 
     The benchmark's row before the host's: the order of locks of whoever takes one up, too.
     """

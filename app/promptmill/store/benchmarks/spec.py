@@ -1,4 +1,4 @@
-"""What a benchmark was asked for and measured on, as JSON in the database and back.
+"""A benchmark's specification and environment, as JSON in the database and back.
 
 Read leniently: a field that an older version did not write has its default.
 """

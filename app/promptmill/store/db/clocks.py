@@ -1,4 +1,4 @@
-"""Stored moments after the clock was set back, so that nothing waits for a time that was wrong.
+"""Stored moments after a clock was set back: what lies too far ahead is made due.
 
 A machine may start with a clock that is an hour ahead and then be told the time. What was written
 meanwhile lies an hour in the future: when a prompt may be tried again, when a batch may start its
@@ -15,7 +15,7 @@ from promptmill.store.db.tables.batches import job, job_group, task
 
 _LIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
 _LEASES_AHEAD = 10
-"""So many leases ahead a lease may end; the workers of one database may have different ones."""
+"""Leases ahead that a lease may end; the workers of one database may have different ones."""
 
 _FAR_START = job.c.next_start_at_ms > sa.bindparam("now", type_=sa.BigInteger) + sa.cast(
     (job.c.rate_limit_delay_s + MOST_START_WINDOW_S) * 1000, sa.BigInteger
@@ -56,7 +56,7 @@ _LEASES = (
 
 
 def bring_near(tx: Transaction, *, longest_wait_ms: int, lease_ms: int) -> None:
-    """Make due what lies further ahead than anything is ever put off.
+    """Make due what lies further ahead than any wait can be.
 
     `longest_wait_ms` is the most that a prompt waits for its next attempt.
     """

@@ -51,7 +51,7 @@ class _Ready:
         return self._text, [self._in_order(row) for row in rows] if self._in_order else rows
 
     def _bind_lists(self, values: Mapping[str, Any]) -> tuple[str, Any]:
-        """A list has a place for each of its items."""
+        """Expand lists to one placeholder for each item."""
         text = [self._pieces[0]]
         arguments: list[Any] = []
         for name, piece in zip(self._names, self._pieces[1:], strict=True):
@@ -75,7 +75,7 @@ class Pairs(list[tuple[int, int]]):
 
 
 class Prepared:
-    """A Core statement for the shorter way."""
+    """A Core statement that is compiled once per dialect."""
 
     def __init__(self, statement: sa.ClauseElement) -> None:
         self._statement = statement
@@ -145,7 +145,7 @@ def ids_in(column: sa.ColumnElement[int], name: str) -> sa.ColumnElement[bool]:
 def pairs_in(
     first: sa.ColumnElement[int], second: sa.ColumnElement[int], name: str
 ) -> sa.ColumnElement[bool]:
-    """The two are one of the pairs of the parameters that `id_pairs` makes."""
+    """The two columns are one of the pairs of the parameters that `id_pairs` makes."""
     return _PairsIn(first, second, name)
 
 

@@ -1,4 +1,4 @@
-"""Telling other processes over PostgreSQL that there is something to look at: NOTIFY and LISTEN.
+"""Wakeups between processes over PostgreSQL: NOTIFY and LISTEN.
 
 A word is told when something was committed, and only saves the others the rest of their pause:
 everyone who waits for a word also looks at the tables from time to time. So nothing here has to
@@ -37,7 +37,7 @@ _NOTIFY = sa.text("SELECT pg_notify(:channel, word) FROM unnest(CAST(:words AS t
 
 
 class Notifier:
-    """Gathers words and sends them: the first at once, those that follow soon after together."""
+    """The sender: the first word at once, words that follow soon after together."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -45,19 +45,19 @@ class Notifier:
         self._told = asyncio.Event()
 
     def tell(self, word: str) -> None:
-        """Have the word sent soon; to be called on the event loop, returns at once."""
+        """Queue a word to be sent; call it on the event loop, it returns at once."""
         self._waiting.add(word)
         self._told.set()
 
     async def run(self) -> None:
-        """Send what is told, until cancelled."""
+        """Send queued words, until cancelled."""
         while True:
             await self._told.wait()
             await self.send()
             await asyncio.sleep(_APART_S)
 
     async def send(self) -> None:
-        """Send what waits; when the database does not take it, nobody is told."""
+        """Send the queued words; when the database refuses, they are dropped."""
         self._told.clear()
         words, self._waiting = sorted(self._waiting), set()
         if not words:
@@ -74,7 +74,7 @@ def _notify(tx: Transaction, words: Sequence[str]) -> None:
 
 
 class Listener:
-    """Hears what the processes tell, over a session of its own that is opened again when it breaks.
+    """The listener, over a session of its own that is opened again when it breaks.
 
     `hear` gets each word; `missed` is called whenever words may have gone by unheard, which is at
     every opening of the session. Both run on the event loop.
@@ -127,7 +127,7 @@ class Listener:
 async def exchanging_words(
     database: Database, *, hear: Callable[[str], None], missed: Callable[[], None]
 ) -> AsyncGenerator[Notifier, None]:
-    """Listen and tell while the block runs; what was told in it is sent before this ends."""
+    """Listen and notify during the block; pending words are sent before it ends."""
     notifier, listener = Notifier(database), Listener(database, hear=hear, missed=missed)
     roles = [
         asyncio.create_task(notifier.run(), name="notifier"),

@@ -1,4 +1,4 @@
-"""Sessions of PostgreSQL: what holds in each, however the server, role and database are set."""
+"""Sessions of PostgreSQL, with settings that do not depend on server, role or database."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def engine(url: URL, *, connections: int, transaction_pooling: bool, lease_s: fl
 
 
 def noticing_a_lost_server(lease_s: float) -> dict[str, int]:
-    """The parameters by which psycopg notices a server that vanished without a word.
+    """The parameters by which psycopg notices a server that vanished silently.
 
     Keepalives are sent only while all that was sent before is acknowledged. A statement that went
     out to nowhere is sent again and again by the system, for a quarter of an hour, unless

@@ -1,4 +1,4 @@
-"""Bringing a database to the schema of this version: Alembic, driven from code.
+"""Schema upgrades: Alembic, driven from code.
 
 The migrations travel inside the wheel; in a checkout they are the folder `migrations` beside `app`.
 """
@@ -6,6 +6,7 @@ The migrations travel inside the wheel; in a checkout they are the folder `migra
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,12 +36,12 @@ class SchemaState:
     """Which revision a database has, and which this version wants."""
 
     current: str | None
-    """None: no table of ours is there yet."""
+    """The database's revision; None before the first migration."""
     head: str
 
     @property
     def is_current(self) -> bool:
-        """Whether nothing is to be done."""
+        """Whether the database has the wanted revision."""
         return self.current == self.head
 
 
@@ -59,6 +60,8 @@ def upgrade(
     try:
         if database.is_sqlite:
             _prepare_file(database)
+        if revision == "head" and database.read_now(revision_of) == head():
+            return  # Nothing to wait for, and Alembic is slow to set up.
         _run(database, lambda config: command.upgrade(config, revision))
     finally:
         database.close_now()
@@ -85,6 +88,7 @@ def check(database_url: str, *, transaction_pooling: bool = False) -> SchemaStat
         database.close_now()
 
 
+@functools.cache
 def head() -> str:
     """The revision that this version wants."""
     found = ScriptDirectory(str(_migrations_folder())).get_current_head()

@@ -1,4 +1,4 @@
-"""Batches with `auto_pull` that wait for their models: which wait, what is pulled, which may go on.
+"""The plan of downloads: which batches wait for models, what is pulled, which may start.
 
     note_models, await_again    the job waits: no claim gives out a prompt of it
     plan                        pulls are asked for, and jobs that wait for nothing more let go
@@ -43,7 +43,7 @@ _ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7305806)")
 
 
 def note_models(tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]) -> None:
-    """Let a job with `auto_pull` wait for the models of these prompts, too."""
+    """Let a job with `auto_pull` also wait for the models of these prompts."""
     usual = tx.execute(sa.select(job.c.model).where(job.c.key == job_key, job.c.auto_pull)).scalar()
     if usual is None:
         return
@@ -62,7 +62,7 @@ def note_models(tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]) -
 
 
 def await_again(tx: Transaction, job_key: int) -> None:
-    """Let a job with `auto_pull` wait once more, for prompts of it are to run again.
+    """Let a job with `auto_pull` wait again, before a retry of its prompts.
 
     A pull that has ended counts no more, so one that had failed is tried again.
     """
@@ -78,7 +78,7 @@ def await_again(tx: Transaction, job_key: int) -> None:
 
 
 def forget(tx: Transaction, job_key: int) -> None:
-    """Remove the rows of a job that is deleted, and pulls that no job has to do with any more."""
+    """Remove the rows of a deleted job, and pulls that no other job refers to."""
     for of_job in (job_model, job_pull):
         tx.execute(sa.delete(of_job).where(of_job.c.job_key == job_key))
     tx.execute(
@@ -89,7 +89,7 @@ def forget(tx: Transaction, job_key: int) -> None:
 
 
 def pulls_of(tx: Transaction, jobs: Iterable[sa.Row[Any]]) -> Mapping[int, tuple[Pull, ...]]:
-    """For each of the jobs with `auto_pull`: its pulls, and the models that no host is chosen for.
+    """The pulls of each job with `auto_pull`, and its models without a chosen host.
 
     The rows have the columns of `job`.
     """
@@ -147,12 +147,12 @@ def looked_at_ms(tx: Transaction) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a plan came to."""
+    """The result of a plan."""
 
     released: int
-    """Jobs that wait for nothing more."""
+    """Jobs whose models are all there."""
     leases: Sequence[PullLease]
-    """Pulls that are the caller's to make."""
+    """Pulls that the caller has leased."""
 
 
 def plan(
@@ -164,7 +164,7 @@ def plan(
     owner: str,
     lease_ms: int,
 ) -> Plan:
-    """Ask for the pulls that jobs need, take up those that are due, let go of jobs that may start.
+    """Request the pulls that jobs need, lease the due ones, release jobs that may start.
 
     Args:
         tx: Alone among plans.
@@ -267,7 +267,7 @@ def _link(tx: Transaction, job_key: int, pull_key: int) -> None:
 
 
 def _let_go(tx: Transaction, settled: Sequence[tuple[int, str]], sights: Sequence[Sight]) -> int:
-    """Let jobs start that wait for no model any more; how many these are."""
+    """Release jobs that wait for no model any more; returns their number."""
     if not settled:
         return 0
     for job_key, model in settled:

@@ -1,4 +1,4 @@
-"""A pull in the hands of a worker: taken up under a lease, its progress stored, ended.
+"""The lease of a pull: taken, progress stored, ended.
 
 The rules to know:
 - One worker reads a pull's stream. Its lease's token guards every write, so one that was paused
@@ -26,7 +26,7 @@ from promptmill.store.db.tables.downloads import pull
 # As a literal, so that it matches the partial index.
 LIVE = sa.literal_column("pull.state IN ('waiting', 'pulling')", sa.Boolean)
 FREED: Final = {"lease_token": None, "lease_owner": None, "lease_until_ms": None}
-"""What a pull has while it is in nobody's hands."""
+"""The columns of a pull without a lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +37,15 @@ class PullLease:
     token: int
     host_key: int
     model: str
-    """By its one name."""
+    """The normalised name of the model."""
     name: str
-    """As Ollama is asked for it."""
+    """The name that is sent to Ollama."""
     failures: int
     """Attempts that failed before this one."""
 
 
 def ask(tx: Transaction, *, host_key: int, model: str, name: str) -> int:
-    """Have a model fetched to a host; the new pull's key."""
+    """Request a pull of a model at a host; returns the pull's key."""
     statement = sa.insert(pull).values(
         host_key=host_key,
         model=model,
@@ -60,7 +60,7 @@ def ask(tx: Transaction, *, host_key: int, model: str, name: str) -> int:
 def take_up(
     tx: Transaction, *, owner: str, lease_ms: int, host_keys: Collection[int]
 ) -> Sequence[PullLease]:
-    """Take every pull at one of these hosts that is due and in nobody's hands.
+    """Lease every due pull at these hosts that no worker has.
 
     None at a host that a benchmark has to itself. One that takes the host at this moment waits for
     the commit, and then sees the pulls (`holding.is_quiet`).
@@ -110,7 +110,7 @@ def _update(tx: Transaction, lease: PullLease, **values: object) -> bool:
 
 
 def report(tx: Transaction, lease: PullLease, progress: Progress | None, *, lease_ms: int) -> bool:
-    """Prolong the lease and store how far the pull is.
+    """Renew the lease and store the progress.
 
     False when the lease is not ours any more: another worker has it, or no batch waits for it.
     """
@@ -127,7 +127,7 @@ def _columns(progress: Progress) -> dict[str, object]:
 
 
 def succeed(tx: Transaction, lease: PullLease, progress: Progress | None) -> bool:
-    """End a pull whose model is there; False when the lease was lost."""
+    """End a successful pull; False when the lease was lost."""
     told = {} if progress is None else _columns(progress)
     return _update(
         tx,
@@ -149,7 +149,7 @@ def fail(
     is_charged: bool = True,
     is_final: bool = False,
 ) -> bool:
-    """Note that an attempt failed: the pull is tried again after `wait_s`, or has failed for good.
+    """Record a failed attempt: the pull is tried again after `wait_s`, or has failed.
 
     It has with the last attempt that it may cost, or when that would not help (`is_final`). One
     that is not charged costs none. False when the lease was lost.
@@ -170,12 +170,12 @@ def fail(
 
 
 def give_back(tx: Transaction, lease: PullLease) -> None:
-    """Let another worker go on with it at once."""
+    """Return the pull for another worker."""
     _update(tx, lease, state=PullState.WAITING, **FREED)
 
 
 def take_all_back(tx: Transaction) -> None:
-    """At the start of a database's only worker: what is being pulled was its predecessor's."""
+    """Return all leased pulls, at the start of a database's only worker."""
     tx.execute(
         sa.update(pull)
         .where(LIVE, pull.c.lease_token.is_not(None))

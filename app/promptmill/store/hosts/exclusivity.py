@@ -1,4 +1,4 @@
-"""Taking a host away from the claims: no claim is under way that does not know, and what runs.
+"""Host exclusivity: closing a host to claims, and waiting until it has drained.
 
 Whoever closes a host (a benchmark that takes it, a switch to another group) writes that down and
 commits; from then on claims give out nothing there. A claim that had looked before may still be
@@ -16,7 +16,7 @@ from promptmill.store.db.tables.downloads import pull
 
 
 def wait_for_claims(tx: Transaction) -> None:
-    """Return when every claim that began before has committed. SQLite has one writer: at once.
+    """Wait until every claim that began before has committed; on SQLite there is none.
 
     Locks the rows of all live jobs, in the order of their keys, before anything else is locked.
     """

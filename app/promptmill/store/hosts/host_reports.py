@@ -1,4 +1,4 @@
-"""What workers tell of the hosts: each writes its own anew as a whole; those that live are read.
+"""Host reports: each worker replaces its own, and those of living workers are read.
 
 The rule to know: a report counts while its worker is alive, as `workers` has it. One that stops
 takes its own back, one that was killed is silent for longer than the lease.
@@ -20,7 +20,7 @@ from promptmill.store.db.tables.workers import host_pace, host_report, worker
 
 
 def write(tx: Transaction, worker_id: str, reports: Mapping[int, HostReport]) -> None:
-    """Put the worker's reports, by the keys of the hosts, in the place of those before."""
+    """Replace the worker's reports, given by the keys of the hosts."""
     take_back(tx, worker_id)
     now = tx.now_ms()
     tx.execute(
@@ -58,13 +58,13 @@ def _row(worker_id: str, host_key: int, report: HostReport, now_ms: int) -> dict
 
 
 def take_back(tx: Transaction, worker_id: str) -> None:
-    """Remove what the worker has told."""
+    """Remove the worker's reports."""
     for table in (host_report, host_pace):
         tx.execute(sa.delete(table).where(table.c.worker_id == worker_id))
 
 
 def forget_strangers(tx: Transaction) -> None:
-    """Remove what was told by workers that are not in the register any more."""
+    """Remove reports of workers that are not in the register any more."""
     for table in (host_report, host_pace):
         tx.execute(sa.delete(table).where(table.c.worker_id.not_in(sa.select(worker.c.id))))
 
@@ -89,7 +89,7 @@ _PACES = Prepared(
 
 
 def of_hosts(tx: Transaction, *, lease_ms: int) -> Sequence[tuple[str, int, HostReport]]:
-    """What living workers tell: worker, key of the host, report. Paces are in `call_seconds`."""
+    """The reports of living workers: worker, key of the host, report; without speeds."""
     now = tx.now_ms()
     return [
         (row.worker_id, row.host_key, _report(row, now))
@@ -117,7 +117,7 @@ def _report(row: sa.Row[Any], now_ms: int) -> HostReport:
 
 
 def call_seconds(tx: Transaction, *, lease_ms: int) -> Mapping[int, Mapping[str, float]]:
-    """By the key of each host and the name of a model the seconds of a call, as measured last."""
+    """Measured seconds of a call, by the key of each host and the name of a model."""
     found: dict[int, dict[str, float]] = {}
     for row in _PACES.run(tx, {"alive_since": tx.now_ms() - lease_ms}):
         found.setdefault(row.host_key, {})[row.model] = row.call_s

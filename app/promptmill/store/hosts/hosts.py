@@ -1,4 +1,4 @@
-"""What the database knows of the Ollama hosts, for people to look at."""
+"""The Ollama hosts in the database, for display."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from promptmill.store.db.tables.benchmarks import benchmark
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostUse:
-    """A host as all workers use it."""
+    """The use of a host by all workers."""
 
     key: int
     url: str
     in_flight: int
-    """Prompts of batches that run there, over all workers; a benchmark's requests are not."""
+    """Running prompts of batches at the host, over all workers; not a benchmark's requests."""
     held_by: str | None
-    """Id of the benchmark that has it to itself."""
+    """Id of the benchmark that holds the host exclusively."""
 
 
 _IN_FLIGHT = (

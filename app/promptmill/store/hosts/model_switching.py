@@ -1,4 +1,4 @@
-"""Groups as hosts run them: which they take up, and how they switch.
+"""Model switching: which load groups hosts run, and how they switch by draining.
 
 The rules to know:
 - A claim gives out prompts of the groups that its host runs (`host_group`), and of no others.
@@ -33,7 +33,7 @@ from promptmill.store.hosts import usage_limits
 from promptmill.store.hosts.exclusivity import running_at, wait_for_claims
 
 _SHORT_TURN = 4
-"""So much shorter is a turn while a group of higher priority waits."""
+"""The factor by which a turn is shorter while a group of higher priority waits."""
 _GOING = sa.text(
     "job.state IN ('queued', 'running', 'paused', 'cancelling')"
     " AND job.state NOT IN ('paused', 'cancelling')"
@@ -56,7 +56,7 @@ HAS_WORK = (
     .scalar_subquery()
     .is_not(None)
 )
-"""Whether prompts of a job's group wait that may start as far as time is concerned."""
+"""Whether a job's group has pending prompts whose time has come."""
 
 
 def _anything(model: str) -> bool:
@@ -66,15 +66,15 @@ def _anything(model: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
-    """What a worker knows of a host when it asks what the host is to run."""
+    """A worker's view of a host, for the decision what the host runs next."""
 
     key: int
     loaded: frozenset[str] = frozenset()
-    """One names of the models in its memory."""
+    """Normalised names of the models that the host has loaded."""
     can_run: Callable[[str], bool] = _anything
     """Whether the host may have a model."""
     turn_ms: int = 120_000
-    """How long a group may run while others wait."""
+    """Milliseconds that a group may run while others wait."""
 
 
 _WAITING = (
@@ -109,7 +109,7 @@ _WAITING = (
 
 
 class _Act(Enum):
-    """What may be done about a host's groups."""
+    """The possible changes of a host's groups."""
 
     TAKE_UP = "nothing runs there, so it runs the group from now on"
     RUN_BESIDE = "the group's model is in its memory, so it runs the group as well"
@@ -117,7 +117,7 @@ class _Act(Enum):
 
 
 def advance(tx: Transaction, view: HostView) -> bool:
-    """Let the host take up another group if it is time; whether anything has changed.
+    """Move the host to another group if it is time; returns whether anything has changed.
 
     To be asked when a claim at the host came back short. It changes nothing while a group that the
     host runs has work and its turn is not over, or nothing else waits.
@@ -147,7 +147,7 @@ def advance(tx: Transaction, view: HostView) -> bool:
 
 
 def _next(tx: Transaction, view: HostView) -> tuple[_Act, int] | None:
-    """What is to be done about the host's groups now, and for which group; None: nothing."""
+    """The change of the host's groups that is due, and its group; None: nothing."""
     state = tx.execute(
         sa.select(host.c.held_by, host.c.switching_to).where(host.c.key == view.key)
     ).first()
@@ -194,7 +194,7 @@ def _waiting(tx: Transaction, view: HostView) -> list[Waiting]:
 
 
 class Wish(Enum):
-    """Whether a host may have to be given another group."""
+    """Whether a host may need another group."""
 
     NONE = "nothing waits that it does not run"
     PLAIN = "one group waits and it runs none, or it is switching: there is nothing to choose"
@@ -202,7 +202,7 @@ class Wish(Enum):
 
 
 def wish_of(tx: Transaction, host_key: int) -> Wish:
-    """Whether `advance` may have something to do for the host."""
+    """Whether `advance` may change anything for the host."""
     state = tx.execute(sa.select(host.c.switching_to).where(host.c.key == host_key)).first()
     if state is None:
         return Wish.NONE
@@ -232,7 +232,7 @@ def _turn_is_over(
 
 
 def _running_groups(tx: Transaction, host_key: int) -> dict[int, int]:
-    """The groups that the host runs, and since when each has its turn."""
+    """The groups that the host runs, and since when each has had its turn."""
     rows = tx.execute(
         sa.select(host_group.c.group_key, host_group.c.since_ms).where(
             host_group.c.host_key == host_key
@@ -247,7 +247,7 @@ def _begin_switch(tx: Transaction, host_key: int, group: int) -> None:
 
 
 def let_go(tx: Transaction, host_key: int, models: Collection[str]) -> None:
-    """Let the host run nothing of these models, which it does not have, nor switch to them.
+    """Remove groups of these models, which the host does not have, from the host.
 
     It may have taken one up only to say that it is missing, and keeps it while nothing else waits.
     """
@@ -276,7 +276,7 @@ def runs_several(tx: Transaction, host_key: int) -> bool:
 
 
 def forget_unloaded(tx: Transaction, host_key: int, loaded: frozenset[str]) -> None:
-    """Of several groups let go of those whose models have left the host's memory; one stays.
+    """Remove all groups but one whose models the host has unloaded.
 
     Two that run beside each other without room for both would load each other out at every prompt.
     """
@@ -293,7 +293,7 @@ def forget_unloaded(tx: Transaction, host_key: int, loaded: frozenset[str]) -> N
 
 
 def names_by_host(tx: Transaction) -> dict[str, list[str]]:
-    """For each host's address the names of the groups that it runs."""
+    """The names of the groups that each host runs, by the host's address."""
     rows = tx.execute(
         sa.select(host.c.url, model_group.c.name)
         .join(host_group, host_group.c.host_key == host.c.key)

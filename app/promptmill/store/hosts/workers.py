@@ -1,4 +1,4 @@
-"""The register of workers, for people to look at; and when the next lease runs out.
+"""The register of workers, for display; and the end of the next lease.
 
 No decision about a prompt is taken by these rows: a worker that could not write its own works all
 the same, and its leases alone say what it may do.
@@ -18,14 +18,14 @@ from promptmill.store.db.tables.workers import worker
 from promptmill.store.hosts import host_reports
 
 _REMEMBERED_MS = 24 * 60 * 60 * 1000
-"""A row that was silent for so long is not shown any more."""
+"""Milliseconds of silence after which a worker is not shown any more."""
 _MOST_LISTED = 1_000
 
 _RUNNING = sa.text("task.state = 'running'")
 
 
 def register(tx: Transaction, identity: WorkerIdentity) -> None:
-    """Enter a worker that starts, and remove those that have been silent for a day.
+    """Register a worker, and remove those that have been silent for a day.
 
     Rows come only from here, so removing the old ones here keeps the table small.
     """
@@ -43,7 +43,7 @@ def touch(
     finished: int,
     fenced: int,
 ) -> None:
-    """Note that the worker lives, when it last exchanged, and what it has done since its start."""
+    """Record a heartbeat: the worker's last exchange, and its counters."""
     now = tx.now_ms()
     exchanged = now - exchanged_ago_ms
     seen = {
@@ -66,7 +66,7 @@ def touch(
 
 
 def mark_stopped(tx: Transaction, worker_id: str, *, finished: int, fenced: int) -> None:
-    """Note that the worker has stopped by itself."""
+    """Record that the worker has stopped by itself."""
     now = tx.now_ms()
     tx.execute(
         sa.update(worker)

@@ -1,4 +1,4 @@
-"""Many prompts of a job change at once, with no call behind it: each piece a short transaction.
+"""Changes of many prompts without a call: cancelled, expired, run again, in short pieces.
 
     cancel_pending   pending -> cancelled
     expire_pending   pending -> expired
@@ -38,7 +38,7 @@ from promptmill.store.db.tables.batches import (
 from promptmill.store.queue.counters import Tally, count
 
 PIECE: Final = 5_000
-"""Prompts of one transaction."""
+"""Prompts that one transaction changes."""
 
 FREED: Final[dict[str, Any]] = {
     "lease_token": None,
@@ -46,7 +46,7 @@ FREED: Final[dict[str, Any]] = {
     "lease_until_ms": None,
     "host_key": None,
 }
-"""What a task holds when nobody has a lease on it."""
+"""The columns of a task without a lease."""
 
 _PENDING = sa.text("task.state = 'pending'")
 _SOME_PENDING = (
@@ -85,7 +85,7 @@ _LOCK_COUNTERS = (
 
 
 def _lock_job(tx: Transaction, job_key: int, condition: sa.ColumnElement[bool]) -> bool:
-    """Whether the condition holds for the job; if it does it holds until the commit."""
+    """Lock the job and check the condition, which then holds until the commit."""
     tx.execute(_LOCK_COUNTERS, {"swept_job": job_key})
     # PostgreSQL, when it has waited for the row, looks at the condition again in the newest one.
     statement = (
@@ -97,7 +97,7 @@ def _lock_job(tx: Transaction, job_key: int, condition: sa.ColumnElement[bool]) 
 
 
 def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Cancel some waiting prompts of a job that is to end early; answer how many, 0 at the end.
+    """Cancel some pending prompts of a job that ends early; returns how many, 0 at the end.
 
     0 as well when the job is not to end early any more.
     """
@@ -115,7 +115,7 @@ def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
 
 
 def expire_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Expire some waiting prompts of a job whose time ran out; answer how many, 0 at the end.
+    """Expire some pending prompts of a job whose time ran out; returns how many, 0 at the end.
 
     0 as well when the job has been given more time.
     """
@@ -135,7 +135,7 @@ def expire_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
 def store_results_without_call(
     tx: Transaction, ids: Sequence[int], *, status: TaskState, code: ErrorCode, message: str
 ) -> None:
-    """Results of prompts that end with no answer of Ollama, and their counts."""
+    """Store results of prompts that end without a call, and count them."""
     by_job: dict[int, list[int]] = {}
     for task_id in sorted(ids):
         by_job.setdefault(job_key_of(task_id), []).append(task_id)
@@ -172,7 +172,7 @@ class Swept:
     """One piece of `run_again`."""
 
     prompts: int
-    """How many went back to the queue."""
+    """The prompts that went back to the queue."""
     last_index: int | None
     """Where the next piece begins; None when there is none."""
 

@@ -1,4 +1,4 @@
-"""Which job may start something at a host now, in which order, and when the next one may.
+"""Candidates: the jobs that may start something at a host now, in order, and the next due time.
 
 The order: the highest priority, raised by waiting; then, with an affinity, what suits the host;
 then who waited longest. States stand in the SQL as literals: with a bound parameter PostgreSQL's
@@ -33,7 +33,7 @@ HOST_IS_FREE = ~(
     .where(host.c.key == sa.bindparam("at_host"), host.c.held_by.is_not(None))
     .exists()
 )
-"""A benchmark that has the host to itself lets no prompt start there."""
+"""The condition that no benchmark holds the host exclusively."""
 
 _RUNNING_OF_JOB = (
     sa.select(sa.func.count()).select_from(task).where(task.c.job_key == job.c.key, _RUNNING)
@@ -51,7 +51,7 @@ _SOME_GOING = (
     .subquery()
 )
 _GOING_JOBS = sa.select(sa.func.count()).select_from(_SOME_GOING).scalar_subquery()
-"""Pairs of job and group that may start something sooner or later; of many no more are counted."""
+"""Pairs of job and group that may start something sooner or later, counted up to a bound."""
 _WAITED_SINCE = sa.case(
     (job.c.last_claimed_at_ms > 0, job.c.last_claimed_at_ms), else_=job.c.created_at_ms
 )
@@ -93,7 +93,7 @@ _CLAIMABLE_ROWS = (
 _CLAIMABLE = _CLAIMABLE_ROWS.order_by(_AGED_PRIORITY, *_IN_TURN).limit(1)
 RANK_ELSEWHERE = 2
 _LEFT_MS = 5_000
-"""A job that was given nothing for so long is not left to another host any more."""
+"""Milliseconds without a start after which a job is no longer left to another host."""
 _RANK = sa.case(
     (
         sa.and_(
@@ -159,7 +159,7 @@ def runs_group(group: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
 
 
 def _both(statement: sa.Select[*tuple[Any, ...]]) -> dict[bool, Prepared]:
-    """The statement as it is, and for the groups that the host runs."""
+    """The statement for all groups, and for the groups that the host runs."""
     return {
         False: Prepared(statement),
         True: Prepared(statement.where(runs_group(job_group.c.load_key))),

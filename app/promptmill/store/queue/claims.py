@@ -1,4 +1,4 @@
-"""The claim: a worker is given prompts that may start at once, within the limits of job and host.
+"""The claim: leases of prompts that may start now, within the limits of job and host.
 
     claim            pending -> running     under a lease
 
@@ -55,7 +55,7 @@ def claim(
     affinity: Affinity | None = None,
     freed: int = 0,
 ) -> Sequence[Lease]:
-    """Take up to `wanted` prompts that may start at this very moment.
+    """Lease up to `wanted` prompts that may start at this moment.
 
     The claim is the start permit: limits are counted under the job's lock, and the earliest moment
     of the job's next start is written in the same transaction. With a delay between starts the
@@ -101,7 +101,7 @@ _LOCK_HOST = (
 
 
 def _of_slots(tx: Transaction, wanted: int, host_key: int, slots: int, *, freed: int) -> int:
-    """For how many prompts the host has slots that are this transaction's to fill."""
+    """The number of the host's free slots that this transaction may fill."""
     free = slots - tx.execute(COUNT_AT_HOST, {"host_key": host_key}).scalar_one()
     own = max(min(freed, free), 0)
     if min(wanted, free) <= own or not tx.execute(_LOCK_HOST, {"host_key": host_key}).first():
@@ -281,7 +281,7 @@ _NOTE_RUN = Prepared(
 
 
 def _note_run(tx: Transaction, row: sa.Row[Any], share: HostShare, now: int) -> None:
-    """Note which host has the beginning evaluated; of two that run it, it is the one that began.
+    """Record which host has evaluated the beginning; of two hosts, the one that began.
 
     Not at every claim, and never waiting: it is a hint.
     """

@@ -1,4 +1,4 @@
-"""THE queue: every change of a task's state under a lease, each a short transaction's work.
+"""Completions: every change of a task under its lease: renewed, completed, rescued.
 
     enqueue          -> pending     a batch is stored with all its prompts (`prompts`)
     claim            pending -> running     within the limits of job and host (`claims`)
@@ -70,7 +70,7 @@ _RENEW = (
 def renew(
     tx: Transaction, *, owner: str, task_ids: Sequence[int], lease_ms: int
 ) -> set[tuple[int, int]]:
-    """Prolong the owner's leases; answer the (task, token) pairs that it still holds.
+    """Renew the owner's leases; returns the (task, token) pairs that it still holds.
 
     What is missing in the answer is lost, or is being completed at this moment: calls of the
     former are to be aborted.
@@ -140,7 +140,7 @@ _FINISH = {
 
 
 def _finish(tx: Transaction, completions: Sequence[Completion]) -> set[tuple[int, int]]:
-    """End the tasks whose leases are still held; answer these leases, as (task, token)."""
+    """End the tasks whose leases are still held; returns these leases, as (task, token)."""
     by_event: dict[TaskEvent, list[tuple[int, int]]] = {}
     for each in completions:
         by_event.setdefault(_final_event(each.outcome), []).append(
@@ -164,7 +164,7 @@ _INSERT_RESULTS = Prepared(sa.insert(result))
 
 
 def _setbacks(completions: Sequence[Completion]) -> Counter[int]:
-    """How many calls of each job found the host busy or timed out."""
+    """The number of calls of each job that found the host busy or timed out."""
     return Counter(
         each.lease.job_key
         for each in completions
@@ -175,7 +175,7 @@ def _setbacks(completions: Sequence[Completion]) -> Counter[int]:
 def _store(
     tx: Transaction, finished: Sequence[Completion], setbacks: Counter[int]
 ) -> dict[str, bool]:
-    """Store results and count them; what that means for their jobs, as `Recorded` has it."""
+    """Store results and count them; returns the fields of `Recorded` that follow."""
     by_job: dict[int, list[Completion]] = {job_key: [] for job_key in setbacks}
     for each in finished:
         by_job.setdefault(each.lease.job_key, []).append(each)

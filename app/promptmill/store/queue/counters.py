@@ -30,7 +30,7 @@ class Tally:
     setbacks: int = 0
     """Calls that found the host busy or timed out."""
     events: int = 0
-    """Results stored with it, which are numbered."""
+    """Results stored with the outcomes, which are numbered."""
 
     def add(self, status: TaskState, number: int = 1) -> None:
         """Count prompts of that outcome."""

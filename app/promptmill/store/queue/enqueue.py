@@ -1,4 +1,4 @@
-"""Prompts on their way in: stored with a pending task for each, sorted into groups.
+"""Enqueueing prompts: each stored with a pending task, in its group.
 
 enqueue          -> pending
 """

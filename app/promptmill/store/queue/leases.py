@@ -1,4 +1,4 @@
-"""What a claim gives and what comes back for it: plain records, shared by store and worker."""
+"""Leases and completions: plain records, shared by store and worker."""
 
 from __future__ import annotations
 
@@ -19,53 +19,53 @@ class Lease:
     token: int
     job_key: int
     attempt: int
-    """Which try this is, counted from 1."""
+    """The number of the attempt, counted from 1."""
     max_attempts: int
     losses: int = 0
-    """How often what ran it died: its worker, or its host."""
+    """How often the prompt's worker or host died while it ran."""
     turned_away: int = 0
-    """How often its host took nothing at that moment."""
+    """How often the host took nothing when the prompt came."""
     limits: Limits
     call: Call
     host_key: int
-    """The host that it is to run on, whose slot it takes."""
+    """The key of the host that the prompt runs at, whose slot it takes."""
     fail_on: tuple[ErrorCode, ...] | None = None
     """Defects that make the answer a failure; None: the default ones."""
     claimed_at_ms: int
     """The moment of the claim by the database's clock."""
     claimed_at: float
-    """The same moment by this process's monotonic clock, in seconds."""
+    """The moment of the claim by this process's monotonic clock, in seconds."""
     start_by: float
-    """The latest moment at which the call may begin, by the same clock: then the permit ends."""
+    """The end of the start permit, by the same clock."""
     available_at_ms: int
-    """Its place in the queue."""
+    """The prompt's place in the queue."""
     group_key: int = 0
     load_key: int = 0
     """The group that the host runs for it; 0: prompts are not sorted by groups."""
     begins_alike: bool = False
-    """Whether the group is of prompts that begin alike."""
+    """Whether the group is a prefix group."""
 
     @property
     def is_paced(self) -> bool:
-        """Whether the call has to begin within moments, by a permit of its job's delay."""
+        """Whether the job has a delay between starts, so that the permit ends within moments."""
         return self.limits.rate_limit_delay_s > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostShare:
-    """The host that claimed prompts will run on, and how many it takes."""
+    """The host that claimed prompts run at, and its slots."""
 
     key: int
     url: str
     slots: int | None
-    """Most running calls of all workers there; None: not limited."""
+    """The most running calls of all workers at the host; None: no limit."""
     grouped: bool = False
     """Whether only prompts of the groups that the host runs may start there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affinity:
-    """Which prompts a host is to be given before others of equal priority.
+    """Prefix affinity: the prompts that a host gets before others of equal priority.
 
     See `worker.scheduling.prefix_affinity`.
 
@@ -80,7 +80,7 @@ class Affinity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """How an attempt ended and what is to follow."""
+    """The outcome of an attempt, and the decision about it."""
 
     lease: Lease
     outcome: Outcome
@@ -92,15 +92,15 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What a flush did."""
+    """The effect of a flush."""
 
     finished: int
     """Results stored."""
     fenced: int
-    """Outcomes dropped, because the lease was no longer theirs."""
+    """Outcomes dropped because their leases were lost."""
     job_may_end: bool = False
     """Whether a job has no prompt left and waits to be closed."""
     job_stopped: bool = False
     """Whether a job's stop rule has struck, so that what waits of it is to be cancelled."""
     freed: Mapping[int, int] = field(default_factory=dict[int, int], compare=False)
-    """For each host, by its key, how many of its slots were freed."""
+    """The number of freed slots, by the key of each host."""

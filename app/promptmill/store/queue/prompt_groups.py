@@ -1,4 +1,4 @@
-"""The groups of a job's prompts: what each needs loaded, and which of them begin alike.
+"""The load and prefix groups of a job's prompts.
 
 The rule to know: a task's group says both. Prompts that begin alike are a group of their own
 (`model_group.load_key` names the one that they are a part of), so that a claim can keep them
@@ -22,7 +22,7 @@ from promptmill.store.db.tables.batches import job, job_group, model_group
 ANY_KEY = 0
 """Key of the group of all work without grouping."""
 _MOST_GROUPS = 64
-"""A job that has so many gets no more for prompts that begin alike: a claim looks at each."""
+"""The most groups of a job, because a claim looks at each."""
 _Kind = tuple[str, str | None]
 """What prompts need loaded, and their beginning where enough begin alike."""
 
@@ -83,7 +83,7 @@ def _known(tx: Transaction, job_key: int) -> set[int]:
 def _kinds(
     prompts: Sequence[PromptDraft], usual: str, model: str, parameters: Mapping[str, Any]
 ) -> dict[_Kind, list[int]]:
-    """Places by what the prompts need loaded and how they begin, without the many usual ones."""
+    """Indexes of prompts by load group and beginning, without the most common kind."""
     kinds: dict[_Kind, list[int]] = {}
     for place, draft in enumerate(prompts):
         own, name = draft.overrides, usual
@@ -96,7 +96,7 @@ def _kinds(
 
 
 def key_of(tx: Transaction, name: str) -> int:
-    """The key of a group that a host can take up, which is made if it is new."""
+    """The key of a load group, which is inserted if it is new."""
     if name == ANY_GROUP:
         return ANY_KEY
     key = _found(tx, name)
@@ -106,7 +106,7 @@ def key_of(tx: Transaction, name: str) -> int:
 def _alike_key(
     tx: Transaction, name: str, load_key: int, *, made_if_new: bool, known: Collection[int]
 ) -> int | None:
-    """The key of a group of prompts that begin alike; None if the job has enough of them."""
+    """The key of a prefix group; None if the job has enough groups."""
     key = _found(tx, name)
     if not made_if_new and key not in known:
         return None
@@ -131,7 +131,7 @@ def _note(tx: Transaction, job_key: int, load_of: Mapping[int, int]) -> None:
 
 
 def forget_groups(tx: Transaction, job_key: int) -> None:
-    """Remove what is known of the groups of a job that goes.
+    """Remove the groups of a deleted job.
 
     Of the groups themselves only those of prompts that begin alike go with their last job: there
     are as many of them as documents that somebody asks about, where models are few.

@@ -60,7 +60,7 @@ _PUT_BACK = (
 
 
 def put_back(tx: Transaction, completion: Completion, again: TryAgain) -> bool:
-    """Whether the task went back to the queue; not when its lease was lost."""
+    """Put a task back into the queue; returns False when its lease was lost."""
     put_back = tx.execute(
         _PUT_BACK,
         {
@@ -97,7 +97,7 @@ _TAKE_PERMIT_BACK = (
 
 
 def take_permit_back(tx: Transaction, lease: Lease) -> None:
-    """Let the job's next prompt start at once, for nothing started by the lease's permit.
+    """Return an unused start permit: the job's next prompt may start at once.
 
     What was allowed at the permit's moment is allowed since. Not when another start was permitted
     since, or the delay is another one; and never waiting for the job's row, because tasks and

@@ -1,4 +1,4 @@
-"""Taking up benchmarks and measuring them, one at a time, with the host to itself.
+"""The benchmarker: leases benchmarks and measures them, one at a time, with exclusive hosts.
 
 While a benchmark is measured its lease is kept, a client's wish to cancel it is heard, and its runs
 are stored, all beside the measuring.
@@ -23,13 +23,13 @@ from promptmill.store.hosts import exclusivity
 from promptmill.worker.benchmarks.measurement import Reporting, Session
 
 _LOOK_S = 0.25
-"""Between two looks whether the host is empty, and least time between two renewals."""
+"""Seconds between two checks whether the host has drained, and between two renewals."""
 _AGAIN_S = 1.0
-"""Until a write that the database did not take is tried again."""
+"""Seconds until a refused write is tried again."""
 
 
 class Benchmarker:
-    """Measures whatever benchmark is waiting for this worker's host."""
+    """The role that measures benchmarks waiting for this worker's hosts."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Benchmarker:
         self._log = get_logger()
 
     async def run_once(self) -> float:
-        """Measure the next benchmark to its end; answers seconds until the next look."""
+        """Measure the next benchmark to its end; returns seconds until the next call."""
         if self._stopping.is_set():
             return self._poll_s
         if not await self._database.read(registry.any_alive):
@@ -87,7 +87,7 @@ class Benchmarker:
         return 0.0
 
     async def stop(self) -> None:
-        """Begin nothing more; give a benchmark that is under way back, for the next worker."""
+        """Begin no more benchmarks; return the running one to the queue for the next worker."""
         self.stand_down()
         await self._idle.wait()
 
@@ -97,7 +97,7 @@ class Benchmarker:
         self._signals.job_changed.send()
 
     async def _hold(self, lease: BenchmarkLease) -> None:
-        """Measure under the lease, until the end or until it is ours no more."""
+        """Measure under the lease, until the end or until the lease is lost."""
         self._log.info(
             "A benchmark begins.",
             action="benchmark_begins",
@@ -143,7 +143,7 @@ class Benchmarker:
         measuring: asyncio.Task[None],
         storing: asyncio.Task[None],
     ) -> JobState | None:
-        """Keep the lease until the measuring has ended or is to end; the benchmark's state then.
+        """Renew the lease until the measurement ends; returns the benchmark's state.
 
         It is to end, too, when nothing is stored any more. None when the lease was lost.
         """
@@ -210,18 +210,18 @@ class _Writer:
         """Whether the lease turned out to be lost."""
 
     def add(self, run: BenchmarkRun) -> None:
-        """Store a run soon."""
+        """Queue a run to be stored."""
         self._waiting.append(run)
         self._something.set()
 
     async def note(self, environment: Environment, skipped: int) -> None:
-        """Store what was learnt soon."""
+        """Queue the environment to be stored."""
         self._environment = environment
         self._skipped += skipped
         self._something.set()
 
     async def run(self) -> None:
-        """Store whatever comes, until there is nothing more to come."""
+        """Store queued runs until `finish` is called."""
         while not self.is_fenced:
             await self._something.wait()
             self._something.clear()

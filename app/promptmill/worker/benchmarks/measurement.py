@@ -1,4 +1,4 @@
-"""Measuring a benchmark from its first run that is missing to its last: one session of it.
+"""One session of a benchmark: measures from the first missing run to the last.
 
 The rules to know:
 - A run is due at the moment when the place for it is free, and its time counts from there.
@@ -38,21 +38,21 @@ from promptmill.ollama.surroundings import look_at_model
 from promptmill.store.benchmarks.execution import BenchmarkLease
 
 _LOOK_S = 0.2
-"""Between two looks whether a host that was put aside is back."""
+"""Seconds between two checks whether a quarantined host is back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reporting:
-    """Whom a session tells what has happened; neither holds the measuring up."""
+    """Callbacks of a session; neither delays the measurement."""
 
     run: Callable[[BenchmarkRun], None]
-    """A run has ended."""
+    """Called when a run has ended."""
     noted: Callable[[Environment, int], Awaitable[None]]
-    """Something was learnt about the host; so many steps will never be run."""
+    """Called with the environment, and with the number of steps that will never be run."""
 
 
 class Session:
-    """One taking-up of a benchmark."""
+    """One session: a benchmark under one lease."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Session:
         """What the first failure says."""
 
     async def run(self) -> None:
-        """Measure all that is missing; what was learnt and done has been reported by then."""
+        """Measure all missing runs; every run is reported before this returns."""
         blocks = plan(self._draft)
         for model in self._draft.models:
             own = [block for block in blocks if block.model == model]
@@ -118,18 +118,18 @@ class Session:
         await self._reporting.noted(self._environment, len(skipped))
 
     def keep(self, model: str, environment: ModelEnvironment) -> None:
-        """Remember what a model was measured on."""
+        """Keep the environment of a model."""
         models = {**self._environment.models, model: environment}
         self._environment = replace(self._environment, models=models)
 
     async def note(self) -> None:
-        """Let what is known of the surroundings so far be stored."""
+        """Report the environment as known so far."""
         await self._reporting.noted(self._environment, 0)
 
     async def run_step(
         self, block: Block, step: Step, *, due: float, around: ModelEnvironment, before: Reference
     ) -> tuple[BenchmarkRun, Outcome, Timeline]:
-        """Make one run that was due at `due`; reports nothing yet."""
+        """Make the run that was due at `due`, without reporting it."""
         text = text_to_send(
             self._draft,
             self._lease.benchmark.id,
@@ -209,7 +209,7 @@ class Session:
         return self._began_ms + round((moment - self._began_at) * 1000)
 
     def report(self, run: BenchmarkRun) -> None:
-        """Hand a run over to be stored."""
+        """Report a run, to be stored."""
         if run.succeeded:
             self.has_success = self.has_success or run.phase is Phase.MEASURED
         elif self.first_error is None:
@@ -217,7 +217,7 @@ class Session:
         self._reporting.run(run)
 
     async def unload(self, model: str) -> Failed | None:
-        """Have the model leave the memory; what went wrong if it did not."""
+        """Unload the model; returns the error if it stays loaded."""
         try:
             await self._host.client.unload(model)
         except OllamaError as error:
@@ -225,26 +225,26 @@ class Session:
         return None
 
     async def host_is_back(self) -> None:
-        """Wait until work may go to the host again; no run's time counts meanwhile."""
+        """Wait until the host takes work again; no run is timed meanwhile."""
         while not self._host.available:  # noqa: ASYNC110 - hosts tell nobody
             await asyncio.sleep(_LOOK_S)
 
     def now(self) -> float:
-        """The clock of all moments here."""
+        """The monotonic clock of the session, in seconds."""
         return self._clock()
 
     async def look(self, model: str, known: ModelEnvironment) -> ModelEnvironment:
-        """What can be seen of the model now."""
+        """The environment of the model now."""
         return (await look_at_model(self._host.client, model, known)).model
 
     async def rest(self) -> None:
-        """Let the machine cool down, if that was asked for."""
+        """Wait for the benchmark's `cooldown_s`."""
         if self._draft.cooldown_s:
             await asyncio.sleep(self._draft.cooldown_s)
 
 
 class _ModelSession:
-    """The runs of one model in one session, and what they teach about the next ones."""
+    """The runs of one model in one session, and the reference for its next runs."""
 
     def __init__(self, session: Session, model: str, environment: ModelEnvironment) -> None:
         self._session = session
@@ -259,11 +259,11 @@ class _ModelSession:
 
     @property
     def is_usable(self) -> bool:
-        """Whether there is a point in running it."""
+        """Whether the model can be run at all."""
         return self.environment.error is None
 
     async def run_block(self, block: Block, steps: Sequence[Step]) -> None:
-        """Keep as many runs in flight as the block says, until all of them are made."""
+        """Make all runs of the block with its number of requests in flight."""
         if block.phase is Phase.MEASURED:
             await self._session.rest()
         if block.phase is Phase.COLD_LOAD and (failed := await self._session.unload(self._model)):
@@ -316,7 +316,7 @@ class _ModelSession:
             self.environment = replace(self.environment, remote=True)
 
     def _give_up_if_hopeless(self, failed: Failed) -> None:
-        """A model that was refused as such before it answered once will not answer later."""
+        """Skip the remaining runs of a model that was refused before its first answer."""
         refused = failed.blame in {Blame.PROMPT, Blame.REFUSAL}
         hopeless = refused and failed.code is not ErrorCode.CANCELLED
         if hopeless and not self._answered:

@@ -1,4 +1,4 @@
-"""Adapting the limits of batches that asked for `max_concurrent: auto`; any worker may, all do."""
+"""Adaptive concurrency: sets the limits of batches with `max_concurrent: auto`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from promptmill.store.batches import adaptive_concurrency
 from promptmill.store.db.database import Database
 
 _IDLE_S = 2.0
-"""Until the next look when no batch is to be adapted: an idle worker is to cost next to nothing."""
+"""Seconds until the next pass when no batch is adapted."""
 
 
 class Adapter:
-    """Looks at each of them in a short transaction of its own."""
+    """The role that adapts limits, each batch in a short transaction of its own."""
 
     def __init__(self, *, database: Database, signals: Signals) -> None:
         self._database = database
         self._signals = signals
 
     async def run_once(self) -> float:
-        """Look at all once; answers seconds until the next time."""
+        """Adapt every such batch once; returns seconds until the next call."""
         job_keys = await self._database.read(adaptive_concurrency.adapted_jobs)
         for job_key in job_keys:
             changed = await self._database.write(adaptive_concurrency.adapt, job_key)

@@ -1,4 +1,4 @@
-"""Where this worker's calls can run: the Ollama hosts, and what each may be given."""
+"""Host allocation: how many calls a worker claims at each of its hosts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptmill.store.queue.leases import HostShare
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A host and its row in the database."""
+    """A host of this worker, and its row in the database."""
 
     host: Host
     share: HostShare
@@ -20,24 +20,24 @@ class Place:
 
 @dataclass(slots=True)
 class Ask:
-    """How many calls are still to be asked for at a place."""
+    """The calls that are still to be claimed at a host."""
 
     place: Place
     wanted: int
     held: int
-    """Calls that are there already."""
+    """Calls in flight at the host."""
     freed: int = 0
-    """Slots there that the transaction under way has freed and not filled again."""
+    """Slots of the host that the present transaction has freed and not filled again."""
     exhausted: bool = False
-    """Whether the last claim there brought less than was asked for."""
+    """Whether the last claim at the host brought fewer prompts than were asked for."""
 
     @property
     def fullness(self) -> float:
-        """The share of its slots that is taken; without slots, the calls."""
+        """The share of the host's slots in use; without a limit, the number of calls."""
         return self.held / (self.place.share.slots or 1)
 
     def take(self, number: int) -> None:
-        """Note what was claimed."""
+        """Subtract claimed calls."""
         self.wanted -= number
         self.held += number
         self.freed -= number
@@ -47,7 +47,7 @@ _STEPS = (1, 1, 2, 4, 8)
 
 
 def in_steps(asked: Sequence[Ask], *, plenty: bool = False) -> Iterator[tuple[Ask, int]]:
-    """Whom to ask next for how many; the caller notes what came of it.
+    """The next host and number to claim, until all is claimed; the caller notes the result.
 
     The emptiest place first, in small steps that grow: a batch that runs few at a time is then
     spread over all places, and one that runs many takes few claims. Where there is `plenty` of
@@ -63,7 +63,7 @@ def in_steps(asked: Sequence[Ask], *, plenty: bool = False) -> Iterator[tuple[As
 
 
 def spread(wanted: int, places: Sequence[Place], in_flight: Mapping[int, int]) -> dict[int, int]:
-    """How many calls to ask for at each place, so that all are about equally full.
+    """The calls to claim at each host, so that all hosts are about equally full.
 
     A place without slots is taken to be as large as any; one that is full gets none.
     """

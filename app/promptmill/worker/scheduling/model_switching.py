@@ -1,4 +1,4 @@
-"""Deciding which model each host runs next: looking, and telling the store what was seen."""
+"""Model switching: which load group each host runs next."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from promptmill.store.hosts.model_switching import HostView, Wish
 from promptmill.worker.scheduling.allocation import Place
 
 _APART_S = 0.25
-"""Between two rounds while something waits that no host runs."""
+"""Seconds between two passes while a group waits that no host runs."""
 _VIEW_S = 2.0
-"""Age from which a view of a host's models is refreshed before anything is decided by it."""
+"""Age in seconds above which the view of a host's models is refreshed before a decision."""
 
 
 class Grouping:
-    """Lets hosts take up other groups when it is time."""
+    """The role that moves hosts to other load groups."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Grouping:
         self._next_sight: dict[int, float] = {}
 
     async def run_once(self) -> float:
-        """One round over all hosts, beside their work; answers seconds until the next.
+        """One pass over all hosts; returns seconds until the next.
 
         Here turns end and priorities count. A host that has nothing to do at all does not wait for
         it: see `consider`.
@@ -57,7 +57,7 @@ class Grouping:
         return _APART_S if waits else self._poll_s
 
     async def _forget_unloaded(self, place: Place) -> bool:
-        """Whether it was time to look what the host still has in memory."""
+        """Drop groups whose models the host has unloaded; returns whether the host was asked."""
         key, now = place.share.key, time.monotonic()
         if not place.host.available or now < self._next_sight.get(key, 0.0):
             return False
@@ -69,7 +69,7 @@ class Grouping:
         return True
 
     async def consider(self, place: Place) -> bool:
-        """Whether a host that does nothing has been given another group, or is closer to one."""
+        """Whether an idle host was given another group, or has come closer to one."""
         if not place.share.grouped:
             return False
         return await self._advance(
@@ -104,7 +104,7 @@ class Grouping:
     def _view_of(
         self, place: Place, missing: set[str], *, believed: frozenset[str] = frozenset()
     ) -> HostView:
-        """What the store is to know of the host; the rest as in `_can_run`."""
+        """The view of the host for the store's decision."""
         return HostView(
             key=place.share.key,
             loaded=_loaded(place),
@@ -115,7 +115,7 @@ class Grouping:
     def _can_run(
         self, place: Place, model: str, missing: set[str], believed: frozenset[str]
     ) -> bool:
-        """Whether the host may have the model; also when no host has it, so that one says so.
+        """Whether the host may have the model; true also when no host has it, so that one fails it.
 
         That several hosts lack it has to be `believed`; otherwise it is put down as `missing`.
         """
@@ -130,10 +130,10 @@ class Grouping:
 
 
 def _loaded(place: Place) -> frozenset[str]:
-    """One names of the models that were last seen in the host's memory."""
+    """Normalised names of the models that the host was last seen to have loaded."""
     return frozenset(normalise_model(model.name) for model in place.host.view.loaded or ())
 
 
 def _several_and_wish(tx: Transaction, host_key: int) -> tuple[bool, Wish]:
-    """Whether the host runs several groups, and its wish: one reading, made each second."""
+    """Whether the host runs several groups, and whether it may need another: one read."""
     return model_switching.runs_several(tx, host_key), model_switching.wish_of(tx, host_key)

@@ -1,4 +1,4 @@
-"""Prompts that begin alike, one after another: whose turn it is at each host.
+"""Prefix affinity: which prefix group has its turn at each host.
 
 The rule to know: nothing waits for this. A turn only says which of several prompts of equal
 priority goes first, and it ends soon while others wait.
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from promptmill.store.queue.leases import Affinity, Lease
 
 TURN_S = 1.0
-"""Seconds that a turn lasts at least."""
+"""The shortest turn, in seconds."""
 TURN_PROMPTS = 8
-"""Prompts that it lasts at least: one that takes a second would else have its turn alone."""
+"""The shortest turn, in prompts."""
 _FORGOTTEN_S = 60.0
 """Without a prompt that begins like others for so long, claims are made without turns."""
 

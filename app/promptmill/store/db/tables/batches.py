@@ -146,7 +146,7 @@ class JobRow(Row, table=True):
     """The token of the lease that was the last to be permitted to start."""
     expires_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     max_failures: str | None = Field(default=None, max_length=32)
-    """As the client wrote it: a count, or a share such as `20%`."""
+    """The limit as the client wrote it: a count, or a share such as `20%`."""
     most_failed: int | None = None
     """What `max_failures` means in prompts of this job."""
     stop_reason: str | None = Field(default=None, sa_type=Text)
@@ -165,11 +165,11 @@ class JobRow(Row, table=True):
     auto_state: dict[str, Any] | None = Field(
         default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
     )
-    """Where the search for it stands; see `store.batches.adaptive_concurrency`."""
+    """The state of the search; see `store.batches.adaptive_concurrency`."""
     rate_since_ms: int | None = Field(default=None, sa_type=BigInteger)
-    """When it was last resumed or reopened: no rate is measured over the standstill before."""
+    """When the job was last resumed or reopened: the rate is measured from then on."""
     rate_since_event: int | None = Field(default=None, sa_type=BigInteger)
-    """Number of its last result at that moment."""
+    """Number of the job's last result at that moment."""
     auto_pull: bool = Field(
         default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
     )
@@ -201,7 +201,7 @@ class JobStatsRow(Row, table=True):
 
 
 class PromptRow(Row, table=True):
-    """What is asked; inserted once, never changed."""
+    """The text of a prompt; inserted once, never changed."""
 
     __tablename__ = "prompt"  # pyright: ignore[reportAssignmentType]
 
@@ -214,7 +214,7 @@ class PromptRow(Row, table=True):
 
 
 class TaskRow(Row, table=True):
-    """Where a prompt stands: narrow, because it changes with every attempt."""
+    """The state of a prompt: a narrow row, because it changes with every attempt."""
 
     __tablename__ = "task"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -261,11 +261,11 @@ class TaskRow(Row, table=True):
     lease_until_ms: int | None = Field(default=None, sa_type=BigInteger)
     host_key: int | None = Field(default=None, sa_type=BigInteger)
     group_key: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    """What a host has to have loaded for it; see `domain.scheduling.load_groups`."""
+    """The load or prefix group of the prompt; see `domain.scheduling.load_groups`."""
 
 
 class GroupRow(Row, table=True):
-    """A model with its load options, or the prompts for it that begin alike.
+    """A load group (a model with its load options) or a prefix group.
 
     The row of key 0 is the group of all work without grouping.
     """
@@ -275,35 +275,35 @@ class GroupRow(Row, table=True):
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
     name: str = Field(sa_column=Column(Text, nullable=False, unique=True))
     load_key: int | None = Field(default=None, sa_type=BigInteger)
-    """Of prompts that begin alike: the group that a host takes up for them."""
+    """The load group of a prefix group."""
     last_host_key: int | None = Field(default=None, sa_type=BigInteger)
-    """Of prompts that begin alike: the host that ran them last, and has the beginning evaluated."""
+    """The host that ran a prefix group last, and has its beginning evaluated."""
     last_run_ms: int = Field(
         default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"}
     )
-    """When that was, to some seconds."""
+    """When the prefix group ran last, to some seconds."""
 
 
 class JobGroupRow(Row, table=True):
-    """Which groups a job has prompts of; written when they are stored."""
+    """The groups of a job's prompts; written when the prompts are stored."""
 
     __tablename__ = "job_group"  # pyright: ignore[reportAssignmentType]
 
     job_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     group_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     load_key: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    """The group that a host takes up for it: itself, or the one that it is a part of."""
+    """The load group: the group itself, or the one that a prefix group is part of."""
 
 
 class HostGroupRow(Row, table=True):
-    """Which groups a host runs now: only their prompts start there."""
+    """The load groups that a host runs now: only their prompts start there."""
 
     __tablename__ = "host_group"  # pyright: ignore[reportAssignmentType]
 
     host_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     group_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     since_ms: int = Field(sa_type=BigInteger)
-    """When its turn began."""
+    """When the group's turn began."""
 
 
 class ResultRow(Row, table=True):
@@ -349,7 +349,7 @@ class ResultRow(Row, table=True):
     started_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     finished_at_ms: int = Field(sa_type=BigInteger)
     defect: str | None = Field(default=None, max_length=32)
-    """What is wrong with the answer, whether that counts as failure or not."""
+    """The defect of the answer, whether it counts as a failure or not."""
     event_id: int | None = Field(default=None, sa_type=BigInteger)
     """`job_key << 32 | number`; the number is drawn from `job_stats.last_event` under its lock."""
 
@@ -362,9 +362,9 @@ class HostRow(Row, table=True):
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
     url: str = Field(max_length=500, unique=True)
     held_by: int | None = Field(default=None, sa_type=BigInteger)
-    """Key of the benchmark that has it to itself: no batch's prompt starts there meanwhile."""
+    """Key of the benchmark that holds the host exclusively: no batch's prompt starts there."""
     switching_to: int | None = Field(default=None, sa_type=BigInteger)
-    """Key of the group that it will run when what runs there has drained; None: no other."""
+    """Key of the load group that the host switches to after draining; None: no switch."""
 
 
 # The same tables for SQLAlchemy Core, which every statement of the store is written in.

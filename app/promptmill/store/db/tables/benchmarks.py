@@ -1,4 +1,4 @@
-"""The tables of benchmarks; what holds for all tables is in `tables`."""
+"""The tables of benchmarks; what holds for all tables is in `store.db.tables.batches`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BenchmarkRow(Row, table=True):
     id: str = Field(max_length=64, unique=True)
     state: JobState = Field(sa_type=text_enum(JobState))
     spec: dict[str, Any] = Field(sa_type=JSON)
-    """What was asked for, as `store.benchmarks.spec` writes it."""
+    """The specification, as `store.benchmarks.spec` writes it."""
     user_metadata: dict[str, str] = Field(sa_column=Column("metadata", JSON, nullable=False))
     environment: dict[str, Any] = Field(sa_type=JSON)
     idempotency_key: str | None = Field(default=None, max_length=255, unique=True)

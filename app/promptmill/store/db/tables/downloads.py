@@ -1,4 +1,4 @@
-"""The tables of `auto_pull`; what holds for all tables is in `tables`."""
+"""The tables of `auto_pull`; what holds for all tables is in `store.db.tables.batches`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIVE = "state IN ('waiting', 'pulling')"
 
 
 class PullRow(Row, table=True):
-    """A model that a host is to fetch: one lease, because one worker reads the whole stream."""
+    """A pull of a model at a host: one lease, because one worker reads the whole stream."""
 
     __tablename__ = "pull"  # pyright: ignore[reportAssignmentType] - SQLModel declares it otherwise
     __table_args__ = (
@@ -30,9 +30,9 @@ class PullRow(Row, table=True):
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
     host_key: int = Field(sa_type=BigInteger)
     model: str = Field(sa_type=Text)
-    """By its one name."""
+    """The normalised name."""
     name: str = Field(sa_type=Text)
-    """As a batch wrote it, which is what Ollama is asked for."""
+    """The name as a batch wrote it, which is sent to Ollama."""
     state: PullState = Field(sa_type=text_enum(PullState))
     detail: str | None = Field(default=None, sa_type=Text)
     completed_bytes: int | None = Field(default=None, sa_type=BigInteger)
@@ -48,21 +48,21 @@ class PullRow(Row, table=True):
 
 
 class JobModelRow(Row, table=True):
-    """Which models a job with `auto_pull` needs."""
+    """The models that a job with `auto_pull` needs."""
 
     __tablename__ = "job_model"  # pyright: ignore[reportAssignmentType]
 
     job_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     model: str = Field(sa_column=Column(Text, primary_key=True))
-    """By its one name."""
+    """The normalised name."""
     name: str = Field(sa_type=Text)
-    """As the batch has it."""
+    """The name as the batch wrote it."""
     awaited: bool = Field(sa_column=Column(Boolean, nullable=False))
     """Whether the job still waits for it."""
 
 
 class JobPullRow(Row, table=True):
-    """Which pulls a job waits or has waited for."""
+    """The pulls that a job waits or has waited for."""
 
     __tablename__ = "job_pull"  # pyright: ignore[reportAssignmentType]
 

@@ -1,4 +1,4 @@
-"""The tables in which workers tell of themselves and of what they see.
+"""The tables of workers, and of what workers see of hosts.
 
 What holds for all tables is in `tables`. Nothing here decides about a prompt: people look at it,
 and forecasts are made of it.
@@ -14,12 +14,12 @@ from promptmill.store.db.tables.batches import Key, Row, metadata, text_enum
 
 
 class WorkerRow(Row, table=True):
-    """A worker that works or has worked: for people to look at; the leases do the safety."""
+    """A worker, living or past, for display; safety rests on the leases."""
 
     __tablename__ = "worker"  # pyright: ignore[reportAssignmentType]
 
     id: str = Field(max_length=64, primary_key=True)
-    """The owner's name in its leases."""
+    """The worker's id, the owner in its leases."""
     host_name: str = Field(max_length=255)
     pid: int
     version: str = Field(max_length=64)
@@ -27,7 +27,7 @@ class WorkerRow(Row, table=True):
     started_at_ms: int = Field(sa_type=BigInteger)
     seen_at_ms: int = Field(sa_type=BigInteger)
     exchanged_at_ms: int = Field(sa_type=BigInteger)
-    """When its dispatcher last had nothing left to tell the database, as of `seen_at_ms`."""
+    """When the worker's dispatcher last had nothing left to record, as of `seen_at_ms`."""
     stopped_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     finished: int = Field(default=0, sa_type=BigInteger)
     """Results stored."""
@@ -44,7 +44,7 @@ class HostReportRow(Row, table=True):
     host_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     slots: int | None = None
     error_code: ErrorCode | None = Field(default=None, sa_type=text_enum(ErrorCode))
-    """Why it is put aside; None while work goes there."""
+    """Why the host is in quarantine; None while it takes work."""
     error: str | None = Field(default=None, sa_type=Text)
     next_look_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     on_trial: bool
@@ -54,7 +54,7 @@ class HostReportRow(Row, table=True):
 
 
 class HostPaceRow(Row, table=True):
-    """How fast a host answers prompts of a model, as a worker has measured it."""
+    """The speed of a host with prompts of a model, as a worker has measured it."""
 
     __tablename__ = "host_pace"  # pyright: ignore[reportAssignmentType]
 
