@@ -55,6 +55,7 @@ from promptmill.client.records import (
     Result,
     ResultPage,
     Usage,
+    WaitingFor,
     Worker,
 )
 from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
@@ -118,5 +119,6 @@ __all__ = [
     "UnexpectedAnswer",
     "Usage",
     "WaitTimeout",
+    "WaitingFor",
     "Worker",
 ]

@@ -8,8 +8,8 @@ from promptmill.domain.batches import Batch, BatchChanges
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from promptmill.domain.lifecycle import JobState
 from promptmill.services import admission
-from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
+from promptmill.services.waiting import with_prospects
 from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.database import Transaction
@@ -58,7 +58,7 @@ async def _change(
 
     batch = await resources.database.write(change)
     resources.signals.spread(News.WORK)
-    (told,) = await foretold(resources, [batch])
+    (told,) = await with_prospects(resources, [batch])
     return told
 
 
@@ -89,7 +89,7 @@ async def retry(
         while swept.last_index is not None:
             swept = await database.write(_retry_more, batch_id, swept.last_index)
     resources.signals.spread(News.WORK)
-    (told,) = await foretold(resources, [await database.read(jobs.get, batch_id)])
+    (told,) = await with_prospects(resources, [await database.read(jobs.get, batch_id)])
     return told
 
 

@@ -31,6 +31,7 @@ from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.downloads import Puller
 from promptmill.worker.executor import Executor
 from promptmill.worker.heartbeat import Heartbeat
+from promptmill.worker.host_log import HostLog
 from promptmill.worker.loops import repeat, wait_for
 from promptmill.worker.purger import Purger
 from promptmill.worker.recorder import Recorder
@@ -127,6 +128,7 @@ class Worker:
         self._drain_s = settings.drain_s
         backoff_s = full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s)
         self._stopping = False
+        self._host_logs = {place.share.key: HostLog(place.host) for place in places}
         self.recorder = Recorder(signals.work_available)
         self.executor = Executor(
             {place.share.key: place.host for place in places},
@@ -262,8 +264,12 @@ class Worker:
 
     async def _probe(self, place: Place) -> float:
         host = place.host
+        log = self._host_logs[place.share.key]
+        # What set it aside and took it back again between two looks has its line, too.
+        log.note()
         was_available = host.available
         wait_s = await host.probe()
+        log.note()
         if host.available and not was_available:
             self._signals.work_available.set()
         return wait_s

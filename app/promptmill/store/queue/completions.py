@@ -106,6 +106,7 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     for each in returned:
         if isinstance(each.decision, TryAgain) and each.decision.unused and each.lease.is_paced:
             returns.take_permit_back(tx, each.lease)
+    returns.unstart_jobs(tx, returned)
     return Recorded(
         finished=len(finished),
         fenced=len(completions) - len(finished) - len(returned),

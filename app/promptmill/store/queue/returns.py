@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from promptmill.domain.lifecycle import TaskEvent, task_target
+from promptmill.domain.lifecycle import JobEvent, TaskEvent, job_target, task_target
 from promptmill.domain.outcomes import Failed
 from promptmill.domain.retry import TryAgain
 from promptmill.store.db.database import Transaction
-from promptmill.store.db.tables.batches import job, task
+from promptmill.store.db.tables.batches import job, job_stats, task
 from promptmill.store.hosts.usage_limits import Limited
 from promptmill.store.queue.bulk import FREED
+from promptmill.store.queue.counters import FINISHED
 from promptmill.store.queue.leases import Completion, Lease
 
 STILL_RUNNING = sa.text("coalesce(task.state, '') = 'running'")
@@ -77,6 +78,46 @@ def put_back(tx: Transaction, completion: Completion, again: TryAgain) -> bool:
         },
     )
     return bool(put_back.rowcount)
+
+
+_OPEN = (
+    sa.select(job.c.key)
+    .where(job.c.key.in_(sa.bindparam("keys", expanding=True)), sa.text("job.state = 'running'"))
+    .with_for_update(skip_locked=True)
+)
+_UNSTART = (
+    sa.update(job)
+    .where(
+        job.c.key.in_(sa.bindparam("keys", expanding=True)),
+        ~sa.exists().where(task.c.job_key == job.c.key, sa.text("task.state = 'running'")),
+        sa.exists().where(
+            job_stats.c.job_key == job.c.key, job_stats.c.last_event == 0, FINISHED == 0
+        ),
+    )
+    .values(state=sa.literal(job_target(JobEvent.UNSTART), job.c.state.type), started_at_ms=None)
+)
+
+
+def unstart_jobs(tx: Transaction, returned: Sequence[Completion]) -> None:
+    """Take jobs back to `queued` of which nothing has run: their hosts took none of these prompts.
+
+    Never waiting for a job's row, because tasks and counters are locked already: a row that another
+    transaction has is being claimed from, and what is claimed runs.
+    """
+    keys = {
+        each.lease.job_key
+        for each in returned
+        if isinstance(each.decision, TryAgain)
+        and each.decision.turned_away
+        and each.lease.attempt == 1
+        and not each.lease.losses
+    }
+    if not keys:
+        return
+    # Locked by a statement of its own, so that the next one sees what was committed before.
+    locked = tx.execute(_OPEN, {"keys": sorted(keys)}).scalars().all()
+    if locked:
+        tx.execute(_UNSTART, {"keys": locked})
 
 
 _PERMITTED = (

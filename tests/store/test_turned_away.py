@@ -1,4 +1,4 @@
-"""Usage limits in the queue: a model waits at one host, and nothing else does."""
+"""Prompts that a host turns away: a limited model waits at its host, and nothing else does."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from promptmill.domain.lifecycle import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed
 from promptmill.domain.retry import MOST_LOSSES, TryAgain
+from promptmill.store.batches import transitions
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import usage_limits
 from promptmill.store.hosts.usage_limits import Limited
 from promptmill.store.queue.leases import Lease
-from tests.store.farm import Farm
+from tests.store.farm import Farm, failure
 from tests.store.test_groups import WIDE, Grouped
 
 LIMITED = Failed(
@@ -104,3 +106,42 @@ def test_a_limit_can_be_forgotten_for_a_host(grouped: Grouped) -> None:
     assert grouped.claim() == []
     grouped.database.write_now(usage_limits.forget, grouped.host_key)
     assert len(grouped.claim()) == 1
+
+
+DOWN = Failed(code=ErrorCode.HOST_UNREACHABLE, message="refused", blame=Blame.HOST)
+TURNED_AWAY = TryAgain(0.0, charged=False, turned_away=True)
+
+
+def test_a_batch_of_which_nothing_has_run_is_queued_again(farm: Farm) -> None:
+    batch_id = farm.submit(3)
+    first, second, third = farm.leases()
+    assert farm.batch(batch_id).state is JobState.RUNNING
+    farm.complete(first, second, outcome=DOWN, decision=TURNED_AWAY)
+    assert farm.batch(batch_id).state is JobState.RUNNING, "one of its prompts runs"
+    farm.complete(third, outcome=DOWN, decision=TURNED_AWAY)
+    batch = farm.batch(batch_id)
+    assert (batch.state, batch.started_at_ms) == (JobState.QUEUED, None)
+    assert batch.queue_position == 1
+    farm.complete(*farm.leases())
+    farm.close()
+    assert farm.batch(batch_id).state is JobState.COMPLETED
+
+
+def test_a_batch_of_which_something_has_run_stays_running(farm: Farm) -> None:
+    answered, failed_once = farm.submit(2), farm.submit(1)
+    done, down, lost = farm.leases()
+    farm.complete(done)
+    farm.complete(lost, outcome=failure(), decision=TryAgain(0.0, charged=True))
+    (again,) = farm.leases()
+    assert again.attempt == 2
+    farm.complete(down, again, outcome=DOWN, decision=TURNED_AWAY)
+    assert farm.batch(answered).state is JobState.RUNNING
+    assert farm.batch(failed_once).state is JobState.RUNNING
+
+
+def test_a_paused_batch_stays_paused_when_its_prompts_come_back(farm: Farm) -> None:
+    batch_id = farm.submit(1)
+    leases = farm.leases()
+    farm.database.write_now(transitions.request_pause, batch_id)
+    farm.complete(*leases, outcome=DOWN, decision=TURNED_AWAY)
+    assert farm.batch(batch_id).state is JobState.PAUSED
