@@ -129,3 +129,19 @@ def test_a_batch_must_be_named(invoke: Invoke, command: str) -> None:
 
     assert result.exit_code == 2
     assert "ID" in result.stderr
+
+
+def test_what_a_batch_waits_for_is_shown_with_its_end(
+    invoke: Invoke, service: respx.MockRouter
+) -> None:
+    waiting = {
+        "reason": "usage_limit",
+        "message": "you have reached your hourly usage limit",
+        "until": "2026-11-23T07:30:00.000Z",
+        "host": "http://gpu-1:11434",
+    }
+    service.get("/batches/batch_1").respond(200, json=batch("queued") | {"waiting_for": waiting})
+
+    shown = invoke("show", "batch_1").stdout
+
+    assert "you have reached your hourly usage limit; tried again at 2026-11-2" in shown
