@@ -11,7 +11,9 @@ from collections.abc import AsyncGenerator
 import httpx
 
 from promptmill.domain.errors import Unavailable
+from promptmill.domain.hosts.address import is_of_the_machine
 from promptmill.domain.hosts.spec import HostSpec
+from promptmill.observability.logs import get_logger
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.transport import CertificatesError
@@ -39,7 +41,12 @@ async def open_resources(
     """
     _tune_the_interpreter()
     pooling = settings.poll_only
-    await asyncio.to_thread(schema.upgrade, settings.database_url, transaction_pooling=pooling)
+    await asyncio.to_thread(
+        schema.upgrade,
+        settings.database_url,
+        transaction_pooling=pooling,
+        waiting=lambda sentence: get_logger().info(sentence, action="schema_waits"),
+    )
     database = Database(
         settings.database_url, transaction_pooling=pooling, lease_s=settings.lease_s
     )
@@ -68,7 +75,8 @@ def _host(settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTranspor
         )
     except CertificatesError as error:
         raise Unavailable(f"No connection to {spec.url} can be made: {error}.") from None
-    return Host(client, spec=spec, longest_limit_s=settings.retry_after_most_s)
+    machine = settings.machine_identity if is_of_the_machine(spec.url) else None
+    return Host(client, spec=spec, longest_limit_s=settings.retry_after_most_s, machine=machine)
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,22 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.create_table(
+        "api_key",
+        sa.Column("id", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("old_hash", sa.String(length=64), nullable=True),
+        sa.Column("old_until_ms", sa.BigInteger(), nullable=True),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("limits", sa.JSON(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("last_used_at_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
+        sa.UniqueConstraint("name", name=op.f("uq_api_key_name")),
+    )
+    op.create_table(
         "benchmark",
         sa.Column("key", _KEY, nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -45,6 +61,7 @@ def upgrade() -> None:
         sa.Column("lease_owner", sa.String(length=64), nullable=True),
         sa.Column("lease_until_ms", sa.BigInteger(), nullable=True),
         sa.Column("deleted_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("key_id", sa.String(length=80), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_benchmark")),
         sa.UniqueConstraint("id", name=op.f("uq_benchmark_id")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_benchmark_idempotency_key")),
@@ -119,10 +136,11 @@ def upgrade() -> None:
         "host",
         sa.Column("key", _KEY, nullable=False),
         sa.Column("url", sa.String(length=500), nullable=False),
+        sa.Column("machine", sa.String(length=64), server_default="", nullable=False),
         sa.Column("held_by", sa.BigInteger(), nullable=True),
         sa.Column("switching_to", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_host")),
-        sa.UniqueConstraint("url", name=op.f("uq_host_url")),
+        sa.UniqueConstraint("url", "machine", name=op.f("uq_host_url")),
     )
     op.create_table(
         "host_group",
@@ -198,6 +216,7 @@ def upgrade() -> None:
         sa.Column("rate_since_event", sa.BigInteger(), nullable=True),
         sa.Column("auto_pull", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("awaits_models", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("key_id", sa.String(length=80), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_job")),
         sa.UniqueConstraint("id", name=op.f("uq_job_id")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_job_idempotency_key")),
@@ -410,11 +429,93 @@ def upgrade() -> None:
         sa.Column("fenced", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_worker")),
     )
+    op.create_table(
+        "file",
+        sa.Column("key", _KEY, nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("purpose", sa.String(length=32), nullable=False),
+        sa.Column("filename", sa.Text(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("lines", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=True),
+        sa.Column("batch_id", sa.String(length=64), nullable=True),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("received_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_file")),
+        sa.UniqueConstraint("id", name=op.f("uq_file_id")),
+        sa.UniqueConstraint("idempotency_key", name=op.f("uq_file_idempotency_key")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_file_not_there",
+        "file",
+        ["key"],
+        unique=False,
+        sqlite_where=sa.text("state <> 'processed'"),
+        postgresql_where=sa.text("state <> 'processed'"),
+    )
+    op.create_index("ix_file_batch", "file", ["batch_id"], unique=False)
+    op.create_index("ix_file_expires", "file", ["expires_at_ms"], unique=False)
+    op.create_table(
+        "file_chunk",
+        sa.Column("file_key", _KEY, autoincrement=False, nullable=False),
+        sa.Column("number", _KEY, autoincrement=False, nullable=False),
+        sa.Column("deflated", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("file_key", "number", name=op.f("pk_file_chunk")),
+    )
+    op.create_table(
+        "openai_batch",
+        sa.Column("key", _KEY, nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("stage", sa.String(length=32), nullable=False),
+        sa.Column("endpoint", sa.String(length=32), nullable=False),
+        sa.Column("input_file_id", sa.Text(), nullable=False),
+        sa.Column("file_key", sa.BigInteger(), nullable=True),
+        sa.Column("window", sa.String(length=16), nullable=False),
+        sa.Column("metadata", sa.JSON(), nullable=True),
+        sa.Column("output_expires_s", sa.Integer(), nullable=True),
+        sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=True),
+        sa.Column("job_key", sa.BigInteger(), nullable=True),
+        sa.Column("errors", sa.JSON(), nullable=True),
+        sa.Column("output_file_id", sa.String(length=64), nullable=True),
+        sa.Column("error_file_id", sa.String(length=64), nullable=True),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("in_progress_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("cancelling_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("finalizing_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("lease_token", sa.BigInteger(), nullable=True),
+        sa.Column("lease_owner", sa.String(length=64), nullable=True),
+        sa.Column("lease_until_ms", sa.BigInteger(), nullable=True),
+        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
+        sa.Column("body_hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_openai_batch")),
+        sa.UniqueConstraint("id", name=op.f("uq_openai_batch_id")),
+        sa.UniqueConstraint("idempotency_key", name=op.f("uq_openai_batch_idempotency_key")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_openai_batch_under_way",
+        "openai_batch",
+        ["key"],
+        unique=False,
+        sqlite_where=sa.text("stage IN ('validating', 'running')"),
+        postgresql_where=sa.text("stage IN ('validating', 'running')"),
+    )
+    op.create_index("ix_openai_batch_job_key", "openai_batch", ["job_key"], unique=False)
     # The group of all work without grouping.
     op.execute("INSERT INTO model_group (key, name) VALUES (0, '')")
 
 
 def downgrade() -> None:
+    op.drop_table("openai_batch")
+    op.drop_table("file_chunk")
+    op.drop_table("file")
     op.drop_table("worker")
     op.drop_table("task")
     op.drop_table("result")
@@ -433,3 +534,4 @@ def downgrade() -> None:
     op.drop_table("host")
     op.drop_table("benchmark_run")
     op.drop_table("benchmark")
+    op.drop_table("api_key")

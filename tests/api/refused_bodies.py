@@ -235,7 +235,7 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
         [
             (
                 "/fail_on/1",
-                "must be 'truncated', 'empty', 'invalid_json' or 'schema_mismatch'",
+                "must be 'prompt_truncated', 'truncated', 'empty', 'invalid_json' or 'schema_mismatch'",
             )
         ],
     ),

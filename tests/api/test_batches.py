@@ -57,6 +57,7 @@ async def test_a_batch_is_accepted_with_its_defaults_and_where_to_find_it(servic
         ("fail_on", ["empty", "invalid_json", "schema_mismatch"]),
         ("auto_pull", False),
         ("pulls", []),
+        ("key", None),
         ("parameters", {}),
         ("results", []),
         ("next_cursor", None),

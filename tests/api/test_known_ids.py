@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from promptmill.api.intake.known_ids import IdsByHash, IdsByName, KnownIds
+from promptmill.domain.known_ids import IdsByHash, IdsByName, KnownIds
 
 
 @pytest.mark.parametrize("make", [IdsByName, IdsByHash])

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from promptmill.domain.hosts.credentials import basic, bearer
 from promptmill.domain.hosts.spec import HostSpec
-from promptmill.settings import Settings, SettingsError, load_settings, settings_page, variable_name
+from promptmill.settings import (
+    Settings,
+    SettingsError,
+    identity_of_machine,
+    load_settings,
+    settings_page,
+    variable_name,
+)
 
 
 def test_nothing_has_to_be_set() -> None:
@@ -54,6 +62,7 @@ def test_an_option_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch) -> 
         ("PROMPTMILL_OLLAMA_SLOTS", "0", "greater than or equal to 1"),
         ("PROMPTMILL_HEARTBEAT_S", "15", "third of lease_s"),
         ("PROMPTMILL_LOG_LEVEL", "loud", "debug"),
+        ("PROMPTMILL_MACHINE", "the GPU box", "pattern"),
         ("OLLAMA_HOST", "ftp://x", "http://"),
         ("DATABASE_URL", "mysql://x/y", "sqlite:///"),
         ("DATABASE_URL", "sqlite:///:memory:", "loses accepted work"),
@@ -164,3 +173,19 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(
         load_settings()
     assert str(caught.value).startswith("OLLAMA_API_KEY: must be a text of visible ASCII")
     assert "sk-123" not in str(caught.value)
+
+
+def test_a_machine_is_what_the_setting_says_else_its_id_else_its_host_name(
+    tmp_path: Path,
+) -> None:
+    told, other, empty = tmp_path / "told", tmp_path / "other", tmp_path / "empty"
+    told.write_text("0123456789abcdef0123456789abcdef\n")
+    other.write_text("0123456789abcdef0123456789abcdee\n")
+    empty.write_text("uninitialized\n")
+    assert load_settings(machine="gpu-box").machine_identity == "gpu-box"
+    assert load_settings().machine_identity == identity_of_machine()
+    identity = identity_of_machine(told)
+    assert identity == identity_of_machine(told) != identity_of_machine(other)
+    assert identity not in told.read_text(), "machine-id(5) asks not to show the id"
+    for without in (empty, tmp_path / "none"):
+        assert identity_of_machine(without) == socket.gethostname()[:64]

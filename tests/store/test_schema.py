@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.engine import make_url
 
+from promptmill.domain.errors import Unavailable
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
 
@@ -53,6 +59,62 @@ def test_processes_that_start_at_once_on_an_empty_database_do_not_collide(
         thread.join()
     assert errors == []
     assert schema.check(database_url).is_current
+
+
+@pytest.fixture
+def migrating(postgresql_url: str) -> Iterator[psycopg.Connection]:
+    """Another process in the middle of a migration from nothing; closing the session ends it."""
+    schema.downgrade(postgresql_url, "base")
+    with psycopg.connect(postgresql_url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(7263847261)")
+        yield other
+
+
+def until_it_waits(url: str, seconds: float) -> None:
+    """Return when a statement has been waiting for the other process for so long."""
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event = 'advisory' AND clock_timestamp() - query_start > make_interval(secs=>%s)"
+    )
+    deadline = time.monotonic() + 20
+    with psycopg.connect(url, autocommit=True) as looking:
+        while looking.execute(waits, [seconds]).fetchone() == (0,):
+            assert time.monotonic() < deadline, "it does not wait"
+
+
+def impatient(url: str) -> str:
+    """The URL of sessions that wait no longer than a tenth of a second for a lock."""
+    options = make_url(url).update_query_dict({"options": "-c lock_timeout=100ms"})
+    return options.render_as_string(hide_password=False)
+
+
+@pytest.mark.postgresql
+def test_a_process_waits_for_the_migration_of_another_however_long_and_says_so(
+    postgresql_url: str, migrating: psycopg.Connection
+) -> None:
+    schema_of = impatient(postgresql_url)
+    told: list[str] = []
+    with ThreadPoolExecutor(1) as threads:
+        upgrading = threads.submit(schema.upgrade, schema_of, waiting=told.append)
+        until_it_waits(postgresql_url, seconds=1)
+        migrating.rollback()
+        upgrading.result(20)
+    assert told == ["Another process is migrating the database; this one waits until it has ended."]
+    schema.upgrade(schema_of, waiting=told.append)
+    assert len(told) == 1, "nothing is waited for, so nothing is said"
+
+
+@pytest.mark.postgresql
+def test_what_a_migration_locks_after_that_is_waited_for_as_always(
+    postgresql_url: str, migrating: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(postgresql_url) as reader:
+        reader.execute("LOCK TABLE alembic_version IN SHARE MODE")
+        upgrading = threads.submit(schema.upgrade, impatient(postgresql_url))
+        until_it_waits(postgresql_url, seconds=0.2)
+        migrating.rollback()
+        with pytest.raises(Unavailable, match="lock timeout"):
+            upgrading.result(20)
 
 
 def test_checking_a_missing_file_does_not_create_it(tmp_path: Path) -> None:

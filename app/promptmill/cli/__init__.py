@@ -26,6 +26,8 @@ from promptmill.cli.commands.version import version
 from promptmill.cli.commands.watch import watch
 from promptmill.cli.commands.worker import worker
 from promptmill.cli.commands.workers import workers
+from promptmill.cli.operation.keys import keys
+from promptmill.cli.service.connection import ApiKeyFile, use_key_file
 
 _SERVICE = "The service"
 _BATCHES = "Batches"
@@ -54,11 +56,14 @@ def promptmill(
             "--version", help="Print the version.", is_eager=True, callback=_print_version
         ),
     ] = False,
+    api_key_file: ApiKeyFile = None,
 ) -> None:
     """A durable batch service for Ollama: thousands of prompts, none of them lost.
 
     `promptmill demo` shows everything in half a minute, with or without an Ollama.
     """
+    del show_version  # Its callback has printed it.
+    use_key_file(api_key_file)
 
 
 cli.command(rich_help_panel=_SERVICE)(demo)
@@ -68,6 +73,7 @@ cli.command(rich_help_panel=_SERVICE)(workers)
 cli.command(rich_help_panel=_SERVICE)(hosts)
 cli.command(rich_help_panel=_SERVICE)(simulate)
 cli.add_typer(db, rich_help_panel=_SERVICE)
+cli.add_typer(keys, rich_help_panel=_SERVICE)
 
 cli.command(rich_help_panel=_BATCHES)(submit)
 cli.command(rich_help_panel=_BATCHES)(watch)

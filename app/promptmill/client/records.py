@@ -157,6 +157,8 @@ class Batch(Record):
     """Whether models that no host has are pulled before its prompts start."""
     pulls: tuple[Pull, ...] = ()
     """The pulls that it waits or has waited for."""
+    key: str | None = None
+    """Name of the API key that it was sent with; None: without one."""
     parameters: dict[str, Any] = {}
     """Fields of Ollama's request that hold for every prompt."""
     results: tuple[Result, ...] = ()
@@ -210,6 +212,10 @@ class ResultPage(Record):
 
     data: tuple[Result, ...]
     next_cursor: str | None = None
+    scanned: int | None = None
+    """Results that were looked at for this page."""
+    complete: bool = True
+    """False when a search stopped at its bound; `next_cursor` goes on."""
 
 
 class RecommendedLimits(Record):
@@ -263,6 +269,8 @@ class Host(Record):
     """An Ollama host of the service, as it stood when the service answered."""
 
     url: str
+    machine: str | None = None
+    """The machine that the address is of; None: it is of the network."""
     reachable: bool
     """Whether it told its version just now."""
     error: str | None = None

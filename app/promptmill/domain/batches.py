@@ -68,6 +68,8 @@ class BatchDraft:
     """Defects that make an answer a failure; None: the default ones."""
     auto_pull: bool = False
     """Whether models that no host has are pulled before its prompts run."""
+    key_id: str | None = None
+    """The API key that it was sent with; None: there are no keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +209,8 @@ class Batch:
     """Whether models that no host has are pulled before its prompts run."""
     pulls: tuple[Pull, ...] = ()
     """The downloads that the batch waits or has waited for."""
+    key_name: str | None = None
+    """The name of the API key that it was sent with; None: there were no keys."""
 
     @property
     def progress(self) -> float:

@@ -22,3 +22,5 @@ class Call:
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     timeout_s: float = 300.0
     """Seconds that the whole call may take, from sending to the last chunk."""
+    cut_is_answer: bool = False
+    """Whether an answer that was cut at its limit of tokens is one, whatever was asked of it."""

@@ -5,7 +5,8 @@ Rule 1: whatever changes a state names an event of this file, and the store writ
 
 A job:    receiving -> queued <-> running -> completed | failed | expired
                        queued | running <-> paused;  all three -> cancelling -> cancelled | failed
-A task:   pending <-> running -> succeeded | failed | cancelled;  pending -> cancelled | expired
+A task:   pending <-> running -> succeeded | failed | cancelled;
+          pending -> cancelled | expired | failed (refused, with no call)
 Only `retry` leads out of an end again.
 """
 
@@ -86,6 +87,7 @@ class TaskEvent(Enum):
     RESCUE = "its lease ran out; it goes back to the queue"
     CANCEL = "its batch is being cancelled"
     EXPIRE = "its batch's time ran out"
+    REFUSE = "its request cannot be honoured, so that no call is made for it"
     RUN_AGAIN = "a client asks to run it again, although it has an outcome"
 
 
@@ -123,6 +125,7 @@ TASK_TRANSITIONS: Final[dict[TaskEvent, dict[TaskState, TaskState]]] = {
         TaskState.RUNNING: TaskState.CANCELLED,
     },
     TaskEvent.EXPIRE: {TaskState.PENDING: TaskState.EXPIRED},
+    TaskEvent.REFUSE: {TaskState.PENDING: TaskState.FAILED},
     TaskEvent.RUN_AGAIN: {
         TaskState.FAILED: TaskState.PENDING,
         TaskState.CANCELLED: TaskState.PENDING,

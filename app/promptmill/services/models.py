@@ -78,18 +78,26 @@ def _summary(name: str, places: Sequence[tuple[InstalledModel, _Shelf]]) -> Mode
     )
 
 
+async def installed_models(resources: Resources) -> Mapping[str, InstalledModel]:
+    """The models over all hosts that answer, by their normalised names.
+
+    Raises:
+        Unavailable: No Ollama host answers as Ollama does.
+    """
+    return {
+        normalise_model(model.name): model
+        for shelf in await _shelves(resources, with_loaded=False)
+        for model in shelf.installed
+    }
+
+
 async def installed_names(resources: Resources) -> Sequence[str]:
     """The names of the models over all hosts that answer, as the hosts spell them.
 
     Raises:
         Unavailable: No Ollama host answers as Ollama does.
     """
-    name_of: Mapping[str, str] = {
-        normalise_model(model.name): model.name
-        for shelf in await _shelves(resources, with_loaded=False)
-        for model in shelf.installed
-    }
-    return list(name_of.values())
+    return [model.name for model in (await installed_models(resources)).values()]
 
 
 async def _shelves(resources: Resources, *, with_loaded: bool) -> Sequence[_Shelf]:

@@ -23,6 +23,8 @@ class News(StrEnum):
     """A job has reached its end."""
     BENCHMARK = "benchmark"
     """A benchmark was stored, or is to be cancelled."""
+    FILES = "files"
+    """A batch of the OpenAI dialect was stored, whose file is to be read, or is to be cancelled."""
 
 
 class Listener:
@@ -72,6 +74,10 @@ class Signals:
         """A benchmark was stored, or is to be cancelled: for the benchmarker."""
         self.models_awaited = asyncio.Event()
         """A batch may wait for models, or wait no more: for the puller."""
+        self.file_to_read = asyncio.Event()
+        """A batch of the OpenAI dialect was stored: for those who read its file."""
+        self.files_to_write = asyncio.Event()
+        """A job has ended: for those who write the files of a batch of the OpenAI dialect."""
         self.job_ended = Broadcast()
         """A job has reached its end: for those who wait for one."""
         self.job_changed = Broadcast()
@@ -94,7 +100,10 @@ class Signals:
             self.models_awaited.set()
         elif news is News.BENCHMARK:
             self.benchmark_waiting.set()
+        elif news is News.FILES:
+            self.file_to_read.set()
         else:
+            self.files_to_write.set()
             self.job_ended.send()
         self.job_changed.send()
 

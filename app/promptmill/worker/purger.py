@@ -1,4 +1,4 @@
-"""The purger: removes rows of deleted batches, benchmarks and abandoned uploads, in pieces."""
+"""The purger: removes deleted batches, benchmarks and files, and abandoned uploads, in pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 from promptmill.observability.logs import get_logger
 from promptmill.store.batches import jobs, uploads
 from promptmill.store.benchmarks import registry
-from promptmill.store.db.database import Database
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.openai import batches as openai
+from promptmill.store.openai import files
 
 _EVERY_S = 60.0
 _FIRST_PIECE, _LARGEST_PIECE = 100, 5_000
@@ -39,6 +41,7 @@ class Purger:
         removed = await self._database.write(jobs.purge_some, limit=self._piece)
         self._adapt(time.monotonic() - began)
         removed += await self._database.write(registry.purge_some)
+        removed += await self._database.write(_remove_files)
         return 0.0 if removed else _EVERY_S
 
     def _adapt(self, took_s: float) -> None:
@@ -47,3 +50,8 @@ class Purger:
             self._piece = max(self._piece // 4, 1)
         elif took_s < _LONGEST_PIECE_S / 2:
             self._piece = min(self._piece * 2, _LARGEST_PIECE)
+
+
+def _remove_files(tx: Transaction) -> int:
+    files.discard_abandoned(tx, silent_ms=_ABANDONED_AFTER_MS)
+    return files.expire_some(tx) + files.purge_some(tx) + openai.purge_some(tx)

@@ -23,6 +23,7 @@ from promptmill.store.batches import jobs
 from promptmill.store.benchmarks import execution
 from promptmill.store.downloads import pulls
 from promptmill.store.hosts import usage_limits, workers
+from promptmill.store.openai import execution as openai
 from promptmill.store.queue.leases import HostShare
 from promptmill.worker.backoff import full_jitter
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
@@ -33,6 +34,8 @@ from promptmill.worker.executor import Executor
 from promptmill.worker.heartbeat import Heartbeat
 from promptmill.worker.host_log import HostLog
 from promptmill.worker.loops import repeat, wait_for
+from promptmill.worker.openai.finalizer import Finalizer
+from promptmill.worker.openai.intake import Intake
 from promptmill.worker.purger import Purger
 from promptmill.worker.recorder import Recorder
 from promptmill.worker.reporter import Reporter
@@ -91,7 +94,7 @@ async def _places(resources: Resources) -> Sequence[Place]:
         Place(
             host=host,
             share=HostShare(
-                key=await resources.database.write(jobs.register_host, host.url),
+                key=await resources.database.write(jobs.register_host, host.url, host.machine),
                 url=host.url,
                 slots=host.spec.slots,
                 grouped=resources.settings.grouping,
@@ -201,6 +204,8 @@ class Worker:
             lease_s=settings.lease_s,
             backoff_s=backoff_s,
         )
+        self.intake = Intake(resources, database, owner=identity.id)
+        self.finalizer = Finalizer(resources, database, owner=identity.id)
 
     async def take_up(self) -> None:
         """Register the worker, and return what a predecessor left running."""
@@ -213,6 +218,7 @@ class Worker:
             await self.rescuer.take_everything_back()
             await self._database.write(execution.take_all_back)
             await self._database.write(pulls.take_all_back)
+            await self._database.write(openai.free_all)
 
     def start(self, roles: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start every role."""
@@ -230,6 +236,11 @@ class Worker:
                 ("purger", self.purger.run_once, signals.purge_requested),
                 ("adapter", self.adapter.run_once, asyncio.Event()),
                 ("puller", self.puller.run_once, signals.models_awaited),
+                # Two of each, so that a large file does not hold up a small one.
+                ("intake", self.intake.run_once, signals.file_to_read),
+                ("intake 2", self.intake.run_once, signals.file_to_read),
+                ("finalizer", self.finalizer.run_once, signals.files_to_write),
+                ("finalizer 2", self.finalizer.run_once, signals.files_to_write),
                 ("prober", self._probe_hosts, asyncio.Event()),
                 ("onlooker", self._look_at_hosts, asyncio.Event()),
             )
@@ -255,6 +266,7 @@ class Worker:
         self.own.outdated = reason
         get_logger().error(reason, action="schema_changed")
         self.dispatcher.claiming = False
+        self.intake.claiming = self.finalizer.claiming = False
         self.benchmarker.stand_down()
         self.puller.stand_down()
 
@@ -283,7 +295,7 @@ class Worker:
     async def drain(self) -> None:
         """Claim nothing more, wait for calls to end, then return the rest to the queue."""
         self._stopping = True
-        self.dispatcher.claiming = False
+        self.dispatcher.claiming = self.intake.claiming = self.finalizer.claiming = False
         self._signals.work_available.set()
         log = get_logger()
         log.info("Stopping.", action="drain", running=self.executor.running)
@@ -305,6 +317,7 @@ class Worker:
     async def say_goodbye(self) -> None:
         """Record that this worker has stopped, so that it is not taken for lost."""
         try:
+            await self._database.write(openai.free_of, self._identity.id)
             await self._database.write(
                 workers.mark_stopped,
                 self._identity.id,

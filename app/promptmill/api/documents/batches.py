@@ -126,6 +126,7 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         ],
         "auto_pull": batch.auto_pull,
         "pulls": [_pull(pull) for pull in batch.pulls],
+        "key": batch.key_name,
         "parameters": batch.parameters,
     }
 

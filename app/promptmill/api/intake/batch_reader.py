@@ -10,7 +10,6 @@ from promptmill.api.errors.violations import Faults
 from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.batch_fields import check_for_chat, read_fields
 from promptmill.api.intake.json_stream import MAX_MEMBERS, JsonStream, MalformedJson, Step, TooLarge
-from promptmill.api.intake.known_ids import IdsByName
 from promptmill.api.intake.prompt_reader import (
     PromptReader,
     ReadingLimits,
@@ -21,6 +20,7 @@ from promptmill.api.intake.text_rules import Path
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.errors import FieldProblem, Invalid
+from promptmill.domain.known_ids import IdsByName
 
 
 def read_batch(limits: ReadingLimits, models: ModelCheck | None = None) -> Step[BatchDraft]:

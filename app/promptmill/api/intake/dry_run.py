@@ -11,13 +11,16 @@ from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.request_body import BodyForm, NdjsonBody, receive_batch
 from promptmill.domain.batches import BatchDraft
 from promptmill.domain.errors import Unavailable
+from promptmill.domain.keys import Caller
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON
 from promptmill.services import admission, models
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 
 
-async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dict[str, Any]:
+async def dry_run(
+    request: Request, resources: Resources, form: BodyForm, caller: Caller
+) -> dict[str, Any]:
     """What the batch would be.
 
     Raises:
@@ -35,7 +38,8 @@ async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dic
     # What is wrong with the request itself is worth more to its sender, and is told first.
     if away is not None and not draft.auto_pull:
         raise away
-    queued = await admission.room_for(resources, prompts)
+    admission.require_allowed(draft, prompts, caller)
+    queued = await admission.room_for(resources, prompts, caller)
     draft = await with_starting_limit(resources, draft)
     return _document(draft, prompts, check.used, queued)
 
@@ -43,12 +47,16 @@ async def dry_run(request: Request, resources: Resources, form: BodyForm) -> dic
 async def _read(
     request: Request, resources: Resources, form: BodyForm, check: ModelCheck
 ) -> tuple[BatchDraft, int]:
+    known = resources.settings.known_registries
     if form is BodyForm.JSON:
         draft = (await receive_batch(request, resources.settings, check)).draft
+        admission.require_known_registries(draft, draft.prompts, known)
         return draft, len(draft.prompts)
     body = NdjsonBody(request, resources.settings, check)
-    async for _ in body.pieces():
-        pass
+    seen = 0
+    async for piece in body.pieces():
+        admission.require_known_registries(body.draft, piece, known, first_index=seen)
+        seen += len(piece)
     return body.draft, body.prompts
 
 

@@ -1,14 +1,9 @@
-"""Lines out of a body that is cut anywhere, and the JSON value in each; one bad line stays one.
-
-Memory is bounded by one block of the body and one line: of a line that is longer than allowed only
-its length is kept.
-"""
+"""The JSON value in each line of a body; a bad line says nothing about the others."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from promptmill.api.intake.json_stream import (
     MAX_DEPTH,
@@ -20,68 +15,9 @@ from promptmill.api.intake.json_stream import (
     strict_decoder,
 )
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _AT_ONCE: Final = 1 << 20
 """Bytes above which a line is decoded member by member: one call would hold the interpreter."""
 _BLOCK: Final = 256 * 1024
-
-
-class Line(NamedTuple):
-    """A line of the body."""
-
-    number: int
-    """Counted from 1, blank lines included."""
-    content: bytes | None
-    """Without its end; None for a line that is too long."""
-
-
-class LineCutter:
-    """Cuts a body into lines at each newline; blank ones are counted and left out."""
-
-    def __init__(self, longest: int) -> None:
-        """`longest` is the most bytes of a line."""
-        self._longest = longest
-        self._number = 0
-        self._beginning: list[bytes] = []
-        self._length = 0
-        """Of the line's beginning, also where that is not kept."""
-
-    def feed(self, block: bytes) -> Iterator[Line]:
-        """The lines that the block ends."""
-        *ended, beginning = block.split(b"\n")
-        for content in ended:
-            line = self._end_line(content)
-            if line is not None:
-                yield line
-        self._keep(beginning)
-
-    def end(self) -> Iterator[Line]:
-        """What followed the last newline, if anything did."""
-        line = self._end_line(b"")
-        if line is not None:
-            yield line
-
-    def _keep(self, piece: bytes) -> None:
-        self._length += len(piece)
-        if self._length > self._longest:
-            self._beginning.clear()
-        elif piece:
-            self._beginning.append(piece)
-
-    def _end_line(self, rest: bytes) -> Line | None:
-        self._number += 1
-        if self._length:
-            self._keep(rest)
-            content = b"".join(self._beginning)
-            length, self._length = self._length, 0
-            self._beginning.clear()
-        else:
-            content, length = rest, len(rest)
-        if self._number == 1:
-            content = content.removeprefix(_BYTE_ORDER_MARK)
-        if length > self._longest:
-            return Line(self._number, None)
-        return None if not content or content.isspace() else Line(self._number, content)
 
 
 class UnreadableLine(Exception):  # noqa: N818 - named for what it is

@@ -12,9 +12,8 @@ from typing import Final
 from promptmill.api.errors.violations import Faults
 from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.batch_fields import check_for_chat
-from promptmill.api.intake.json_lines import TOO_DEEP, Line, LineCutter, LineDecoder, UnreadableLine
+from promptmill.api.intake.json_lines import TOO_DEEP, LineDecoder, UnreadableLine
 from promptmill.api.intake.json_stream import MalformedJson
-from promptmill.api.intake.known_ids import IdsByHash
 from promptmill.api.intake.prompt_reader import (
     PromptReader,
     ReadingLimits,
@@ -23,6 +22,8 @@ from promptmill.api.intake.prompt_reader import (
 )
 from promptmill.api.intake.text_rules import Path
 from promptmill.domain.batches import BatchDraft, PromptDraft
+from promptmill.domain.known_ids import IdsByHash
+from promptmill.domain.line_cutter import Line, LineCutter
 
 QUERY: Final[Path] = ("query",)
 """Where the fields of the batch are."""

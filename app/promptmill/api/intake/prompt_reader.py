@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from promptmill.api.errors.field_errors import describe
 from promptmill.api.errors.violations import Faults
 from promptmill.api.installed_models import ModelCheck
-from promptmill.api.intake.known_ids import KnownIds
 from promptmill.api.intake.text_rules import Path, faults_in, text_fault
 from promptmill.api.schemas.requests import NOT_IN_A_CHAT, PromptObject
 from promptmill.domain.batches import PromptDraft
+from promptmill.domain.known_ids import KnownIds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

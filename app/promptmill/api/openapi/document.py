@@ -32,6 +32,7 @@ from promptmill.api.schemas.benchmarks import BenchmarkRequest
 from promptmill.api.schemas.control import BatchUpdate, RetryRequest
 from promptmill.api.schemas.dry_run import DryRun
 from promptmill.api.schemas.hosts import HostPage
+from promptmill.api.schemas.reading import Stats, Summary, WaitingPromptPage, WholePrompt
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.api.schemas.results import ResultPage
 from promptmill.api.schemas.service import Health, ModelPage, Problem, Readiness, WorkerPage
@@ -62,6 +63,10 @@ _ANSWERS: Final = (
     BatchPage,
     DryRun,
     ResultPage,
+    WaitingPromptPage,
+    WholePrompt,
+    Summary,
+    Stats,
     ModelPage,
     HostPage,
     WorkerPage,

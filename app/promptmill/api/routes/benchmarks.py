@@ -13,6 +13,7 @@ from promptmill.api.dependencies import (
     IDEMPOTENCY_HEADER,
     METADATA_PREFIX,
     BenchmarkId,
+    CallerOf,
     IdempotencyHeader,
     MetadataFilter,
     ResourcesOf,
@@ -122,7 +123,7 @@ _METADATA: Final[dict[str, Any]] = {
     },
 )
 async def submit_benchmark(
-    request: Request, resources: ResourcesOf, key: IdempotencyHeader
+    request: Request, resources: ResourcesOf, key: IdempotencyHeader, caller: CallerOf
 ) -> Response:
     """Store a benchmark. When the answer arrives, it is on disk and will be measured.
 
@@ -132,7 +133,7 @@ async def submit_benchmark(
     body = await receive_whole(request)
     draft = await read_aside(partial(read_benchmark, settings=resources.settings), body)
     idempotency = IdempotencyKey(key=key, body_hash=sha256(body).hexdigest()) if key else None
-    submission = await benchmarks.submit(resources, draft, idempotency=idempotency)
+    submission = await benchmarks.submit(resources, draft, idempotency=idempotency, caller=caller)
     headers = {"Location": f"/benchmarks/{submission.benchmark.id}"}
     if not submission.created:
         headers["Idempotent-Replayed"] = "true"

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
+from promptmill.api.dependencies import BatchId, CallerOf, ResourcesOf, only_query
 from promptmill.api.documents.batches import JsonResponse, batch_document
 from promptmill.api.errors.problems import (
     BODY_TOO_LARGE,
@@ -130,7 +130,9 @@ async def resume_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
         **_refused_bodies(f"{_ONE}/retry"),
     },
 )
-async def retry_batch(request: Request, batch_id: BatchId, resources: ResourcesOf) -> Response:
+async def retry_batch(
+    request: Request, batch_id: BatchId, resources: ResourcesOf, caller: CallerOf
+) -> Response:
     """Run again what failed, was cancelled or expired, each prompt with all its attempts anew.
 
     Their results are taken back until they have new ones; successes stay. A batch that had ended
@@ -138,7 +140,11 @@ async def retry_batch(request: Request, batch_id: BatchId, resources: ResourcesO
     """
     wish = await read_aside(read_retry, await receive_whole(request))
     batch = await control.retry(
-        resources, batch_id, indexes=wish.indexes, expires_in_s=wish.expires_in_s
+        resources,
+        batch_id,
+        indexes=wish.indexes,
+        expires_in_s=wish.expires_in_s,
+        caller=caller,
     )
     return JsonResponse(batch_document(batch), status_code=202)
 
@@ -156,10 +162,13 @@ async def retry_batch(request: Request, batch_id: BatchId, resources: ResourcesO
         **_refused_bodies(_ONE),
     },
 )
-async def change_batch(request: Request, batch_id: BatchId, resources: ResourcesOf) -> Response:
+async def change_batch(
+    request: Request, batch_id: BatchId, resources: ResourcesOf, caller: CallerOf
+) -> Response:
     """Change limits, priority or metadata, in whatever state the batch is.
 
     The next start of any worker goes by them; what runs is left alone.
     """
     changes = await read_aside(read_changes, await receive_whole(request))
-    return JsonResponse(batch_document(await control.update(resources, batch_id, changes)))
+    batch = await control.update(resources, batch_id, changes, caller=caller)
+    return JsonResponse(batch_document(batch))

@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from promptmill.api.dependencies import IdempotencyHeader, ResourcesOf
+from promptmill.api.dependencies import CallerOf, IdempotencyHeader, ResourcesOf
 from promptmill.api.documents.batches import JsonResponse, batch_document
 from promptmill.api.errors.problems import (
     BODY_TOO_LARGE,
@@ -25,6 +25,7 @@ from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch
 from promptmill.api.schemas.dry_run import DRY_RUN, DryRun
 from promptmill.domain.batches import IdempotencyKey
+from promptmill.domain.keys import Caller
 from promptmill.services import batches, uploads
 from promptmill.services.batches import Submission
 from promptmill.services.resources import Resources
@@ -66,7 +67,7 @@ _REPLAYED: Final = {
     },
 )
 async def submit_batch(
-    request: Request, resources: ResourcesOf, key: IdempotencyHeader
+    request: Request, resources: ResourcesOf, key: IdempotencyHeader, caller: CallerOf
 ) -> Response:
     """Store a batch of prompts. When the answer arrives, it is on disk and will be worked off.
 
@@ -79,24 +80,28 @@ async def submit_batch(
         check_json_query(request, faults)
     faults.raise_if_any()
     if only_check:
-        return JsonResponse(await dry_run(request, resources, form))
+        return JsonResponse(await dry_run(request, resources, form, caller))
     receive = _receive_json if form is BodyForm.JSON else _receive_ndjson
-    submission = await receive(request, resources, key)
+    submission = await receive(request, resources, key, caller)
     headers = {"Location": f"/batches/{submission.batch.id}"}
     if not submission.created:
         headers["Idempotent-Replayed"] = "true"
     return JsonResponse(batch_document(submission.batch), status_code=202, headers=headers)
 
 
-async def _receive_json(request: Request, resources: Resources, key: str | None) -> Submission:
+async def _receive_json(
+    request: Request, resources: Resources, key: str | None, caller: Caller
+) -> Submission:
     received = await receive_batch(request, resources.settings)
     idempotency = IdempotencyKey(key=key, body_hash=received.sha256) if key else None
-    return await batches.submit(resources, received.draft, idempotency=idempotency)
+    return await batches.submit(resources, received.draft, idempotency=idempotency, caller=caller)
 
 
-async def _receive_ndjson(request: Request, resources: Resources, key: str | None) -> Submission:
+async def _receive_ndjson(
+    request: Request, resources: Resources, key: str | None, caller: Caller
+) -> Submission:
     body = NdjsonBody(request, resources.settings)
-    async with uploads.receiving(resources, body.draft, key=key) as upload:
+    async with uploads.receiving(resources, body.draft, key=key, caller=caller) as upload:
         async for prompts in body.pieces():
             await upload.add(prompts)
         return await upload.finish(body_hash=body.sha256)

@@ -109,6 +109,7 @@ SUMMARY: Final[dict[str, Any]] = {
             "error": None,
         }
     ],
+    "key": "alice",
     "parameters": {"options": {"num_predict": 128}},
 }
 BATCH: Final[dict[str, Any]] = {
@@ -146,7 +147,12 @@ CANCELLING: Final[dict[str, Any]] = {
     "next_cursor": None,
 }
 BATCH_PAGE: Final[dict[str, Any]] = {"data": [SUMMARY], "next_cursor": None}
-RESULT_PAGE: Final[dict[str, Any]] = {"data": [RESULT], "next_cursor": _CURSOR}
+RESULT_PAGE: Final[dict[str, Any]] = {
+    "data": [RESULT],
+    "next_cursor": _CURSOR,
+    "scanned": 1,
+    "complete": True,
+}
 MODEL: Final[dict[str, Any]] = {
     "name": "qwen3:8b",
     "size": 5225388164,
@@ -161,6 +167,7 @@ MODEL: Final[dict[str, Any]] = {
 MODEL_PAGE: Final[dict[str, Any]] = {"data": [MODEL], "next_cursor": None}
 HOST: Final[dict[str, Any]] = {
     "url": "http://gpu-1:11434",
+    "machine": None,
     "reachable": True,
     "error": None,
     "version": "0.24.0",

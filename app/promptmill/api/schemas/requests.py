@@ -25,7 +25,7 @@ NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
 
 _LONGEST_TIMEOUT_S = 86_400.0
 
-Defect = Literal["truncated", "empty", "invalid_json", "schema_mismatch"]
+Defect = Literal["prompt_truncated", "truncated", "empty", "invalid_json", "schema_mismatch"]
 """The names of `domain.outcomes.DEFECTS`; a test holds the two together."""
 
 
@@ -109,10 +109,11 @@ class BatchFields(GenerationFields):
     )
     fail_on: FailOn = Field(
         default=[code.value for code in DEFAULT_FAIL_ON],
-        description="Which defects of an answer make it a failure. `truncated`: cut at its limit of"
-        " tokens. `empty`: no text and no call of a tool. `invalid_json`: there is a `format` and"
-        " the answer is not JSON. `schema_mismatch`: `format` is a schema that it does not fit. An"
-        " empty list takes every answer; a result names its `defect` either way.",
+        description="Which defects of an answer make it a failure. `prompt_truncated`: Ollama cut"
+        " the prompt to the context window. `truncated`: cut at its limit of tokens. `empty`: no"
+        " text and no call of a tool. `invalid_json`: there is a `format` and the answer is not"
+        " JSON. `schema_mismatch`: `format` is a schema that it does not fit. An empty list takes"
+        " every answer; a result names its `defect` either way.",
         examples=[["truncated", "empty"], []],
     )
     priority: Priority = Field(

@@ -19,7 +19,7 @@ from promptmill.cli.output.terminal import duration, fail, one_line, out, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
 
 if TYPE_CHECKING:
-    from promptmill.client import DownloadFormat, Promptmill, Result
+    from promptmill.client import DownloadFormat, Promptmill, Result, ResultFilters
 
 _DEFAULT_ROWS: Final = 50
 _LONGEST_PROMPT: Final = 160
@@ -69,6 +69,14 @@ def results(
     status: Annotated[
         ResultStatus | None, typer.Option(help="Only the results that ended so.")
     ] = None,
+    grep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Only the results that hold this text in prompt, answer, error or id, upper and"
+            " lower case alike.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -85,15 +93,18 @@ def results(
 ) -> None:
     """Print the finished results of a batch in prompt order, also while it runs."""
     wanted = None if status is None else status.value
+    filters: ResultFilters = {"q": grep} if grep else {}
     if output_format is None:
         output_format = _format_for(output)
     if output_format is OutputFormat.TABLE and output is not None:
         raise typer.BadParameter("a table is for the terminal; --output takes jsonl or csv")
     with connected(url) as client:
         if output_format is OutputFormat.TABLE:
-            _print_table(client, batch_id, status=wanted, limit=limit)
+            _print_table(client, batch_id, status=wanted, limit=limit, filters=filters)
             return
-        pieces = client.download_results(batch_id, format=_DOWNLOADS[output_format], status=wanted)
+        pieces = client.download_results(
+            batch_id, format=_DOWNLOADS[output_format], status=wanted, **filters
+        )
         if output is None:
             _copy(pieces, sys.stdout.buffer)
             return
@@ -133,12 +144,20 @@ def _format_for(output: Path | None) -> OutputFormat:
     return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.JSONL
 
 
-def _print_table(client: Promptmill, batch_id: str, *, status: str | None, limit: int) -> None:
-    found = client.results(batch_id, status=status, page_size=min(limit + 1, 1000))
+def _print_table(
+    client: Promptmill,
+    batch_id: str,
+    *,
+    status: str | None,
+    limit: int,
+    filters: ResultFilters,
+) -> None:
+    found = client.results(batch_id, status=status, page_size=min(limit + 1, 1000), **filters)
     # One more than is shown tells whether there are more.
     rows = list(islice(found, limit + 1))
     if not rows:
-        say("No results yet." if status is None else f"No {status} results.")
+        found_none = "No results yet." if status is None else f"No {status} results."
+        say("No result holds that text." if filters else found_none)
         return
     shown = rows[:limit]
     out().print(answers_table(shown, has_ids=any(result.id is not None for result in shown)))

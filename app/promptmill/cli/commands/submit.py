@@ -143,8 +143,8 @@ def submit(
         list[str] | None,
         typer.Option(
             metavar="DEFECT",
-            help="A defect that fails a prompt: truncated, empty, invalid_json or schema_mismatch."
-            " Repeat it for several. Default: all but truncated.",
+            help="A defect that fails a prompt: prompt_truncated, truncated, empty, invalid_json or"
+            " schema_mismatch. Repeat it for several. Default: the last three.",
             rich_help_panel=_LIMITS,
         ),
     ] = None,

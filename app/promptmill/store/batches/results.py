@@ -63,7 +63,7 @@ def page(
     if status is not None:
         parameters["wanted_status"] = status
         statement = _PAGE_OF_STATUS if status is TaskState.SUCCEEDED else _PAGE_OF_NOT_SUCCEEDED
-    return [_task_result(row) for row in tx.execute(statement, parameters)]
+    return [as_result(row) for row in tx.execute(statement, parameters)]
 
 
 _SINCE = (
@@ -82,12 +82,11 @@ def since(tx: Transaction, key: int, event: int, *, limit: int) -> Sequence[Task
     """
     _, high = id_range(key)
     low = prompt_id(key, event + 1)
-    return [
-        _task_result(row) for row in tx.execute(_SINCE, {"low": low, "high": high, "most": limit})
-    ]
+    return [as_result(row) for row in tx.execute(_SINCE, {"low": low, "high": high, "most": limit})]
 
 
-def _task_result(row: sa.Row[Any]) -> TaskResult:
+def as_result(row: sa.Row[Any]) -> TaskResult:
+    """The result of a row that has the columns of `result`, `text` and `custom_id`."""
     return TaskResult(
         index=index_of(row.id),
         custom_id=row.custom_id,

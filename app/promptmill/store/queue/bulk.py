@@ -2,6 +2,7 @@
 
     cancel_pending   pending -> cancelled
     expire_pending   pending -> expired
+    refuse           pending -> failed     of an upload that nobody sees yet
     run_again        failed | cancelled | expired -> pending     their results are taken back
 
 A job of a million prompts is swept while others are worked off, because no piece holds the
@@ -15,7 +16,7 @@ takes them, counters, then the job, then tasks, and no task is waited for (SKIP 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -167,6 +168,42 @@ def store_results_without_call(
         )
 
 
+_REFUSE = (
+    sa.update(task)
+    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), _PENDING)
+    .values(state=sa.literal(task_target(TaskEvent.REFUSE), task.c.state.type))
+)
+
+
+def refuse(tx: Transaction, job_key: int, model: str, reasons: Mapping[int, str]) -> None:
+    """Fail prompts of an upload, by their indexes, whose requests no call can be made for."""
+    if not reasons:
+        return
+    message_of = {prompt_id(job_key, index): why for index, why in sorted(reasons.items())}
+    tx.execute(_REFUSE, {"ids": list(message_of)})
+    tally = Tally(events=len(message_of))
+    tally.add(task_target(TaskEvent.REFUSE), len(message_of))
+    if (counted := count(tx, job_key, tally)) is None:
+        return
+    now = tx.now_ms()
+    tx.execute(
+        sa.insert(result),
+        [
+            {
+                "id": task_id,
+                "status": task_target(TaskEvent.REFUSE),
+                "model": model,
+                "error_code": ErrorCode.INVALID_REQUEST,
+                "error": message,
+                "attempts": 0,
+                "finished_at_ms": now,
+                "event_id": prompt_id(job_key, counted.first_event + place),
+            }
+            for place, (task_id, message) in enumerate(message_of.items())
+        ],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Swept:
     """One piece of `run_again`."""
@@ -177,11 +214,14 @@ class Swept:
     """Where the next piece begins; None when there is none."""
 
 
+_WAS_NOT_REFUSED = sa.or_(result.c.status != sa.text("'failed'"), result.c.attempts > 0)
+"""A prompt that was refused with no call is refused for ever: there is nothing to be sent."""
 _NOT_SUCCEEDED = (
     sa.select(result.c.id, result.c.status)
     .where(
         result.c.id.between(sa.bindparam("low"), sa.bindparam("high")),
         sa.text("result.status <> 'succeeded'"),
+        _WAS_NOT_REFUSED,
     )
     .order_by(result.c.id)
     .limit(sa.bindparam("most"))
@@ -239,7 +279,9 @@ def _ended_without_success(
         ids = [prompt_id(job_key, index) for index in ordered[first : first + PIECE]]
         rows = tx.execute(
             sa.select(result.c.id, result.c.status).where(
-                result.c.id.in_(ids), sa.text("result.status <> 'succeeded'")
+                result.c.id.in_(ids),
+                sa.text("result.status <> 'succeeded'"),
+                _WAS_NOT_REFUSED,
             )
         )
         found.update({row.id: row.status for row in rows})

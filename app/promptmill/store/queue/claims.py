@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from promptmill.domain.calls import Call
 from promptmill.domain.lifecycle import JobEvent, TaskEvent, job_target, task_target
 from promptmill.domain.limits import START_TOLERANCE_S, Limits, next_start_at_ms, startable
+from promptmill.domain.openai import MARK
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.store.db.compiled import Prepared, ids_in, json_value
 from promptmill.store.db.database import Transaction
@@ -308,10 +309,12 @@ def _call(
         )
     own = dict(overrides)
     model, messages = own.pop("model", row.model), own.pop("messages", None)
+    is_openai = own.pop(MARK, None) is not None
     return Call(
         model=model,
         prompt=None if messages is not None else text,
         messages=None if messages is None else tuple(messages),
         parameters={**parameters, **own},
         timeout_s=row.timeout_s,
+        cut_is_answer=is_openai,
     )

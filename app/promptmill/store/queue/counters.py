@@ -121,6 +121,13 @@ _STOP = (
 )
 
 
+def stop_if_too_many_failed(tx: Transaction, job_key: int) -> bool:
+    """Stop a job that begins with more failed prompts than it bears."""
+    counted = sa.select(job_stats.c.failed, job_stats.c.total).where(job_stats.c.job_key == job_key)
+    row = tx.execute(counted).one()
+    return _stop_if_too_many_failed(tx, job_key, row.failed, row.total)
+
+
 def _stop_if_too_many_failed(tx: Transaction, job_key: int, failed: int, total: int) -> bool:
     reason = (
         f"{failed} of {total} prompts failed, more than `max_failures` allows; what had not started"

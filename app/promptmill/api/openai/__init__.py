@@ -1,0 +1,3 @@
+"""`/v1`: files, batches and chat for clients that were written for OpenAI."""
+
+from promptmill.api.openai.application import openai_dialect as openai_dialect

@@ -1,0 +1,116 @@
+"""Errors in OpenAI's shape: one envelope, and one table from our errors to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from promptmill.domain.errors import (
+    Conflict,
+    Invalid,
+    LimitExceeded,
+    NotFound,
+    PromptmillError,
+    StorageFull,
+    Unavailable,
+)
+from promptmill.services.openai.batches import KeyReused, WrongPurpose
+from promptmill.services.openai.faults import Fault, Refused
+
+REQUEST: Final = "invalid_request_error"
+SERVER: Final = "server_error"
+NO_RETRY: Final[Mapping[str, str]] = {"x-should-retry": "false"}
+"""For errors that OpenAI's libraries would send the request again for, and in vain."""
+
+
+class ApiError(Exception):
+    """A request is answered with an error of HTTP."""
+
+    def __init__(
+        self,
+        status: int,
+        *faults: Fault,
+        kind: str = REQUEST,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(faults[0].message)
+        self.status = status
+        self.faults = faults
+        self.kind = kind
+        self.headers = headers
+
+
+def json_response(
+    document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer in JSON."""
+    return Response(
+        to_json(document), status, headers=dict(headers or {}), media_type="application/json"
+    )
+
+
+def error_response(error: ApiError) -> Response:
+    """The envelope of an error."""
+    return json_response(envelope(error.faults, error.kind), error.status, error.headers)
+
+
+def envelope(faults: Sequence[Fault], kind: str = REQUEST) -> dict[str, Any]:
+    """The first fault as the error, and all of them as its details if there are several."""
+    told: dict[str, Any] = {
+        "message": faults[0].message,
+        "type": kind,
+        "param": faults[0].param,
+        "code": faults[0].code,
+    }
+    if len(faults) > 1:
+        told["details"] = [fault._asdict() for fault in faults]
+    return {"error": told}
+
+
+class _Row(NamedTuple):
+    """What one kind of our errors becomes."""
+
+    status: int
+    code: str | None
+    kind: str = REQUEST
+    param: str | None = None
+    headers: Mapping[str, str] | None = None
+
+
+_TABLE: Final[tuple[tuple[type[PromptmillError], _Row], ...]] = (
+    (Conflict, _Row(409, None, headers=NO_RETRY)),
+    # The special ones before what they are a kind of: the first that fits is taken.
+    (KeyReused, _Row(400, "idempotency_key_reused")),
+    (WrongPurpose, _Row(400, "invalid_purpose", param="input_file_id")),
+    (Invalid, _Row(400, "invalid_value")),
+    (LimitExceeded, _Row(429, "rate_limit_exceeded", "requests", headers={"Retry-After": "10"})),
+    (StorageFull, _Row(507, "storage_full", SERVER, headers=NO_RETRY)),
+    (Unavailable, _Row(503, "service_unavailable", SERVER, headers={"Retry-After": "5"})),
+)
+
+
+def api_error(error: Exception, *, missing: tuple[str, str | None]) -> ApiError | None:
+    """What an error of a use case becomes; None for one that nobody foresaw.
+
+    `missing` are code and param of what is not found.
+    """
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, Refused):
+        return ApiError(400, *error.faults)
+    if isinstance(error, NotFound):
+        return ApiError(404, Fault(str(error), missing[1], missing[0]))
+    row = next((row for kind, row in _TABLE if isinstance(error, kind)), None)
+    if row is None:
+        return None
+    fault = Fault(str(error), row.param, row.code)
+    return ApiError(row.status, fault, kind=row.kind, headers=row.headers)
+
+
+def internal_error() -> ApiError:
+    """A fault of the service itself."""
+    message = "The service failed; its log tells more under the x-request-id of this answer."
+    return ApiError(500, Fault(message, None, "internal_error"), kind=SERVER)

@@ -1,0 +1,150 @@
+"""What a client can do with batches of the dialect; one function each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from promptmill.domain.errors import Conflict, Invalid
+from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
+from promptmill.domain.openai import OpenAIBatch, OpenAIBatchDraft, Purpose, Stage, Status
+from promptmill.services import admission
+from promptmill.services.openai.writing import lines
+from promptmill.services.resources import Resources
+from promptmill.services.wakeups import News
+from promptmill.store.batches import transitions
+from promptmill.store.db.database import Transaction
+from promptmill.store.openai import batches, files
+
+
+class WrongPurpose(Invalid):
+    """The file is none that a batch can be made of."""
+
+
+class KeyReused(Invalid):
+    """The idempotency key was used with another request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What tells a request that is sent again from a new one."""
+
+    body_hash: str
+    """SHA-256 of all fields."""
+    key: str | None = None
+    """The idempotency key, if one was sent."""
+    is_retry: bool = False
+    """Whether the client's library says that it sends the request once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A batch, made just now or by the same request before."""
+
+    batch: OpenAIBatch
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIBatchPage:
+    """Some batches, newest first."""
+
+    batches: Sequence[OpenAIBatch]
+    has_more: bool
+
+
+async def create(resources: Resources, draft: OpenAIBatchDraft, origin: Origin) -> Made:
+    """Store a batch; when this returns it is on disk, and its file will be read.
+
+    Raises:
+        KeyReused: The idempotency key was used with other fields.
+        WrongPurpose: The file is an output of a batch.
+        LimitExceeded: The queue has no room for the lines of the file.
+    """
+    most = resources.settings.max_queued_prompts
+    made = await resources.database.write(_create, draft, origin, most_queued=most)
+    if not made.is_replay:
+        resources.signals.spread(News.FILES)
+    return made
+
+
+def _create(tx: Transaction, draft: OpenAIBatchDraft, origin: Origin, *, most_queued: int) -> Made:
+    if (known := _known(tx, origin)) is not None:
+        return Made(known, is_replay=True)
+    file = files.find(tx, draft.input_file_id)
+    if file is not None:
+        if file.purpose is not Purpose.BATCH:
+            raise WrongPurpose(
+                f"The file {file.id} has the purpose '{file.purpose.value}'; a batch is made of one"
+                " with the purpose 'batch'."
+            )
+        admission.require_room(tx, file.lines, most_queued=most_queued)
+    batch_id = admission.new_batch_id()
+    batches.insert(
+        tx,
+        draft,
+        batch_id=batch_id,
+        file_key=None if file is None else file.key,
+        body_hash=origin.body_hash,
+        idempotency_key=origin.key,
+    )
+    return Made(batches.get(tx, batch_id), is_replay=False)
+
+
+def _known(tx: Transaction, origin: Origin) -> OpenAIBatch | None:
+    if origin.key is not None:
+        found = batches.by_idempotency_key(tx, origin.key)
+        if found is not None and found[1] != origin.body_hash:
+            raise KeyReused(admission.KEY_USED)
+        return None if found is None else found[0]
+    return batches.same_of_late(tx, origin.body_hash) if origin.is_retry else None
+
+
+async def get(resources: Resources, batch_id: str) -> OpenAIBatch:
+    """The batch as it stands.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    return await resources.database.read(batches.get, batch_id)
+
+
+async def list_batches(resources: Resources, *, limit: int, after: str | None) -> OpenAIBatchPage:
+    """Batches, newest first, behind the place of the id `after`."""
+    found = await resources.database.read(batches.page, limit=limit + 1, after=after)
+    return OpenAIBatchPage(found[:limit], len(found) > limit)
+
+
+async def cancel(resources: Resources, batch_id: str) -> OpenAIBatch:
+    """Ask for the batch to end; asking again changes nothing.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended.
+    """
+    batch = await resources.database.write(_cancel, batch_id)
+    resources.signals.spread(News.ENDING)
+    resources.signals.spread(News.FILES)
+    return batch
+
+
+def _cancel(tx: Transaction, batch_id: str) -> OpenAIBatch:
+    batches.lock(tx, batch_id)
+    batch = batches.get(tx, batch_id)
+    if batch.status is Status.CANCELLED or batch.job_state is JobState.CANCELLED:
+        return batch
+    if batch.stage in {Stage.REFUSED, Stage.ENDED} or batch.job_state in TERMINAL_JOB_STATES:
+        raise Conflict(f"Cannot cancel a batch with status '{batch.status.value}'.")
+    batches.note_cancel(tx, batch_id)
+    if batch.stage is Stage.RUNNING:
+        transitions.request_cancel(tx, batch_id)
+    return batches.get(tx, batch_id)
+
+
+async def results(
+    resources: Resources, batch: OpenAIBatch
+) -> AsyncGenerator[Sequence[tuple[bool, bytes]], None]:
+    """The lines of a batch so far; see `writing.lines`."""
+    if batch.job_state is not None:
+        async for piece in lines(resources.database, batch):
+            yield piece

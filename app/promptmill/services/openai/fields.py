@@ -1,0 +1,172 @@
+"""Reading the members of an object: each is taken by name, and what nobody took is refused.
+
+The rule to know: `null` is the same as absent everywhere, and `finish` makes sure that no name of
+a request is dropped in silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, cast
+
+from promptmill.services.openai.faults import (
+    Fault,
+    invalid_choice,
+    invalid_type,
+    missing,
+    unknown,
+    unsupported,
+)
+
+SchemaCheck = Callable[[Mapping[str, Any]], str | None]
+"""Why answers cannot be checked against a JSON Schema; None for one that can be used."""
+
+
+class Fields:
+    """One object of a request. Faults are collected, so that an answer can list them all."""
+
+    def __init__(self, members: Mapping[str, Any], faults: list[Fault], *, place: str = "") -> None:
+        """`place` stands before the names in faults: `messages[0]`, or nothing for the body."""
+        self._members = members
+        self._left = set(members)
+        self._place = place
+        self.faults = faults
+
+    def param(self, name: str) -> str:
+        """The field's whole name for a fault."""
+        return f"{self._place}.{name}" if self._place else name
+
+    def take(self, name: str) -> Any:  # noqa: ANN401 - any JSON
+        """The value, as it is; None when it is absent or null."""
+        self._left.discard(name)
+        return self._members.get(name)
+
+    def require(self, name: str) -> Any:  # noqa: ANN401 - any JSON
+        """The value of a field that has to be there."""
+        value = self.take(name)
+        if value is None:
+            self.faults.append(missing(self.param(name)))
+        return value
+
+    def text(self, name: str, *, longest: int | None = None, required: bool = False) -> str | None:
+        """A string that is not empty."""
+        value = self.require(name) if required else self.take(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            return self._wrong_type(name, value, "a string")
+        if not value:
+            self._add(name, "must not be empty.", "empty_string")
+            return None
+        if longest is not None and len(value) > longest:
+            self._add(name, f"has more than {longest} characters.", "string_above_max_length")
+            return None
+        return value
+
+    def flag(self, name: str) -> bool | None:
+        """A boolean."""
+        value = self.take(name)
+        if value is None or isinstance(value, bool):
+            return value
+        return self._wrong_type(name, value, "a boolean")
+
+    def integer(self, name: str, *, least: int, most: int) -> int | None:
+        """A whole number within bounds."""
+        value = self.take(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            return self._wrong_type(name, value, "an integer")
+        return value if self._is_within(name, value, least, most, "integer") else None
+
+    def number(self, name: str, *, least: float, most: float) -> float | None:
+        """A number within bounds, as it was written."""
+        value = self.take(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            return self._wrong_type(name, value, "a decimal number")
+        return value if self._is_within(name, value, least, most, "decimal") else None
+
+    def choice(self, name: str, choices: Collection[str]) -> str | None:
+        """One of some strings."""
+        value = self.take(name)
+        if value is None or (isinstance(value, str) and value in choices):
+            return value
+        self.faults.append(invalid_choice(self.param(name), value, choices))
+        return None
+
+    def items(self, name: str, *, required: bool = False) -> list[Any] | None:
+        """An array that is not empty."""
+        value = self.require(name) if required else self.take(name)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            return self._wrong_type(name, value, "an array")
+        if not value:
+            self._add(name, "must have at least one item.", "empty_array")
+            return None
+        return cast("list[Any]", value)
+
+    def object(self, name: str) -> dict[str, Any] | None:
+        """An object, as it is."""
+        value = self.take(name)
+        if value is None or isinstance(value, dict):
+            return cast("dict[str, Any] | None", value)
+        return self._wrong_type(name, value, "an object")
+
+    def inside(self, value: object, place: str) -> Fields | None:
+        """The members of an object inside this one; None, and a fault, when it is none."""
+        if not isinstance(value, dict):
+            self.faults.append(invalid_type(place, value, "an object"))
+            return None
+        return Fields(cast("dict[str, Any]", value), self.faults, place=place)
+
+    def only(self, name: str, *values: object, why: str) -> None:
+        """A field that may only say what holds anyway."""
+        value = self.take(name)
+        if value is None or any(value == one and type(value) is type(one) for one in values):
+            return
+        self.faults.append(
+            Fault(
+                f"Unsupported value for '{self.param(name)}': {why}",
+                self.param(name),
+                "unsupported_value",
+            )
+        )
+
+    def refuse(self, name: str, why: str) -> None:
+        """A field that OpenAI has and that cannot be honoured, if it is given."""
+        if self.take(name) is not None:
+            self.faults.append(unsupported(self.param(name), why))
+
+    def ignore(self, names: Collection[str]) -> None:
+        """Fields that cannot change an answer."""
+        self._left.difference_update(names)
+
+    def finish(self, known: Sequence[str] = (), hints: Mapping[str, str] | None = None) -> None:
+        """Refuse what nobody took, except nulls; `known` are the names to be proposed instead."""
+        taken = {*known, *(name for name in self._members if name not in self._left)}
+        for name in self._members:
+            if name in self._left and self._members[name] is not None:
+                hint = (hints or {}).get(name, "")
+                self.faults.append(unknown(name, self.param(name), taken, hint))
+        self._left.clear()
+
+    def _is_within(self, name: str, value: float, least: float, most: float, kind: str) -> bool:
+        if value < least:
+            self._add(name, f"must be at least {least}.", f"{kind}_below_min_value")
+        elif value > most:
+            self._add(name, f"must be at most {most}.", f"{kind}_above_max_value")
+        return least <= value <= most
+
+    def _wrong_type(self, name: str, value: object, wanted: str) -> None:
+        self.faults.append(invalid_type(self.param(name), value, wanted))
+
+    def _add(self, name: str, what: str, code: str) -> None:
+        self.faults.append(
+            Fault(f"Invalid '{self.param(name)}': it {what}", self.param(name), code)
+        )

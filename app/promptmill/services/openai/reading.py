@@ -1,0 +1,195 @@
+"""Reading an input file into prompts: checked, stored, and let go all at once or not at all.
+
+The rule to know: nothing of what is read is seen before the transaction in which the batch begins.
+Whoever takes the reading over after a crash drops what was stored, and begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Final
+
+from promptmill.domain.batches import BatchDraft, FailureLimit, PromptDraft
+from promptmill.domain.errors import LimitExceeded, NotFound
+from promptmill.domain.limits import Limits
+from promptmill.domain.openai import LineError
+from promptmill.ollama.answer_checks.json_schema import schema_fault
+from promptmill.services import admission
+from promptmill.services.openai import files
+from promptmill.services.openai.lines import LineReader, fault_of
+from promptmill.services.openai.translate import PARAMETERS, Endpoint
+from promptmill.services.recommended_limit import with_starting_limit
+from promptmill.services.resources import Resources
+from promptmill.store.batches import uploads
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.openai import batches, execution
+from promptmill.store.openai.execution import Lease
+from promptmill.store.queue import bulk, counters
+
+_TIMEOUT_S: Final = 600.0
+_PIECE_PROMPTS: Final = 2_000
+_AUTO: Final = "auto"
+
+
+class Cancelled(Exception):  # noqa: N818 - named for what happened
+    """A client asked to cancel the batch while its file was read."""
+
+
+class Reading:
+    """One input file in the hands of a worker."""
+
+    def __init__(
+        self, resources: Resources, database: Database, lease: Lease, *, lease_ms: int
+    ) -> None:
+        """`database` is that of the worker's roles."""
+        self._resources = resources
+        self._database = database
+        self._settings = resources.settings
+        self._lease = lease
+        self._lease_ms = lease_ms
+        self._draft = _draft_of(lease)
+        self._job_key: int | None = None
+        self._stored = 0
+
+    async def run(self) -> bool:
+        """Read the file to its end; whether there are prompts to be worked off now.
+
+        Raises:
+            LeaseLost: Another worker has it.
+            Unavailable: The database does not work; the lease will run out.
+        """
+        lease = self._lease
+        if lease.file_key is None:
+            missing = f"Cannot find file {lease.batch.input_file_id}."
+            errors = [LineError("invalid_request", missing, param="file_id")]
+            await self._database.write(execution.refuse, lease, errors)
+            return False
+        reader = LineReader(
+            Endpoint(lease.batch.endpoint),
+            usable_schema=schema_fault,
+            most_lines=self._settings.max_upload_prompts,
+            installed=await self._installed(),
+        )
+        try:
+            await self._read(reader, lease.file_key)
+            if reader.errors:
+                await self._database.write(execution.refuse, lease, reader.errors.listed())
+                return False
+            await self._database.write(self._start, reader)
+        except Cancelled:
+            await self._database.write(execution.stop, lease)
+            return False
+        except LimitExceeded as error:
+            full = LineError("token_limit_exceeded", str(error))
+            await self._database.write(execution.refuse, lease, [full])
+            return False
+        except NotFound:
+            gone = LineError("invalid_request", "The input file was removed.", param="file_id")
+            await self._database.write(execution.refuse, lease, [gone])
+            return False
+        return True
+
+    async def _read(self, reader: LineReader, file_key: int) -> None:
+        async with aclosing(files.blocks(self._database, file_key)) as blocks:
+            async for block in blocks:
+                await self._store(reader, await asyncio.to_thread(reader.feed, block))
+        await self._store(reader, await asyncio.to_thread(reader.end))
+
+    async def _store(self, reader: LineReader, drafts: Sequence[PromptDraft]) -> None:
+        """Store what was read, and prolong the lease also when that is nothing."""
+        for first in range(0, max(len(drafts), 1), _PIECE_PROMPTS):
+            piece = () if reader.errors else drafts[first : first + _PIECE_PROMPTS]
+            if piece and self._job_key is None:
+                draft = replace(self._draft, model=str(reader.model))
+                self._draft = await with_starting_limit(self._resources, draft)
+            self._job_key = await self._database.write(self._add, piece)
+            self._stored += len(piece)
+
+    def _add(self, tx: Transaction, drafts: Sequence[PromptDraft]) -> int | None:
+        """The key of the hidden job that the prompts are in."""
+        execution.renew(tx, self._lease, lease_ms=self._lease_ms)
+        if execution.is_cancelled(tx, self._lease):
+            raise Cancelled
+        if not drafts:
+            return self._job_key
+        grouped = self._settings.grouping
+        if self._job_key is None:
+            job_key = uploads.begin(
+                tx,
+                self._draft,
+                drafts,
+                # Its own id follows at the end; a reading that died may still have it.
+                batch_id=admission.new_batch_id(),
+                grouped=grouped,
+            )
+            execution.renew(tx, self._lease, lease_ms=self._lease_ms, job_key=job_key)
+        else:
+            job_key = self._job_key
+            uploads.extend(tx, job_key, drafts, first_index=self._stored, grouped=grouped)
+        faults = {
+            index: why
+            for index, draft in enumerate(drafts, start=self._stored)
+            if (why := fault_of(draft)) is not None
+        }
+        bulk.refuse(tx, job_key, self._draft.model, faults)
+        return job_key
+
+    def _start(self, tx: Transaction, reader: LineReader) -> None:
+        if self._job_key is None:
+            raise RuntimeError("A file without requests is to be refused, not started.")
+        batches.lock(tx, self._lease.batch.id)
+        if execution.is_cancelled(tx, self._lease):
+            raise Cancelled
+        admission.require_room(tx, self._stored, most_queued=self._settings.max_queued_prompts)
+        left_ms = self._lease.batch.expires_at_ms - tx.now_ms()
+        draft = replace(self._draft, expires_in_s=max(left_ms, 1) / 1000)
+        uploads.complete(
+            tx,
+            self._job_key,
+            draft,
+            batch_id=self._lease.batch.id,
+            total=self._stored,
+            idempotency=None,
+        )
+        counters.stop_if_too_many_failed(tx, self._job_key)
+        model = None if reader.has_several_models else reader.model
+        execution.start(tx, self._lease, job_key=self._job_key, model=model)
+
+    async def _installed(self) -> frozenset[str] | None:
+        """The models of all hosts; None when one does not tell, or what is missing is pulled."""
+        if self._draft.auto_pull:
+            return None
+        told = await asyncio.gather(*(host.look_at_models() for host in self._resources.hosts))
+        if not all(told):
+            return None
+        return frozenset(
+            name for host in self._resources.hosts for name in host.view.names if host.may_run(name)
+        )
+
+
+def _draft_of(lease: Lease) -> BatchDraft:
+    """The job of a batch, with neither its prompts nor its model."""
+    options: Mapping[str, Any] = lease.batch.options
+    usual = Limits()
+    wanted = options.get("max_concurrent", _AUTO)
+    is_auto = wanted == _AUTO
+    max_failures = options.get("max_failures")
+    return BatchDraft(
+        prompts=(),
+        model="",
+        limits=Limits(
+            max_concurrent=usual.max_concurrent if is_auto else wanted,
+            rate_limit_delay_s=options.get("rate_limit_delay", 0.0),
+        ),
+        auto_concurrency=is_auto,
+        parameters=dict(PARAMETERS),
+        timeout_s=options.get("timeout_s", _TIMEOUT_S),
+        max_attempts=options.get("max_attempts", 3),
+        priority=options.get("priority", 0),
+        metadata=lease.batch.metadata or {},
+        max_failures=None if max_failures is None else FailureLimit(str(max_failures)),
+        auto_pull=options.get("auto_pull", False),
+    )

@@ -1,0 +1,123 @@
+"""Fields that chats and completions share: how tokens are drawn, and Promptmill's extensions."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from promptmill.services.openai.faults import Fault, invalid_type, invalid_value, unsupported_value
+from promptmill.services.openai.fields import Fields
+
+HARMLESS: Final = frozenset(
+    {
+        "user",
+        "safety_identifier",
+        "metadata",
+        "store",
+        "service_tier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "prediction",
+        "stream_options",
+    }
+)
+"""Fields that change no answer: taken, and left at that."""
+OLLAMA_OPTIONS: Final = frozenset(
+    {"num_ctx", "num_predict", "num_keep", "num_gpu", "top_k", "min_p", "typical_p", "mirostat"}
+    | {"mirostat_eta", "mirostat_tau", "repeat_last_n", "repeat_penalty", "tfs_z", "num_thread"}
+)
+"""Options of Ollama that people send beside OpenAI's fields; the fault tells where they belong."""
+_MOST_TOKENS: Final = 2**31 - 1
+_MOST_STOPS: Final = 4
+_SEED: Final = 2**63
+_BOUNDS: Final = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+}
+
+
+def hints() -> dict[str, str]:
+    """What to say of a name that belongs into `options`."""
+    return {name: f"Send it inside 'options', as {{\"{name}\": …}}." for name in OLLAMA_OPTIONS}
+
+
+def sampling(body: Fields, *limits: str) -> dict[str, Any]:
+    """Ollama's `options`: OpenAI's names, and the extension `options` beside them.
+
+    `limits` are the names of the most tokens of the answer; all that are given must agree.
+    """
+    options: dict[str, Any] = {}
+    said_by: dict[str, str] = {}
+    for name in limits:
+        value = body.integer(name, least=1, most=_MOST_TOKENS)
+        if value is None:
+            continue
+        if options.setdefault("num_predict", value) != value:
+            why = f"it differs from '{body.param(said_by['num_predict'])}'; give one of the two."
+            body.faults.append(unsupported_value(body.param(name), why))
+        said_by.setdefault("num_predict", name)
+    for name, (least, highest) in _BOUNDS.items():
+        options[name] = body.number(name, least=least, most=highest)
+    options["seed"] = body.integer("seed", least=-_SEED, most=_SEED - 1)
+    options["stop"] = _stop(body)
+    options = {name: value for name, value in options.items() if value is not None}
+    for name, value in (body.object("options") or {}).items():
+        if name in options:
+            why = f"'{said_by.get(name, name)}' says it already; give one of the two."
+            body.faults.append(unsupported_value(body.param(f"options.{name}"), why))
+        elif value is not None:
+            options[name] = value
+    return {"options": options} if options else {}
+
+
+def _stop(body: Fields) -> list[str] | None:
+    value = body.take("stop")
+    if value is None or value == []:
+        return None
+    texts = cast("list[Any]", value) if isinstance(value, list) else [value]
+    if len(texts) > _MOST_STOPS:
+        message = f"Invalid 'stop': it has {len(texts)} items, and at most {_MOST_STOPS} may."
+        body.faults.append(Fault(message, body.param("stop"), "array_above_max_length"))
+        return None
+    for text in texts:
+        if not isinstance(text, str):
+            body.faults.append(invalid_type(body.param("stop"), text, "a string"))
+            return None
+        if not text:
+            message = "Invalid 'stop': it must not be empty."
+            body.faults.append(Fault(message, body.param("stop"), "empty_string"))
+            return None
+    return texts
+
+
+def extensions(body: Fields) -> dict[str, Any]:
+    """What Promptmill takes beside OpenAI's fields, under Ollama's names."""
+    taken: dict[str, Any] = {}
+    keep_alive = body.take("keep_alive")
+    if keep_alive is not None:
+        if isinstance(keep_alive, bool) or not isinstance(keep_alive, str | int | float):
+            wanted = "a duration such as '10m', or seconds"
+            body.faults.append(invalid_type(body.param("keep_alive"), keep_alive, wanted))
+        taken["keep_alive"] = keep_alive
+    for name in ("truncate", "shift"):
+        flag = body.flag(name)
+        if flag is not None:
+            taken[name] = flag
+    think = body.take("think")
+    if think is not None:
+        if not isinstance(think, bool) and think not in ("low", "medium", "high", "max"):
+            choices = "Supported values are: true, false, 'low', 'medium', 'high', and 'max'."
+            body.faults.append(invalid_value(body.param("think"), think, choices))
+        taken["think"] = think
+    return taken
+
+
+def one_answer(body: Fields) -> None:
+    """What asks for several answers, or for weights of tokens that Ollama does not take."""
+    body.only("n", 1, why="there is one answer to a request; send the request n times.")
+    weights = body.take("logit_bias")
+    if weights not in (None, {}):
+        message = "Unsupported parameter: 'logit_bias'. Ollama takes no weights of tokens."
+        body.faults.append(Fault(message, body.param("logit_bias"), "unsupported_parameter"))

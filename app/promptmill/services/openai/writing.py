@@ -1,0 +1,116 @@
+"""Writing the output and the error file of a batch whose job has ended, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final
+
+from promptmill.domain.batches import TaskResult
+from promptmill.domain.lifecycle import TaskState
+from promptmill.domain.openai import OpenAIBatch, Purpose
+from promptmill.services.openai.files import FileWriter
+from promptmill.services.openai.lines_out import line_of
+from promptmill.services.openai.translate import Endpoint
+from promptmill.store.batches import results
+from promptmill.store.db.database import Database, Transaction
+from promptmill.store.openai import execution, marks
+from promptmill.store.openai.execution import Lease
+
+_MOST_PER_CHUNK: Final = 500
+_FIRST_CHUNK: Final = 20
+_TEXT_PER_CHUNK: Final = 4_000_000
+"""Characters that a chunk is to have, about: what is read at a time is in memory."""
+
+Lines = Sequence[tuple[bool, bytes]]
+"""Lines, each with whether it is one of the output file and not of the error file."""
+
+
+class Writing:
+    """The files of one batch in the hands of a worker."""
+
+    def __init__(
+        self, database: Database, lease: Lease, *, lease_ms: int, usual_ttl_s: int | None
+    ) -> None:
+        """`usual_ttl_s` is how long files live of which the batch does not say it."""
+        self._database = database
+        self._lease = lease
+        self._lease_ms = lease_ms
+        own_ttl_s = lease.batch.output_expires_s
+        self._ttl_s = usual_ttl_s if own_ttl_s is None else own_ttl_s
+        self._output, self._errors = self._writer("output"), self._writer("error")
+
+    def _writer(self, name: str) -> FileWriter:
+        batch_id = self._lease.batch.id
+        return FileWriter(
+            self._database,
+            purpose=Purpose.BATCH_OUTPUT,
+            filename=f"{batch_id}_{name}.jsonl",
+            batch_id=batch_id,
+        )
+
+    async def run(self) -> None:
+        """Write both files, and end the batch with them.
+
+        Raises:
+            LeaseLost: Another worker writes them, or the job runs again.
+            Unavailable: The database does not work; the lease will run out.
+        """
+        async for piece in lines(self._database, self._lease.batch):
+            await self._output.write(b"".join(line for succeeded, line in piece if succeeded))
+            await self._errors.write(b"".join(line for succeeded, line in piece if not succeeded))
+            await self._database.write(execution.renew, self._lease, lease_ms=self._lease_ms)
+        for writer in (self._output, self._errors):
+            if writer.size:
+                await writer.close()
+        await self._database.write(self._finish)
+
+    def _finish(self, tx: Transaction) -> None:
+        ids = [
+            writer.finish(tx, expires_in_s=self._ttl_s).id if writer.size else None
+            for writer in (self._output, self._errors)
+        ]
+        execution.finish(tx, self._lease, output_file_id=ids[0], error_file_id=ids[1])
+
+
+async def lines(database: Database, batch: OpenAIBatch) -> AsyncGenerator[Lines, None]:
+    """The lines of all requests that have an outcome, in the order of the input, in pieces.
+
+    Raises:
+        NotFound: The batch was deleted meanwhile.
+    """
+    endpoint = Endpoint(batch.endpoint)
+    after, limit = None, _FIRST_CHUNK
+    while True:
+        chunk, faults = await database.read(_chunk, batch.id, limit, after)
+        if chunk:
+            yield await asyncio.to_thread(_lines, batch.id, endpoint, chunk, faults)
+        if len(chunk) < limit:
+            return
+        after = chunk[-1].index
+        text = sum(len(each.prompt) + len(each.response or "") for each in chunk)
+        limit = max(min(len(chunk) * _TEXT_PER_CHUNK // (text or 1), _MOST_PER_CHUNK), 1)
+
+
+def _chunk(
+    tx: Transaction, batch_id: str, limit: int, after: int | None
+) -> tuple[Sequence[TaskResult], marks.Faults]:
+    key = results.job_key(tx, batch_id)
+    found = results.page(tx, key, limit=limit, after_index=after)
+    refused = [one.index for one in found if one.status is TaskState.FAILED and not one.attempts]
+    faults = marks.faults_of(tx, key, refused)
+    # Were it deleted between the statements, results could be missing from the second.
+    results.job_key(tx, batch_id)
+    return found, faults
+
+
+def _lines(
+    batch_id: str, endpoint: Endpoint, chunk: Sequence[TaskResult], faults: marks.Faults
+) -> Lines:
+    return [
+        (
+            each.status is TaskState.SUCCEEDED,
+            line_of(batch_id, endpoint, each, faults.get(each.index)),
+        )
+        for each in chunk
+    ]

@@ -1,0 +1,237 @@
+"""Batches of the dialect: stored, read, listed, cancelled.
+
+The stages are those of `domain.openai.Stage`, and each change is one guarded UPDATE:
+
+    insert       -> validating
+    reopen       ended -> running         in the transaction that runs prompts of the job again
+
+The others are in `execution`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from promptmill.domain.batches import Counts, Usage
+from promptmill.domain.errors import NotFound
+from promptmill.domain.openai import (
+    LineError,
+    OpenAIBatch,
+    OpenAIBatchDraft,
+    Stage,
+)
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import job, job_stats
+from promptmill.store.db.tables.openai import openai_batch
+from promptmill.store.openai import files
+
+_SAME_WITHIN_MS: Final = 600_000
+_KEPT_MS: Final = 30 * 86_400_000
+"""How long a batch that never had a job is kept; nothing else removes it."""
+FREED: Final = {"lease_token": None, "lease_owner": None, "lease_until_ms": None}
+"""What a batch has while it is in nobody's hands."""
+# As a literal, so that it matches the partial index.
+UNDER_WAY = sa.text("openai_batch.stage IN ('validating', 'running')")
+
+
+def insert(
+    tx: Transaction,
+    draft: OpenAIBatchDraft,
+    *,
+    batch_id: str,
+    file_key: int | None,
+    body_hash: str,
+    idempotency_key: str | None,
+) -> None:
+    """Store a batch whose file is to be read."""
+    now = tx.now_ms()
+    tx.execute(
+        sa.insert(openai_batch).values(
+            id=batch_id,
+            stage=Stage.VALIDATING,
+            endpoint=draft.endpoint,
+            input_file_id=draft.input_file_id,
+            file_key=file_key,
+            window=draft.window,
+            metadata=None if draft.metadata is None else dict(draft.metadata),
+            output_expires_s=draft.output_expires_s,
+            options=dict(draft.options),
+            created_at_ms=now,
+            expires_at_ms=now + round(1000 * draft.expires_in_s),
+            idempotency_key=idempotency_key,
+            body_hash=body_hash,
+        )
+    )
+
+
+# --- read ------------------------------------------------------------------------------------
+
+_HAS_JOB = openai_batch.c.stage.in_([Stage.RUNNING, Stage.ENDED])
+_BATCHES = (
+    sa.select(
+        openai_batch,
+        job.c.state.label("job_state"),
+        job.c.stop_reason,
+        job.c.finished_at_ms,
+        job_stats.c.total,
+        job_stats.c.succeeded,
+        job_stats.c.failed,
+        job_stats.c.cancelled,
+        job_stats.c.expired,
+        job_stats.c.prompt_tokens,
+        job_stats.c.completion_tokens,
+    )
+    .outerjoin(job, sa.and_(job.c.key == openai_batch.c.job_key, _HAS_JOB))
+    .outerjoin(job_stats, job_stats.c.job_key == job.c.key)
+    # A batch goes with its job.
+    .where(
+        sa.or_(
+            sa.and_(job.c.key.is_not(None), job.c.deleted_at_ms.is_(None)),
+            openai_batch.c.stage.not_in([Stage.RUNNING, Stage.ENDED]),
+        )
+    )
+)
+
+
+def get(tx: Transaction, batch_id: str) -> OpenAIBatch:
+    """The batch as it stands.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    row = tx.execute(_BATCHES.where(openai_batch.c.id == batch_id)).first()
+    if row is None:
+        raise not_found(batch_id)
+    return record(row)
+
+
+def not_found(batch_id: str) -> NotFound:
+    """What is raised for an unknown id."""
+    return NotFound(f"No batch found with id '{batch_id}'.")
+
+
+def page(tx: Transaction, *, limit: int, after: str | None = None) -> Sequence[OpenAIBatch]:
+    """Up to `limit` batches, newest first, behind the place of the id `after`."""
+    statement = _BATCHES.order_by(openai_batch.c.id.desc()).limit(limit)
+    if after is not None:
+        statement = statement.where(openai_batch.c.id < after)
+    return [record(row) for row in tx.execute(statement)]
+
+
+def by_idempotency_key(tx: Transaction, key: str) -> tuple[OpenAIBatch, str] | None:
+    """The batch that was made under the key, and the hash of its fields."""
+    row = tx.execute(_BATCHES.where(openai_batch.c.idempotency_key == key)).first()
+    return None if row is None else (record(row), row.body_hash)
+
+
+def same_of_late(tx: Transaction, body_hash: str) -> OpenAIBatch | None:
+    """A batch with the same fields, of the last minutes."""
+    late = openai_batch.c.created_at_ms > tx.now_ms() - _SAME_WITHIN_MS
+    statement = _BATCHES.where(late, openai_batch.c.body_hash == body_hash)
+    row = tx.execute(statement.order_by(openai_batch.c.key.desc()).limit(1)).first()
+    return None if row is None else record(row)
+
+
+def one_of(tx: Transaction, key: int) -> sa.Row[Any]:
+    """The row of a batch by its key; see `record`."""
+    return tx.execute(_BATCHES.where(openai_batch.c.key == key)).one()
+
+
+def record(row: sa.Row[Any]) -> OpenAIBatch:
+    """A row as the batch that it is of."""
+    counted = row.total is not None
+    return OpenAIBatch(
+        id=row.id,
+        endpoint=row.endpoint,
+        input_file_id=row.input_file_id,
+        window=row.window,
+        stage=row.stage,
+        model=row.model,
+        metadata=row.metadata,
+        output_expires_s=row.output_expires_s,
+        options=row.options,
+        errors=[LineError(*one) for one in row.errors or ()],
+        output_file_id=row.output_file_id,
+        error_file_id=row.error_file_id,
+        created_at_ms=row.created_at_ms,
+        expires_at_ms=row.expires_at_ms,
+        in_progress_at_ms=row.in_progress_at_ms,
+        cancelling_at_ms=row.cancelling_at_ms,
+        finalizing_at_ms=row.finalizing_at_ms,
+        ended_at_ms=row.ended_at_ms,
+        job_state=row.job_state,
+        stop_reason=row.stop_reason,
+        counts=Counts(
+            total=row.total,
+            succeeded=row.succeeded,
+            failed=row.failed,
+            cancelled=row.cancelled,
+            expired=row.expired,
+        )
+        if counted
+        else Counts(total=0),
+        usage=Usage(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens)
+        if counted
+        else Usage(),
+    )
+
+
+# --- steer -----------------------------------------------------------------------------------
+
+
+def note_cancel(tx: Transaction, batch_id: str) -> bool:
+    """Note when a batch was asked to be cancelled first; whether its file is still being read.
+
+    A file that is being read is read no further.
+    """
+    tx.execute(
+        sa.update(openai_batch)
+        .where(openai_batch.c.id == batch_id, openai_batch.c.cancelling_at_ms.is_(None))
+        .values(cancelling_at_ms=tx.now_ms())
+    )
+    stage = sa.select(openai_batch.c.stage).where(openai_batch.c.id == batch_id)
+    return tx.execute(stage).scalar() is Stage.VALIDATING
+
+
+def lock(tx: Transaction, batch_id: str) -> None:
+    """Let the batch's stage stay as it is until the commit."""
+    tx.execute(sa.select(openai_batch.c.key).where(openai_batch.c.id == batch_id).with_for_update())
+
+
+def reopen(tx: Transaction, batch_id: str) -> None:
+    """Take the end and the files of a batch back, because prompts of it run again."""
+    changed = tx.execute(
+        sa.update(openai_batch)
+        .where(
+            openai_batch.c.id == batch_id,
+            openai_batch.c.stage.in_([Stage.RUNNING, Stage.ENDED]),
+        )
+        .values(
+            stage=Stage.RUNNING,
+            output_file_id=None,
+            error_file_id=None,
+            cancelling_at_ms=None,
+            finalizing_at_ms=None,
+            ended_at_ms=None,
+            **FREED,
+        )
+    ).rowcount
+    if changed:
+        files.discard_of_batch(tx, batch_id)
+
+
+def purge_some(tx: Transaction, *, limit: int = 1000) -> int:
+    """Remove some batches whose jobs are gone, and old ones that never had one."""
+    is_gone = sa.and_(
+        openai_batch.c.stage.in_([Stage.RUNNING, Stage.ENDED]),
+        ~sa.exists().where(job.c.key == openai_batch.c.job_key),
+    )
+    is_old = sa.and_(
+        openai_batch.c.stage.in_([Stage.REFUSED, Stage.STOPPED]),
+        openai_batch.c.ended_at_ms < tx.now_ms() - _KEPT_MS,
+    )
+    some = sa.select(openai_batch.c.key).where(sa.or_(is_gone, is_old)).limit(limit)
+    return tx.execute(sa.delete(openai_batch).where(openai_batch.c.key.in_(some))).rowcount

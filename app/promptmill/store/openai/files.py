@@ -1,0 +1,281 @@
+"""Files in pieces: hidden while they arrive, then there whole and unchangeable.
+
+    begin        -> receiving
+    add_chunk    receiving
+    finish       receiving -> processed     now clients see it
+    discard, discard_abandoned, mark_deleted, expire_some     -> deleted
+    purge_some   removes what is deleted, in pieces
+
+Each is a short transaction. Whoever adds to a file touches its row first: one that was given up
+meanwhile takes nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from promptmill.domain.errors import NotFound, Unavailable
+from promptmill.domain.openai import Purpose, StoredFile
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.openai import file, file_chunk, openai_batch
+
+CHUNK_BYTES: Final = 1024 * 1024
+"""Bytes of each chunk but the last, before it is deflated."""
+_SAME_WITHIN_MS: Final = 600_000
+"""So long after a request the same one may be its repetition by a client that lost the answer."""
+
+_RECEIVING = sa.text("file.state = 'receiving'")
+# As a literal, so that it matches the partial index.
+_NOT_THERE = sa.text("file.state <> 'processed'")
+
+
+def _is_there(tx: Transaction) -> sa.ColumnElement[bool]:
+    is_live = sa.or_(file.c.expires_at_ms.is_(None), file.c.expires_at_ms > tx.now_ms())
+    return sa.and_(file.c.state == sa.text("'processed'"), is_live)
+
+
+def begin(
+    tx: Transaction, *, file_id: str, purpose: Purpose, filename: str, batch_id: str | None = None
+) -> int:
+    """Make a hidden file with no content; answer its key."""
+    now = tx.now_ms()
+    values = {
+        "id": file_id,
+        "state": "receiving",
+        "purpose": purpose,
+        "filename": filename,
+        "bytes": 0,
+        "lines": 0,
+        "batch_id": batch_id,
+        "created_at_ms": now,
+        "received_at_ms": now,
+    }
+    return int(tx.execute(sa.insert(file).values(values).returning(file.c.key)).scalar_one())
+
+
+def add_chunk(tx: Transaction, key: int, number: int, deflated: bytes) -> None:
+    """Store the next chunk of a hidden file.
+
+    Raises:
+        Unavailable: It was given up meanwhile.
+    """
+    _change(tx, key, received_at_ms=tx.now_ms())
+    tx.execute(sa.insert(file_chunk).values(file_key=key, number=number, deflated=deflated))
+
+
+def finish(
+    tx: Transaction,
+    key: int,
+    *,
+    file_id: str,
+    filename: str,
+    size: int,
+    lines: int,
+    sha256: str,
+    expires_in_s: int | None,
+    idempotency_key: str | None = None,
+) -> None:
+    """Let the file appear, as if it had been made at this moment, under a new id.
+
+    Raises:
+        Unavailable: It was given up meanwhile.
+    """
+    now = tx.now_ms()
+    _change(
+        tx,
+        key,
+        id=file_id,
+        state="processed",
+        filename=filename,
+        bytes=size,
+        lines=lines,
+        sha256=sha256,
+        created_at_ms=now,
+        expires_at_ms=None if expires_in_s is None else now + 1000 * expires_in_s,
+        idempotency_key=idempotency_key,
+    )
+
+
+def _change(tx: Transaction, key: int, **values: object) -> None:
+    statement = sa.update(file).where(file.c.key == key, _RECEIVING).values(**values)
+    if not tx.execute(statement).rowcount:
+        raise Unavailable("The upload took too long and was given up; send the file again.")
+
+
+def discard(tx: Transaction, key: int) -> None:
+    """Give a hidden file up; one that is there stays."""
+    tx.execute(sa.update(file).where(file.c.key == key, _RECEIVING).values(state="deleted"))
+
+
+def discard_of_batch(tx: Transaction, batch_id: str) -> None:
+    """Remove the output and error file of a batch, hidden or not."""
+    tx.execute(
+        sa.update(file)
+        .where(file.c.batch_id == batch_id, file.c.state != sa.text("'deleted'"))
+        .values(state="deleted")
+    )
+
+
+def discard_abandoned(tx: Transaction, *, silent_ms: int) -> int:
+    """Give up the hidden files to which nothing was added for so long; answer how many."""
+    statement = sa.update(file).where(
+        _NOT_THERE, _RECEIVING, file.c.received_at_ms < tx.now_ms() - silent_ms
+    )
+    return tx.execute(statement.values(state="deleted")).rowcount
+
+
+def expire_some(tx: Transaction, *, limit: int = 1000) -> int:
+    """Mark some files as deleted whose time is over; answer how many."""
+    due = (
+        sa.select(file.c.key)
+        .where(file.c.expires_at_ms <= tx.now_ms(), file.c.state == sa.text("'processed'"))
+        .limit(limit)
+    )
+    statement = sa.update(file).where(file.c.key.in_(due))
+    return tx.execute(statement.values(state="deleted", idempotency_key=None)).rowcount
+
+
+def purge_some(tx: Transaction, *, limit: int = 8) -> int:
+    """Remove some chunks of a deleted file; 0 when nothing is left.
+
+    A file that a batch is being read from keeps its content until that has ended.
+    """
+    is_read = sa.exists().where(
+        openai_batch.c.file_key == file.c.key,
+        sa.text("openai_batch.stage IN ('validating', 'running')"),
+        openai_batch.c.stage == sa.text("'validating'"),
+    )
+    key = tx.execute(
+        sa.select(file.c.key)
+        .where(_NOT_THERE, file.c.state == sa.text("'deleted'"), ~is_read)
+        .order_by(file.c.key)
+        .limit(1)
+    ).scalar()
+    if key is None:
+        return 0
+    numbers = (
+        tx.execute(sa.select(file_chunk.c.number).where(file_chunk.c.file_key == key).limit(limit))
+        .scalars()
+        .all()
+    )
+    if not numbers:
+        tx.execute(sa.delete(file).where(file.c.key == key))
+        return 1
+    own = sa.and_(file_chunk.c.file_key == key, file_chunk.c.number.in_(numbers))
+    tx.execute(sa.delete(file_chunk).where(own))
+    return len(numbers)
+
+
+# --- read ------------------------------------------------------------------------------------
+
+
+def find(tx: Transaction, file_id: str) -> StoredFile | None:
+    """The file of that id, if it is there."""
+    row = tx.execute(sa.select(file).where(file.c.id == file_id, _is_there(tx))).first()
+    return None if row is None else _stored(row)
+
+
+def get(tx: Transaction, file_id: str) -> StoredFile:
+    """The file of that id.
+
+    Raises:
+        NotFound: There is none, or it was deleted, or its time is over.
+    """
+    found = find(tx, file_id)
+    if found is None:
+        raise not_found(file_id)
+    return found
+
+
+def not_found(file_id: str) -> NotFound:
+    """What is raised for an unknown id."""
+    return NotFound(f"No such File object: {file_id}")
+
+
+def page(
+    tx: Transaction,
+    *,
+    limit: int,
+    after: str | None = None,
+    purpose: Purpose | None = None,
+    newest_first: bool = True,
+) -> Sequence[StoredFile]:
+    """Up to `limit` files by the time they were made, behind the place of the id `after`."""
+    order = file.c.id.desc() if newest_first else file.c.id.asc()
+    statement = sa.select(file).where(_is_there(tx)).order_by(order).limit(limit)
+    if after is not None:
+        statement = statement.where(file.c.id < after if newest_first else file.c.id > after)
+    if purpose is not None:
+        statement = statement.where(file.c.purpose == purpose)
+    return [_stored(row) for row in tx.execute(statement)]
+
+
+def chunk(tx: Transaction, key: int, number: int) -> bytes:
+    """A chunk, deflated, of a file that is there or that a batch is being read from.
+
+    Raises:
+        NotFound: Its content was removed meanwhile.
+    """
+    own = sa.and_(file_chunk.c.file_key == key, file_chunk.c.number == number)
+    found: bytes | None = tx.execute(sa.select(file_chunk.c.deflated).where(own)).scalar()
+    if found is None:
+        raise NotFound("The file was deleted while it was read.")
+    return bytes(found)
+
+
+def number_of_chunks(tx: Transaction, key: int) -> int:
+    """How many chunks the content of a file has."""
+    counted = sa.select(sa.func.count()).where(file_chunk.c.file_key == key)
+    return int(tx.execute(counted).scalar_one())
+
+
+def by_idempotency_key(tx: Transaction, key: str) -> StoredFile | None:
+    """The file that was made under the key."""
+    row = tx.execute(sa.select(file).where(file.c.idempotency_key == key, _is_there(tx))).first()
+    return None if row is None else _stored(row)
+
+
+def same_of_late(tx: Transaction, *, sha256: str, filename: str) -> StoredFile | None:
+    """An uploaded file with the same content and name, of the last minutes."""
+    statement = (
+        sa.select(file)
+        .where(
+            _is_there(tx),
+            file.c.created_at_ms > tx.now_ms() - _SAME_WITHIN_MS,
+            file.c.sha256 == sha256,
+            file.c.filename == filename,
+            file.c.purpose == Purpose.BATCH,
+        )
+        .order_by(file.c.key.desc())
+        .limit(1)
+    )
+    row = tx.execute(statement).first()
+    return None if row is None else _stored(row)
+
+
+def mark_deleted(tx: Transaction, file_id: str) -> None:
+    """Hide the file for good; `purge_some` removes its content.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    statement = sa.update(file).where(file.c.id == file_id, _is_there(tx))
+    if not tx.execute(statement.values(state="deleted", idempotency_key=None)).rowcount:
+        raise not_found(file_id)
+
+
+def _stored(row: sa.Row[Any]) -> StoredFile:
+    return StoredFile(
+        key=row.key,
+        id=row.id,
+        purpose=row.purpose,
+        filename=row.filename,
+        bytes=row.bytes,
+        lines=row.lines,
+        sha256=row.sha256,
+        created_at_ms=row.created_at_ms,
+        expires_at_ms=row.expires_at_ms,
+    )
