@@ -11,9 +11,9 @@ from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
-from promptmill.services.forecasts import foretold
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
+from promptmill.services.waiting import with_prospects
 from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs, results, transitions
 from promptmill.store.db.database import Transaction
@@ -110,7 +110,7 @@ async def get(resources: Resources, batch_id: str) -> Batch:
         NotFound: There is none of that id.
     """
     batch = await resources.database.read(jobs.get, batch_id)
-    (told,) = await foretold(resources, [batch])
+    (told,) = await with_prospects(resources, [batch])
     return told
 
 
@@ -159,7 +159,7 @@ async def list_batches(
     )
     shown = found[:limit]
     return BatchPage(
-        batches=await foretold(resources, shown),
+        batches=await with_prospects(resources, shown),
         next_cursor=shown[-1].id if len(found) > limit else None,
     )
 

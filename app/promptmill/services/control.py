@@ -10,8 +10,8 @@ from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import JobState
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
-from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
+from promptmill.services.waiting import with_prospects
 from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.database import Transaction
@@ -73,7 +73,7 @@ async def _change(
     batch = await resources.database.write(change)
     audit(what, batch_id, **details)
     resources.signals.spread(News.WORK)
-    (told,) = await foretold(resources, [batch])
+    (told,) = await with_prospects(resources, [batch])
     return told
 
 
@@ -111,7 +111,7 @@ async def retry(
             swept = await database.write(_retry_more, batch_id, swept.last_index)
     audit(Change.BATCH_RETRIED, batch_id)
     resources.signals.spread(News.WORK)
-    (told,) = await foretold(resources, [await database.read(jobs.get, batch_id)])
+    (told,) = await with_prospects(resources, [await database.read(jobs.get, batch_id)])
     return told
 
 

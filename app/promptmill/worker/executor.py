@@ -259,6 +259,7 @@ class Executor:
                 attempt=lease.attempt,
                 max_attempts=lease.max_attempts,
                 losses=lease.losses,
+                turned_away=lease.turned_away,
                 is_elsewhere=self._is_elsewhere(lease),
                 backoff_s=self._backoff_s,
             )

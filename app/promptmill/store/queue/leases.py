@@ -23,6 +23,8 @@ class Lease:
     max_attempts: int
     losses: int = 0
     """How often the prompt's worker or host died while it ran."""
+    turned_away: int = 0
+    """How often the host took nothing when the prompt came."""
     limits: Limits
     call: Call
     host_key: int
@@ -38,6 +40,8 @@ class Lease:
     available_at_ms: int
     """The prompt's place in the queue."""
     group_key: int = 0
+    load_key: int = 0
+    """The group that the host runs for it; 0: prompts are not sorted by groups."""
     begins_alike: bool = False
     """Whether the group is a prefix group."""
 
