@@ -48,7 +48,7 @@ async def open_resources(
         settings.database_url, transaction_pooling=pooling, lease_s=settings.lease_s
     )
     signals = Signals()
-    hosts = tuple(_host(settings, spec, transport) for spec in settings.hosts)
+    hosts = tuple(open_host(settings, spec, transport) for spec in settings.hosts)
     try:
         async with contextlib.AsyncExitStack() as stack:
             if not (database.is_sqlite or settings.poll_only):
@@ -60,7 +60,10 @@ async def open_resources(
         await database.close()
 
 
-def _host(settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTransport | None) -> Host:
+def open_host(
+    settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTransport | None = None
+) -> Host:
+    """A host as the settings describe it; its client is the caller's to close."""
     client = OllamaClient(
         spec.url,
         timeouts=Timeouts(

@@ -98,6 +98,15 @@ class Settings(BaseSettings):
         description="Names under which browsers reach the service, apart by commas, each with a"
         " port or without; IP addresses and localhost need no entry",
     )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[\w.~-]+)*$",
+        description="Prefix under which a proxy serves the API, such as /promptmill",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses of proxies whose X-Forwarded-For and -Proto count, apart by commas",
+    )
     cors_origins: str = Field(
         default="",
         description="Origins whose web pages may use the API, apart by commas, such as"
@@ -323,19 +332,13 @@ class Settings(BaseSettings):
         return () if keys is None else parse_environment_keys(keys.get_secret_value())
 
     @property
-    def known_registries(self) -> frozenset[str]:
-        """The servers of `pull_registries`."""
-        return frozenset(entry.lower() for entry in _entries(self.pull_registries))
-
-    @property
     def own_names(self) -> tuple[Authority, ...]:
         """The names of `allowed_hosts`."""
         return tuple(filter(None, map(parse_authority, _entries(self.allowed_hosts))))
 
-    @property
-    def trusted_origins(self) -> frozenset[str]:
-        """The origins of `cors_origins`, as browsers write them."""
-        return frozenset(entry.lower() for entry in _entries(self.cors_origins))
+    def listed(self, setting: str) -> frozenset[str]:
+        """The entries of a setting that is a list apart by commas, in small letters."""
+        return frozenset(entry.lower() for entry in _entries(getattr(self, setting)))
 
     @property
     def hosts(self) -> tuple[HostSpec, ...]:

@@ -76,6 +76,8 @@ WRITES = {
     ("POST", "/benchmarks"),
     ("DELETE", "/benchmarks/{benchmark_id}"),
     ("POST", "/benchmarks/{benchmark_id}/cancel"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
     ("POST", "/v1/files"),
     ("DELETE", "/v1/files/{file_id}"),
     ("POST", "/v1/batches"),
@@ -90,7 +92,7 @@ WRITES = {
 MAY = {
     Scope.READ: FOR_ANY_KEY | READS,
     Scope.SUBMIT: FOR_ANY_KEY | READS | WRITES,
-    Scope.METRICS: FOR_ANY_KEY,
+    Scope.METRICS: FOR_ANY_KEY | {("GET", "/metrics")},
 }
 
 

@@ -88,6 +88,7 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "GET /hosts",
         "GET /workers",
         "GET /health",
+        "GET /metrics",
         "GET /ready",
     }
 

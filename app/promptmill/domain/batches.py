@@ -7,7 +7,7 @@ since 1970 UTC and end in `_ms`; what has not happened is None.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from promptmill.domain.lifecycle import JobState, TaskState
@@ -84,6 +84,11 @@ class BatchChanges:
     rate_limit_delay_s: float | None = None
     priority: int | None = None
     metadata: Mapping[str, str] | None = None
+
+    def named(self) -> list[str]:
+        """The names of what is to be changed."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return [name for name, value in values.items() if value is not None and value is not False]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,6 +167,7 @@ def install_openapi(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 
 def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
+    root_path: str = getattr(app.state, "root_path", "")
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -174,6 +175,7 @@ def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
         description=app.description,
         routes=app.routes,
         tags=TAGS,
+        servers=[{"url": root_path}] if root_path else None,
     )
     _, models = models_json_schema(
         [

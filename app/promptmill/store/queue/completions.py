@@ -112,6 +112,8 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
         finished=len(finished),
         fenced=len(completions) - len(finished) - len(returned),
         freed=Counter(each.lease.host_key for each in (*finished, *returned)),
+        results=finished,
+        returned=returned,
         **meaning,
     )
 

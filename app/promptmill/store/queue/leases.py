@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from promptmill.domain.calls import Call
@@ -100,3 +100,7 @@ class Recorded:
     """Whether a job's stop rule has struck, so that what waits of it is to be cancelled."""
     freed: Mapping[int, int] = field(default_factory=dict[int, int], compare=False)
     """The number of freed slots, by the key of each host."""
+    results: Sequence[Completion] = field(default=(), compare=False)
+    """The completions whose results were stored."""
+    returned: Sequence[Completion] = field(default=(), compare=False)
+    """The completions whose prompts went back to the queue."""
