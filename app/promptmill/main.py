@@ -1,4 +1,4 @@
-"""The ASGI application: the only file that sees both the API and the embedded worker."""
+"""The ASGI application: the only file that sees the API, the pages and the embedded worker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from fastapi import FastAPI
 
 from promptmill.api import build_api
+from promptmill.dashboard import install_dashboard
 from promptmill.runtime import open_resources
 from promptmill.settings import Settings
 from promptmill.worker.runner import working
@@ -25,4 +26,6 @@ def create_app(settings: Settings) -> FastAPI:
                 await stack.enter_async_context(working(resources))
             yield
 
-    return build_api(lifespan=lifespan)
+    app = build_api(lifespan=lifespan)
+    install_dashboard(app)
+    return app

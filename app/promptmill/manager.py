@@ -19,11 +19,15 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
+from promptmill import json_values
+from promptmill.domain.benchmarks.flags import is_rate_impossible
+from promptmill.domain.benchmarks.records import Flag
 from promptmill.domain.calls import Call
 from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.limits import Limits, next_start_at_ms
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Failed, Outcome, Succeeded
+from promptmill.domain.request_fields import check_generate_fields
 from promptmill.ollama.blocking import BlockingClient
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.failures.table import OllamaError
@@ -97,17 +101,23 @@ class OllamaManager:
             rate_limit_delay: Least seconds between the starts of two prompts. It is the pace of
                 starts and not a pause of each slot, so it costs nothing while answers take longer.
             generate_kwargs: Further fields of Ollama's request, as they are: `system`, `options`,
-                `format`, `think`, `keep_alive`, ...
+                `format`, `think`, `keep_alive`, ... Ollama ignores what it does not know; here it
+                is refused.
 
         Returns:
             One dict per prompt: `prompt, response, model, success, error, eval_count` (tokens of
             the answer) and `eval_duration` (nanoseconds); what is not known is None.
 
         Raises:
-            TypeError: A prompt is no text, or `prompts` is a single text instead of a list.
-            ValueError: A limit is out of range.
+            TypeError: A prompt is no text, `prompts` is a single text instead of a list, or a
+                field or an option is none of Ollama's.
+            ValueError: A prompt is empty, a limit is out of range, or a number is not finite.
         """
         texts = _texts("prompts", prompts)
+        for index, text in enumerate(texts):
+            _not_empty(f"prompts[{index}]", text)
+        check_generate_fields(generate_kwargs)
+        json_values.check(generate_kwargs)
         _name("model", model)
         _count("max_concurrent", max_concurrent)
         limits = Limits(
@@ -132,13 +142,18 @@ class OllamaManager:
             For each model `latency` (mean seconds of the successful runs), `tokens_per_sec` (sum
             of `eval_count` over sum of `eval_duration`; None where Ollama gives no duration, as for
             an answer of one token), `response` (of the last successful run), `num_runs`, `model`,
-            `prompt` and `error`.
+            `prompt` and `error`; and `flags` if a run told a rate that no machine reaches, which
+            stays out of `tokens_per_sec`.
 
         Raises:
-            TypeError: A name is no text, or `models` is a single text instead of a list.
-            ValueError: `num_runs` is below one.
+            TypeError: A name or the prompt is no text, or `models` is a single text instead of a
+                list.
+            ValueError: A name or the prompt is empty, or `num_runs` is below one.
         """
         names = _texts("models", models)
+        for index, name in enumerate(names):
+            _name(f"models[{index}]", name)
+        _prompt(prompt)
         _count("num_runs", num_runs)
         figures: dict[str, dict[str, Any]] = {}
         async with contextlib.aclosing(self._client()) as client:
@@ -150,6 +165,7 @@ class OllamaManager:
     def benchmark_model(self, model: str, prompt: str = DEFAULT_BENCHMARK_PROMPT) -> dict[str, Any]:
         """One run of one model, with the same fields as `batch_benchmark` has per model."""
         _name("model", model)
+        _prompt(prompt)
         call = self._call(model, prompt, {})
         return _figures(call, [self._blocking.run(call)])
 
@@ -294,7 +310,7 @@ def _figures(call: Call, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     error = failed[-1].message if failed else None
     if error and succeeded:
         error = f"{len(failed)} of {len(outcomes)} runs failed, the last one so: {error}"
-    return {
+    figures: dict[str, Any] = {
         "model": call.model,
         "latency": statistics.fmean(latencies) if latencies else None,
         "tokens_per_sec": _tokens_per_s(succeeded),
@@ -303,6 +319,13 @@ def _figures(call: Call, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "num_runs": len(outcomes),
         "error": error,
     }
+    if any(_is_impossible(run) for run in succeeded):
+        figures["flags"] = [Flag.IMPOSSIBLE_RATE.value]
+    return figures
+
+
+def _is_impossible(run: Succeeded) -> bool:
+    return is_rate_impossible(run.metrics.eval_count, run.metrics.eval_duration)
 
 
 def _tokens_per_s(runs: Sequence[Succeeded]) -> float | None:
@@ -310,7 +333,10 @@ def _tokens_per_s(runs: Sequence[Succeeded]) -> float | None:
     rated = [
         (run.metrics.eval_count, run.metrics.eval_duration)
         for run in runs
-        if run.metrics.eval_count and run.metrics.eval_count > 1 and run.metrics.eval_duration
+        if run.metrics.eval_count
+        and run.metrics.eval_count > 1
+        and run.metrics.eval_duration
+        and not _is_impossible(run)
     ]
     if not rated:
         return None
@@ -327,6 +353,17 @@ def _texts(field: str, values: Iterable[str]) -> list[str]:
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"{field}[{index}] must be a text, not {type(text).__name__}")
     return texts
+
+
+def _prompt(prompt: str) -> None:
+    if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"prompt must be a text, not {type(prompt).__name__}")
+    _not_empty("prompt", prompt)
+
+
+def _not_empty(field: str, text: str) -> None:
+    if not text.strip():
+        raise ValueError(f"{field} must be a text that is not empty; Ollama would answer nothing")
 
 
 def _name(field: str, value: str) -> None:

@@ -10,7 +10,9 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
+from promptmill.domain.hosts.address import is_of_the_machine
 from promptmill.domain.hosts.spec import HostSpec
+from promptmill.observability.logs import get_logger
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.hosts import Host
 from promptmill.services.resources import Resources
@@ -36,7 +38,12 @@ async def open_resources(
     """
     _tune_the_interpreter()
     pooling = settings.poll_only
-    await asyncio.to_thread(schema.upgrade, settings.database_url, transaction_pooling=pooling)
+    await asyncio.to_thread(
+        schema.upgrade,
+        settings.database_url,
+        transaction_pooling=pooling,
+        waiting=lambda sentence: get_logger().info(sentence, action="schema_waits"),
+    )
     database = Database(
         settings.database_url, transaction_pooling=pooling, lease_s=settings.lease_s
     )
@@ -64,7 +71,8 @@ def _host(settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTranspor
         api_key=spec.api_key,
         transport=transport,
     )
-    return Host(client, spec=spec)
+    machine = settings.machine_identity if is_of_the_machine(spec.url) else None
+    return Host(client, spec=spec, machine=machine)
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,10 @@ Nothing happens at import: a program calls `load_settings()`. All variables carr
 
 from __future__ import annotations
 
+import hmac
+import re
+import socket
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +17,15 @@ import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from promptmill.domain.authority import Authority, parse_authority
 from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
+from promptmill.domain.keys import EnvironmentKey, parse_environment_keys
 
 _MIB = 1024 * 1024
+_LONGEST_MACHINE = 64
+_MACHINE = re.compile(rf"[\x21-\x7e]{{1,{_LONGEST_MACHINE}}}")
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class SettingsError(Exception):
@@ -65,8 +74,35 @@ class Settings(BaseSettings):
         default="qwen3:8b", min_length=1, description="Model of a batch that names none"
     )
 
+    machine: str | None = Field(
+        default=None,
+        description="Which machine this is, the same for all processes on it: an Ollama host with a"
+        " loopback address, or host.docker.internal, is another one on each machine; unset: derived"
+        " from /etc/machine-id, else the host name",
+    )
+
     host: str = Field(default="127.0.0.1", description="Address that the service listens on")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the service listens on")
+    api_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys for containers: name=key apart by commas, each with :scope+scope behind"
+        " it or without; any key at all makes every request need one",
+    )
+    allow_no_keys: bool = Field(
+        default=False,
+        description="Listen beyond this machine although there are no keys: whoever reaches the"
+        " service can use it",
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Names under which browsers reach the service, apart by commas, each with a"
+        " port or without; IP addresses and localhost need no entry",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose web pages may use the API, apart by commas, such as"
+        " https://app.example.com; * for all, which takes keys",
+    )
     embedded_worker: bool = Field(
         default=True, description="Whether `serve` works off the queue itself"
     )
@@ -74,6 +110,12 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         default=256, ge=1, le=4096, description="Most calls in flight of one worker"
     )
+    pull_registries: str = Field(
+        default="registry.ollama.ai,ollama.com,hf.co,huggingface.co",
+        description="Servers that models may be downloaded from with auto_pull, apart by commas, as"
+        " they begin a model's name; * for all",
+    )
+
     lease_s: float = Field(
         default=30.0,
         ge=1,
@@ -161,7 +203,7 @@ class Settings(BaseSettings):
         default=1 * _MIB, ge=1, le=1024 * _MIB, description="Most bytes of one prompt, as UTF-8"
     )
     max_body_bytes: int = Field(
-        default=256 * _MIB, ge=1024, le=4096 * _MIB, description="Most bytes of a request's body"
+        default=32 * _MIB, ge=1024, le=256 * _MIB, description="Most bytes of a JSON body"
     )
     max_benchmark_runs: int = Field(
         default=20_000,
@@ -217,6 +259,16 @@ class Settings(BaseSettings):
     def _accept_every_form_of_ollamas_client(cls, value: str) -> str:
         return parse_ollama_host(value)
 
+    @field_validator("machine")
+    @classmethod
+    def _name_a_machine_by_one_word(cls, value: str | None) -> str | None:
+        if value is not None and not _MACHINE.fullmatch(value):
+            raise ValueError(
+                f"must be 1 to {_LONGEST_MACHINE} visible ASCII characters without spaces, such as"
+                " gpu-box-1"
+            )
+        return value
+
     @field_validator("ollama_hosts")
     @classmethod
     def _accept_both_forms_of_a_list(cls, value: SecretStr | None) -> SecretStr | None:
@@ -233,6 +285,29 @@ class Settings(BaseSettings):
             raise ValueError("an in-memory database loses accepted work; name a file")
         return value
 
+    @field_validator("api_keys")
+    @classmethod
+    def _accept_names_with_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        text = "" if value is None else value.get_secret_value()
+        return value if text and parse_environment_keys(text) else None
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _accept_names_with_a_port_or_without(cls, value: str) -> str:
+        for entry in _entries(value):
+            if parse_authority(entry) is None:
+                raise ValueError(f"{entry!r} is not a host's name: write mill.example.com")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _accept_origins(cls, value: str) -> str:
+        for entry in _entries(value):
+            scheme, _, rest = entry.partition("://")
+            if entry != "*" and (scheme not in {"http", "https"} or not parse_authority(rest)):
+                raise ValueError(f"{entry!r} is not an origin: write https://app.example.com")
+        return value
+
     @field_validator("heartbeat_s")
     @classmethod
     def _renew_thrice_within_a_lease(cls, value: float, info: object) -> float:
@@ -240,6 +315,27 @@ class Settings(BaseSettings):
         if lease_s is not None and value * 3 > lease_s + 1e-9:
             raise ValueError(f"must be at most a third of lease_s ({lease_s / 3:g})")
         return value
+
+    @cached_property
+    def environment_keys(self) -> tuple[EnvironmentKey, ...]:
+        """The keys of `api_keys`."""
+        keys = self.api_keys
+        return () if keys is None else parse_environment_keys(keys.get_secret_value())
+
+    @property
+    def known_registries(self) -> frozenset[str]:
+        """The servers of `pull_registries`."""
+        return frozenset(entry.lower() for entry in _entries(self.pull_registries))
+
+    @property
+    def own_names(self) -> tuple[Authority, ...]:
+        """The names of `allowed_hosts`."""
+        return tuple(filter(None, map(parse_authority, _entries(self.allowed_hosts))))
+
+    @property
+    def trusted_origins(self) -> frozenset[str]:
+        """The origins of `cors_origins`, as browsers write them."""
+        return frozenset(entry.lower() for entry in _entries(self.cors_origins))
 
     @property
     def hosts(self) -> tuple[HostSpec, ...]:
@@ -250,11 +346,37 @@ class Settings(BaseSettings):
         return parse_hosts(text, default_slots=self.ollama_slots)
 
     @property
+    def machine_identity(self) -> str:
+        """What tells this machine from the others that use the same database."""
+        return self.machine or identity_of_machine()
+
+    @property
     def sqlite_path(self) -> Path | None:
         """The database file, or None with PostgreSQL."""
         if not self.database_url.startswith("sqlite:///"):
             return None
         return Path(self.database_url.removeprefix("sqlite:///")).expanduser().absolute()
+
+
+def identity_of_machine(id_file: Path = Path("/etc/machine-id")) -> str:
+    """Twelve digits made of the machine's id, or its host name where it has no id.
+
+    Made of it, because machine-id(5) asks not to show the id itself to others.
+    """
+    try:
+        machine_id = id_file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine_id = ""
+    # A container's file is often empty, and that of a machine that boots for the first time says
+    # `uninitialized`.
+    if not _MACHINE_ID.fullmatch(machine_id):
+        return socket.gethostname()[:_LONGEST_MACHINE] or "unknown"
+    return hmac.digest(machine_id.encode(), b"promptmill", "sha256").hex()[:12]
+
+
+def _entries(text: str) -> list[str]:
+    """What stands between commas, without spaces around it."""
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
 def variable_name(field: str) -> str:

@@ -20,6 +20,22 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.create_table(
+        "api_key",
+        sa.Column("id", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("old_hash", sa.String(length=64), nullable=True),
+        sa.Column("old_until_ms", sa.BigInteger(), nullable=True),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("limits", sa.JSON(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("last_used_at_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
+        sa.UniqueConstraint("name", name=op.f("uq_api_key_name")),
+    )
+    op.create_table(
         "benchmark",
         sa.Column("key", _KEY, nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -45,6 +61,7 @@ def upgrade() -> None:
         sa.Column("lease_owner", sa.String(length=64), nullable=True),
         sa.Column("lease_until_ms", sa.BigInteger(), nullable=True),
         sa.Column("deleted_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("key_id", sa.String(length=80), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_benchmark")),
         sa.UniqueConstraint("id", name=op.f("uq_benchmark_id")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_benchmark_idempotency_key")),
@@ -119,10 +136,11 @@ def upgrade() -> None:
         "host",
         sa.Column("key", _KEY, nullable=False),
         sa.Column("url", sa.String(length=500), nullable=False),
+        sa.Column("machine", sa.String(length=64), server_default="", nullable=False),
         sa.Column("held_by", sa.BigInteger(), nullable=True),
         sa.Column("switching_to", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_host")),
-        sa.UniqueConstraint("url", name=op.f("uq_host_url")),
+        sa.UniqueConstraint("url", "machine", name=op.f("uq_host_url")),
     )
     op.create_table(
         "host_group",
@@ -190,6 +208,7 @@ def upgrade() -> None:
         sa.Column("rate_since_event", sa.BigInteger(), nullable=True),
         sa.Column("auto_pull", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("awaits_models", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("key_id", sa.String(length=80), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_job")),
         sa.UniqueConstraint("id", name=op.f("uq_job_id")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_job_idempotency_key")),
@@ -272,6 +291,7 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("custom_id", sa.Text(), nullable=True),
         sa.Column("overrides", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("data", sa.JSON(none_as_null=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prompt")),
     )
     op.create_table(
@@ -352,7 +372,11 @@ def upgrade() -> None:
         sa.Column("host_key", sa.BigInteger(), nullable=True),
         sa.Column("group_key", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_task")),
-        postgresql_with={"fillfactor": "85"},
+        postgresql_with={
+            "fillfactor": "85",
+            "autovacuum_vacuum_threshold": "1000",
+            "autovacuum_vacuum_scale_factor": "0.01",
+        },
     )
     op.create_index(
         "ix_task_host",
@@ -505,3 +529,4 @@ def downgrade() -> None:
     op.drop_table("host")
     op.drop_table("benchmark_run")
     op.drop_table("benchmark")
+    op.drop_table("api_key")

@@ -112,7 +112,7 @@ async def open_service(sqlite_url: str) -> AsyncIterator[Callable]:
             app.state.resources = resources
             client = await stack.enter_async_context(
                 httpx.AsyncClient(
-                    transport=httpx.ASGITransport(app), base_url="http://service.test"
+                    transport=httpx.ASGITransport(app), base_url="http://service.localhost"
                 )
             )
             return Service(client, resources)

@@ -91,10 +91,7 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
             ("/timeout_s", "must be a number"),
         ],
     ),
-    "null for a number": (
-        _with(max_concurrent=None),
-        [("/max_concurrent", NUMBER_OR_AUTO)],
-    ),
+    "null for prompts": ({"prompts": None}, [("/prompts", "is required")]),
     "a negative delay": (
         _with(rate_limit_delay=-0.1),
         [("/rate_limit_delay", "must be at least 0")],
@@ -235,7 +232,7 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
         [
             (
                 "/fail_on/1",
-                "must be 'truncated', 'empty', 'invalid_json' or 'schema_mismatch'",
+                "must be 'prompt_truncated', 'truncated', 'empty', 'invalid_json' or 'schema_mismatch'",
             )
         ],
     ),
@@ -244,7 +241,6 @@ NOT_VALID: dict[str, tuple[object, list[tuple[str, str]]]] = {
         [("/fail_on", "has `empty` twice")],
     ),
     "failures no list": (_with(fail_on="empty"), [("/fail_on", "must be a list")]),
-    "failures null": (_with(fail_on=None), [("/fail_on", "must be a list")]),
     "a keep_alive without unit": (
         _with(keep_alive="5"),
         [

@@ -68,3 +68,66 @@ async def test_it_is_true_or_false_and_nothing_else(service, value) -> None:
     assert response.json()["errors"] == [
         {"pointer": "/auto_pull", "detail": "must be true or false"}
     ]
+
+
+REFUSED = [
+    "evil.example/a/b",
+    "evil.example:5000/a/b:latest",
+    "http://evil.example/a/b",
+    "10.0.0.1:5000/model",
+    "HF.co.evil.example/a/b",
+]
+
+
+@pytest.mark.parametrize("model", REFUSED)
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+async def test_a_model_of_an_unknown_server_is_not_downloaded(
+    service, model: str, query: str
+) -> None:
+    body = {"model": model, "auto_pull": True, "prompts": ["a", {"prompt": "b", "model": model}]}
+
+    response = await service.client.post(f"/batches{query}", json=body)
+
+    assert response.status_code == 422
+    assert [one["pointer"] for one in response.json()["errors"]] == ["/model", "/prompts/1/model"]
+    assert "PROMPTMILL_PULL_REGISTRIES" in response.json()["errors"][0]["detail"]
+    assert await service.stored() == []
+
+
+async def test_nor_is_one_that_a_line_of_an_upload_names(service) -> None:
+    lines = b'"a"\n{"prompt": "b", "model": "evil.example/a/b"}\n'
+    for query in ("", "&dry_run=true"):
+        response = await service.client.post(
+            f"/batches?auto_pull=true&model=qwen3:8b{query}",
+            content=lines,
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["pointer"] == "/prompts/1/model"
+    assert await service.stored() == []
+
+
+@pytest.mark.parametrize(
+    "model", ["qwen3", "me/mine", "hf.co/a/b:Q4", "registry.ollama.ai/library/x"]
+)
+async def test_models_of_known_servers_are_downloaded(service, model: str) -> None:
+    response = await service.post({"model": model, "auto_pull": True, "prompts": ["a"]})
+
+    assert response.status_code == 202
+
+
+async def test_the_operator_names_further_servers_and_without_auto_pull_nothing_is_downloaded(
+    open_service,
+) -> None:
+    service = await open_service(pull_registries="mirror.example:5000")
+    answers = [
+        (await service.post({"model": model, "auto_pull": auto_pull, "prompts": ["a"]})).status_code
+        for model, auto_pull in (
+            ("mirror.example:5000/a/b", True),
+            ("hf.co/a/b", True),
+            ("hf.co/a/b", False),
+        )
+    ]
+
+    assert answers == [202, 422, 202]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import pytest
+
+from promptmill.api.schemas.requests import BatchRequest, PromptObject
 from promptmill.domain.limits import Limits
 from promptmill.services import batches
 from promptmill.worker.runner import working
@@ -56,6 +60,7 @@ async def test_a_batch_is_accepted_with_its_defaults_and_where_to_find_it(servic
         ("fail_on", ["empty", "invalid_json", "schema_mismatch"]),
         ("auto_pull", False),
         ("pulls", []),
+        ("key", None),
         ("parameters", {}),
         ("results", []),
         ("next_cursor", None),
@@ -104,6 +109,58 @@ async def test_null_for_a_field_of_ollama_is_as_if_it_had_been_left_out(service)
     ).json()
 
     assert (batch["model"], batch["parameters"]) == ("qwen3:8b", {})
+
+
+@pytest.mark.parametrize("name", sorted(set(BatchRequest.model_fields) - {"prompts"}))
+async def test_null_is_as_if_the_field_had_been_left_out(service, name) -> None:
+    own = {"id", "created_at", "queue_position"}
+    without, with_null = [
+        (await service.post({"prompts": ["a"], **fields})).json() for fields in ({}, {name: None})
+    ]
+
+    assert {k: v for k, v in with_null.items() if k not in own} == {
+        k: v for k, v in without.items() if k not in own
+    }
+
+
+async def test_nulls_inside_prompts_messages_and_options_are_left_out_too(service) -> None:
+    message = {"role": "user", "content": "Hi", "images": None, "tool_calls": None}
+    prompt = dict.fromkeys(PromptObject.model_fields)
+
+    batch = await service.finished(
+        {
+            "prompts": [{**prompt, "prompt": "a"}, {**prompt, "messages": [message]}],
+            "options": {"seed": 1, "num_ctx": None, "stop": None},
+            "rate_limit_delay": 0,
+        }
+    )
+
+    assert [result["response"] for result in batch["results"]] == ["A", "HI"]
+    assert batch["parameters"] == {"options": {"seed": 1}}
+
+
+async def test_whole_numbers_may_be_written_as_fractions(service) -> None:
+    options = {"seed": 5.0, "num_ctx": 2e3, "temperature": 1.0}
+    batch = (
+        await service.post(
+            {
+                "prompts": ["a"],
+                "max_concurrent": 3.0,
+                "max_attempts": 2.0,
+                "priority": -1.0,
+                "max_failures": 4.0,
+                "top_logprobs": 5.0,
+                "keep_alive": 60.0,
+                "options": options,
+            }
+        )
+    ).json()
+
+    whole = [batch[name] for name in ("max_concurrent", "max_attempts", "priority", "max_failures")]
+    assert whole == [3, 2, -1, 4]
+    assert batch["parameters"] == {"top_logprobs": 5, "keep_alive": 60, "options": options}
+    written = json.dumps([*whole, batch["parameters"]["top_logprobs"], batch["parameters"]])
+    assert ".0" not in written.replace('"temperature": 1.0', "")
 
 
 async def test_the_default_model_is_a_setting(open_service) -> None:

@@ -72,6 +72,7 @@ async def test_a_valid_batch_is_told_with_its_effective_values_and_not_stored(
         "metadata": {"run": "7"},
         "parameters": {"options": {"seed": 1}},
         "queued_prompts": 0,
+        "unchecked": [],
     }
     document = build_api().openapi()
     schema = {**document["components"]["schemas"]["DryRun"], "components": document["components"]}
@@ -204,6 +205,16 @@ async def test_an_idempotency_key_has_no_effect_and_is_still_free_afterwards(ser
     assert (await dry_run(service, kind, ["a"], key)).status_code == 200
     assert (await dry_run(service, kind, ["a"], {"Idempotency-Key": "k2"})).status_code == 200
     assert (await service.post({"prompts": ["a"]}, Idempotency_Key="k1")).status_code == 202
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+async def test_what_a_schema_has_that_is_not_checked_is_told(service, kind) -> None:
+    look_around = {"type": "string", "pattern": "^(?!x).*$"}
+    prompts = ["a", {"prompt": "b", "format": {"properties": {"b": {"pattern": "(?<=y)z"}}}}]
+
+    told = (await dry_run(service, kind, prompts, format=look_around)).json()
+
+    assert [sentence.split("`")[1] for sentence in told["unchecked"]] == ["^(?!x).*$", "(?<=y)z"]
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import pytest
 
 from promptmill.api import build_api
 from promptmill.api.schemas import examples
@@ -18,7 +19,13 @@ from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Su
 from promptmill.ollama.health import Health, after_call
 from promptmill.runtime import open_resources
 from promptmill.settings import Settings
-from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running
+from promptmill.simulator import (
+    ModelSpec,
+    SimulatorSettings,
+    Speed,
+    create_simulator,
+    running,
+)
 from promptmill.store.batches import jobs
 from promptmill.store.hosts import host_reports, workers
 from promptmill.worker.runner import working
@@ -38,7 +45,7 @@ async def serving(
         app = build_api()
         app.state.resources = resources
         async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://service.test"
+            transport=httpx.ASGITransport(app), base_url="http://service.localhost"
         ) as client:
             yield Service(client, resources)
 
@@ -157,6 +164,54 @@ async def test_the_workers_of_other_processes_are_added_to_ones_own(sqlite_url) 
 
     assert (shown["calls"], shown["failed"], shown["latency_s"]) == (13, 3, 2.0)
     assert shown["quarantine"]["reason"] == "busy"
+
+
+@pytest.mark.postgresql
+async def test_a_worker_of_another_machine_has_a_host_of_its_own_behind_the_same_address(
+    postgresql_url: str,
+) -> None:
+    slow = ModelSpec(name="tiny", speed=Speed(request_s=0.3))
+    simulator = create_simulator(SimulatorSettings(models=(slow,), num_parallel=12))
+    async with (
+        running(simulator) as url,
+        serving(postgresql_url, f"{url};slots=4", machine="here") as here,
+        serving(postgresql_url, f"{url};slots=1", machine="there") as there,
+        serving(postgresql_url, url, machine="there", embedded_worker=False) as beside,
+        working(here.resources),
+        working(there.resources),
+    ):
+        batch = {"prompts": ["a"] * 12, "model": "tiny", "rate_limit_delay": 0}
+        batch["max_concurrent"] = 12
+        batch_id = (await here.post(batch)).json()["id"]
+        await here.client.get(f"/batches/{batch_id}", params={"wait_s": 30})
+        calls = 0
+        async with asyncio.timeout(20):
+            while calls < 12:
+                listed = (await beside.client.get("/hosts")).json()["data"]
+                calls = sum(host["calls"] or 0 for host in listed)
+
+    own, elsewhere = listed
+    assert [host["url"] for host in listed] == [url, url]
+    assert (own["machine"], elsewhere["machine"]) == ("there", "here")
+    assert own["calls"] > 0 < elsewhere["calls"]
+    assert (own["version"], elsewhere["version"]) == ("0.24.0", None)
+    assert elsewhere["reachable"]
+    assert elsewhere["slots"] == 4
+    assert simulator.stats()["peak_in_flight"] == 4 + 1, "each machine has slots of its own"
+
+
+async def test_a_service_and_the_worker_of_its_sqlite_file_mean_the_same_host(
+    sqlite_url: str,
+) -> None:
+    async with (
+        simulated(TINY) as url,
+        serving(sqlite_url, url, machine="renamed", embedded_worker=False) as service,
+        serving(sqlite_url, url, machine="before") as other,
+        working(other.resources),
+    ):
+        (host,) = (await service.client.get("/hosts")).json()["data"]
+
+    assert host["machine"] == "renamed"
 
 
 async def test_with_no_worker_anywhere_nothing_is_claimed_to_be_known_of_calls(sqlite_url) -> None:

@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from promptmill.api.intake.request_body import receive_batch
+from promptmill.api.intake.batches import receive_batch
 from promptmill.settings import Settings
 
 PROMPTS = 100_000
@@ -36,6 +36,14 @@ def bodies() -> dict[str, bytes]:
         ).encode(),
         "objects": json.dumps(
             {"prompts": [{"prompt": f"{i:06d} {text}", "id": str(i)} for i in range(PROMPTS)]}
+        ).encode(),
+        "chats": json.dumps(
+            {
+                "prompts": [
+                    {"messages": [{"role": "user", "content": f"{i:06d}"}], "options": {"seed": i}}
+                    for i in range(PROMPTS)
+                ]
+            }
         ).encode(),
     }
 
@@ -73,7 +81,7 @@ async def longest_stall_while(work) -> tuple[float, object]:
     return longest, given
 
 
-@pytest.mark.parametrize("kind", ["texts", "texts beyond latin-1", "objects"])
+@pytest.mark.parametrize("kind", ["texts", "texts beyond latin-1", "objects", "chats"])
 async def test_reading_a_large_batch_never_stops_the_event_loop(kind) -> None:
     body = bodies()[kind]
 
@@ -86,9 +94,9 @@ async def test_reading_a_large_batch_never_stops_the_event_loop(kind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "most_mib"), [("texts", 45), ("texts beyond latin-1", 160), ("objects", 70)]
+    ("kind", "most_mib"), [("texts", 80), ("texts beyond latin-1", 190), ("objects", 110)]
 )
-async def test_reading_a_large_batch_keeps_its_prompts_in_memory_and_not_its_body(
+async def test_reading_a_large_batch_keeps_its_body_and_its_prompts_in_memory_and_no_more(
     kind, most_mib
 ) -> None:
     body = bodies()[kind]

@@ -199,8 +199,12 @@ async def test_prompts_of_many_pieces_keep_their_order_and_their_places(service)
         (b'"open', "", "is not JSON: Unterminated string starting at column 1"),
         (b'"a" "b"', "", "is not JSON: Extra data at column 5"),
         (b'"\xff"', "", "is not UTF-8 at byte 2"),
-        (b"NaN", "", "is not JSON: NaN is no JSON number; leave the field out or give a number"),
-        (b"1" * 5000, "", "is not JSON: A number has too many digits"),
+        (
+            b"NaN",
+            "",
+            "is not JSON: NaN is no JSON number; leave the field out or give a number at column 1",
+        ),
+        (b"1" * 5000, "", "is not JSON: A number has too many digits at column 1"),
         (b"[" * 5000, "", "is nested deeper than 100 levels"),
         (
             b'{"prompt": "a", "format": ' + b"[" * 200 + b"]" * 200 + b"}",
@@ -211,7 +215,7 @@ async def test_prompts_of_many_pieces_keep_their_order_and_their_places(service)
         (
             b'{"prompt": "a", "prompt": "b"}',
             "",
-            "has a name twice in one object, give it once: `prompt`",
+            "has the name `prompt` twice in one object; give it once",
         ),
         (b'""', "", "must not be empty"),
         (b"7", "", "must be a string, or an object with `prompt` or `messages`"),
@@ -365,7 +369,7 @@ async def test_a_bad_line_after_stored_pieces_leaves_nothing(service) -> None:
             {"options": '{"seed": 1, "seed": 2}'},
             [("options", "has the name `seed` twice in one object; give it once")],
         ),
-        ({"format": "[" * 20_000}, [("format", "is nested too deeply")]),
+        ({"format": "[" * 20_000}, [("format", "is nested deeper than 100 levels")]),
         ({"metadata": '{"a": "b"}', "metadata.a": "c"}, [("metadata.a", None)]),
         ({"metadata.": "x"}, [("metadata/", "must not be empty")]),
         ({"metadata": "7", "metadata.a": "c"}, [("metadata", "must be an object")]),

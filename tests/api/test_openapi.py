@@ -17,7 +17,7 @@ from promptmill.api.documents.batches import (
     result_document,
 )
 from promptmill.api.errors.problems import KINDS
-from promptmill.api.intake.json_stream import MAX_DEPTH
+from promptmill.api.errors.unstorable import MAX_DEPTH
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch, BatchStatus, BatchSummary
 from promptmill.api.schemas.requests import BatchRequest
@@ -72,6 +72,10 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "POST /batches/{batch_id}/cancel",
         "GET /batches/{batch_id}/results",
         "GET /batches/{batch_id}/events",
+        "GET /batches/{batch_id}/prompts",
+        "GET /batches/{batch_id}/prompts/{index}",
+        "GET /batches/{batch_id}/summary",
+        "GET /stats",
         "POST /benchmarks",
         "GET /benchmarks",
         "GET /benchmarks/{benchmark_id}",
@@ -138,6 +142,45 @@ def test_every_body_has_worked_examples_that_fit_its_schema(name) -> None:
         validator(content["schema"]).validate(example["value"])
 
 
+LINKS = {
+    f"{name} {link_name}": (operation, link)
+    for name, operation in OPERATIONS.items()
+    for response in operation["responses"].values()
+    for link_name, link in response.get("links", {}).items()
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_every_link_leads_to_an_operation_that_takes_its_parameters(name) -> None:
+    operation, link = LINKS[name]
+    (target,) = [one for one in OPERATIONS.values() if one["operationId"] == link["operationId"]]
+    taken = {one["name"] for one in target["parameters"] if one["in"] == "path"}
+
+    assert set(link["parameters"]) == taken
+    assert set(link["parameters"].values()) == {"$response.body#/id"}
+    schema = operation["responses"]["202"]["content"]["application/json"]["schema"]
+    made = SCHEMAS[schema["$ref"].rpartition("/")[2]]
+    assert "id" in made["required"]
+
+
+def test_what_makes_a_batch_or_a_benchmark_has_a_link_to_each_operation_on_it() -> None:
+    for made_by, parameter in (("/batches", "{batch_id}"), ("/benchmarks", "{benchmark_id}")):
+        links = DOCUMENT["paths"][made_by]["post"]["responses"]["202"]["links"].values()
+        wanted = {o["operationId"] for name, o in OPERATIONS.items() if parameter in name}
+
+        assert {link["operationId"] for link in links} == wanted
+        assert len(wanted) > 3
+
+
+async def test_the_links_of_a_batch_that_was_posted_are_found(service) -> None:
+    batch = (await service.post({"prompts": ["a"]})).json()
+    links = DOCUMENT["paths"]["/batches"]["post"]["responses"]["202"]["links"]
+    for name, operation in OPERATIONS.items():
+        if operation["operationId"] in links and name.startswith("GET ") and "events" not in name:
+            path = name.removeprefix("GET ").format(batch_id=batch["id"])
+            assert (await service.client.get(path)).status_code == 200
+
+
 def test_no_schema_of_fastapis_own_errors_is_left() -> None:
     assert not {"HTTPValidationError", "ValidationError"} & set(SCHEMAS)
 
@@ -179,12 +222,18 @@ async def test_the_worked_changes_and_retries_are_accepted(service) -> None:
         assert response.status_code == 409 or "has not failed" in response.text
 
 
-def test_a_field_that_may_be_left_out_of_a_change_is_never_null() -> None:
-    for name in ("BatchUpdate", "RetryRequest"):
-        for field, schema in SCHEMAS[name]["properties"].items():
-            assert not validator(schema).is_valid(None), field
-            assert "default" not in schema, field
-        assert "required" not in SCHEMAS[name]
+REQUESTS = ("BatchRequest", "PromptObject", "BenchmarkRequest", "BatchUpdate", "RetryRequest")
+
+
+@pytest.mark.parametrize("name", [*REQUESTS, "OllamaOptions", "Message", "ToolCall"])
+def test_a_field_may_be_null_exactly_where_it_may_be_left_out(name) -> None:
+    required = SCHEMAS[name].get("required", [])
+
+    for field, schema in SCHEMAS[name]["properties"].items():
+        assert validator(schema).is_valid(None) == (field not in required), field
+
+
+def test_an_empty_change_and_an_index_twice_do_not_fit_their_schemas() -> None:
     assert not validator(SCHEMAS["BatchUpdate"]).is_valid({})
     assert not validator(SCHEMAS["RetryRequest"]).is_valid({"indexes": [1, 1]})
 

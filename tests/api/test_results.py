@@ -61,6 +61,7 @@ async def test_a_result_has_the_fields_of_the_contract_in_their_order(batch) -> 
         "ttft_s": None,
         "started_at": None,
         "finished_at": None,
+        "data": None,
     }
     assert first["latency_s"] >= 0
     assert (failed["success"], failed["status"], failed["error_code"], failed["response"]) == (
@@ -81,7 +82,8 @@ async def test_pages_follow_one_another_in_prompt_order(service, batch) -> None:
     ).json()
 
     assert first["data"] == batch["results"][:3]
-    assert second == {"data": batch["results"][3:], "next_cursor": None}
+    assert second["data"] == batch["results"][3:]
+    assert second["next_cursor"] is None
 
 
 async def test_results_are_filtered_by_how_they_ended(service, batch) -> None:
@@ -100,7 +102,8 @@ async def test_prompts_that_have_not_finished_are_not_among_the_results(service)
     batch = (await service.post({"prompts": ["a"]})).json()
     path = f"/batches/{batch['id']}/results"
 
-    assert (await service.client.get(path)).json() == {"data": [], "next_cursor": None}
+    page = (await service.client.get(path)).json()
+    assert page == {"data": [], "next_cursor": None, "scanned": 0, "complete": True}
     assert (await service.client.get(f"{path}?format=ndjson")).content == b""
     assert (await service.client.get(f"{path}?format=csv")).text == ",".join(RESULT_FIELDS) + "\r\n"
 

@@ -186,7 +186,7 @@ async def test_a_service_without_resources_says_that_its_lifespan_is_to_blame() 
     app = build_api()
     app.state.resources = None
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://service.test"
+        transport=httpx.ASGITransport(app), base_url="http://service.localhost"
     ) as client:
         response = await client.get("/batches")
 

@@ -129,3 +129,12 @@ def test_a_batch_must_be_named(invoke: Invoke, command: str) -> None:
 
     assert result.exit_code == 2
     assert "ID" in result.stderr
+
+
+def test_what_runs_now_is_shown_with_its_host(invoke: Invoke, service: respx.MockRouter) -> None:
+    prompt = {"index": 7, "prompt": "Why?", "state": "running", "attempts": 2, "host": "http://gpu"}
+    service.get("/batches/batch_1/prompts").respond(200, json={"data": [prompt]})
+
+    result = invoke("show", "batch_1", "--running")
+
+    assert all(word in result.stdout for word in ("7", "Why?", "http://gpu", "2"))

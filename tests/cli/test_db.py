@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
+import structlog
 
 from tests.cli.pretended import Invoke
 
@@ -23,6 +27,31 @@ def test_a_new_database_is_upgraded_checked_and_downgraded(invoke: Invoke, tmp_p
     assert "no schema; this version wants" in before.stderr
     assert "up to date" in after.stderr
     assert (downgraded.exit_code, "base: no tables" in downgraded.stderr) == (0, True)
+
+
+@pytest.mark.postgresql
+def test_an_upgrade_beside_another_says_what_it_waits_for_and_leaves_the_logging_alone(
+    invoke: Invoke, postgresql_url: str
+) -> None:
+    invoke("db", "downgrade", "base", "--yes", "--database-url", postgresql_url)
+    handlers = list(logging.getLogger().handlers)
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(postgresql_url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(7263847261)")
+        upgrading = threads.submit(invoke, "db", "upgrade", "--database-url", postgresql_url)
+        while other.execute(waits).fetchone() == (0,):
+            assert not upgrading.done()
+        other.rollback()
+        upgraded = upgrading.result(20)
+
+    assert upgraded.exit_code == 0
+    waiting, ended = upgraded.stderr.splitlines()
+    assert waiting == (
+        "Another process is migrating the database; this one waits until it has ended."
+    )
+    assert ended.endswith("is at 0001.")
+    assert list(logging.getLogger().handlers) == handlers
+    assert not structlog.is_configured()
 
 
 def test_checking_creates_no_file(invoke: Invoke, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from promptmill.cli.input.model_choice import Choice, candidates, choose_model, completes_text
+from promptmill.cli.service import demonstration
 from promptmill.ollama.models import InstalledModel, ModelInfo
 from promptmill.simulator import ModelSpec, SimulatorSettings, running
 from tests.cli.pretended import Invoke
@@ -92,3 +94,17 @@ def test_prompts_that_cannot_be_read_are_refused_before_anything_starts(
 
     assert result.exit_code == 2
     assert str(path) in result.stderr
+
+
+def test_the_program_is_named_as_it_can_be_called(monkeypatch, tmp_path: Path) -> None:
+    script = tmp_path / "clone" / ".venv" / "bin" / "promptmill"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.chdir(tmp_path / "clone")
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert demonstration._program() == ".venv/bin/promptmill"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert demonstration._program() == "promptmill"

@@ -69,6 +69,22 @@ def test_hosts_are_listed_with_their_state_and_the_reason_below(
     assert (one, down) == (HOST, DOWN)
 
 
+def test_hosts_of_the_same_address_on_two_machines_are_told_apart(
+    invoke: Invoke, service: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    local = {**HOST, "url": "http://127.0.0.1:11434"}
+    hosts = [local | {"machine": "gpu-box"}, local | {"machine": "laptop", "error": "gone"}]
+    service.get("/hosts").respond(200, json={"data": hosts, "next_cursor": None})
+    both = invoke("hosts").stdout
+    service.get("/hosts").respond(200, json={"data": hosts[:1], "next_cursor": None})
+    alone = invoke("hosts").stdout
+
+    assert "http://127.0.0.1:11434 of gpu-box" in both
+    assert "http://127.0.0.1:11434 of laptop: gone" in both
+    assert "gpu-box" not in alone
+
+
 @pytest.mark.parametrize(
     ("fields", "state"),
     [

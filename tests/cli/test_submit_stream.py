@@ -41,7 +41,7 @@ def lines_of(route: respx.Route) -> list[Any]:
         ("p.txt", b"\xef\xbb\xbfone\r\n\ntwo\x0cand\n", [], ["one", "two\x0cand"]),
         ("p.jsonl", b'"one"\n\n{"prompt": "two", "id": "b"}', [], ["one", {"prompt": "two", "id": "b"}]),
         ("p.jsonl", b'{"question": "one"}\n', ["--field", "question"], ["one"]),
-        ("p.csv", b"id,prompt\n1,one\n", [], ["one"]),
+        ("p.csv", b"id,prompt\n1,one\n", [], [{"id": "1", "prompt": "one"}]),
     ],
 )  # fmt: skip
 def test_every_format_can_be_streamed(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import Any
 
 import pytest
 
 from promptmill.client.errors import UnexpectedAnswer
-from promptmill.client.requests import batches
+from promptmill.client.requests import batches, benchmarks
 from promptmill.client.requests.batches import Answer
+from promptmill.client.requests.uploads import Lines
 
 
 def test_submitting_sends_prompts_fields_and_the_key() -> None:
@@ -43,13 +46,45 @@ def test_a_single_text_is_not_taken_for_a_list_of_letters() -> None:
     ("prompts", "reason"),
     [
         ([], "at least one prompt"),
-        (["\ud83d"], "surrogates not allowed"),
-        ([{"prompt": "a", "top_p": float("nan")}], "not JSON compliant"),
+        (["\ud83d"], r"^prompts\[0\] .* surrogates not allowed"),
+        (
+            ["a", {"prompt": "b", "top_p": float("nan")}],
+            r"^prompts\[1\].top_p is NaN, .* compliant",
+        ),
+        (
+            [{"prompt": "a", "options": {"stop": [1e999]}}],
+            r"^prompts\[0\].options.stop\[0\] is inf",
+        ),
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_sending(prompts: list[object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         batches.submit_batch(prompts, {}, idempotency_key="k")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("gap", [float("nan"), None, 3, b"bytes", ["a"]])
+def test_a_gap_in_a_column_is_refused_with_its_place(gap: object) -> None:
+    expected = f"prompts[1] must be a text or an object, not {type(gap).__name__}"
+    prompts: list[Any] = ["Name a lake.", gap]
+
+    with pytest.raises(TypeError) as one:
+        batches.submit_batch(prompts, {}, idempotency_key="k")
+    with pytest.raises(TypeError) as streamed:
+        list(Lines(prompts))
+
+    assert str(one.value) == str(streamed.value) == expected
+
+
+def test_a_field_of_the_batch_that_json_cannot_say_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^options.temperature is NaN"):
+        batches.submit_batch(["a"], {"options": {"temperature": math.nan}}, idempotency_key="k")
+    with pytest.raises(TypeError, match=r"^options.stop is of the type set, which JSON has not"):
+        batches.submit_batch(["a"], {"options": {"stop": {"a"}}}, idempotency_key="k")
+
+
+def test_a_benchmark_of_what_is_no_name_is_refused_with_its_place() -> None:
+    with pytest.raises(TypeError, match=r"^models\[1\] must be a text, not float"):
+        benchmarks.create_benchmark(["m", math.nan], {}, idempotency_key="k")  # pyright: ignore[reportArgumentType]
 
 
 def test_an_id_cannot_leave_its_place_in_the_path() -> None:

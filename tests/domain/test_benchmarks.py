@@ -33,6 +33,7 @@ from promptmill.domain.benchmarks.records import (
 )
 from promptmill.domain.benchmarks.significance import Verdict
 from promptmill.domain.benchmarks.summary import MEASURES, met_by, summarise, window_of
+from promptmill.domain.context_window import SentText, sent_text
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.outcomes import CallMetrics, ErrorCode
 
@@ -195,7 +196,7 @@ def flags_of(one: BenchmarkRun, draft: BenchmarkDraft = DRAFT, **beside) -> set[
     given_beside = {
         "reference": Reference(),
         "context_length": 4096,
-        "sent_chars": 400,
+        "sent": SentText(chars=400, utf8_bytes=400),
         "remote": False,
     }
     return set(run_flags(one, draft, **{**given_beside, **beside}))
@@ -217,7 +218,11 @@ def test_a_plain_run_has_no_flag() -> None:
         (run(eval_count=None), {}, Flag.TOO_FEW_TOKENS),
         (run(load_duration=150_000_000), {}, Flag.MODEL_RELOADED),
         (run(prompt_eval_count=4095), {}, Flag.PROMPT_TRUNCATED),
-        (run(), {"sent_chars": 100 * 13}, Flag.PROMPT_TRUNCATED),
+        (run(prompt_eval_count=2050), {"sent": sent_text("a" * 16_400)}, Flag.PROMPT_TRUNCATED),
+        (run(prompt_eval_count=3000), {"sent": sent_text("a" * 39_000)}, Flag.PROMPT_TRUNCATED),
+        (run(eval_count=32, eval_duration=1000), {}, Flag.IMPOSSIBLE_RATE),
+        (run(eval_count=100_001, eval_duration=10**9), {}, Flag.IMPOSSIBLE_RATE),
+        (run(prompt_eval_count=64, prompt_eval_duration=6_300), {}, Flag.IMPOSSIBLE_RATE),
         (run(done_reason="stop", eval_count=63), {}, Flag.SHORT_OUTPUT),
         (run(), {"remote": True}, Flag.REMOTE_MODEL),
     ],
@@ -232,7 +237,17 @@ def test_each_doubt_has_its_flag(one, beside, flag) -> None:
         (run(eval_count=RATE_TOKENS), {}, Flag.TOO_FEW_TOKENS),
         (run(load_duration=99_000_000), {}, Flag.MODEL_RELOADED),
         (run(load_duration=150_000_000), {"reference": Reference(load_s=2.0)}, Flag.MODEL_RELOADED),
-        (run(prompt_eval_count=4094), {"sent_chars": 16_000}, Flag.PROMPT_TRUNCATED),
+        (run(prompt_eval_count=4094), {"sent": sent_text("a" * 16_000)}, Flag.PROMPT_TRUNCATED),
+        (run(prompt_eval_count=2050), {"sent": sent_text("a" * 14_000)}, Flag.PROMPT_TRUNCATED),
+        (run(eval_count=100_000, eval_duration=10**9), {}, Flag.IMPOSSIBLE_RATE),
+        (run(eval_count=1, eval_duration=1), {}, Flag.IMPOSSIBLE_RATE),
+        (run(prompt_eval_count=64, prompt_eval_duration=6_400), {}, Flag.IMPOSSIBLE_RATE),
+        (run(prompt_eval_count=63, prompt_eval_duration=1), {}, Flag.IMPOSSIBLE_RATE),
+        (
+            run(prompt_eval_count=64, prompt_eval_duration=1, cached_prompt_tokens=None),
+            {},
+            Flag.IMPOSSIBLE_RATE,
+        ),
         (run(prompt_eval_count=5000), {"context_length": None}, Flag.PROMPT_TRUNCATED),
         (run(done_reason="stop", eval_count=64), {}, Flag.SHORT_OUTPUT),
         (run(done_reason="length", eval_count=20), {}, Flag.SHORT_OUTPUT),

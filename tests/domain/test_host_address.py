@@ -1,6 +1,6 @@
 import pytest
 
-from promptmill.domain.hosts.address import parse_ollama_host
+from promptmill.domain.hosts.address import is_of_the_machine, parse_ollama_host
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,35 @@ def test_a_password_in_the_address_is_refused_and_not_repeated_in_the_message():
 def test_parsing_its_own_result_changes_nothing(text):
     once = parse_ollama_host(text)
     assert parse_ollama_host(once) == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "127.0.0.1",
+        "127.8.9.10:1",
+        "0.0.0.0",
+        "::1",
+        "[::ffff:127.0.0.1]:11434",
+        "localhost",
+        "http://LOCALHOST./ollama",
+        "ollama.localhost",
+        "host.docker.internal",
+        "https://host.docker.internal:8443/x",
+        "host.containers.internal",
+    ],
+)
+def test_an_address_that_each_machine_has_for_itself_is_of_the_machine(text):
+    assert is_of_the_machine(parse_ollama_host(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("gpu-1", "192.168.1.20", "128.0.0.1", "2001:db8::1", "[::ffff:192.168.1.20]:1"),
+        *("localhost.example.com", "notlocalhost", "docker.internal", "gpu/localhost"),
+    ],
+)
+def test_any_other_address_is_of_the_network(text):
+    assert not is_of_the_machine(parse_ollama_host(text))

@@ -110,6 +110,29 @@ async def test_without_a_measured_time_there_are_no_tokens_per_second(counts):
     assert figures["tiny"]["error"] is None
 
 
+async def test_a_rate_that_no_machine_reaches_is_flagged_and_left_out():
+    runs = iter([(32, 1000), (10, SECOND), (30, SECOND)])
+
+    async def respond(exchange):
+        count, duration = next(runs)
+        await exchange.send(last_line(eval_count=count, eval_duration=duration))
+
+    async with raw_host(respond) as host:
+        figures = await OllamaManager(host.url).batch_benchmark(["tiny"])
+    assert list(figures["tiny"]) == [*FIGURES, "flags"]
+    assert figures["tiny"]["tokens_per_sec"] == pytest.approx(20.0)
+    assert figures["tiny"]["flags"] == ["impossible_rate"]
+    assert figures["tiny"]["error"] is None
+
+
+async def test_a_benchmark_with_no_rate_but_impossible_ones_has_none():
+    answer = last_line(eval_count=32, eval_duration=1000)
+    async with raw_host(always(answer)) as host:
+        found = await asyncio.to_thread(OllamaManager(host.url).benchmark_model, "tiny")
+    assert (found["tokens_per_sec"], found["flags"]) == (None, ["impossible_rate"])
+    assert found["latency"] > 0
+
+
 async def test_answers_of_one_token_have_no_tokens_per_second():
     async with listening(speed=Speed(request_s=0.01)) as (url, _):
         figures = await OllamaManager(url).batch_benchmark(["tiny"], prompt="[[tokens:1]]")

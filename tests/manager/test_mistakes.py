@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from promptmill.api.schemas.ollama import GenerationFields, OllamaOptions
+from promptmill.domain.request_fields import GENERATE_FIELDS, OPTIONS
 from promptmill.manager import OllamaManager
 from tests.manager.pretended import listening
 
@@ -18,6 +20,11 @@ from tests.manager.pretended import listening
         ({"prompts": None}, TypeError, "prompts"),
         ({"prompts": ["a", 5]}, TypeError, "prompts[1]"),
         ({"prompts": ["a", None]}, TypeError, "prompts[1]"),
+        ({"prompts": ["a", math.nan]}, TypeError, "prompts[1]"),
+        ({"prompts": ["a", ""]}, ValueError, "prompts[1]"),
+        ({"prompts": [" \n", "a"]}, ValueError, "prompts[0]"),
+        ({"options": [1]}, TypeError, "options"),
+        ({"stream": True}, TypeError, "stream"),
         ({"model": ""}, ValueError, "model"),
         ({"model": "  "}, ValueError, "model"),
         ({"model": None}, ValueError, "model"),
@@ -41,6 +48,74 @@ async def test_a_mistake_in_the_call_names_its_argument_and_sends_nothing(argume
             )
         assert simulator.stats()["paths"] == {}
     assert str(raised.value).startswith(f"{field} must be ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"temperature": 0.2},
+            "temperature is a model option and no field; write options={'temperature': 0.2}",
+        ),
+        (
+            {"max_tokens": 5},
+            "max_tokens is a model option and no field; write options={'num_predict': 5}",
+        ),
+        (
+            {"num_ctx": 1024},
+            "num_ctx is a model option and no field; write options={'num_ctx': 1024}",
+        ),
+        ({"stop": ["a"]}, "stop is a model option and no field; write options={'stop': …}"),
+        (
+            {"optoins": {}},
+            "optoins is no field of Ollama's request (did you mean options?); model options go into options={…}",
+        ),
+        (
+            {"wibble": []},
+            "wibble is no field of Ollama's request; model options go into options={…}",
+        ),
+        (
+            {"options": {"temprature": 0}},
+            "options={'temprature': …} is no option of Ollama; did you mean 'temperature'?",
+        ),
+        (
+            {"options": {"max_tokens": 5}},
+            "options={'max_tokens': …} is no option of Ollama; did you mean 'num_predict'?",
+        ),
+        ({"options": {5: 5}}, "options={'5': …} is no option of Ollama"),
+        ({"options": {"seed": {1}}}, "options.seed is of the type set, which JSON has not"),
+        ({"system": b"hi"}, "system is of the type bytes, which JSON has not"),
+    ],
+)
+async def test_a_field_that_ollama_would_ignore_is_refused_and_nothing_sent(fields, message):
+    async with listening() as (url, simulator):
+        with pytest.raises(TypeError) as raised:
+            await OllamaManager(url).batch_generate(["a"], model="tiny", **fields)
+        assert simulator.stats()["paths"] == {}
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+async def test_a_number_that_json_cannot_say_is_refused_with_its_place(number):
+    async with listening() as (url, simulator):
+        with pytest.raises(ValueError, match=r"^options\.temperature is (NaN|infinite)"):
+            await OllamaManager(url).batch_generate(["a"], options={"temperature": number})
+        assert simulator.stats()["paths"] == {}
+
+
+def test_every_field_and_option_that_the_service_takes_is_known_here_too():
+    assert set(GenerationFields.model_fields) <= GENERATE_FIELDS
+    assert set(OllamaOptions.model_fields) <= OPTIONS
+
+
+async def test_all_fields_of_ollama_are_sent():
+    async with listening() as (url, simulator):
+        (result,) = await OllamaManager(url).batch_generate(
+            ["a"], model="tiny", options={"num_ctx": 64}, keep_alive="1m", think=None, stream=False
+        )
+        (call,) = simulator.calls
+    assert result["success"]
+    assert (call.num_ctx, call.keep_alive_s) == (64, 60.0)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +152,9 @@ def test_a_name_or_a_task_that_is_none_is_refused():
         ({"num_runs": 0}, ValueError, "num_runs"),
         ({"num_runs": True}, TypeError, "num_runs"),
         ({"num_runs": math.nan}, TypeError, "num_runs"),
+        ({"models": ["tiny", " "]}, ValueError, "models[1]"),
+        ({"prompt": ""}, ValueError, "prompt"),
+        ({"prompt": None}, TypeError, "prompt"),
     ],
 )
 async def test_a_mistake_in_a_benchmark_names_its_argument_and_sends_nothing(

@@ -61,15 +61,17 @@ def judged(response: str, *, fail_on=None, done_reason="stop", **parameters: Any
     st.sampled_from([None, "json", PERSON]),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
     st.none() | st.sets(st.sampled_from(DEFECTS)),
 )
 def test_the_first_defect_that_counts_fails_the_prompt_and_else_the_first_is_noted(
-    answer, wanted, cut, calls_a_tool, fail_on
+    answer, wanted, prompt_cut, cut, calls_a_tool, fail_on
 ) -> None:
     response, is_json, fits = answer
     blank = not response.strip()
     bare_tool_call = blank and calls_a_tool
     present = {
+        ErrorCode.PROMPT_TRUNCATED: prompt_cut,
         ErrorCode.TRUNCATED: cut,
         ErrorCode.EMPTY: blank and not calls_a_tool,
         ErrorCode.INVALID_JSON: wanted is not None and not is_json and not bare_tool_call,
@@ -85,10 +87,11 @@ def test_the_first_defect_that_counts_fails_the_prompt_and_else_the_first_is_not
         tool_calls=TOOL_CALLS if calls_a_tool else None,
         logprobs=[{"token": "x"}],
         done_reason="length" if cut else "stop",
-        metrics=CallMetrics(eval_count=3),
+        metrics=CallMetrics(prompt_eval_count=512 if prompt_cut else 300, eval_count=3),
     )
+    asked = call(format=wanted) if wanted else call()
 
-    outcome = judge(given, call(format=wanted) if wanted else call(), fail_on=fail_on)
+    outcome = judge(given, asked, fail_on=fail_on, windows={512})
 
     if counting:
         assert isinstance(outcome, Failed)

@@ -74,8 +74,9 @@ def rows(page: str) -> set[str]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_heading_and_names_all_its_options(name) -> None:
     text = section(CLI_PAGE, name)
-    if name.startswith("promptmill db "):
-        text += section(CLI_PAGE, "promptmill db")
+    for group in ("promptmill db", "promptmill keys"):
+        if name.startswith(f"{group} "):
+            text += section(CLI_PAGE, group)
     assert text, "no heading"
     for parameter in COMMANDS[name].params:
         for option in [*parameter.opts, *parameter.secondary_opts]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from promptmill.domain.hosts.spec import HostSpec
-from promptmill.settings import Settings, SettingsError, load_settings, settings_page
+from promptmill.settings import (
+    Settings,
+    SettingsError,
+    identity_of_machine,
+    load_settings,
+    settings_page,
+)
 
 
 def test_nothing_has_to_be_set() -> None:
@@ -53,6 +60,7 @@ def test_an_option_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch) -> 
         ("PROMPTMILL_OLLAMA_SLOTS", "0", "greater than or equal to 1"),
         ("PROMPTMILL_HEARTBEAT_S", "15", "third of lease_s"),
         ("PROMPTMILL_LOG_LEVEL", "loud", "debug"),
+        ("PROMPTMILL_MACHINE", "the GPU box", "such as gpu-box-1"),
         ("OLLAMA_HOST", "ftp://x", "http://"),
         ("DATABASE_URL", "mysql://x/y", "sqlite:///"),
         ("DATABASE_URL", "sqlite:///:memory:", "loses accepted work"),
@@ -88,3 +96,19 @@ def test_the_page_lists_every_setting_as_the_code_has_it() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     table = page.read_text().partition("| variable |")[2].partition("\n\n")[0]
     assert "| variable |" + table == settings_page().rstrip()
+
+
+def test_a_machine_is_what_the_setting_says_else_its_id_else_its_host_name(
+    tmp_path: Path,
+) -> None:
+    told, other, empty = tmp_path / "told", tmp_path / "other", tmp_path / "empty"
+    told.write_text("0123456789abcdef0123456789abcdef\n")
+    other.write_text("0123456789abcdef0123456789abcdee\n")
+    empty.write_text("uninitialized\n")
+    assert load_settings(machine="gpu-box").machine_identity == "gpu-box"
+    assert load_settings().machine_identity == identity_of_machine()
+    identity = identity_of_machine(told)
+    assert identity == identity_of_machine(told) != identity_of_machine(other)
+    assert identity not in told.read_text(), "machine-id(5) asks not to show the id"
+    for without in (empty, tmp_path / "none"):
+        assert identity_of_machine(without) == socket.gethostname()[:64]

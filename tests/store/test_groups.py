@@ -55,7 +55,7 @@ class Grouped(Farm):
 
     def runs(self, share: HostShare | None = None) -> list[str]:
         found = self.database.read_now(model_switching.names_by_host)
-        return found.get((share or self.share).url, [])
+        return found.get((share or self.share).key, [])
 
     def claimed_models(self, **options) -> list[str]:
         return [lease.call.model for lease in self.claim(**options)]

@@ -56,12 +56,19 @@ class Ollama:
         self.hold: asyncio.Event | None = None
         self.arrived = asyncio.Event()
         self.up = True
+        self.loaded: list[dict[str, Any]] = []
+        """What `/api/ps` tells."""
+        self.looks = 0
+        """How often it was asked."""
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         if not self.up:
             raise httpx.ConnectError("refused", request=request)
         if request.url.path == "/api/version":
             return httpx.Response(200, json={"version": "0.24.0"})
+        if request.url.path == "/api/ps":
+            self.looks += 1
+            return httpx.Response(200, json={"models": self.loaded})
         if request.method == "GET":
             return httpx.Response(200, json={"models": []})
         body = json.loads(request.content)

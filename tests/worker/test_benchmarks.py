@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -41,7 +42,9 @@ from promptmill.simulator import (
     create_simulator,
     running,
 )
+from promptmill.simulator.engine.catalog import Catalog
 from promptmill.store.benchmarks import execution
+from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import prompt_id
 from promptmill.store.db.tables.benchmarks import benchmark, benchmark_run
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
@@ -50,6 +53,7 @@ from promptmill.worker.runner import working
 SPEED = Speed(load_s=0.15, prefill_tokens_per_s=20_000, decode_tokens_per_s=2_000)
 OPTIONS = {"num_predict": 40, "temperature": 0, "seed": 42}
 PATIENCE_S = 30
+LEASE_S = 2
 
 
 @dataclass
@@ -116,7 +120,7 @@ def laboratory(database_url: str) -> Callable[..., Any]:
             service = Settings(
                 ollama_host=url,
                 database_url=database_url,
-                lease_s=2,
+                lease_s=LEASE_S,
                 heartbeat_s=0.3,
                 poll_s=0.1,
                 drain_s=2,
@@ -573,6 +577,85 @@ async def test_no_prompt_of_the_first_session_is_sent_again_in_the_second(labora
             await lab.ended(benchmark)
 
     assert len(set(lab.asked)) == len(lab.asked), "an interrupted run's prompt may be cached"
+
+
+def updated(host: Simulator) -> None:
+    host.state.settings = replace(host.state.settings, version="0.25.0")
+
+
+def pulled_anew(host: Simulator) -> None:
+    other = ModelSpec(name="tiny", speed=SPEED, parameters=999_000)
+    host.state.catalog = Catalog((other,), (), time.time_ns())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (updated, "it had Ollama 0.24.0 then, and has 0.25.0 now"),
+        (pulled_anew, "its model tiny is another one"),
+    ],
+)
+async def test_a_benchmark_goes_on_only_at_a_host_that_is_what_it_was(
+    laboratory, change: Callable[[Simulator], None], told: str
+) -> None:
+    slow = Speed(decode_tokens_per_s=400)
+    async with laboratory(speed=slow, worker=False) as lab:
+        benchmark = await lab.submit("tiny", num_runs=6, warmup_runs=1)
+        async with working(lab.resources):
+            await lab.until_called("tiny", 4)
+        before = await benchmarks.measured(lab.resources, benchmark)
+        change(lab.host)
+        async with working(lab.resources):
+            found = await lab.ended(benchmark)
+
+    assert found.benchmark.state is JobState.FAILED
+    assert told in found.benchmark.error
+    assert "Start it again" in found.benchmark.error
+    assert measured_runs(found) == measured_runs(before), "nothing is measured beside them"
+    assert found.benchmark.environment.ollama_version == "0.24.0"
+
+
+async def test_a_benchmark_of_which_nothing_was_measured_yet_begins_at_the_host_as_it_is(
+    laboratory,
+) -> None:
+    slow = Speed(decode_tokens_per_s=400)
+    async with laboratory(speed=slow, worker=False) as lab:
+        benchmark = await lab.submit("tiny", num_runs=2, warmup_runs=3)
+        async with working(lab.resources):
+            await lab.until_called("tiny", 2)
+        updated(lab.host)
+        async with working(lab.resources):
+            found = await lab.ended(benchmark)
+
+    assert found.benchmark.state is JobState.COMPLETED
+    assert found.benchmark.environment.ollama_version == "0.25.0"
+
+
+async def test_no_run_begins_later_than_the_lease_while_it_cannot_be_renewed(laboratory) -> None:
+    slow = Speed(decode_tokens_per_s=400)
+    async with laboratory(speed=slow) as lab:
+        benchmark_id = await lab.submit("tiny", num_runs=60)
+        await lab.until_called("tiny", 5)
+        renewed = time.monotonic()
+
+        def stand_still(tx: Transaction) -> float:
+            tx.execute(sa.select(benchmark).with_for_update()).all()
+            # PostgreSQL ends a transaction that does nothing.
+            if tx.is_sqlite:
+                time.sleep(LEASE_S + 2)
+            else:
+                tx.execute(sa.select(sa.func.pg_sleep(LEASE_S + 2)))
+            return time.monotonic()
+
+        released = await lab.resources.database.write(stand_still)
+        found = await lab.ended(benchmark_id)
+
+    arrived = [call.arrived for call in lab.host.calls if call.prompt]
+    over = renewed + LEASE_S + 0.5
+    assert any(renewed + 1 < each < over for each in arrived), "it goes on as long as the lease"
+    assert not any(over <= each < released for each in arrived)
+    assert found.benchmark.state is JobState.COMPLETED
+    assert sorted(run.run_index for run in measured_runs(found)) == list(range(60)), "each once"
 
 
 async def test_a_host_that_goes_down_costs_a_failed_run_and_the_rest_waits_for_it(

@@ -10,6 +10,7 @@ import pytest
 
 from promptmill.domain.batches import PromptDraft
 from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
 from tests.worker.conftest import stream
 
@@ -112,6 +113,50 @@ async def test_what_counts_as_a_failure_is_the_batchs_choice(
     assert batch.fail_on == fail_on
     assert (result.error_code, result.defect) == (error_code, ErrorCode.TRUNCATED)
     assert (result.response, result.attempts) == ("Once upon", 1)
+
+
+@pytest.mark.parametrize("counted", [512, 511, 258])
+@pytest.mark.parametrize(
+    ("fail_on", "status"),
+    [(None, TaskState.SUCCEEDED), ((ErrorCode.PROMPT_TRUNCATED,), TaskState.FAILED)],
+)
+async def test_a_prompt_that_ollama_cut_to_the_asked_window_is_told(
+    serving: Any, ollama: Any, counted: int, fail_on: Any, status: TaskState
+) -> None:
+    ollama.answer = speaking("To what?", prompt_eval_count=counted)
+    async with serving() as service:
+        batch_id = await service.submit(
+            ["The word is PLUM. " + "filler " * 1000 + "What is the word?"],
+            parameters={"options": {"num_ctx": 512}},
+            fail_on=fail_on,
+        )
+        await service.ended(batch_id)
+        (result,) = await service.results(batch_id)
+    assert (result.status, result.defect) == (status, ErrorCode.PROMPT_TRUNCATED)
+    assert (result.attempts, result.response) == (1, "To what?")
+    if status is TaskState.FAILED:
+        assert f"evaluated {counted} tokens" in str(result.error)
+        assert "num_ctx" in str(result.error)
+
+
+async def test_the_window_of_a_loaded_model_is_asked_of_its_host_and_not_for_each_prompt(
+    serving: Any, ollama: Any
+) -> None:
+    ollama.answer = lambda body: stream(
+        "Yes.", prompt_eval_count=2050 if len(body["prompt"]) > 9000 else 2000
+    )
+    ollama.loaded = [{"name": "m:latest", "model": "m:latest", "context_length": 4096}]
+    async with serving() as service:
+        before = ollama.looks
+        batch_id = await service.submit(
+            ["long " * 4000, *["half " * 1700] * 30],
+            limits=Limits(max_concurrent=31, rate_limit_delay_s=0),
+        )
+        await service.ended(batch_id)
+        results = await service.results(batch_id)
+        looks = ollama.looks - before
+    assert [one.defect for one in results] == [ErrorCode.PROMPT_TRUNCATED, *[None] * 30]
+    assert 1 <= looks <= 5
 
 
 async def test_an_empty_answer_is_a_failure_unless_the_batch_takes_it(

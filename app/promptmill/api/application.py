@@ -9,6 +9,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from promptmill.api.access_control import AccessControl
 from promptmill.api.errors.problems import install_problem_handlers
 from promptmill.api.middleware import RequestContext
 from promptmill.api.openai import openai_dialect
@@ -23,6 +24,7 @@ from promptmill.api.routes import (
     health,
     hosts,
     models,
+    reading,
     results,
     submission,
     workers,
@@ -32,10 +34,11 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 """What surrounds the application's life: it opens the resources and puts them on its state."""
 
 
-_ROUTERS: Final = (
+ROUTERS: Final = (
     submission.router,
     batches.router,
     results.router,
+    reading.router,
     events.router,
     control.router,
     benchmarks.router,
@@ -61,10 +64,11 @@ def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
-    install_openapi(app, _ROUTERS)
-    install_problem_handlers(app, _ROUTERS)
+    install_openapi(app, ROUTERS)
+    install_problem_handlers(app, ROUTERS)
     app.mount("/v1", openai_dialect())
+    app.add_middleware(AccessControl)
     app.add_middleware(RequestContext)
     return app

@@ -6,13 +6,13 @@ import re
 from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, Final
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, FastAPI, Path, Request
 from pydantic import BaseModel
 
-from promptmill.api.errors.field_errors import unknown_name
-from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.text_rules import text_fault
+from promptmill.api.errors.unstorable import text_fault
+from promptmill.api.errors.violations import Faults, unknown_name
 from promptmill.domain.errors import NotFound
+from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.services.resources import Resources
 
 METADATA_PREFIX: Final = "metadata."
@@ -25,12 +25,27 @@ _MOST_PARAMETERS = 50
 _LONGEST_VALUE = 2048
 
 
-async def resources_of(request: Request) -> Resources:
+def resources_of(request: Request) -> Resources:
+    """The process's resources."""
+    return resources_in(request.app)
+
+
+def resources_in(app: FastAPI) -> Resources:
     """The process's resources, which the application's lifespan has put on its state."""
-    resources = request.app.state.resources
+    resources = app.state.resources
     if not isinstance(resources, Resources):
         raise TypeError("The application's lifespan must set `app.state.resources`.")
     return resources
+
+
+async def caller_in(request: Request) -> Caller:
+    """Who sends the request, as the way in has found out."""
+    return request.scope.get("state", {}).get("caller", ANYBODY)
+
+
+async def _resources(request: Request) -> Resources:
+    # FastAPI runs a plain function in a thread.
+    return resources_of(request)
 
 
 async def _batch_id(
@@ -82,7 +97,8 @@ def only_query(
     model: type[BaseModel] | None = None, *, prefix: str | None = None
 ) -> Callable[[Request], Awaitable[None]]:
     """A dependency that refuses query parameters other than the model's, and any given twice."""
-    known = set(model.model_fields) if model else set[str]()
+    fields = model.model_fields if model else {}
+    known = {field.alias or name for name, field in fields.items()}
 
     async def check(request: Request) -> None:
         faults = Faults()
@@ -142,7 +158,8 @@ async def metadata_filter(request: Request) -> dict[str, str]:
     return pairs
 
 
-ResourcesOf = Annotated[Resources, Depends(resources_of)]
+CallerOf = Annotated[Caller, Depends(caller_in)]
+ResourcesOf = Annotated[Resources, Depends(_resources)]
 BatchId = Annotated[str, Depends(_batch_id)]
 BenchmarkId = Annotated[str, Depends(_benchmark_id)]
 IdempotencyHeader = Annotated[str | None, Depends(idempotency_key_of)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.text_rules import Path
+from promptmill.api.errors.violations import MOST_LISTED, Faults
+from promptmill.api.schemas.strict import Path
 from promptmill.domain.batches import PromptDraft
 from promptmill.domain.model_names import normalise_model
+from promptmill.services import models
+from promptmill.services.resources import Resources
 
 _MOST_NAMED = 10
 
@@ -18,7 +20,7 @@ class ModelCheck:
     Whoever reads the batch says where the `missing` ones go: with `auto_pull` they are no fault.
     """
 
-    def __init__(self, installed: Collection[str] | None, *, hosts: int = 1) -> None:
+    def __init__(self, installed: Collection[str] | None = None, *, hosts: int = 1) -> None:
         """`installed` are names as the hosts spell them; `hosts` is the number of hosts.
 
         With None nobody knows what is installed, and nothing is missing.
@@ -29,6 +31,7 @@ class ModelCheck:
         self._is_known = installed is not None
         self._name_of = {normalise_model(name): name for name in installed or ()}
         self._used: set[str] = set()
+        self._places: dict[str, list[Path]] = {}
         self.missing = Faults()
         """Takes what is not installed."""
         self._default_is_used = False
@@ -51,7 +54,22 @@ class ModelCheck:
         if self._default_is_used:
             self._see(model, path)
 
+    async def refuse_those_that_only_embed(self, resources: Resources) -> None:
+        """Refuse models that complete no text, where a host says so, after all prompts.
+
+        Raises:
+            Invalid: With the places that name such a model.
+        """
+        faults = Faults()
+        for model in await models.that_only_embed(resources, self._places):
+            for path in self._places[model]:
+                faults.add(path, only_embeds(model))
+        faults.raise_if_any()
+
     def _see(self, model: str, path: Path) -> None:
+        places = self._places.setdefault(model, [])
+        if len(places) < MOST_LISTED:
+            places.append(path)
         found = self._name_of.get(normalise_model(model))
         if found is None and self._is_known:
             self.missing.add(path, self._fix(model))
@@ -65,3 +83,22 @@ class ModelCheck:
             f"`{model}` is not installed on {self._place}; run `ollama pull {model}`"
             f" {self._there}, or name one that is: {there}{more}"
         )
+
+
+async def require_text_models(resources: Resources, names: Sequence[str]) -> None:
+    """Refuse models of a benchmark that complete no text, where a host says so.
+
+    Raises:
+        Invalid: With the places that name such a model.
+    """
+    refused = await models.that_only_embed(resources, names)
+    faults = Faults()
+    for place, name in enumerate(names):
+        if name in refused:
+            faults.add(("models", place), only_embeds(name))
+    faults.raise_if_any()
+
+
+def only_embeds(model: str) -> str:
+    """The sentence for a model that completes no text."""
+    return f"`{model}` only makes embeddings and answers no prompts; name a model that does"

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from promptmill.access.browser import safety_headers
 from promptmill.api.errors.problems import INTERNAL_ERROR, problem_response
 from promptmill.observability.logs import get_logger
 
@@ -55,7 +56,9 @@ class _Exchange:
                 self._status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = self._request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                is_html = headers.get("content-type", "").startswith("text/html")
+                for name, value in safety_headers(is_html=is_html).items():
+                    headers.setdefault(name, value)
             await send(message)
 
         started = time.perf_counter()

@@ -38,6 +38,16 @@ from promptmill.client.errors import (
 )
 from promptmill.client.event_stream import BatchEvent, EndEvent, ProgressEvent, ResultEvent
 from promptmill.client.judgement import Outage, Sighting
+from promptmill.client.reading_records import (
+    Cause,
+    HostLoad,
+    Percentiles,
+    Point,
+    Stats,
+    Summary,
+    WaitingPrompt,
+    WholePrompt,
+)
 from promptmill.client.records import (
     ENDED_STATUSES,
     Batch,
@@ -59,6 +69,7 @@ from promptmill.client.records import (
 )
 from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
 from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
+from promptmill.client.requests.filters import ResultFilters
 from promptmill.client.requests.steering import BatchChanges
 
 __all__ = [
@@ -80,6 +91,7 @@ __all__ = [
     "BenchmarkResult",
     "BenchmarkRun",
     "Benchmarks",
+    "Cause",
     "ChunkIntervals",
     "ColdLoad",
     "ComparedMeasure",
@@ -92,6 +104,7 @@ __all__ = [
     "FieldError",
     "Health",
     "Host",
+    "HostLoad",
     "Interval",
     "LatencyParts",
     "LoadedModel",
@@ -99,6 +112,8 @@ __all__ = [
     "ModelEnvironment",
     "NotComparable",
     "Outage",
+    "Percentiles",
+    "Point",
     "ProgressEvent",
     "Prompt",
     "Promptmill",
@@ -111,12 +126,17 @@ __all__ = [
     "ReportFormat",
     "Result",
     "ResultEvent",
+    "ResultFilters",
     "ResultPage",
     "RunPage",
     "ServiceUnreachable",
     "Sighting",
+    "Stats",
+    "Summary",
     "UnexpectedAnswer",
     "Usage",
     "WaitTimeout",
+    "WaitingPrompt",
+    "WholePrompt",
     "Worker",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 
 import httpx
@@ -30,6 +30,20 @@ def checked_base_url(base_url: str) -> httpx.URL:
     if url.scheme not in {"http", "https"} or not url.host:
         raise ValueError(f"{base_url!r} must be a URL such as http://127.0.0.1:8000")
     return url
+
+
+def headers_of(api_key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The headers that go with every request.
+
+    Raises:
+        ValueError: The key cannot stand in a header.
+    """
+    own = {"user-agent": "promptmill-client"}
+    if api_key is not None:
+        if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
+            raise ValueError("The API key must have visible ASCII characters only.")
+        own["authorization"] = f"Bearer {api_key}"
+    return {**own, **(headers or {})}
 
 
 def trusts_environment(url: httpx.URL) -> bool:

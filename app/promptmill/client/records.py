@@ -83,6 +83,8 @@ class Result(Record):
     """From sending the request to the first text."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    data: dict[str, Any] | None = None
+    """The prompt's own object, as it was sent."""
 
 
 class Pull(Record):
@@ -142,6 +144,8 @@ class Batch(Record):
     """Whether models that no host has are pulled before its prompts start."""
     pulls: tuple[Pull, ...] = ()
     """The pulls that it waits or has waited for."""
+    key: str | None = None
+    """Name of the API key that it was sent with; None: without one."""
     parameters: dict[str, Any] = {}
     """Fields of Ollama's request that hold for every prompt."""
     results: tuple[Result, ...] = ()
@@ -181,6 +185,8 @@ class DryRun(Record):
     parameters: dict[str, Any] = {}
     queued_prompts: int = 0
     """Prompts of other batches that have no outcome yet."""
+    unchecked: tuple[str, ...] = ()
+    """What answers will not be checked for, a sentence each."""
 
 
 class BatchPage(Record):
@@ -195,6 +201,10 @@ class ResultPage(Record):
 
     data: tuple[Result, ...]
     next_cursor: str | None = None
+    scanned: int | None = None
+    """Results that were looked at for this page."""
+    complete: bool = True
+    """False when a search stopped at its bound; `next_cursor` goes on."""
 
 
 class RecommendedLimits(Record):
@@ -248,6 +258,8 @@ class Host(Record):
     """An Ollama host of the service, as it stood when the service answered."""
 
     url: str
+    machine: str | None = None
+    """The machine that the address is of; None: it is of the network."""
     reachable: bool
     """Whether it told its version just now."""
     error: str | None = None

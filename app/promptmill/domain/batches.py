@@ -42,6 +42,8 @@ class PromptDraft(NamedTuple):
     """The caller's own id, unique in the batch."""
     overrides: Mapping[str, Any] | None = None
     """The prompt's own fields that differ from the batch's: `model`, `messages`, `options`, …"""
+    data: Mapping[str, Any] | None = None
+    """The caller's own object, kept for the result and not sent to the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,8 @@ class BatchDraft:
     """Defects that make an answer a failure; None: the default ones."""
     auto_pull: bool = False
     """Whether models that no host has are pulled before its prompts run."""
+    key_id: str | None = None
+    """The API key that it was sent with; None: there are no keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +166,8 @@ class Batch:
     """Whether models that no host has are pulled before its prompts run."""
     pulls: tuple[Pull, ...] = ()
     """The downloads that the batch waits or has waited for."""
+    key_name: str | None = None
+    """The name of the API key that it was sent with; None: there were no keys."""
 
     @property
     def progress(self) -> float:
@@ -206,5 +212,7 @@ class TaskResult:
     finished_at_ms: int
     defect: ErrorCode | None = None
     """The defect of the answer, whether it makes a failure or not."""
+    data: Mapping[str, Any] | None = None
+    """The caller's own object of the prompt."""
     event: int | None = None
     """The result's number in the order in which results were stored, counted from 1."""

@@ -5,6 +5,11 @@
     ├── Invalid          the request cannot be accepted as it is
     ├── Conflict         the job's state forbids it
     ├── LimitExceeded    a configured limit would be passed
+    ├── Unauthenticated  a key is needed, and the request has none that is good
+    ├── Forbidden        the key may not do this
+    ├── CrossOrigin      a web page of another origin has sent the request
+    ├── MalformedHost    the request does not say in which way the service was addressed
+    ├── HostNotAllowed   the service does not answer under this name
     └── Unavailable      something the service needs is not there now
         └── StorageFull  the database has no room for more
 
@@ -46,6 +51,26 @@ class Conflict(PromptmillError):  # noqa: N818
 
 class LimitExceeded(PromptmillError):  # noqa: N818
     """A configured limit would be passed."""
+
+
+class Unauthenticated(PromptmillError):  # noqa: N818
+    """A key is needed, and the request has none, or one that is unknown, over or revoked."""
+
+
+class Forbidden(PromptmillError):  # noqa: N818
+    """The key is good, but not for this."""
+
+
+class CrossOrigin(PromptmillError):  # noqa: N818
+    """A web page of another origin has sent the request."""
+
+
+class MalformedHost(PromptmillError):  # noqa: N818
+    """The request has no `Host`, or several, or one that cannot be read."""
+
+
+class HostNotAllowed(PromptmillError):  # noqa: N818
+    """The service does not answer under this name, which a stranger may have made point to it."""
 
 
 class Unavailable(PromptmillError):  # noqa: N818

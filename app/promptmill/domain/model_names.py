@@ -16,3 +16,14 @@ def normalise_model(name: str) -> str:
     short = name.strip().lower().removeprefix(_DEFAULT_HOST).removeprefix(_DEFAULT_NAMESPACE)
     _, _, last = short.rpartition("/")
     return short if ":" in last or not short else f"{short}:latest"
+
+
+def registry_of(name: str) -> str | None:
+    """The server that Ollama would download a model from, as its name gives it: `host:port`.
+
+    None where the name gives none, so that it is Ollama's own registry.
+    """
+    _, scheme, rest = name.strip().lower().rpartition("://")
+    first, _, path = rest.partition("/")
+    is_server = bool(scheme) or "/" in path or (bool(path) and (":" in first or "." in first))
+    return first if is_server else None

@@ -15,8 +15,8 @@ from typing import Any, Final
 class ErrorCode(StrEnum):
     """Why a prompt has no usable answer. Part of the HTTP contract: never rename a member.
 
-    `TRUNCATED` to `SCHEMA_MISMATCH` are defects of an answer that did come; the batch chooses which
-    of them make it a failure.
+    `PROMPT_TRUNCATED` to `SCHEMA_MISMATCH` are defects of an answer that did come; the
+    batch chooses which of them make it a failure.
     """
 
     MODEL_NOT_FOUND = "model_not_found"
@@ -35,6 +35,8 @@ class ErrorCode(StrEnum):
     """The host or the model's process failed while it worked on the prompt."""
     INCOMPLETE = "incomplete"
     """The stream ended without `done: true`: the answer is cut and cannot be trusted."""
+    PROMPT_TRUNCATED = "prompt_truncated"
+    """Ollama cut the prompt to the model's context window, and the answer is to the rest of it."""
     TRUNCATED = "truncated"
     """The answer was cut at its limit of tokens (`done_reason` is `length`)."""
     EMPTY = "empty"
@@ -54,6 +56,7 @@ class ErrorCode(StrEnum):
 
 
 DEFECTS: Final = (
+    ErrorCode.PROMPT_TRUNCATED,
     ErrorCode.TRUNCATED,
     ErrorCode.EMPTY,
     ErrorCode.INVALID_JSON,

@@ -8,12 +8,14 @@ can connect to, but only a probe takes one back.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
+from promptmill.domain.context_window import num_ctx_of
 from promptmill.domain.hosts.reports import Aside, HostReport, Pace
 from promptmill.domain.hosts.spec import HostSpec
 from promptmill.domain.model_names import normalise_model
@@ -36,6 +38,12 @@ from promptmill.ollama.models import InstalledModel, RunningModel
 
 LOOK_S = 2.0
 """Most seconds that each of the three questions of a look may take."""
+_WINDOW_S = 5.0
+"""Age from which the window of a loaded model is asked for again."""
+_NEW_MODEL_S = 0.5
+"""The same age where the model is not among those that were seen."""
+_SHORT_PROMPT = 100
+"""Tokens of a prompt below which nobody asks whether it was cut."""
 
 _NOT_PUT_ASIDE_S = 0.5
 """Until the next probe of a host that is not put aside."""
@@ -70,18 +78,25 @@ class Host:
         client: OllamaClient,
         *,
         spec: HostSpec | None = None,
+        machine: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` gives monotonic seconds; the client stays the caller's to close.
 
         Without a `spec` the host has no slots of its own and may be asked for every model.
+        `machine` is the one that the address is of, None when it is of the network.
         """
         self.client = client
         self.spec = spec or HostSpec(url=client.base_url)
+        self.machine = machine
         self.health = Health()
         self.view = View()
         self.tally = Tally()
         self._flights = Flights()
+        self._abilities: dict[str, tuple[str, ...]] = {}
+        """Capabilities by the digests of models, from servers that do not list them."""
+        self._asking_for_windows = asyncio.Lock()
+        self._asked_for_windows_at = -math.inf
         self._clock = clock
         self._only = (
             None
@@ -91,7 +106,7 @@ class Host:
 
     @property
     def url(self) -> str:
-        """The host's address, its key everywhere."""
+        """The host's address, and with `machine` its key everywhere."""
         return self.client.base_url
 
     @property
@@ -119,8 +134,56 @@ class Host:
 
     def has_loaded(self, model: str) -> bool:
         """Whether the model was in the host's memory when it was last looked at."""
+        return self._loaded(model) is not None
+
+    async def capabilities_of(self, model: str, *, within_s: float) -> tuple[str, ...]:
+        """What the host says that a model can do; empty where it does not say it in that time."""
         wanted = normalise_model(model)
-        return any(normalise_model(one.name) == wanted for one in self.view.loaded or ())
+        installed = self.view.installed or ()
+        found = next((one for one in installed if normalise_model(one.name) == wanted), None)
+        if found is None or not self.may_run(model):
+            return ()
+        if found.capabilities is None and found.digest not in self._abilities:
+            try:
+                async with asyncio.timeout(within_s):
+                    info = await self.client.show(found.name)
+            except (OllamaError, TimeoutError):
+                return ()
+            self._abilities[found.digest] = info.capabilities
+        return found.capabilities or self._abilities.get(found.digest, ())
+
+    async def windows_of(self, call: Call, prompt_tokens: int | None) -> frozenset[int]:
+        """The context windows that the model may have had for a call that has just ended.
+
+        The one that the call asked for, and the one of the loaded model where the call asked for
+        none, or for more than the model was trained on. A host is asked for it at most every few
+        seconds, and only about prompts that may have been cut.
+        """
+        wanted = num_ctx_of(call.parameters)
+        if wanted is None:
+            if prompt_tokens is None or prompt_tokens < _SHORT_PROMPT:
+                return frozenset()
+            async with self._asking_for_windows:
+                if self._window_is_old(call.model):
+                    await self._look_at_memory(LOOK_S)
+                    self._asked_for_windows_at = self._clock()
+        loaded = self._loaded(call.model)
+        window = None if loaded is None else loaded.context_length
+        if wanted is None:
+            return frozenset() if window is None else frozenset({window})
+        return frozenset({wanted, wanted if window is None else min(window, wanted)})
+
+    def _window_is_old(self, model: str) -> bool:
+        seen_at = self.view.loaded_at
+        asked_at = self._asked_for_windows_at
+        age_s = self.seconds_since(asked_at if seen_at is None else max(seen_at, asked_at))
+        # A model that has just answered and is not in the view was loaded after that look.
+        return age_s >= (_WINDOW_S if self._loaded(model) else _NEW_MODEL_S)
+
+    def _loaded(self, model: str) -> RunningModel | None:
+        name = normalise_model(model)
+        loaded = self.view.loaded or ()
+        return next((one for one in loaded if normalise_model(one.name) == name), None)
 
     def seconds_since(self, moment: float) -> float:
         """How long ago a moment of the view was; negative for one that is to come."""
@@ -138,6 +201,7 @@ class Host:
             )
         return HostReport(
             url=self.url,
+            machine=self.machine,
             slots=self.spec.slots,
             aside=aside,
             on_trial=health.on_trial,

@@ -17,7 +17,13 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from promptmill.domain.benchmarks.flags import RATE_TOKENS
-from promptmill.domain.benchmarks.records import Benchmark, BenchmarkRun, ModelEnvironment, Phase
+from promptmill.domain.benchmarks.records import (
+    Benchmark,
+    BenchmarkRun,
+    Flag,
+    ModelEnvironment,
+    Phase,
+)
 from promptmill.domain.benchmarks.summary import (
     NO_ENVIRONMENT,
     counts_for_rates,
@@ -82,6 +88,8 @@ def _left_out(runs: Sequence[BenchmarkRun], environment: ModelEnvironment) -> It
         yield f"Left out, the model was loaded within them: {reloaded}"
     if short := sum(not counts_for_rates(run) for run in steady):
         yield f"Without a generate line, fewer than {RATE_TOKENS} tokens: {short}"
+    if impossible := sum(Flag.IMPOSSIBLE_RATE in run.flags for run in steady):
+        yield f"Without a line of its rate, the host told one that cannot be: {impossible}"
     if unknown := sum(prefill_tokens_per_sec(run) is None for run in steady):
         yield f"Without a prefill line, the prompt short or its cache unknown: {unknown}"
 

@@ -29,6 +29,7 @@ FLAG_TEXTS: Final[Mapping[Flag, str]] = {
     Flag.CACHE_UNKNOWN: "How much of a prompt was cached is not known, so there is no prefill"
     " rate.",
     Flag.PROMPT_TRUNCATED: "Ollama cut a prompt to its context window without saying so.",
+    Flag.IMPOSSIBLE_RATE: "A host told a rate that no machine reaches; it stays out of the rates.",
     Flag.SHORT_OUTPUT: "An answer ended by itself before half of num_predict: less work than"
     " was asked for.",
     Flag.PARTIAL_OFFLOAD: "A part of the model runs on the processor, the rest on a graphics card.",

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Final
 
-from promptmill.domain.batches import Batch, IdempotencyKey
-from promptmill.domain.errors import Invalid, LimitExceeded
+from promptmill.domain.batches import (
+    Batch,
+    BatchChanges,
+    BatchDraft,
+    IdempotencyKey,
+    PromptDraft,
+)
+from promptmill.domain.errors import FieldProblem, Invalid, LimitExceeded
 from promptmill.domain.ids import RANDOM_BITS, sortable_id
+from promptmill.domain.keys import ANYBODY, Caller
+from promptmill.domain.model_names import registry_of
 from promptmill.services.resources import Resources
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
@@ -16,6 +25,9 @@ from promptmill.store.db.database import Transaction
 KEY_USED: Final = (
     "This Idempotency-Key was used with another body; take a new key for a new request."
 )
+
+_ANY_REGISTRY: Final = "*"
+_MOST_PROBLEMS: Final = 100
 
 
 def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch | None:
@@ -48,14 +60,135 @@ def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:
     return queued
 
 
-async def room_for(resources: Resources, prompts: int) -> int:
-    """`require_room` without storing anything.
+def require_room_of_key(tx: Transaction, prompts: int, caller: Caller) -> None:
+    """Make sure that so many prompts more are within the limit of the caller's key.
+
+    Raises:
+        LimitExceeded: The key would have more prompts without an outcome than it may.
+    """
+    most = caller.limits.max_queued_prompts
+    if most is None:
+        return
+    queued = jobs.prompts_without_outcome(tx, key_id=caller.key_id)
+    if queued + prompts > most:
+        raise LimitExceeded(
+            f"The key {caller.name} may have {most} prompts without an outcome, and has {queued}."
+            " Nothing was stored."
+        )
+
+
+def require_allowed(draft: BatchDraft, prompts: int, caller: Caller) -> None:
+    """Make sure that a batch of so many prompts is within the limits of the caller's key.
+
+    Raises:
+        Invalid: A field is beyond a limit.
+    """
+    limits = caller.limits
+    problems = [
+        *_priority_problems(draft.priority, caller),
+        *_concurrency_problems(draft.limits.max_concurrent, caller, auto=draft.auto_concurrency),
+    ]
+    if limits.max_batch_prompts is not None and prompts > limits.max_batch_prompts:
+        problems.append(
+            FieldProblem(
+                "/prompts",
+                f"has {prompts} prompts; a batch of the key {caller.name} may have"
+                f" {limits.max_batch_prompts}",
+            )
+        )
+    _refuse(problems, caller)
+
+
+def require_allowed_changes(changes: BatchChanges, caller: Caller) -> None:
+    """Make sure that what is to be changed of a batch is within the limits of the caller's key.
+
+    Raises:
+        Invalid: A field is beyond a limit.
+    """
+    problems: list[FieldProblem] = []
+    if changes.priority is not None:
+        problems += _priority_problems(changes.priority, caller)
+    if changes.max_concurrent is not None or changes.auto_concurrency:
+        wanted, auto = changes.max_concurrent or 0, changes.auto_concurrency
+        problems += _concurrency_problems(wanted, caller, auto=auto)
+    _refuse(problems, caller)
+
+
+def require_known_registries(
+    draft: BatchDraft,
+    prompts: Sequence[PromptDraft],
+    known: frozenset[str],
+    *,
+    first_index: int = 0,
+) -> None:
+    """Make sure that a batch has models downloaded from known servers only.
+
+    Ollama downloads from whatever server a model's name begins with, and such a server can harm it.
+
+    Raises:
+        Invalid: The name of a model begins with another server, and the batch has `auto_pull`.
+    """
+    if not draft.auto_pull or _ANY_REGISTRY in known:
+        return
+    named = [("/model", draft.model)] if not first_index else []
+    named += [
+        (f"/prompts/{index}/model", str(prompt.overrides["model"]))
+        for index, prompt in enumerate(prompts, first_index)
+        if prompt.overrides and "model" in prompt.overrides
+    ]
+    problems = [
+        FieldProblem(
+            pointer,
+            f"would be downloaded from {registry[:100]}, which is not in PROMPTMILL_PULL_REGISTRIES"
+            " of the service; take another model, or leave `auto_pull` out",
+        )
+        for pointer, model in named
+        if (registry := registry_of(model)) is not None and registry not in known
+    ]
+    if problems:
+        told = "Models are downloaded from known servers only."
+        raise Invalid(told, tuple(problems[:_MOST_PROBLEMS]))
+
+
+def _priority_problems(priority: int, caller: Caller) -> Sequence[FieldProblem]:
+    least, most = caller.limits.min_priority, caller.limits.max_priority
+    if (least is None or priority >= least) and (most is None or priority <= most):
+        return ()
+    allowed = " and ".join(
+        f"{word} {bound}"
+        for word, bound in (("at least", least), ("at most", most))
+        if bound is not None
+    )
+    told = f"is {priority}; with the key {caller.name} it must be {allowed}"
+    return (FieldProblem("/priority", told),)
+
+
+def _concurrency_problems(wanted: int, caller: Caller, *, auto: bool) -> Sequence[FieldProblem]:
+    most = caller.limits.max_concurrent
+    if most is None or (wanted <= most and not auto):
+        return ()
+    shown = "`auto`" if auto else str(wanted)
+    told = f"is {shown}; with the key {caller.name} give a number of at most {most}"
+    return (FieldProblem("/max_concurrent", told),)
+
+
+def _refuse(problems: Sequence[FieldProblem], caller: Caller) -> None:
+    if problems:
+        raise Invalid(f"This is beyond the limits of the key {caller.name}.", tuple(problems))
+
+
+async def room_for(resources: Resources, prompts: int, caller: Caller = ANYBODY) -> int:
+    """`require_room` and `require_room_of_key` without storing anything.
 
     Raises:
         LimitExceeded: There is no room now.
     """
-    most = resources.settings.max_queued_prompts
-    return await resources.database.read(require_room, prompts, most_queued=most)
+
+    def look(tx: Transaction) -> int:
+        require_room_of_key(tx, prompts, caller)
+        return require_room(tx, prompts, most_queued=resources.settings.max_queued_prompts)
+
+    return await resources.database.read(look)
 
 
 def new_batch_id() -> str:

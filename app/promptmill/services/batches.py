@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from promptmill.domain.batches import Batch, BatchDraft, IdempotencyKey, TaskResult
+from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
 from promptmill.services import admission
 from promptmill.services.forecasts import foretold
@@ -50,19 +51,27 @@ class ResultPage:
 
 
 async def submit(
-    resources: Resources, draft: BatchDraft, *, idempotency: IdempotencyKey | None = None
+    resources: Resources,
+    draft: BatchDraft,
+    *,
+    idempotency: IdempotencyKey | None = None,
+    caller: Caller = ANYBODY,
 ) -> Submission:
     """Store a batch; when this returns it is on disk and will be worked off.
 
     Raises:
-        Invalid: The idempotency key was used with another body.
-        LimitExceeded: The queue would have more prompts than the settings allow.
+        Invalid: The idempotency key was used with another body, or the caller's key does not
+            allow such a batch.
+        LimitExceeded: The queue would have more prompts than the settings or the key allow.
         Unavailable: The database cannot take it; nothing was stored.
     """
+    known = resources.settings.known_registries
+    admission.require_known_registries(draft, draft.prompts, known)
     submission = await resources.database.write(
         _submit,
         await with_starting_limit(resources, draft),
         idempotency,
+        caller,
         most_queued=resources.settings.max_queued_prompts,
         grouped=resources.settings.grouping,
     )
@@ -75,6 +84,7 @@ def _submit(
     tx: Transaction,
     draft: BatchDraft,
     idempotency: IdempotencyKey | None,
+    caller: Caller,
     *,
     most_queued: int,
     grouped: bool = True,
@@ -82,8 +92,11 @@ def _submit(
     known = admission.batch_of_key(tx, idempotency)
     if known is not None:
         return Submission(batch=known, created=False)
+    admission.require_allowed(draft, len(draft.prompts), caller)
     admission.require_room(tx, len(draft.prompts), most_queued=most_queued)
+    admission.require_room_of_key(tx, len(draft.prompts), caller)
     batch_id = admission.new_batch_id()
+    draft = replace(draft, key_id=caller.key_id)
     jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency, grouped=grouped)
     return Submission(batch=jobs.get(tx, batch_id), created=True)
 
@@ -127,10 +140,20 @@ async def list_batches(
     status: JobState | None = None,
     model: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    key: str | None = None,
 ) -> BatchPage:
-    """Batches that match, newest first; `cursor` is the `next_cursor` of the page before."""
+    """Batches that match, newest first; `cursor` is the `next_cursor` of the page before.
+
+    `key` is the name of an API key.
+    """
     found = await resources.database.read(
-        jobs.page, limit=limit + 1, before=cursor, state=status, model=model, metadata=metadata
+        jobs.page,
+        limit=limit + 1,
+        before=cursor,
+        state=status,
+        model=model,
+        metadata=metadata,
+        key_name=key,
     )
     shown = found[:limit]
     return BatchPage(

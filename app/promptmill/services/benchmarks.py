@@ -18,6 +18,7 @@ from promptmill.domain.benchmarks.comparison import (
 from promptmill.domain.benchmarks.records import Benchmark, BenchmarkDraft, BenchmarkRun
 from promptmill.domain.benchmarks.summary import NO_ENVIRONMENT, ModelResult, summarise
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
+from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.services import admission
 from promptmill.services.resources import Resources
@@ -71,7 +72,11 @@ class RunPage:
 
 
 async def submit(
-    resources: Resources, draft: BenchmarkDraft, *, idempotency: IdempotencyKey | None = None
+    resources: Resources,
+    draft: BenchmarkDraft,
+    *,
+    idempotency: IdempotencyKey | None = None,
+    caller: Caller = ANYBODY,
 ) -> Submission:
     """Store a benchmark; when this returns it is on disk and will be measured.
 
@@ -80,14 +85,17 @@ async def submit(
             used with another body.
         Unavailable: The database cannot take it; nothing was stored.
     """
-    submission = await resources.database.write(_submit, draft, idempotency)
+    submission = await resources.database.write(_submit, draft, idempotency, caller.key_id)
     if submission.created:
         resources.signals.spread(News.BENCHMARK)
     return submission
 
 
 def _submit(
-    tx: Transaction, draft: BenchmarkDraft, idempotency: IdempotencyKey | None
+    tx: Transaction,
+    draft: BenchmarkDraft,
+    idempotency: IdempotencyKey | None,
+    key_id: str | None,
 ) -> Submission:
     known = idempotency and benchmarks.find_by_idempotency_key(tx, idempotency.key)
     if idempotency and known:
@@ -98,7 +106,7 @@ def _submit(
     if draft.baseline_id is not None:
         _require_same_work(tx, draft, draft.baseline_id)
     benchmark_id = admission.new_benchmark_id()
-    benchmarks.insert(tx, draft, benchmark_id=benchmark_id, idempotency=idempotency)
+    benchmarks.insert(tx, draft, benchmark_id=benchmark_id, idempotency=idempotency, key_id=key_id)
     return Submission(benchmark=benchmarks.get(tx, benchmark_id), created=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from promptmill.domain.batches import Batch, BatchChanges
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
+from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import JobState
 from promptmill.services import admission
 from promptmill.services.forecasts import foretold
@@ -15,6 +16,9 @@ from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.database import Transaction
 from promptmill.store.openai import batches as openai
 from promptmill.store.queue import bulk
+
+_RequireRoom = Callable[[Transaction, int], None]
+"""Raises `LimitExceeded` where the queue has no room for so many prompts."""
 
 
 async def pause(resources: Resources, batch_id: str) -> Batch:
@@ -37,12 +41,16 @@ async def resume(resources: Resources, batch_id: str) -> Batch:
     return await _change(resources, batch_id, transitions.request_resume)
 
 
-async def update(resources: Resources, batch_id: str, changes: BatchChanges) -> Batch:
+async def update(
+    resources: Resources, batch_id: str, changes: BatchChanges, *, caller: Caller = ANYBODY
+) -> Batch:
     """Change limits, priority or metadata; the next claim of any worker goes by them.
 
     Raises:
         NotFound: There is none of that id.
+        Invalid: The caller's key does not allow it.
     """
+    admission.require_allowed_changes(changes, caller)
 
     def work(tx: Transaction, of_id: str) -> None:
         transitions.update(tx, of_id, changes)
@@ -69,6 +77,7 @@ async def retry(
     *,
     indexes: Sequence[int] | None = None,
     expires_in_s: float | None = None,
+    caller: Caller = ANYBODY,
 ) -> Batch:
     """Run again what failed, was cancelled or expired: all of it, or the prompts of `indexes`.
 
@@ -79,14 +88,19 @@ async def retry(
         NotFound: There is none of that id.
         Invalid: An index is beyond the batch, or of a prompt that cannot run again.
         Conflict: It is being ended, or has no prompt that could run again.
-        LimitExceeded: The queue would have more prompts than the settings allow.
+        LimitExceeded: The queue would have more prompts than the settings or the key allow.
     """
     database = resources.database
-    most_queued = resources.settings.max_queued_prompts
+
+    def require_room(tx: Transaction, prompts: int) -> None:
+        most = resources.settings.max_queued_prompts
+        admission.require_room(tx, prompts, most_queued=most)
+        admission.require_room_of_key(tx, prompts, caller)
+
     if indexes is not None:
-        await database.write(_retry_chosen, batch_id, indexes, expires_in_s, most_queued)
+        await database.write(_retry_chosen, batch_id, indexes, expires_in_s, require_room)
     else:
-        swept = await database.write(_begin_retry, batch_id, expires_in_s, most_queued)
+        swept = await database.write(_begin_retry, batch_id, expires_in_s, require_room)
         while swept.last_index is not None:
             swept = await database.write(_retry_more, batch_id, swept.last_index)
     resources.signals.spread(News.WORK)
@@ -95,11 +109,11 @@ async def retry(
 
 
 def _begin_retry(
-    tx: Transaction, batch_id: str, expires_in_s: float | None, most_queued: int
+    tx: Transaction, batch_id: str, expires_in_s: float | None, require_room: _RequireRoom
 ) -> bulk.Swept:
     counts = jobs.get(tx, batch_id).counts
     again = counts.failed + counts.cancelled + counts.expired
-    admission.require_room(tx, again, most_queued=most_queued)
+    require_room(tx, again)
     job_key = _reopen(tx, batch_id, expires_in_s=expires_in_s)
     swept = bulk.run_again(tx, job_key)
     if not swept.prompts:
@@ -138,9 +152,9 @@ def _retry_chosen(
     batch_id: str,
     indexes: Sequence[int],
     expires_in_s: float | None,
-    most_queued: int,
+    require_room: _RequireRoom,
 ) -> None:
-    admission.require_room(tx, len(indexes), most_queued=most_queued)
+    require_room(tx, len(indexes))
     total = jobs.get(tx, batch_id).counts.total
     job_key = _reopen(tx, batch_id, expires_in_s=expires_in_s)
     fit = bulk.can_run_again(tx, job_key, indexes)

@@ -35,8 +35,10 @@ class HostSummary:
     """An Ollama host; None is what nobody knows."""
 
     url: str
+    machine: str | None
+    """The machine that the address is of; None: it is of the network."""
     reachable: bool
-    """Whether the host has just returned its version."""
+    """Whether the host has just returned its version; of another machine: whether it takes work."""
     error: str | None
     """Why the host did not."""
     version: str | None
@@ -56,7 +58,9 @@ class HostSummary:
 
 
 async def list_hosts(resources: Resources) -> Sequence[HostSummary]:
-    """The hosts of the settings in their order, asked at once.
+    """The hosts of the settings in their order, asked at once; then those of other machines.
+
+    What this process cannot reach is shown as the workers of its machine tell of it.
 
     Raises:
         Unavailable: The database does not answer.
@@ -65,30 +69,36 @@ async def list_hosts(resources: Resources) -> Sequence[HostSummary]:
         resources.database.read(_used, lease_ms=round(resources.settings.lease_s * 1000)),
         asyncio.gather(*(host.look(judging=False) for host in resources.hosts)),
     )
-    use_of = {use.url: use for use in used}
-    of_host: dict[str, list[HostReport]] = {}
-    for worker_id, _, report in told:
+    # A SQLite file has hosts of one machine only, see `jobs.register_host`.
+    by_url = resources.database.is_sqlite
+    key_of = {(use.url, None if by_url else use.machine): use.key for use in used}
+    use_of = {use.key: use for use in used}
+    of_host: dict[int | None, list[HostReport]] = {}
+    for worker_id, key, report in told:
         if worker_id not in resources.own_workers:
-            of_host.setdefault(report.url, []).append(report)
-    if resources.settings.embedded_worker:
-        for host in resources.hosts:
-            of_host.setdefault(host.url, []).append(host.report())
-    return [
-        _summary(
-            host,
-            use_of.get(host.url),
-            groups=tuple(running.get(host.url, ())),
-            work=_work(of_host.get(host.url, ())),
-        )
-        for host in resources.hosts
+            of_host.setdefault(key, []).append(report)
+    found: list[HostSummary] = []
+    for host in resources.hosts:
+        key = key_of.get((host.url, None if by_url else host.machine))
+        reports = of_host.pop(key, []) if key is not None else []
+        if resources.settings.embedded_worker:
+            reports.append(host.report())
+        use = None if key is None else use_of[key]
+        groups = () if key is None else tuple(running.get(key, ()))
+        found.append(_summary(host, use, groups=groups, work=_work(reports)))
+    found += [
+        _summary_of_another_machine(use, of_host[use.key], groups=tuple(running.get(use.key, ())))
+        for use in used
+        if use.machine is not None and use.key in of_host
     ]
+    return found
 
 
 def _used(
     tx: Transaction, *, lease_ms: int
 ) -> tuple[
     Sequence[hosts.HostUse],
-    Mapping[str, Sequence[str]],
+    Mapping[int, Sequence[str]],
     Sequence[tuple[str, int, HostReport]],
 ]:
     return (
@@ -105,6 +115,7 @@ def _summary(
     usable = [model for model in view.installed or () if host.may_run(model.name)]
     return HostSummary(
         url=host.url,
+        machine=host.machine,
         reachable=view.trouble is None,
         error=None if view.trouble is None else view.trouble.message,
         version=view.version,
@@ -117,6 +128,29 @@ def _summary(
         loaded_age_s=None if view.loaded_at is None else host.seconds_since(view.loaded_at),
         groups=groups,
         work=work,
+    )
+
+
+def _summary_of_another_machine(
+    use: hosts.HostUse, told: Sequence[HostReport], *, groups: tuple[str, ...]
+) -> HostSummary:
+    idle = [one.aside for one in told if one.aside is not None]
+    reachable = len(idle) < len(told)
+    return HostSummary(
+        url=use.url,
+        machine=use.machine,
+        reachable=reachable,
+        error=None if reachable else idle[0].reason,
+        version=None,
+        slots=told[0].slots,
+        in_flight=use.in_flight,
+        held_by=use.held_by,
+        models=None,
+        only_models=None,
+        loaded=None,
+        loaded_age_s=None,
+        groups=groups,
+        work=_work(told),
     )
 
 

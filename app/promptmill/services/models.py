@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from promptmill.domain.errors import Unavailable
@@ -14,6 +14,7 @@ from promptmill.ollama.hosts import LOOK_S, Host
 from promptmill.ollama.models import InstalledModel
 from promptmill.services.resources import Resources
 
+_TEXT = "completion"
 _LIST_S = 10.0
 """Most seconds for a list of models, which a host reads from its disk."""
 
@@ -98,6 +99,26 @@ async def installed_names(resources: Resources) -> Sequence[str]:
         Unavailable: No Ollama host answers as Ollama does.
     """
     return [model.name for model in (await installed_models(resources)).values()]
+
+
+async def that_only_embed(
+    resources: Resources, names: Collection[str], *, within_s: float = 1.0
+) -> Collection[str]:
+    """Those of the names whose models can make embeddings and nothing else, on every host.
+
+    A host that has not been seen is looked at once; what it does not tell in time is not known,
+    and then the model is taken for one that completes text.
+    """
+    hosts = [host for host in resources.hosts if host.available]
+    unseen = [host for host in hosts if host.view.installed is None]
+    await asyncio.gather(*(host.look_at_models(within_s=within_s) for host in unseen))
+
+    async def only_embeds(name: str) -> bool:
+        asked = (host.capabilities_of(name, within_s=within_s) for host in hosts)
+        told = [able for able in await asyncio.gather(*asked) if able]
+        return bool(told) and all("embedding" in able and _TEXT not in able for able in told)
+
+    return [name for name in names if await only_embeds(name)]
 
 
 async def _shelves(resources: Resources, *, with_loaded: bool) -> Sequence[_Shelf]:

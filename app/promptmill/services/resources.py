@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from promptmill.domain.keys import ApiKey
 from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.ollama.hosts import Host
+from promptmill.services.reading.snapshots import Snapshots
 from promptmill.services.wakeups import Signals
 from promptmill.settings import Settings
 from promptmill.store.db.database import Database
@@ -19,6 +21,21 @@ class LastForecast:
     forecast: Forecast | None = None
     fresh_until: float = 0.0
     """Monotonic seconds."""
+
+
+@dataclass(slots=True)
+class KnownKeys:
+    """The API keys as they were last read from the database; kept by `services.keys`."""
+
+    by_id: Mapping[str, ApiKey] = field(default_factory=dict[str, ApiKey])
+    exist: bool = False
+    """Whether there was ever one since the start."""
+    read_at_ms: int = 0
+    """The database's clock when they were read."""
+    read_at: float | None = None
+    """The same moment in monotonic seconds; None before the first time."""
+    uses: dict[str, float] = field(default_factory=dict[str, float])
+    """When the use of each key was last noted, in monotonic seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +68,9 @@ class Resources:
     signals: Signals
     own_workers: dict[str, OwnWorker] = field(default_factory=dict[str, OwnWorker])
     """The workers of this process by their ids; of hosts `hosts` tells more than they report."""
+    known_keys: KnownKeys = field(default_factory=KnownKeys)
     last_forecast: LastForecast = field(default_factory=LastForecast)
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
     online: Waiting = field(default_factory=Waiting)
 

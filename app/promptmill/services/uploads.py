@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 from promptmill.domain.batches import BatchDraft, IdempotencyKey, PromptDraft
 from promptmill.domain.errors import Unavailable
+from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.services import admission
 from promptmill.services.batches import Submission
 from promptmill.services.recommended_limit import with_starting_limit
@@ -23,10 +25,13 @@ PIECE_PROMPTS: Final = 2_000
 class Upload:
     """One batch on its way; nobody sees it before `finish`."""
 
-    def __init__(self, resources: Resources, draft: BatchDraft, key: str | None) -> None:
+    def __init__(
+        self, resources: Resources, draft: BatchDraft, key: str | None, caller: Caller = ANYBODY
+    ) -> None:
         self._resources = resources
-        self._draft = draft
+        self._draft = replace(draft, key_id=caller.key_id)
         self._key = key
+        self._caller = caller
         self._job_key: int | None = None
         self._stored = 0
 
@@ -34,10 +39,13 @@ class Upload:
         """Store the next prompts.
 
         Raises:
-            LimitExceeded: The queue is full already.
+            Invalid: A model would be downloaded from an unknown server.
+        LimitExceeded: The queue is full already.
             Unavailable: The database cannot take them, or the upload was silent for so long that
                 it was given up.
         """
+        known = self._resources.settings.known_registries
+        admission.require_known_registries(self._draft, prompts, known, first_index=self._stored)
         for first in range(0, len(prompts), PIECE_PROMPTS):
             piece = prompts[first : first + PIECE_PROMPTS]
             if self._job_key is None:
@@ -81,7 +89,7 @@ class Upload:
         # Only the end can tell whether there is room; this saves sending all of it for nothing.
         is_replay = self._key is not None and jobs.find_by_idempotency_key(tx, self._key)
         if not is_replay:
-            admission.require_room(tx, len(prompts), most_queued=self._most_queued)
+            self._require_room(tx, len(prompts))
         return uploads.begin(
             tx,
             self._draft,
@@ -97,7 +105,7 @@ class Upload:
         if known is not None:
             uploads.discard(tx, self._job_key)
             return Submission(batch=known, created=False)
-        admission.require_room(tx, self._stored, most_queued=self._most_queued)
+        self._require_room(tx, self._stored)
         batch_id = admission.new_batch_id()
         uploads.complete(
             tx,
@@ -109,17 +117,19 @@ class Upload:
         )
         return Submission(batch=jobs.get(tx, batch_id), created=True)
 
-    @property
-    def _most_queued(self) -> int:
-        return self._resources.settings.max_queued_prompts
+    def _require_room(self, tx: Transaction, prompts: int) -> None:
+        most = self._resources.settings.max_queued_prompts
+        admission.require_allowed(self._draft, prompts, self._caller)
+        admission.require_room(tx, prompts, most_queued=most)
+        admission.require_room_of_key(tx, prompts, self._caller)
 
 
 @asynccontextmanager
 async def receiving(
-    resources: Resources, draft: BatchDraft, *, key: str | None
+    resources: Resources, draft: BatchDraft, *, key: str | None, caller: Caller = ANYBODY
 ) -> AsyncGenerator[Upload, None]:
     """An upload that is dropped unless the block ends well; `key` is the idempotency key."""
-    upload = Upload(resources, await with_starting_limit(resources, draft), key)
+    upload = Upload(resources, await with_starting_limit(resources, draft), key, caller)
     try:
         yield upload
     except BaseException:  # Also when the client leaves or the service stops in the middle.

@@ -189,9 +189,14 @@ class Executor:
 
     async def _judged(self, answer: Succeeded, lease: Lease) -> Outcome:
         """The answer with its defects; the event loop stays free while a schema is checked."""
+        windows = await self._hosts[lease.host_key].windows_of(
+            lease.call, answer.metrics.prompt_eval_count
+        )
+        judge = partial(
+            structured_output.judge, answer, lease.call, fail_on=lease.fail_on, windows=windows
+        )
         if structured_output.is_quick(answer, lease.call):
-            return structured_output.judge(answer, lease.call, fail_on=lease.fail_on)
-        judge = partial(structured_output.judge, answer, lease.call, fail_on=lease.fail_on)
+            return judge()
         return await asyncio.get_running_loop().run_in_executor(self._judges, judge)
 
     def _ended(self, key: tuple[int, int], call: asyncio.Task[Outcome | None]) -> None:

@@ -94,7 +94,7 @@ async def _places(resources: Resources) -> Sequence[Place]:
         Place(
             host=host,
             share=HostShare(
-                key=await resources.database.write(jobs.register_host, host.url),
+                key=await resources.database.write(jobs.register_host, host.url, host.machine),
                 url=host.url,
                 slots=_slots_of_batches(host, resources),
                 grouped=resources.settings.grouping,

@@ -47,6 +47,7 @@ RESULT_FIELDS: Final = (
     "ttft_s",
     "started_at",
     "finished_at",
+    "data",
 )
 """The fields of a result in their order, also that of the columns in CSV."""
 
@@ -125,6 +126,7 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         ],
         "auto_pull": batch.auto_pull,
         "pulls": [_pull(pull) for pull in batch.pulls],
+        "key": batch.key_name,
         "parameters": batch.parameters,
     }
 
@@ -178,6 +180,7 @@ def result_document(result: TaskResult) -> dict[str, Any]:
         "ttft_s": _rounded(metrics.ttft_s, 6),
         "started_at": timestamp(result.started_at_ms),
         "finished_at": timestamp(result.finished_at_ms),
+        "data": result.data,
     }
 
 

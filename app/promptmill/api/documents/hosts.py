@@ -14,6 +14,7 @@ def host_document(host: HostSummary) -> dict[str, Any]:
     work = host.work
     return {
         "url": host.url,
+        "machine": host.machine,
         "reachable": host.reachable,
         "error": host.error,
         "version": host.version,

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic_core import to_json
 
 from promptmill.api.documents.batches import RESULT_FIELDS, result_document
+from promptmill.domain.batches import TaskResult
 
 T = TypeVar("T")
 
@@ -74,6 +75,28 @@ def _cell(value: object) -> object:
 
 RESULTS: Final = forms_of(RESULT_FIELDS, result_document)
 """Of a batch's results."""
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+def _for_spreadsheets(items: Sequence[TaskResult]) -> bytes:
+    return _csv_rows(
+        [[_harmless(_cell(value)) for value in result_document(item).values()] for item in items]
+    )
+
+
+def _harmless(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+SPREADSHEET: Final[StreamFormat[TaskResult]] = StreamFormat(
+    media_type="text/csv; charset=utf-8",
+    extension="csv",
+    opening=lambda: _BYTE_ORDER_MARK + _csv_rows([RESULT_FIELDS]),
+    chunk=_for_spreadsheets,
+)
+"""Of a batch's results, for a program that takes texts for formulas."""
 
 _KIND_OF_NAME: Final[dict[str, str | None]] = {"json": None, "ndjson": "ndjson", "csv": "csv"}
 _KIND_OF_MEDIA_TYPE: Final[dict[str, str | None]] = {

@@ -19,17 +19,21 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from promptmill.api.errors.field_errors import sentence_of
-from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.json_stream import MalformedJson
+from promptmill.api.errors.unstorable import MalformedJson
+from promptmill.api.errors.violations import Faults, sentence_of
 from promptmill.domain.errors import (
     Conflict,
+    CrossOrigin,
     FieldProblem,
+    Forbidden,
+    HostNotAllowed,
     Invalid,
     LimitExceeded,
+    MalformedHost,
     NotFound,
     PromptmillError,
     StorageFull,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -60,6 +64,38 @@ MALFORMED_JSON: Final = Kind(
     title="The body is not JSON",
     meaning="The body could not be read as JSON in UTF-8; `detail` names the line and column. NaN"
     " and Infinity are no JSON, and a body may be nested 100 levels deep. Repair the body.",
+)
+UNAUTHENTICATED: Final = Kind(
+    slug="unauthenticated",
+    status=401,
+    title="A key is needed",
+    meaning="The service wants an API key, and the request has none, or one that is unknown, has"
+    " expired or was revoked. Send it as `Authorization: Bearer pm_...`. The operator makes keys"
+    " with `promptmill keys create`.",
+    headers={"WWW-Authenticate": "Bearer"},
+)
+FORBIDDEN: Final = Kind(
+    slug="forbidden",
+    status=403,
+    title="The key may not do this",
+    meaning="The key is good, but has no scope that allows this request; `detail` names those that"
+    " would do. Take another key, or ask the operator for one.",
+)
+CROSS_ORIGIN: Final = Kind(
+    slug="cross-origin",
+    status=403,
+    title="Web pages of other origins may not do this",
+    meaning="A browser has sent this request for a page of another origin. That page may not use"
+    " the service, unless the operator adds its origin to PROMPTMILL_CORS_ORIGINS. Programs that"
+    " are no browsers never meet this.",
+)
+HOST_NOT_ALLOWED: Final = Kind(
+    slug="host-not-allowed",
+    status=421,
+    title="The service does not answer under this name",
+    meaning="The header `Host` has a name that anybody could make point to this machine, to let a"
+    " web page in. IP addresses and localhost always do; a name of the service's own is added to"
+    " PROMPTMILL_ALLOWED_HOSTS by the operator.",
 )
 NOT_FOUND: Final = Kind(
     slug="not-found",
@@ -149,6 +185,10 @@ OTHER: Final = Kind(
 
 KINDS: Final = (
     MALFORMED_JSON,
+    UNAUTHENTICATED,
+    FORBIDDEN,
+    CROSS_ORIGIN,
+    HOST_NOT_ALLOWED,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
     CONFLICT,
@@ -167,6 +207,11 @@ KIND_OF_ERROR: Final[Mapping[type[Exception], Kind]] = {
     Conflict: CONFLICT,
     Invalid: INVALID_REQUEST,
     LimitExceeded: LIMIT_EXCEEDED,
+    Unauthenticated: UNAUTHENTICATED,
+    Forbidden: FORBIDDEN,
+    CrossOrigin: CROSS_ORIGIN,
+    HostNotAllowed: HOST_NOT_ALLOWED,
+    MalformedHost: OTHER,
     # Before what it is a kind of: the first that fits is taken.
     StorageFull: STORAGE_FULL,
     Unavailable: UNAVAILABLE,
@@ -230,10 +275,15 @@ def install_problem_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None
     app.add_exception_handler(HTTPException, tell_http_error)
 
 
-def _tell_error(request: Request, error: Exception) -> Response:
+def error_response(scope: Scope, error: Exception) -> Response:
+    """The answer that tells of an error of `KIND_OF_ERROR`."""
     kind = next(kind for of, kind in KIND_OF_ERROR.items() if isinstance(error, of))
     errors = error.problems if isinstance(error, Invalid) else ()
-    return problem_response(request.scope, kind, str(error), errors=errors)
+    return problem_response(scope, kind, str(error), errors=errors)
+
+
+def _tell_error(request: Request, error: Exception) -> Response:
+    return error_response(request.scope, error)
 
 
 def _tell_refusal(request: Request, error: Exception) -> Response:

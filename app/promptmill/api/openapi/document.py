@@ -32,6 +32,7 @@ from promptmill.api.schemas.benchmarks import BenchmarkRequest
 from promptmill.api.schemas.control import BatchUpdate, RetryRequest
 from promptmill.api.schemas.dry_run import DryRun
 from promptmill.api.schemas.hosts import HostPage
+from promptmill.api.schemas.reading import Stats, Summary, WaitingPromptPage, WholePrompt
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.api.schemas.results import ResultPage
 from promptmill.api.schemas.service import Health, ModelPage, Problem, Readiness, WorkerPage
@@ -62,6 +63,10 @@ _ANSWERS: Final = (
     BatchPage,
     DryRun,
     ResultPage,
+    WaitingPromptPage,
+    WholePrompt,
+    Summary,
+    Stats,
     ModelPage,
     HostPage,
     WorkerPage,
@@ -181,7 +186,24 @@ def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     for router in routers:
         _restore_nulls(document, router)
     _add_what_every_write_may_meet(document)
+    _add_links(document)
     return document
+
+
+def _add_links(document: dict[str, Any]) -> None:
+    """Lead from what makes a resource to the operations that take its id, for tools that follow."""
+    for made_by, parameter in (("/batches", "batch_id"), ("/benchmarks", "benchmark_id")):
+        accepted = document["paths"][made_by]["post"]["responses"]["202"]
+        accepted["links"] = {
+            operation["operationId"]: {
+                "operationId": operation["operationId"],
+                "parameters": {parameter: "$response.body#/id"},
+                "description": f"{operation['summary']}, by the `id` of the answer.",
+            }
+            for path, operations in document["paths"].items()
+            if f"{{{parameter}}}" in path
+            for operation in operations.values()
+        }
 
 
 def _add_what_every_write_may_meet(document: dict[str, Any]) -> None:

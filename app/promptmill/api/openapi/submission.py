@@ -9,8 +9,8 @@ import json
 from typing import Any, Final
 
 from promptmill.api.dependencies import IDEMPOTENCY_HEADER, METADATA_PREFIX
-from promptmill.api.intake.batch_query import DRY_RUN
-from promptmill.api.intake.request_body import BodyForm
+from promptmill.api.intake.batches import BodyForm
+from promptmill.api.intake.query import DRY_RUN
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.requests import BatchFields
 

@@ -84,6 +84,7 @@ async def list_batches(
         status=JobState(query.status) if query.status else None,
         model=query.model,
         metadata=metadata,
+        key=query.key,
     )
     data = [batch_summary(batch) for batch in page.batches]
     return JsonResponse({"data": data, "next_cursor": batch_cursor(page.next_cursor)})

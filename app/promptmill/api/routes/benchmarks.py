@@ -13,6 +13,7 @@ from promptmill.api.dependencies import (
     IDEMPOTENCY_HEADER,
     METADATA_PREFIX,
     BenchmarkId,
+    CallerOf,
     IdempotencyHeader,
     MetadataFilter,
     ResourcesOf,
@@ -26,8 +27,9 @@ from promptmill.api.errors.problems import (
     MALFORMED_JSON,
     UNSUPPORTED_MEDIA_TYPE,
 )
-from promptmill.api.intake.benchmark_reader import read_benchmark
-from promptmill.api.intake.json_body import MOST_BYTES, read_aside, receive_whole
+from promptmill.api.installed_models import require_text_models
+from promptmill.api.intake.body import SMALL_BYTES, read_aside, receive_small
+from promptmill.api.intake.small_bodies import read_benchmark
 from promptmill.api.openapi.document import always, problem, success, unknown_benchmark
 from promptmill.api.pagination import before_benchmark, benchmark_cursor
 from promptmill.api.schemas import benchmark_examples as examples
@@ -111,7 +113,7 @@ _METADATA: Final[dict[str, Any]] = {
         **problem(MALFORMED_JSON, "Expecting ',' delimiter at line 3 column 14.", "/benchmarks"),
         **problem(
             BODY_TOO_LARGE,
-            f"The body of this request may have {MOST_BYTES} bytes at most.",
+            f"The body of this request may have {SMALL_BYTES} bytes at most.",
             "/benchmarks",
         ),
         **problem(
@@ -122,17 +124,18 @@ _METADATA: Final[dict[str, Any]] = {
     },
 )
 async def submit_benchmark(
-    request: Request, resources: ResourcesOf, key: IdempotencyHeader
+    request: Request, resources: ResourcesOf, key: IdempotencyHeader, caller: CallerOf
 ) -> Response:
     """Store a benchmark. When the answer arrives, it is on disk and will be measured.
 
     It has the host to itself: prompts of batches that run there may end, and no other starts until
     the benchmark is over. Benchmarks of one host are measured one after the other.
     """
-    body = await receive_whole(request)
+    body = await receive_small(request)
     draft = await read_aside(partial(read_benchmark, settings=resources.settings), body)
+    await require_text_models(resources, draft.models)
     idempotency = IdempotencyKey(key=key, body_hash=sha256(body).hexdigest()) if key else None
-    submission = await benchmarks.submit(resources, draft, idempotency=idempotency)
+    submission = await benchmarks.submit(resources, draft, idempotency=idempotency, caller=caller)
     headers = {"Location": f"/benchmarks/{submission.benchmark.id}"}
     if not submission.created:
         headers["Idempotent-Replayed"] = "true"

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
+from promptmill.api.dependencies import BatchId, CallerOf, ResourcesOf, only_query
 from promptmill.api.documents.batches import JsonResponse, batch_document
 from promptmill.api.errors.problems import (
     BODY_TOO_LARGE,
@@ -15,8 +15,8 @@ from promptmill.api.errors.problems import (
     MALFORMED_JSON,
     UNSUPPORTED_MEDIA_TYPE,
 )
-from promptmill.api.intake.control_reader import read_changes, read_retry
-from promptmill.api.intake.json_body import MOST_BYTES, read_aside, receive_whole
+from promptmill.api.intake.body import SMALL_BYTES, read_aside, receive_small
+from promptmill.api.intake.small_bodies import read_changes, read_retry
 from promptmill.api.openapi.document import Responses, always, problem, success, unknown_batch
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch
@@ -49,7 +49,7 @@ def _refused_bodies(instance: str) -> Responses:
         **problem(MALFORMED_JSON, "Expecting value at line 1 column 12.", instance),
         **problem(
             BODY_TOO_LARGE,
-            f"The body of this request may have {MOST_BYTES} bytes at most.",
+            f"The body of this request may have {SMALL_BYTES} bytes at most.",
             instance,
         ),
         **problem(
@@ -130,15 +130,21 @@ async def resume_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
         **_refused_bodies(f"{_ONE}/retry"),
     },
 )
-async def retry_batch(request: Request, batch_id: BatchId, resources: ResourcesOf) -> Response:
+async def retry_batch(
+    request: Request, batch_id: BatchId, resources: ResourcesOf, caller: CallerOf
+) -> Response:
     """Run again what failed, was cancelled or expired, each prompt with all its attempts anew.
 
     Their results are taken back until they have new ones; successes stay. A batch that had ended
     goes on. A deadline that has passed no longer holds.
     """
-    wish = await read_aside(read_retry, await receive_whole(request))
+    wish = await read_aside(read_retry, await receive_small(request))
     batch = await control.retry(
-        resources, batch_id, indexes=wish.indexes, expires_in_s=wish.expires_in_s
+        resources,
+        batch_id,
+        indexes=wish.indexes,
+        expires_in_s=wish.expires_in_s,
+        caller=caller,
     )
     return JsonResponse(batch_document(batch), status_code=202)
 
@@ -156,10 +162,13 @@ async def retry_batch(request: Request, batch_id: BatchId, resources: ResourcesO
         **_refused_bodies(_ONE),
     },
 )
-async def change_batch(request: Request, batch_id: BatchId, resources: ResourcesOf) -> Response:
+async def change_batch(
+    request: Request, batch_id: BatchId, resources: ResourcesOf, caller: CallerOf
+) -> Response:
     """Change limits, priority or metadata, in whatever state the batch is.
 
     The next start of any worker goes by them; what runs is left alone.
     """
-    changes = await read_aside(read_changes, await receive_whole(request))
-    return JsonResponse(batch_document(await control.update(resources, batch_id, changes)))
+    changes = await read_aside(read_changes, await receive_small(request))
+    batch = await control.update(resources, batch_id, changes, caller=caller)
+    return JsonResponse(batch_document(batch))

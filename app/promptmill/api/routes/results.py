@@ -10,7 +10,13 @@ from starlette.responses import Response, StreamingResponse
 
 from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
 from promptmill.api.documents.batches import RESULT_FIELDS, JsonResponse, result_document
-from promptmill.api.documents.result_formats import RESULTS, StreamFormat, wanted_format, written
+from promptmill.api.documents.result_formats import (
+    RESULTS,
+    SPREADSHEET,
+    StreamFormat,
+    wanted_format,
+    written,
+)
 from promptmill.api.errors.violations import Faults
 from promptmill.api.openapi.document import always, success, unknown_batch
 from promptmill.api.pagination import after_index, result_cursor
@@ -18,7 +24,10 @@ from promptmill.api.schemas import examples
 from promptmill.api.schemas.results import ResultPage, ResultQuery
 from promptmill.domain.batches import TaskResult
 from promptmill.domain.lifecycle import TaskState
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.reading import ResultFilter, SearchedText
 from promptmill.services import batches
+from promptmill.services.reading import search
 from promptmill.services.resources import Resources
 
 router = APIRouter(prefix="/batches", tags=["Batches"])
@@ -76,27 +85,52 @@ async def read_results(
 
     As JSON a page of them; as NDJSON or CSV all that have finished, as a stream.
     """
-    status = TaskState(query.status) if query.status else None
+    wanted = _wanted(query)
     form = wanted_format(query.format, request.headers.get("accept", ""), RESULTS)
     if form is not None:
         _refuse_paging(query)
-        return await _stream(resources, batch_id, form, status)
-    page = await batches.results_page(
+        if query.spreadsheet and form is RESULTS.csv:
+            form = SPREADSHEET
+        return await _stream(resources, batch_id, form, wanted)
+    found = await search.find_results(
         resources,
         batch_id,
+        wanted,
         limit=query.limit or _DEFAULT_LIMIT,
-        after_index=after_index(query.cursor),
-        status=status,
+        after=after_index(query.cursor),
+        preview=query.preview,
     )
-    data = [result_document(result) for result in page.results]
-    cursor = result_cursor(page.next_after)
-    return JsonResponse({"data": data, "next_cursor": cursor}, headers={"Vary": "Accept"})
+    document = {
+        "data": [result_document(result) for result in found.results],
+        "next_cursor": result_cursor(found.next_after),
+        "scanned": found.scanned,
+        "complete": found.complete,
+    }
+    return JsonResponse(document, headers={"Vary": "Accept"})
+
+
+def _wanted(query: ResultQuery) -> ResultFilter:
+    return ResultFilter(
+        status=TaskState(query.status) if query.status else None,
+        error_codes=(query.error_code,) if query.error_code else (),
+        defect=ErrorCode(query.defect) if query.defect else None,
+        model=query.model,
+        host=query.host,
+        min_attempts=query.min_attempts,
+        min_latency_s=query.min_latency_s,
+        max_latency_s=query.max_latency_s,
+        text=query.q,
+        text_in=SearchedText(query.in_) if query.in_ else None,
+    )
 
 
 async def _stream(
-    resources: Resources, batch_id: str, form: StreamFormat[TaskResult], status: TaskState | None
+    resources: Resources, batch_id: str, form: StreamFormat[TaskResult], wanted: ResultFilter
 ) -> Response:
-    chunks = await batches.stream_results(resources, batch_id, status=status)
+    if wanted == ResultFilter(status=wanted.status):
+        chunks = await batches.stream_results(resources, batch_id, status=wanted.status)
+    else:
+        chunks = await search.stream_found(resources, batch_id, wanted)
     name = f"{batch_id}.{form.extension}"
     headers = {"Vary": "Accept", "Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(written(chunks, form), media_type=form.media_type, headers=headers)
@@ -104,7 +138,7 @@ async def _stream(
 
 def _refuse_paging(query: ResultQuery) -> None:
     faults = Faults()
-    for name in ("limit", "cursor"):
+    for name in ("limit", "cursor", "preview"):
         if getattr(query, name) is not None:
             faults.add(("query", name), "is for pages of JSON; a stream has all results")
     faults.raise_if_any()

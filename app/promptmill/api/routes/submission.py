@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from promptmill.api.dependencies import IdempotencyHeader, ResourcesOf
+from promptmill.api.dependencies import CallerOf, IdempotencyHeader, ResourcesOf
 from promptmill.api.documents.batches import JsonResponse, batch_document
 from promptmill.api.errors.problems import (
     BODY_TOO_LARGE,
@@ -16,15 +16,17 @@ from promptmill.api.errors.problems import (
     UNSUPPORTED_MEDIA_TYPE,
 )
 from promptmill.api.errors.violations import Faults
-from promptmill.api.intake.batch_query import check_json_query, wants_dry_run
+from promptmill.api.installed_models import ModelCheck
+from promptmill.api.intake.batches import BodyForm, NdjsonBody, body_form, receive_batch, too_large
 from promptmill.api.intake.dry_run import dry_run
-from promptmill.api.intake.request_body import BodyForm, NdjsonBody, body_form, receive_batch
+from promptmill.api.intake.query import check_json_query, wants_dry_run
 from promptmill.api.openapi.document import always, problem, success
 from promptmill.api.openapi.submission import submission_request
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch
 from promptmill.api.schemas.dry_run import DRY_RUN, DryRun
 from promptmill.domain.batches import IdempotencyKey
+from promptmill.domain.keys import Caller
 from promptmill.services import batches, uploads
 from promptmill.services.batches import Submission
 from promptmill.services.resources import Resources
@@ -58,7 +60,7 @@ _REPLAYED: Final = {
             {"Location": _LOCATION, "Idempotent-Replayed": _REPLAYED},
         ),
         **problem(MALFORMED_JSON, "Expecting ',' delimiter at line 3 column 14.", "/batches"),
-        **problem(BODY_TOO_LARGE, "The body may have 268435456 bytes at most.", "/batches"),
+        **problem(BODY_TOO_LARGE, too_large(32 * 1024 * 1024), "/batches"),
         **problem(
             UNSUPPORTED_MEDIA_TYPE, "The header Content-Type must be application/json.", "/batches"
         ),
@@ -66,7 +68,7 @@ _REPLAYED: Final = {
     },
 )
 async def submit_batch(
-    request: Request, resources: ResourcesOf, key: IdempotencyHeader
+    request: Request, resources: ResourcesOf, key: IdempotencyHeader, caller: CallerOf
 ) -> Response:
     """Store a batch of prompts. When the answer arrives, it is on disk and will be worked off.
 
@@ -79,24 +81,32 @@ async def submit_batch(
         check_json_query(request, faults)
     faults.raise_if_any()
     if only_check:
-        return JsonResponse(await dry_run(request, resources, form))
+        return JsonResponse(await dry_run(request, resources, form, caller))
     receive = _receive_json if form is BodyForm.JSON else _receive_ndjson
-    submission = await receive(request, resources, key)
+    submission = await receive(request, resources, key, caller)
     headers = {"Location": f"/batches/{submission.batch.id}"}
     if not submission.created:
         headers["Idempotent-Replayed"] = "true"
     return JsonResponse(batch_document(submission.batch), status_code=202, headers=headers)
 
 
-async def _receive_json(request: Request, resources: Resources, key: str | None) -> Submission:
-    received = await receive_batch(request, resources.settings)
+async def _receive_json(
+    request: Request, resources: Resources, key: str | None, caller: Caller
+) -> Submission:
+    check = ModelCheck()
+    received = await receive_batch(request, resources.settings, check)
+    await check.refuse_those_that_only_embed(resources)
     idempotency = IdempotencyKey(key=key, body_hash=received.sha256) if key else None
-    return await batches.submit(resources, received.draft, idempotency=idempotency)
+    return await batches.submit(resources, received.draft, idempotency=idempotency, caller=caller)
 
 
-async def _receive_ndjson(request: Request, resources: Resources, key: str | None) -> Submission:
-    body = NdjsonBody(request, resources.settings)
-    async with uploads.receiving(resources, body.draft, key=key) as upload:
+async def _receive_ndjson(
+    request: Request, resources: Resources, key: str | None, caller: Caller
+) -> Submission:
+    check = ModelCheck()
+    body = NdjsonBody(request, resources.settings, check)
+    async with uploads.receiving(resources, body.draft, key=key, caller=caller) as upload:
         async for prompts in body.pieces():
             await upload.add(prompts)
+        await check.refuse_those_that_only_embed(resources)
         return await upload.finish(body_hash=body.sha256)

@@ -151,6 +151,10 @@ class BatchSummary(ResponseModel):
         " where every model was there.",
         examples=[examples.SUMMARY["pulls"]],
     )
+    key: str | None = Field(
+        description="Name of the API key that it was sent with; null: without one.",
+        examples=["alice"],
+    )
     parameters: dict[str, Any] = Field(
         description="The fields for Ollama that hold for every prompt, as sent.",
         examples=[{"options": {"num_predict": 128}}],
@@ -217,4 +221,10 @@ class BatchListQuery(BaseModel):
         max_length=512,
         description="Only batches of this model.",
         examples=["qwen3:8b"],
+    )
+    key: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Only batches that were sent with the API key of this name.",
+        examples=["alice"],
     )

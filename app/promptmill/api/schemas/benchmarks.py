@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from promptmill.api.schemas.ollama import KeepAlive, ModelName, OllamaOptions, Think
 from promptmill.api.schemas.steering import Metadata
-from promptmill.api.schemas.strict import RequestModel
-from promptmill.domain.benchmarks.records import DEFAULT_OPTIONS, DEFAULT_PROMPT
+from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.domain.benchmarks.records import (
+    DEFAULT_OPTIONS,
+    DEFAULT_PROMPT,
+    BenchmarkDraft,
+    Order,
+    PrefixCache,
+    ServiceLevel,
+)
 from promptmill.domain.limits import MAX_CONCURRENT_BOUND
+from promptmill.domain.model_names import normalise_model
 
 MOST_MODELS: Final = 32
 MOST_RUNS: Final = 10_000
@@ -60,7 +69,7 @@ class BenchmarkRequest(RequestModel):
         description="Several prompts in place of `prompt`; each has figures of its own.",
         examples=[["Why is the sky blue?", "Write a poem about rain."]],
     )
-    num_runs: int = Field(
+    num_runs: Annotated[int, BeforeValidator(whole)] = Field(
         default=3,
         ge=1,
         le=MOST_RUNS,
@@ -68,7 +77,7 @@ class BenchmarkRequest(RequestModel):
         " 3 runs at a concurrency of 4 are 12 requests. Five and more allow comparison by ranks.",
         examples=[10],
     )
-    warmup_runs: int = Field(
+    warmup_runs: Annotated[int, BeforeValidator(whole)] = Field(
         default=1,
         ge=0,
         le=100,
@@ -76,7 +85,7 @@ class BenchmarkRequest(RequestModel):
         examples=[1],
     )
     concurrency: Annotated[
-        list[Annotated[int, Field(ge=1, le=MAX_CONCURRENT_BOUND)]],
+        list[Annotated[int, BeforeValidator(whole), Field(ge=1, le=MAX_CONCURRENT_BOUND)]],
         Field(min_length=1, max_length=MOST_LEVELS, json_schema_extra={"uniqueItems": True}),
     ] = Field(
         default=[1],
@@ -155,6 +164,59 @@ class BenchmarkRequest(RequestModel):
         " given back as sent, and `?metadata.name=value` filters the list of benchmarks.",
         examples=[{"project": "upgrade"}],
     )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        """Refuse what each field alone cannot tell."""
+        if faults := list(self._faults()):
+            raise faults_error(faults)
+        return self
+
+    def draft(self) -> BenchmarkDraft:
+        """The benchmark as it is stored."""
+        slo = self.slo
+        options = self.options.model_dump(exclude_unset=True) if self.options else {}
+        return BenchmarkDraft(
+            models=tuple(self.models),
+            prompts=tuple(self.prompts or (self.prompt or DEFAULT_PROMPT,)),
+            num_runs=self.num_runs,
+            warmup_runs=self.warmup_runs,
+            concurrency=tuple(self.concurrency),
+            options={**DEFAULT_OPTIONS, **options},
+            think=self.think,
+            prefix_cache=PrefixCache(self.prefix_cache),
+            measure_cold_load=self.measure_cold_load,
+            order=Order(self.order),
+            cooldown_s=self.cooldown_s,
+            timeout_s=self.timeout_s,
+            keep_alive=self.keep_alive,
+            slo=slo and ServiceLevel(latency_s=slo.latency_s, ttft_s=slo.ttft_s, tpot_s=slo.tpot_s),
+            baseline_id=self.baseline_id,
+            label=self.label,
+            host_info=self.host_info,
+            metadata=self.metadata,
+        )
+
+    def _faults(self) -> Iterator[tuple[Path, str]]:
+        if self.prompt is not None and self.prompts is not None:
+            yield ("prompts",), "cannot be given beside `prompt`; give one of the two"
+        if self.prompt is not None and not self.prompt.strip():
+            yield ("prompt",), "must not be empty"
+        for place, prompt in enumerate(self.prompts or ()):
+            if not prompt.strip():
+                yield ("prompts", place), "must not be empty"
+        yield from _repeated("models", [normalise_model(model) for model in self.models])
+        yield from _repeated("concurrency", self.concurrency)
+        yield from _repeated("prompts", self.prompts or ())
+        if self.slo is not None and not self.slo.model_fields_set:
+            yield ("slo",), "must have at least one of `latency_s`, `ttft_s` and `tpot_s`"
+
+
+def _repeated(name: str, values: Sequence[object]) -> Iterator[tuple[Path, str]]:
+    first: dict[object, int] = {}
+    for place, value in enumerate(values):
+        if first.setdefault(value, place) != place:
+            yield (name, place), f"is already given in place {first[value]}"
 
 
 class BenchmarkQuery(BaseModel):

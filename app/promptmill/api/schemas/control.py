@@ -1,24 +1,26 @@
 """What a client sends to change a batch or to run prompts again.
 
-A field may be left out, but not null: of a change, null could mean that a thing stays as well as
-that it goes back to its default.
+A field that is null is as if it had been left out: of a change it stays as it is.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self, cast
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.steering import (
+    AUTO,
     ExpiresIn,
     MaxConcurrent,
     Metadata,
     Priority,
     RateLimitDelay,
 )
-from promptmill.api.schemas.strict import RequestModel
+from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.domain.batches import BatchChanges
 
 MOST_INDEXES: Final = 100_000
 """Most prompts that one request for a retry may name."""
@@ -26,23 +28,52 @@ HIGHEST_INDEX: Final = 2**32 - 1
 """No batch can have a prompt beyond it."""
 
 
-def _never_null(schema: dict[str, Any]) -> None:
-    """Document that a field which is left out is not the same as null."""
-    for field in schema["properties"].values():
-        field.pop("default", None)
-        kinds = [kind for kind in field.pop("anyOf") if kind != {"type": "null"}]
-        field.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
+def _check_indexes(value: object) -> list[int]:
+    """Where the indexes are wrong; by hand, because a model takes long to list 100,000 faults."""
+    if not isinstance(value, list):
+        raise PydanticCustomError("indexes", "must be a list of whole numbers")
+    indexes = [whole(index) for index in cast("list[object]", value)]
+    if not indexes:
+        raise PydanticCustomError(
+            "indexes", "must not be empty; leave it out to run all again that had no success"
+        )
+    if len(indexes) > MOST_INDEXES:
+        raise faults_error(
+            [((), f"has {len(indexes)} entries; at most {MOST_INDEXES} are accepted")]
+        )
+    faults: list[tuple[Path, str]] = []
+    place_of: dict[object, int] = {}
+    for place, index in enumerate(indexes):
+        if not isinstance(index, int) or isinstance(index, bool):
+            faults.append(((place,), "must be a whole number"))
+        elif not 0 <= index <= HIGHEST_INDEX:
+            faults.append(((place,), f"must be from 0 to {HIGHEST_INDEX}"))
+        elif place_of.setdefault(index, place) != place:
+            faults.append(((place,), f"is already given in place {place_of[index]}"))
+    if faults:
+        raise faults_error(faults)
+    return cast("list[int]", indexes)
 
 
-def _something_to_change(schema: dict[str, Any]) -> None:
-    _never_null(schema)
-    schema["minProperties"] = 1
+Indexes = Annotated[
+    list[int],
+    PlainValidator(_check_indexes),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": HIGHEST_INDEX},
+            "minItems": 1,
+            "maxItems": MOST_INDEXES,
+            "uniqueItems": True,
+        }
+    ),
+]
 
 
 class BatchUpdate(RequestModel):
     """What to change of a batch: one field at least; the others stay as they are."""
 
-    model_config = ConfigDict(json_schema_extra=_something_to_change)
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     max_concurrent: MaxConcurrent | None = Field(
         default=None,
@@ -64,19 +95,30 @@ class BatchUpdate(RequestModel):
         examples=[{"project": "colours", "run": "4"}],
     )
 
+    @model_validator(mode="after")
+    def _require_a_change(self) -> Self:
+        if not self.model_fields_set:
+            names = [f"`{name}`" for name in type(self).model_fields]
+            wanted = f"{', '.join(names[:-1])} and {names[-1]}"
+            raise faults_error([((), f"must have at least one of {wanted}")])
+        return self
+
+    def changes(self) -> BatchChanges:
+        """What is to be stored of it."""
+        auto = self.max_concurrent == AUTO
+        return BatchChanges(
+            max_concurrent=None if auto else self.max_concurrent,
+            auto_concurrency=auto,
+            rate_limit_delay_s=self.rate_limit_delay,
+            priority=self.priority,
+            metadata=self.metadata,
+        )
+
 
 class RetryRequest(RequestModel):
     """Which prompts to run again."""
 
-    model_config = ConfigDict(json_schema_extra=_never_null)
-
-    indexes: (
-        Annotated[
-            list[Annotated[int, Field(ge=0, le=HIGHEST_INDEX)]],
-            Field(min_length=1, max_length=MOST_INDEXES, json_schema_extra={"uniqueItems": True}),
-        ]
-        | None
-    ) = Field(
+    indexes: Indexes | None = Field(
         default=None,
         description="Their places in the batch, from 0, as in the `index` of a result. Left out:"
         " all that failed, were cancelled or expired.",

@@ -67,6 +67,11 @@ class DryRun(ResponseModel):
     queued_prompts: Count = Field(
         description="Prompts of other batches that have no outcome yet.", examples=[0]
     )
+    unchecked: list[str] = Field(
+        description="What answers will not be checked for, although a `format` asks for it: regular"
+        " expressions with look-around or back-references.",
+        examples=[[]],
+    )
 
 
 DRY_RUN: dict[str, Any] = {
@@ -89,5 +94,6 @@ DRY_RUN: dict[str, Any] = {
     "metadata": {"project": "colours"},
     "parameters": {"options": {"temperature": 0}},
     "queued_prompts": 0,
+    "unchecked": [],
 }
 """A worked example."""

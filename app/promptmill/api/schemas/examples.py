@@ -47,6 +47,7 @@ RESULT: Final[dict[str, Any]] = {
     "ttft_s": 0.081,
     "started_at": "2026-11-23T06:30:00.223Z",
     "finished_at": "2026-11-23T06:30:00.737Z",
+    "data": None,
 }
 FAILED_RESULT: Final[dict[str, Any]] = {
     **dict.fromkeys(RESULT),
@@ -108,6 +109,7 @@ SUMMARY: Final[dict[str, Any]] = {
             "error": None,
         }
     ],
+    "key": "alice",
     "parameters": {"options": {"num_predict": 128}},
 }
 BATCH: Final[dict[str, Any]] = {
@@ -144,7 +146,12 @@ CANCELLING: Final[dict[str, Any]] = {
     "next_cursor": None,
 }
 BATCH_PAGE: Final[dict[str, Any]] = {"data": [SUMMARY], "next_cursor": None}
-RESULT_PAGE: Final[dict[str, Any]] = {"data": [RESULT], "next_cursor": _CURSOR}
+RESULT_PAGE: Final[dict[str, Any]] = {
+    "data": [RESULT],
+    "next_cursor": _CURSOR,
+    "scanned": 1,
+    "complete": True,
+}
 MODEL: Final[dict[str, Any]] = {
     "name": "qwen3:8b",
     "size": 5225388164,
@@ -159,6 +166,7 @@ MODEL: Final[dict[str, Any]] = {
 MODEL_PAGE: Final[dict[str, Any]] = {"data": [MODEL], "next_cursor": None}
 HOST: Final[dict[str, Any]] = {
     "url": "http://gpu-1:11434",
+    "machine": None,
     "reachable": True,
     "error": None,
     "version": "0.24.0",

@@ -39,11 +39,18 @@ class Quarantine(ResponseModel):
 
 
 class Host(ResponseModel):
-    """An Ollama host of the service's settings."""
+    """An Ollama host of the service's settings, or of another machine that has a worker."""
 
     url: str = Field(description="Its address.", examples=["http://gpu-1:11434"])
+    machine: str | None = Field(
+        description="The machine that the address is of: of a loopback address, or"
+        " host.docker.internal, each machine has a host of its own. Null: it is of the network.",
+        examples=[None, "9f86d081884c"],
+    )
     reachable: bool = Field(
-        description="Whether it told its version within two seconds, just now.", examples=[True]
+        description="Whether it told its version within two seconds, just now; a host of another"
+        " machine is not asked, then it says whether one of its workers sends work there.",
+        examples=[True],
     )
     error: str | None = Field(
         description="Why it did not.", examples=[None, examples.HOST_DOWN["error"]]
@@ -114,7 +121,7 @@ class HostPage(ResponseModel):
     """All hosts."""
 
     data: list[Host] = Field(
-        description="The hosts, in the order of the settings.",
+        description="The hosts, in the order of the settings; then those of other machines.",
         examples=[[examples.HOST, examples.HOST_DOWN]],
     )
     next_cursor: None = Field(description="Always null: there is one page.", examples=[None])

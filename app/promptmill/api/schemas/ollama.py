@@ -1,6 +1,7 @@
 """The fields of Ollama's own requests, typed as its API reference types them.
 
-What is sent on is the caller's own value, not a copy made by these models: they only judge it.
+What Ollama and the tools around it write in several ways is brought into Ollama's own form: content
+in parts, base64 with line ends, whole numbers such as `5.0`.
 """
 
 from __future__ import annotations
@@ -9,22 +10,23 @@ import binascii
 import re
 from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import Field, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from promptmill.api.schemas.strict import RequestModel
+from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
 from promptmill.ollama.answer_checks.json_schema import schema_fault
 
-Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Whole = Annotated[int, BeforeValidator(whole), Field(ge=-(2**63), le=2**63 - 1)]
 
 _DURATION = re.compile(r"[+-]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)")
 _THINK_LEVELS: Final = ("low", "medium", "high", "max")
 _FORMATS: Final = ("", "json")
+_LINE_ENDS: Final = {ord("\r"): None, ord("\n"): None}
 
 
 def _check_keep_alive(value: object) -> object:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return whole(value)
     if isinstance(value, str) and _DURATION.fullmatch(value):
         return value
     raise PydanticCustomError(
@@ -34,13 +36,13 @@ def _check_keep_alive(value: object) -> object:
 
 
 def _check_think(value: object) -> object:
-    if value is None or isinstance(value, bool) or value in _THINK_LEVELS:
+    if isinstance(value, bool) or value in _THINK_LEVELS:
         return value
     raise PydanticCustomError("think", 'must be true, false, "low", "medium", "high" or "max"')
 
 
 def _check_format(value: object) -> object:
-    if value is None or (isinstance(value, str) and value in _FORMATS):
+    if isinstance(value, str) and value in _FORMATS:
         return value
     if not isinstance(value, dict):
         raise PydanticCustomError("format", 'must be "json" or a JSON Schema object')
@@ -51,19 +53,33 @@ def _check_format(value: object) -> object:
 
 
 def _check_image(value: object) -> object:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or value.isspace():
         raise PydanticCustomError("image", "must be a string: an image file in base64")
     if value.startswith("data:"):
         raise PydanticCustomError(
             "image", "must be bare base64; leave out everything up to and with `base64,`"
         )
+    # Mail, `base64` and Python's `encodebytes` break lines; Ollama passes over the line ends.
+    image = value.translate(_LINE_ENDS) if "\n" in value or "\r" in value else value
     try:
-        binascii.a2b_base64(value, strict_mode=True)
+        binascii.a2b_base64(image, strict_mode=True)
     except ValueError:
         raise PydanticCustomError("image", "is not valid base64 (RFC 4648, padded)") from None
-    return value
+    return image
 
 
+def _check_number(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise PydanticKnownError("float_type")
+
+
+Number = Annotated[
+    float,
+    # Not converted: what was sent as 0 goes to Ollama as 0 and not as 0.0.
+    PlainValidator(_check_number),
+    WithJsonSchema({"type": "number"}),
+]
 KeepAlive = Annotated[
     Any,
     PlainValidator(_check_keep_alive),
@@ -123,19 +139,19 @@ class OllamaOptions(RequestModel):
     seed: Whole | None = _option("Seed of the random numbers; -1 takes a new one each time.", 42)
     num_predict: Whole | None = _option("Most tokens to answer with; -1 for no limit.", 128)
     top_k: Whole | None = _option("Sample from this many likeliest tokens.", 40)
-    top_p: float | None = _option("Sample from the likeliest tokens up to this probability.", 0.9)
-    min_p: float | None = _option("Least probability of a token, relative to the likeliest.", 0.05)
-    typical_p: float | None = _option("Locally typical sampling; 1 turns it off.", 1.0)
+    top_p: Number | None = _option("Sample from the likeliest tokens up to this probability.", 0.9)
+    min_p: Number | None = _option("Least probability of a token, relative to the likeliest.", 0.05)
+    typical_p: Number | None = _option("Locally typical sampling; 1 turns it off.", 1.0)
     repeat_last_n: Whole | None = _option("Tokens looked back at against repetition.", 64)
-    temperature: float | None = _option("0 takes the likeliest token, more is more varied.", 0.7)
-    repeat_penalty: float | None = _option("How strongly repetition is punished; 1 is off.", 1.1)
-    presence_penalty: float | None = _option("Penalty for tokens that occurred at all.", 0.0)
-    frequency_penalty: float | None = _option("Penalty by how often a token occurred.", 0.0)
+    temperature: Number | None = _option("0 takes the likeliest token, more is more varied.", 0.7)
+    repeat_penalty: Number | None = _option("How strongly repetition is punished; 1 is off.", 1.1)
+    presence_penalty: Number | None = _option("Penalty for tokens that occurred at all.", 0.0)
+    frequency_penalty: Number | None = _option("Penalty by how often a token occurred.", 0.0)
     stop: list[str] | None = _option("Texts at which the answer ends.", ["\n\n"])
     mirostat: Whole | None = _option("Older Ollama only: Mirostat sampling, 0, 1 or 2.", 0)
-    mirostat_eta: float | None = _option("Older Ollama only: learning rate of Mirostat.", 0.1)
-    mirostat_tau: float | None = _option("Older Ollama only: target of Mirostat.", 5.0)
-    tfs_z: float | None = _option("Older Ollama only: tail-free sampling; 1 is off.", 1.0)
+    mirostat_eta: Number | None = _option("Older Ollama only: learning rate of Mirostat.", 0.1)
+    mirostat_tau: Number | None = _option("Older Ollama only: target of Mirostat.", 5.0)
+    tfs_z: Number | None = _option("Older Ollama only: tail-free sampling; 1 is off.", 1.0)
     penalize_newline: bool | None = _option(
         "Older Ollama only: whether newlines count as repetition.", True
     )
@@ -144,6 +160,11 @@ class OllamaOptions(RequestModel):
     vocab_only: bool | None = _option("Older Ollama only: load the vocabulary alone.", False)
     f16_kv: bool | None = _option("Older Ollama only: 16-bit key-value cache.", True)
     logits_all: bool | None = _option("Older Ollama only: logits of all tokens.", False)
+    use_mlock: bool | None = _option("Older Ollama only: keep the model from being swapped.", True)
+    embedding_only: bool | None = _option("Older Ollama only: load for embedding alone.", False)
+    num_gqa: Whole | None = _option("Older Ollama only: groups of grouped-query attention.", 1)
+    rope_frequency_base: Number | None = _option("Older Ollama only: base of RoPE.", 10000.0)
+    rope_frequency_scale: Number | None = _option("Older Ollama only: scale of RoPE.", 1.0)
 
 
 class GenerationFields(RequestModel):
@@ -214,11 +235,27 @@ class GenerationFields(RequestModel):
         description="Ask for the log probabilities of the tokens.",
         examples=[False],
     )
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
+    top_logprobs: Annotated[int, BeforeValidator(whole), Field(ge=0, le=20)] | None = Field(
         default=None,
         description="How many alternatives with each token's log probability.",
         examples=[0],
     )
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were sent, as they go to Ollama; an empty `format` is none."""
+        given = self.model_dump(exclude_unset=True)
+        if given.get("format") == "":
+            del given["format"]
+        return given
+
+
+def check_raw(fields: GenerationFields) -> list[tuple[Path, str]]:
+    """What contradicts `raw`, of a prompt or of a batch."""
+    return [
+        ((name,), "cannot go with `raw`, which sends the prompt as it is")
+        for name in ("template", "system")
+        if fields.raw and name in fields.model_fields_set
+    ]
 
 
 class ToolFunction(RequestModel):
@@ -246,13 +283,29 @@ class ToolCall(RequestModel):
     )
 
 
+_OR_PARTS: Final = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": {"type": "object", "required": ["type"]}},
+        ]
+    }
+)
+
+
 class Message(RequestModel):
     """One message of a chat."""
 
     role: Literal["system", "user", "assistant", "tool"] = Field(
         description="Who speaks.", examples=["user"]
     )
-    content: str = Field(default="", description="What is said.", examples=["Why is the sky blue?"])
+    content: Annotated[str, _OR_PARTS] = Field(
+        default="",
+        description="What is said. Content in parts, as OpenAI's clients write it, is taken apart:"
+        " its texts are joined by newlines, and its images, `data:` URLs in base64, go to"
+        " `images`.",
+        examples=["Why is the sky blue?"],
+    )
     thinking: str | None = Field(
         default=None,
         description="What the assistant thought before it said this.",
@@ -274,3 +327,58 @@ class Message(RequestModel):
     tool_call_id: str | None = Field(
         default=None, description="The call that is answered.", examples=["call_a1b2c3d4"]
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_content_apart(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        message = cast("dict[str, Any]", value)
+        parts = message.get("content")
+        if not isinstance(parts, list):
+            return message
+        texts, images = _parts_of(cast("list[object]", parts))
+        given: object = message.get("images")
+        message = {**message, "content": "\n".join(texts)}
+        if images:
+            message["images"] = [*cast("list[object]", given), *images] if given else images
+        return message
+
+
+def _parts_of(parts: list[object]) -> tuple[list[str], list[str]]:
+    """The texts and the images of content in parts.
+
+    Raises:
+        PydanticCustomError: A part is neither.
+    """
+    texts: list[str] = []
+    images: list[str] = []
+    faults: list[tuple[Path, str]] = []
+    for place, part in enumerate(parts):
+        match part:
+            case {"type": "text" | "input_text", "text": str(text)}:
+                texts.append(text)
+            case {"type": "image_url", "image_url": {"url": str(url)} | str(url)} | {
+                "type": "input_image",
+                "image_url": str(url),
+            }:
+                kind, _, image = url.partition(";base64,")
+                if kind.startswith("data:") and image:
+                    images.append(image)
+                else:
+                    faults.append((("content", place, "image_url"), _NO_DATA_URL))
+            case _:
+                faults.append((("content", place), _NO_PART))
+    if faults:
+        raise faults_error(faults)
+    return texts, images
+
+
+_NO_DATA_URL: Final = (
+    "must be a URL such as `data:image/png;base64,…`; nothing is fetched, so put the image itself"
+    " into it, or as base64 into the message's `images`"
+)
+_NO_PART: Final = (
+    'must be {"type": "text", "text": …} or {"type": "image_url", "image_url": {"url":'
+    ' "data:image/png;base64,…"}}; or let `content` be a text, with images in `images`'
+)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError, to_json
 
-from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName
+from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName, check_raw
 from promptmill.api.schemas.steering import (
+    AUTO,
     ExpiresIn,
     MaxConcurrent,
     MaxFailures,
@@ -16,7 +17,10 @@ from promptmill.api.schemas.steering import (
     Priority,
     RateLimitDelay,
 )
-from promptmill.domain.outcomes import DEFAULT_FAIL_ON
+from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.domain.batches import BatchDraft, FailureLimit, PromptDraft
+from promptmill.domain.limits import Limits
+from promptmill.domain.outcomes import DEFAULT_FAIL_ON, ErrorCode
 
 GENERATION_FIELDS: Final = tuple(GenerationFields.model_fields)
 """Names of the fields that go to Ollama as they are."""
@@ -25,7 +29,9 @@ NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
 
 _LONGEST_TIMEOUT_S = 86_400.0
 
-Defect = Literal["truncated", "empty", "invalid_json", "schema_mismatch"]
+_MOST_DATA_BYTES = 16 * 1024
+
+Defect = Literal["prompt_truncated", "truncated", "empty", "invalid_json", "schema_mismatch"]
 """The names of `domain.outcomes.DEFECTS`; a test holds the two together."""
 
 
@@ -39,6 +45,20 @@ def _check_each_once(defects: list[Defect]) -> list[Defect]:
 FailOn = Annotated[
     list[Defect], AfterValidator(_check_each_once), Field(json_schema_extra={"uniqueItems": True})
 ]
+
+
+_IDENTITY: Final = frozenset({"prompt", "id"})
+
+
+def _check_data_size(data: dict[str, Any]) -> dict[str, Any]:
+    size = len(to_json(data))
+    if size > _MOST_DATA_BYTES:
+        raise PydanticCustomError(
+            "too_large",
+            "has {size} bytes as JSON; at most {most} are kept",
+            {"size": size, "most": _MOST_DATA_BYTES},
+        )
+    return data
 
 
 class PromptObject(GenerationFields):
@@ -71,6 +91,77 @@ class PromptObject(GenerationFields):
         " `messages`.",
         examples=[[{"type": "function", "function": {"name": "get_weather", "parameters": {}}}]],
     )
+    data: Annotated[dict[str, Any], AfterValidator(_check_data_size)] | None = Field(
+        default=None,
+        description="An object of your own, such as the row that the prompt was made of; at most"
+        " 16 KiB as JSON. It is not sent to the model, and comes back with the result.",
+        examples=[{"product": "kettle", "stars": 4}],
+    )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        """Refuse what each field alone cannot tell."""
+        faults: list[tuple[Path, str]] = check_raw(self)
+        if (self.prompt is None) == (self.messages is None):
+            faults.append(((), "must have either `prompt` or `messages`, and not both"))
+        elif self.messages is not None:
+            if not any(map(_says_something, self.messages)):
+                faults.append((("messages",), "must not be empty"))
+            for name in NOT_IN_A_CHAT:
+                if name in self.model_fields_set:
+                    hint = "; put them into the message" if name == "images" else "; leave it out"
+                    faults.append(((name,), f"has no meaning with `messages`{hint}"))
+        else:
+            if not self.prompt or self.prompt.isspace():
+                faults.append((("prompt",), "must not be empty"))
+            if self.tools is not None:
+                faults.append((("tools",), "needs `messages`; Ollama has tools in chats only"))
+        if faults:
+            raise faults_error(faults)
+        return self
+
+    def draft(self) -> PromptDraft:
+        """The prompt as it is stored."""
+        if not self.model_fields_set - _IDENTITY:  # Most are like that, and a copy takes a while.
+            return PromptDraft(self.prompt or "", self.id)
+        given = self.given()
+        custom_id, data = given.pop("id", None), given.pop("data", None)
+        if "messages" not in given:
+            return PromptDraft(given.pop("prompt"), custom_id, given or None, data)
+        draft = PromptDraft(_last_said(given["messages"]), custom_id, given, data)
+        return with_system_first(draft, given.pop("system", None))
+
+
+def with_system_first(draft: PromptDraft, system: str | None) -> PromptDraft:
+    """A chat that begins with the system message, unless it begins with its own.
+
+    `/api/chat` has no field for it, and Ollama would drop it without a word. Other prompts stay.
+    """
+    messages = (draft.overrides or {}).get("messages")
+    if not system or not messages or messages[0]["role"] == "system":
+        return draft
+    first = {"role": "system", "content": system}
+    return draft._replace(overrides={**(draft.overrides or {}), "messages": [first, *messages]})
+
+
+def _last_said(messages: list[dict[str, Any]]) -> str:
+    said = [message for message in messages if message["role"] == "user"] or messages
+    return said[-1].get("content", "")
+
+
+def _says_something(message: Message) -> bool:
+    return bool(message.content.strip() or message.images or message.tool_calls)
+
+
+def _check_not_blank(text: str) -> str:
+    if text.isspace():
+        raise PydanticKnownError("string_too_short", {"min_length": 1})
+    return text
+
+
+PromptText = Annotated[str, Field(min_length=1), AfterValidator(_check_not_blank)]
+PROMPT_TEXT: Final = TypeAdapter[str](PromptText, config=RequestModel.model_config)
+"""Checks a prompt that is a text: there may be a million of them."""
 
 
 class BatchFields(GenerationFields):
@@ -100,7 +191,7 @@ class BatchFields(GenerationFields):
         description="Seconds that one attempt may take in all.",
         examples=[300.0],
     )
-    max_attempts: int = Field(
+    max_attempts: Annotated[int, BeforeValidator(whole)] = Field(
         default=3,
         ge=1,
         le=20,
@@ -109,10 +200,11 @@ class BatchFields(GenerationFields):
     )
     fail_on: FailOn = Field(
         default=[code.value for code in DEFAULT_FAIL_ON],
-        description="Which defects of an answer make it a failure. `truncated`: cut at its limit of"
-        " tokens. `empty`: no text and no call of a tool. `invalid_json`: there is a `format` and"
-        " the answer is not JSON. `schema_mismatch`: `format` is a schema that it does not fit. An"
-        " empty list takes every answer; a result names its `defect` either way.",
+        description="Which defects of an answer make it a failure. `prompt_truncated`: Ollama cut"
+        " the prompt to the context window. `truncated`: cut at its limit of tokens. `empty`: no"
+        " text and no call of a tool. `invalid_json`: there is a `format` and the answer is not"
+        " JSON. `schema_mismatch`: `format` is a schema that it does not fit. An empty list takes"
+        " every answer; a result names its `defect` either way.",
         examples=[["truncated", "empty"], []],
     )
     priority: Priority = Field(
@@ -146,13 +238,46 @@ class BatchFields(GenerationFields):
         examples=[{"project": "gsm8k", "run": "3"}],
     )
 
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if faults := check_raw(self):
+            raise faults_error(faults)
+        return self
+
+    def draft(self, default_model: str) -> BatchDraft:
+        """The batch as it is stored, without its prompts."""
+        auto = self.max_concurrent == AUTO
+        return BatchDraft(
+            prompts=(),
+            model=self.model or default_model,
+            limits=Limits(
+                max_concurrent=Limits().max_concurrent if auto else self.max_concurrent,
+                rate_limit_delay_s=self.rate_limit_delay,
+            ),
+            auto_concurrency=auto,
+            parameters={
+                name: value for name, value in self.given().items() if name in GENERATION_FIELDS
+            },
+            timeout_s=self.timeout_s,
+            max_attempts=self.max_attempts,
+            priority=self.priority,
+            metadata=self.metadata,
+            expires_in_s=self.expires_in_s,
+            max_failures=None
+            if self.max_failures is None
+            else FailureLimit(str(self.max_failures)),
+            # None and not the default's names: what the batch left open stays open.
+            fail_on=tuple(map(ErrorCode, self.fail_on))
+            if "fail_on" in self.model_fields_set
+            else None,
+            auto_pull=self.auto_pull,
+        )
+
 
 class BatchRequest(BatchFields):
     """A batch: prompts, and what holds for all of them."""
 
-    prompts: Annotated[
-        list[Annotated[str, Field(min_length=1)] | PromptObject], Field(min_length=1)
-    ] = Field(
+    prompts: Annotated[list[PromptText | PromptObject], Field(min_length=1)] = Field(
         description="The work: each prompt a string, or an object with fields of its own. How many,"
         " and how long each may be, are settings of the service (at first 100000 and 1 MiB).",
         examples=[

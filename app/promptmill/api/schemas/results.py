@@ -91,6 +91,9 @@ class Result(ResponseModel):
     finished_at: Time = Field(
         description="When the outcome was recorded.", examples=["2026-11-23T06:30:00.737Z"]
     )
+    data: dict[str, Any] | None = Field(
+        description="The prompt's own object, as it was sent.", examples=[{"product": "kettle"}]
+    )
 
 
 class ResultPage(ResponseModel):
@@ -100,6 +103,14 @@ class ResultPage(ResponseModel):
     next_cursor: str | None = Field(
         description="`cursor` of the next page; null when there are no more results now.",
         examples=["YWZ0ZXI6OTk"],
+    )
+    scanned: int = Field(
+        ge=0, description="Results that were looked at for this page.", examples=[1]
+    )
+    complete: bool = Field(
+        description="False when a search stopped at its bound (50000 results or a second) before"
+        " the page was full; `next_cursor` goes on.",
+        examples=[True],
     )
 
 
@@ -127,4 +138,64 @@ class ResultQuery(BaseModel):
         max_length=200,
         description="`next_cursor` of the page before; pages are of JSON only.",
         examples=["YWZ0ZXI6OTk"],
+    )
+    error_code: ErrorCode | None = Field(
+        default=None, description="Only failures of this code.", examples=["timeout"]
+    )
+    defect: Defect | None = Field(
+        default=None, description="Only answers with this defect.", examples=["truncated"]
+    )
+    model: str | None = Field(
+        default=None,
+        max_length=512,
+        description="Only results of this model.",
+        examples=["qwen3:8b"],
+    )
+    host: str | None = Field(
+        default=None,
+        max_length=512,
+        description="Only results of this host.",
+        examples=["http://127.0.0.1:11434"],
+    )
+    min_attempts: int | None = Field(
+        default=None, ge=0, le=1000, description="At least so many attempts.", examples=[2]
+    )
+    min_latency_s: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="At least so many seconds.",
+        examples=[10.0],
+    )
+    max_latency_s: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="At most so many seconds.",
+        examples=[60.0],
+    )
+    q: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Only results that hold this text in prompt, answer, error or id; upper and"
+        " lower case of ASCII are alike.",
+        examples=["rainbow"],
+    )
+    in_: Literal["prompt", "response", "error", "id"] | None = Field(
+        default=None, alias="in", description="Where `q` is looked for.", examples=["response"]
+    )
+    preview: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Cut prompt, answer and error to so many characters, and leave out `thinking`,"
+        " `tool_calls` and `logprobs`; pages of JSON only.",
+        examples=[200],
+    )
+    spreadsheet: bool = Field(
+        default=False,
+        description="CSV for spreadsheets: with a byte order mark, and an apostrophe before what a"
+        " spreadsheet would take for a formula.",
+        examples=[True],
     )

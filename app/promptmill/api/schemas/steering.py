@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from promptmill.api.schemas.strict import whole
 from promptmill.domain.limits import MAX_CONCURRENT_BOUND, RATE_LIMIT_DELAY_BOUND_S
 
 LONGEST_LIFE_S: Final = 31_536_000.0
@@ -19,6 +20,7 @@ _SHARE: Final = r"^(100(\.00?)?|(0|[1-9][0-9]?)(\.[0-9]{1,2})?)%$"
 
 
 def _check_max_concurrent(value: object) -> object:
+    value = whole(value)
     if value == AUTO:
         return value
     if (
@@ -35,8 +37,7 @@ def _check_max_concurrent(value: object) -> object:
 
 
 def _check_max_failures(value: object) -> object:
-    if value is None:
-        return value
+    value = whole(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_FAILURES:
         return value
     if isinstance(value, str) and re.fullmatch(_SHARE, value):
@@ -62,7 +63,7 @@ MaxConcurrent = Annotated[
     ),
 ]
 RateLimitDelay = Annotated[float, Field(ge=0, le=RATE_LIMIT_DELAY_BOUND_S)]
-Priority = Annotated[int, Field(ge=-100, le=100)]
+Priority = Annotated[int, BeforeValidator(whole), Field(ge=-100, le=100)]
 Metadata = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],
     Field(max_length=16),

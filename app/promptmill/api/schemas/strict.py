@@ -2,16 +2,72 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+Path = tuple[str | int, ...]
+"""Where a value is inside the body, from the outside in."""
+FAULTS: Final = "faults"
+"""The type of an error that holds several faults, each with its place below the value."""
+
+
+def faults_error(faults: Sequence[tuple[Path, str]]) -> PydanticCustomError:
+    """The error of a validator that has found several faults."""
+    return PydanticCustomError(FAULTS, "several entries are wrong", {"faults": faults})
+
+
+def whole(value: object) -> object:
+    """A whole number in place of a float that is one: many clients write `5.0`."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class RequestModel(BaseModel):
-    """A part of a request: `"5"` is no number, true is no 1, and an unknown field is an error."""
+    """A part of a request: `"5"` is no number, true is no 1, and an unknown field is an error.
+
+    Null means that a field is not given, as clients write it that send all fields they know.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_nulls_out(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        members = cast("dict[str, Any]", value)
+        if None not in members.values():
+            return members
+        return {name: member for name, member in members.items() if member is not None}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The schema, in which every field that may be left out may be null as well."""
+        reference = handler(core_schema)
+        schema = handler.resolve_ref_schema(reference)
+        for name, field in schema.get("properties", {}).items():
+            if name not in schema.get("required", ()):
+                _allow_null(field)
+        return reference
 
 
 class ResponseModel(BaseModel):
     """A part of an answer; it documents what is written, and is not run for each answer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_ABOUT: Final = frozenset({"title", "description", "default", "examples"})
+
+
+def _allow_null(field: dict[str, Any]) -> None:
+    kind = {name: field.pop(name) for name in list(field) if name not in _ABOUT}
+    kinds = kind["anyOf"] if kind.keys() == {"anyOf"} else [kind]
+    if {"type": "null"} not in kinds:
+        kinds = [*kinds, {"type": "null"}]
+    field["anyOf"] = kinds

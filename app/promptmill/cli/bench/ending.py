@@ -20,7 +20,7 @@ from promptmill.cli.bench.table import (
     print_all,
     results_of,
 )
-from promptmill.cli.input.prompt_source import refuse
+from promptmill.cli.input.prompts import refuse
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import out, say
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from promptmill.cli.input.pairs import json_or_text, pairs
-from promptmill.cli.input.prompt_input import ReadPrompt
-from promptmill.cli.input.prompt_source import PromptSource, WholeSource, open_source, refuse
+from promptmill.cli.input.prompts import Choice, GivenPrompts, PromptSource, open_source, refuse
 
 if TYPE_CHECKING:
     from promptmill.client import Benchmark, BenchmarkFields, FieldError, Promptmill
@@ -64,6 +63,7 @@ class BenchOrder:
                     " than a prompt"
                 )
             texts.append(text)
+        self.source.tell_left_out()
         return texts
 
 
@@ -83,12 +83,9 @@ def prompts_of(texts: Sequence[str], file: str | None) -> PromptSource | None:
     if texts and file is not None:
         raise typer.BadParameter("give prompts either with --prompt or with --prompts-file")
     if file is not None:
-        return open_source([], file, None, field=None, column=None, stream=False)
+        return open_source([], file, Choice())
     if texts:
-        return WholeSource(
-            [ReadPrompt(text, f"--prompt {number}") for number, text in enumerate(texts, 1)],
-            is_streamed=False,
-        )
+        return GivenPrompts(texts, "--prompt")
     return None
 
 

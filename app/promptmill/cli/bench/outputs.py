@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from promptmill.cli.commands.results import complete_file
-from promptmill.cli.input.prompt_source import refuse
+from promptmill.cli.input.prompts import refuse
 from promptmill.cli.output.terminal import say
 
 if TYPE_CHECKING:

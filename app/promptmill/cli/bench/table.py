@@ -37,6 +37,7 @@ FLAG_TEXTS: Final[Mapping[str, str]] = {
     "prefix_cache_hit": "Ollama had the beginning of a prompt in its cache",
     "cache_unknown": "not known how much of a prompt was cached: no prefill rate",
     "prompt_truncated": "Ollama cut a prompt to its window without saying so",
+    "impossible_rate": "the host told a rate that no machine reaches; left out of rates",
     "short_output": "an answer ended before half of num_predict",
     "partial_offload": "a part of the model runs on the processor",
     "server_serialised": "the host worked on one request at a time",

@@ -65,8 +65,19 @@ def list_batches(
         say(f"The newest {limit}; --limit shows more.")
 
 
-def show(batch_id: BatchId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
-    """Show how a batch stands."""
+def show(
+    batch_id: BatchId,
+    *,
+    running: Annotated[
+        bool, typer.Option("--running", help="Show the prompts that run now, with their hosts.")
+    ] = False,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show how a batch stands, or what of it runs now."""
+    if running:
+        _show_running(batch_id, as_json=as_json, url=url)
+        return
     with connected(url) as client:
         batch = client.get(batch_id)
     if as_json:
@@ -77,6 +88,30 @@ def show(batch_id: BatchId, *, as_json: AsJson = False, url: Url = DEFAULT_URL) 
     table.add_column(overflow="fold")
     for name, value in _facts(batch):
         table.add_row(name, Text(one_line(value, 1000)))
+    out().print(table)
+
+
+def _show_running(batch_id: str, *, as_json: bool, url: str) -> None:
+    with connected(url) as client:
+        prompts = client.prompts(batch_id)
+    if as_json:
+        for prompt in prompts:
+            typer.echo(prompt.model_dump_json(exclude_unset=True))
+        return
+    if not prompts:
+        say("Nothing of this batch runs at this moment.")
+        return
+    table = Table()
+    table.add_column("#", justify="right", no_wrap=True)
+    for name in ("prompt", "host", "worker"):
+        table.add_column(name, overflow="fold")
+    table.add_column("attempt", justify="right", no_wrap=True)
+    for prompt in prompts:
+        table.add_row(
+            str(prompt.index),
+            *(Text(one_line(text, 120)) for text in (prompt.prompt, prompt.host, prompt.worker)),
+            str(prompt.attempts),
+        )
     out().print(table)
 
 

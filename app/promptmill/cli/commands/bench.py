@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,6 +13,7 @@ from promptmill.cli.bench.ending import Afterwards, finish
 from promptmill.cli.bench.following import follow, left_running
 from promptmill.cli.bench.order import BenchOrder, levels_of, options_of, prompts_of, slo_of
 from promptmill.cli.bench.outputs import checked_outputs
+from promptmill.cli.input.limit_option import finite
 from promptmill.cli.input.pairs import json_or_text, pairs
 from promptmill.cli.output.terminal import say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
@@ -127,6 +128,7 @@ def bench(
     cooldown: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             help="Rest before each block of runs. Default: 0.",
             rich_help_panel=_WAY,
@@ -135,6 +137,7 @@ def bench(
     timeout: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             help="Longest that one run may take. Default: 300.",
             rich_help_panel=_WAY,
@@ -151,6 +154,7 @@ def bench(
     slo_ttft: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             help="A request is good only if its first text came so soon.",
             rich_help_panel=_WAY,
@@ -159,6 +163,7 @@ def bench(
     slo_tpot: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             help="A request is good only if each further token took so long at most.",
             rich_help_panel=_WAY,
@@ -167,6 +172,7 @@ def bench(
     slo_latency: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             help="A request is good only if it took so long at most.",
             rich_help_panel=_WAY,
@@ -270,7 +276,7 @@ def bench(
             "order": None if order is None else order.value,
             "cooldown_s": cooldown,
             "timeout_s": timeout,
-            "keep_alive": None if keep_alive is None else json_or_text(keep_alive),
+            "keep_alive": _json_or_text("--keep-alive", keep_alive),
             "slo": slo_of(latency_s=slo_latency, ttft_s=slo_ttft, tpot_s=slo_tpot),
             "label": label,
             "host_info": host_info,
@@ -297,6 +303,13 @@ def bench(
             ended = follow(client, benchmark_id)
         code = finish(client, ended, after)
     raise typer.Exit(code)
+
+
+def _json_or_text(option: str, value: str | None) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return None if value is None else json_or_text(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from None
 
 
 def _check_order(asked: BenchOrder, after: Afterwards, *, cancel: bool, detach: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptmill.cli.input.limit_option import number_or_auto
+from promptmill.cli.input.limit_option import finite, number_or_auto
 from promptmill.cli.input.pairs import pairs
 from promptmill.cli.output.progress import at_a_time, numbers
 from promptmill.cli.output.terminal import duration, say
@@ -47,6 +47,7 @@ def retry(
     expires_in_s: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             help="A new deadline from now. Default: the old one, unless it has passed.",
         ),
@@ -70,7 +71,10 @@ def set_limits(
         ),
     ] = None,
     rate_limit_delay: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="At least so long between two starts.")
+        float | None,
+        typer.Option(
+            callback=finite, metavar="SECONDS", help="At least so long between two starts."
+        ),
     ] = None,
     priority: Annotated[int | None, typer.Option(help="-100 to 100; higher goes first.")] = None,
     metadata: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,12 @@ def demo(
     ] = None,
     *,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the service running until Ctrl-C.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--keep/--no-keep",
+            help="Leave the service running until Ctrl-C; on a terminal it does so unless told.",
+        ),
+    ] = None,
 ) -> None:
     """See it work: start a service of its own, run a batch on it, show the answers.
 
@@ -31,4 +36,5 @@ def demo(
     """
     from promptmill.cli.service.demonstration import demonstrate  # noqa: PLC0415 - slow to load
 
-    demonstrate(prompts_file=prompts, limit=limit, keep=keep)
+    stays = sys.stdout.isatty() if keep is None else keep
+    demonstrate(prompts_file=prompts, limit=limit, keep=stays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import typer
@@ -36,9 +37,14 @@ def hosts(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     table.add_column("calls", justify="right", no_wrap=True)
     table.add_column("failed", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
-    for host in found:
+    times = Counter(host.url for host in found)
+    names = [
+        one_line(f"{host.url} of {host.machine}" if times[host.url] > 1 else host.url, 190)
+        for host in found
+    ]
+    for name, host in zip(names, found, strict=True):
         table.add_row(
-            Text(one_line(host.url, 120)),
+            Text(name),
             state_of(host),
             Text(one_line(host.version or "-", 20)),
             f"{host.in_flight}/{host.slots or '-'}",
@@ -49,10 +55,10 @@ def hosts(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
             "-" if host.latency_s is None else f"{host.latency_s:.2f} s",
         )
     out().print(table)
-    for host in found:
+    for name, host in zip(names, found, strict=True):
         reason = host.quarantine.reason if host.quarantine else host.error
         if reason:
-            out().print(Text(f"{one_line(host.url, 120)}: {one_line(reason, 400)}"))
+            out().print(Text(f"{name}: {one_line(reason, 400)}"))
 
 
 def state_of(host: Host) -> str:

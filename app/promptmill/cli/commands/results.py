@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -14,13 +15,21 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from promptmill.cli.input.prompts import refuse
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import duration, fail, one_line, out, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
+from promptmill.rows import TableFormat, UnreadableInput, format_of_output, write_table
 
 if TYPE_CHECKING:
-    from promptmill.client import DownloadFormat, Promptmill, Result
+    from promptmill.client import Promptmill, Result, ResultFilters
 
+_TABLES: Final = {
+    "csv": TableFormat.CSV,
+    "parquet": TableFormat.PARQUET,
+    "xlsx": TableFormat.XLSX,
+}
+_FILES_ONLY: Final = frozenset({"parquet", "xlsx"})
 _DEFAULT_ROWS: Final = 50
 _LONGEST_PROMPT: Final = 160
 _LONGEST_ANSWER: Final = 480
@@ -34,7 +43,11 @@ class OutputFormat(StrEnum):
     JSONL = "jsonl"
     """All results with all fields, a JSON object per line."""
     CSV = "csv"
-    """All results with all fields, a row each."""
+    """All results with all fields, a row each, the kept columns first."""
+    PARQUET = "parquet"
+    """As csv, with types."""
+    XLSX = "xlsx"
+    """As csv, for Excel."""
 
 
 class ResultStatus(StrEnum):
@@ -50,24 +63,27 @@ class ResultStatus(StrEnum):
     """Its batch's time ran out first."""
 
 
-_DOWNLOADS: Final[dict[OutputFormat, DownloadFormat]] = {
-    OutputFormat.JSONL: "ndjson",
-    OutputFormat.CSV: "csv",
-}
-
-
 def results(
     batch_id: BatchId,
+    *,
     output_format: Annotated[
         OutputFormat | None,
         typer.Option(
             "--format",
-            help="If not given: what the extension of --output says; else table on a terminal and"
-            " jsonl in a pipe or a file.",
+            help="If not given: what the extension of --output says (.csv, .jsonl, .parquet,"
+            " .xlsx); else table on a terminal and jsonl in a pipe.",
         ),
     ] = None,
     status: Annotated[
         ResultStatus | None, typer.Option(help="Only the results that ended so.")
+    ] = None,
+    grep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Only the results that hold this text in prompt, answer, error or id, upper and"
+            " lower case alike.",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -79,27 +95,88 @@ def results(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, help="Most rows of a table; jsonl and csv always have all.")
+        int, typer.Option(min=1, help="Most rows of a table; the other formats have all.")
     ] = _DEFAULT_ROWS,
+    bom: Annotated[
+        bool,
+        typer.Option(
+            "--bom", help="Begin csv with a byte order mark, by which Excel knows its letters."
+        ),
+    ] = False,
+    expand: Annotated[
+        bool,
+        typer.Option("--expand", help="Make columns of the fields of answers that are JSON."),
+    ] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Print the finished results of a batch in prompt order, also while it runs."""
     wanted = None if status is None else status.value
-    if output_format is None:
-        output_format = _format_for(output)
-    if output_format is OutputFormat.TABLE and output is not None:
-        raise typer.BadParameter("a table is for the terminal; --output takes jsonl or csv")
+    filters: ResultFilters = {"q": grep} if grep else {}
+    chosen = _format_for(output, output_format)
+    if chosen in _FILES_ONLY and output is None:
+        raise typer.BadParameter(f"{chosen} is no text for a pipe; give --output FILE.{chosen}")
+    if bom and chosen is not OutputFormat.CSV:
+        raise typer.BadParameter(f"--bom is for csv, and this is {chosen}")
+    if expand and chosen not in _TABLES:
+        raise typer.BadParameter(f"--expand is for {', '.join(_TABLES)}, and this is {chosen}")
+    is_filtered = bool(wanted or grep)
     with connected(url) as client:
-        if output_format is OutputFormat.TABLE:
-            _print_table(client, batch_id, status=wanted, limit=limit)
+        if chosen is OutputFormat.TABLE:
+            _print_table(client, batch_id, status=wanted, limit=limit, filters=filters)
+            _tell_partial(client, batch_id, None, is_filtered=is_filtered)
             return
-        pieces = client.download_results(batch_id, format=_DOWNLOADS[output_format], status=wanted)
-        if output is None:
-            _copy(pieces, sys.stdout.buffer)
-            return
-        with complete_file(output) as file:
-            _copy(pieces, file)
-        say(f"Written to {output}.")
+        pieces = client.download_results(batch_id, status=wanted, **filters)
+        with (
+            contextlib.nullcontext(sys.stdout.buffer)
+            if output is None
+            else complete_file(output) as file
+        ):
+            count = _write(pieces, file, chosen, bom=bom, expand=expand)
+        if output is not None:
+            say(f"Written to {output}.")
+        _tell_partial(client, batch_id, count, is_filtered=is_filtered)
+
+
+def _write(
+    pieces: Iterable[bytes],
+    file: IO[bytes],
+    chosen: OutputFormat,
+    *,
+    bom: bool,
+    expand: bool,
+) -> int:
+    """Write the results in that format and count them.
+
+    Raises:
+        typer.Exit: The format cannot hold one of them.
+    """
+    count = 0
+    if chosen in _TABLES:
+        try:
+            count = write_table(pieces, file, _TABLES[chosen], mark=bom, expand=expand)
+        except UnreadableInput as error:
+            refuse(f"cannot write {chosen}", *error.faults)
+    else:
+        for piece in pieces:
+            file.write(piece)
+            count += piece.count(b"\n")
+    file.flush()
+    return count
+
+
+def _tell_partial(
+    client: Promptmill, batch_id: str, written: int | None, *, is_filtered: bool
+) -> None:
+    """Say that results are missing, because the batch still runs or ran while it was read."""
+    batch = client.get(batch_id)
+    counts = batch.counts
+    ended = counts.succeeded + counts.failed + counts.cancelled + counts.expired
+    if ended < counts.total:
+        state = "still runs" if batch.status in {"queued", "running"} else f"is {batch.status}"
+        had = ended if written is None or is_filtered else written
+        say(f"{had} of {counts.total}, the batch {state}")
+    elif not is_filtered and written is not None and written < counts.total:
+        say(f"{written} of {counts.total}, the batch has ended meanwhile: run this again")
 
 
 def answers_table(results: Iterable[Result], *, has_ids: bool = False) -> Table:
@@ -127,29 +204,48 @@ def answers_table(results: Iterable[Result], *, has_ids: bool = False) -> Table:
     return table
 
 
-def _format_for(output: Path | None) -> OutputFormat:
-    if output is not None:
-        return OutputFormat.CSV if output.suffix.lower() == ".csv" else OutputFormat.JSONL
-    return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.JSONL
+def _format_for(output: Path | None, given: OutputFormat | None) -> OutputFormat:
+    """The format that was given or that the extension says.
+
+    Raises:
+        typer.BadParameter: The two differ, or there is none.
+    """
+    if output is None:
+        if given is not None:
+            return given
+        return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.JSONL
+    if given is OutputFormat.TABLE:
+        raise typer.BadParameter("a table is for the terminal; --output takes the other formats")
+    try:
+        said = OutputFormat(format_of_output(str(output)))
+    except UnreadableInput as error:
+        if given is None:
+            raise typer.BadParameter(f"{output} {error}; --format says it otherwise") from None
+        return given
+    if given not in {None, said}:
+        raise typer.BadParameter(f"--format says {given}, and {output} ends like {said}")
+    return said
 
 
-def _print_table(client: Promptmill, batch_id: str, *, status: str | None, limit: int) -> None:
-    found = client.results(batch_id, status=status, page_size=min(limit + 1, 1000))
+def _print_table(
+    client: Promptmill,
+    batch_id: str,
+    *,
+    status: str | None,
+    limit: int,
+    filters: ResultFilters,
+) -> None:
+    found = client.results(batch_id, status=status, page_size=min(limit + 1, 1000), **filters)
     # One more than is shown tells whether there are more.
     rows = list(islice(found, limit + 1))
     if not rows:
-        say("No results yet." if status is None else f"No {status} results.")
+        found_none = "No results yet." if status is None else f"No {status} results."
+        say("No result holds that text." if filters else found_none)
         return
     shown = rows[:limit]
     out().print(answers_table(shown, has_ids=any(result.id is not None for result in shown)))
     if len(rows) > limit:
         say(f"The first {limit}; --limit shows more, --format jsonl all of them.")
-
-
-def _copy(pieces: Iterable[bytes], target: IO[bytes]) -> None:
-    for piece in pieces:
-        target.write(piece)
-    target.flush()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from promptmill.cli.input.limit_option import finite
 from promptmill.simulator import (
     DEFAULT_MODELS,
     MIXED,
@@ -36,15 +37,20 @@ def simulate(
     profile: Annotated[
         str, typer.Option(help=f"Speed of every model: {', '.join(PROFILES)}.")
     ] = "",
-    load_time: Annotated[float | None, typer.Option(help="Seconds to load a model.", min=0)] = None,
+    load_time: Annotated[
+        float | None, typer.Option(callback=finite, help="Seconds to load a model.", min=0)
+    ] = None,
     latency: Annotated[
-        float | None, typer.Option(help="Fixed seconds of each request in its slot.", min=0)
+        float | None,
+        typer.Option(callback=finite, help="Fixed seconds of each request in its slot.", min=0),
     ] = None,
     prefill: Annotated[
-        float | None, typer.Option(help="Tokens of the prompt read per second.", min=0.001)
+        float | None,
+        typer.Option(callback=finite, help="Tokens of the prompt read per second.", min=0.001),
     ] = None,
     decode: Annotated[
-        float | None, typer.Option(help="Tokens of the answer written per second.", min=0.001)
+        float | None,
+        typer.Option(callback=finite, help="Tokens of the answer written per second.", min=0.001),
     ] = None,
     num_parallel: Annotated[int, typer.Option(help="Slots of each loaded model.", min=1)] = 1,
     max_queue: Annotated[
@@ -52,7 +58,10 @@ def simulate(
     ] = 512,
     max_loaded: Annotated[int, typer.Option(help="Models loaded at a time.", min=1)] = 3,
     keep_alive: Annotated[
-        float, typer.Option(help="Seconds that an idle model stays loaded; negative is for ever.")
+        float,
+        typer.Option(
+            callback=finite, help="Seconds that an idle model stays loaded; negative is for ever."
+        ),
     ] = 300.0,
     context_length: Annotated[
         int, typer.Option(help="num_ctx of requests that name none.", min=4)
@@ -61,7 +70,10 @@ def simulate(
         str, typer.Option(help="Least and most tokens of an answer, as 16-64.")
     ] = "16-64",
     fault_rate: Annotated[
-        float, typer.Option(help="Share of the calls that go wrong, 0 to 1.", min=0, max=1)
+        float,
+        typer.Option(
+            callback=finite, help="Share of the calls that go wrong, 0 to 1.", min=0, max=1
+        ),
     ] = 0.0,
     fault_kinds: Annotated[
         str, typer.Option(help="What goes wrong at that rate: names separated by commas.")

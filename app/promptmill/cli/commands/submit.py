@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,10 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptmill.cli.commands.watch import follow, left_running, tell_ending
-from promptmill.cli.input.limit_option import number_or_auto
+from promptmill.cli.input.file_options import (
+    Column,
+    Delimiter,
+    Encoding,
+    File,
+    Format,
+    IdColumn,
+    ImageColumn,
+    Keep,
+    Limit,
+    Shuffle,
+    SystemColumn,
+    TemplateText,
+    choice_of,
+)
+from promptmill.cli.input.limit_option import finite, number_or_auto
 from promptmill.cli.input.pairs import json_or_text, pairs
-from promptmill.cli.input.prompt_input import InputFormat
-from promptmill.cli.input.prompt_source import open_source
+from promptmill.cli.input.prompts import PromptSource, first_of, open_source, sending_of
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import duration, say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
@@ -31,40 +46,24 @@ def submit(
         typer.Argument(help="The prompts themselves, each in quotes.", show_default=False),
     ] = None,
     *,
-    file: Annotated[
-        str | None,
+    file: File = None,
+    input_format: Format = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    column: Column = None,
+    template: TemplateText = None,
+    id_column: IdColumn = None,
+    system_column: SystemColumn = None,
+    image_column: ImageColumn = None,
+    keep: Keep = None,
+    limit: Limit = None,
+    shuffle: Shuffle = None,
+    preview: Annotated[
+        int | None,
         typer.Option(
-            "--file",
-            "-f",
-            metavar="FILE",
-            help="Read the prompts from this file; `-` is stdin, which is also read when nothing"
-            " else is given.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
-    input_format: Annotated[
-        InputFormat | None,
-        typer.Option(
-            "--format",
-            help="text: a prompt per line. jsonl: a JSON string or prompt object per line. csv: a"
-            " table with named columns. If not given, the file's extension says it.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
-    field: Annotated[
-        str | None,
-        typer.Option(
-            help="JSONL: take the prompt from this field of each object.",
-            metavar="NAME",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
-    column: Annotated[
-        str | None,
-        typer.Option(
-            help="CSV: take the prompt from this column; if not given, from `prompt` or"
-            " the only one.",
-            metavar="NAME",
+            metavar="N",
+            min=1,
+            help="Print the first so many prompts as they would be sent, and submit nothing.",
             rich_help_panel=_INPUT,
         ),
     ] = None,
@@ -99,6 +98,7 @@ def submit(
     rate_limit_delay: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             help="At least so long between two starts. Default: 0.1.",
             rich_help_panel=_LIMITS,
@@ -107,6 +107,7 @@ def submit(
     timeout_s: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             help="Longest that one attempt may take. Default: 300.",
             rich_help_panel=_LIMITS,
@@ -125,6 +126,7 @@ def submit(
     expires_in_s: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             help="What has no answer by then ends as expired. Default: never.",
             rich_help_panel=_LIMITS,
@@ -143,8 +145,8 @@ def submit(
         list[str] | None,
         typer.Option(
             metavar="DEFECT",
-            help="A defect that fails a prompt: truncated, empty, invalid_json or schema_mismatch."
-            " Repeat it for several. Default: all but truncated.",
+            help="A defect that fails a prompt: prompt_truncated, truncated, empty, invalid_json or"
+            " schema_mismatch. Repeat it for several. Default: the last three.",
             rich_help_panel=_LIMITS,
         ),
     ] = None,
@@ -174,8 +176,8 @@ def submit(
         bool | None,
         typer.Option(
             "--stream/--no-stream",
-            help="Send the prompts line by line, for any number of them. If not given, files of"
-            " text or jsonl of 16 MiB and more are sent so.",
+            help="Send the prompts as they are read, for any number of them. If not given, 16 MiB"
+            " and more are sent so.",
             show_default=False,
             rich_help_panel=_INPUT,
         ),
@@ -195,9 +197,25 @@ def submit(
     """Submit a batch of prompts; its id, and nothing else, goes to stdout."""
     if dry_run and (wait or watch):
         raise typer.BadParameter("--dry-run submits nothing that could be waited for")
-    source = open_source(
-        prompts or [], file, input_format, field=field, column=column, stream=stream
+    if not (idempotency_key or "").isprintable() or not (idempotency_key or "").isascii():
+        raise typer.BadParameter("--idempotency-key takes the characters of ASCII")
+    choice = choice_of(
+        file_format=input_format,
+        encoding=encoding,
+        delimiter=delimiter,
+        column=column,
+        template=template,
+        id_column=id_column,
+        system_column=system_column,
+        image_column=image_column,
+        keep=keep,
+        limit=limit,
+        shuffle=shuffle,
     )
+    source = open_source(prompts or [], file, choice)
+    if preview is not None:
+        _print_first(source, preview)
+        return
     fields: dict[str, Any] = {
         "model": model,
         "system": system,
@@ -213,21 +231,23 @@ def submit(
         "auto_pull": auto_pull or None,
         "metadata": pairs("--metadata", metadata, str) or None,
     }
-    given: BatchFields = {name: value for name, value in fields.items() if value is not None}  # pyright: ignore[reportAssignmentType] - the names are those above
 
     def place_of(error: FieldError) -> str | None:
         found = re.match(r"/prompts/(\d+)(/.*)?$", error.pointer)
         place = source.place_of(int(found[1])) if found else None
         return f"{place}{found[2] or ''}" if found and place else None
 
-    # An iterator tells the client that it cannot send these prompts again.
-    sent = iter(source) if source.is_read_once else source
+    sending = sending_of(source, stream=stream)
+    given = _with_those_of_the_file(fields, source.batch_fields)
     with connected(url, place_of=place_of) as client:
         if dry_run:
-            _tell_dry_run(client.dry_run(sent, **given))
+            dry = client.dry_run(sending.prompts, **given)
+            source.tell_left_out()
+            _tell_dry_run(dry)
             return
-        send = client.submit_stream if source.is_streamed else client.submit
-        batch = send(sent, idempotency_key=idempotency_key, **given)
+        send = client.submit_stream if sending.is_streamed else client.submit
+        batch = send(sending.prompts, idempotency_key=idempotency_key, **given)
+        source.tell_left_out()
         typer.echo(batch.id)
         # Whoever reads the id from a pipe can use it while this command still waits.
         sys.stdout.flush()
@@ -241,6 +261,24 @@ def submit(
     _hint(batch, url)
 
 
+def _print_first(source: PromptSource, count: int) -> None:
+    """The prompts as lines of JSON; of an image only its size."""
+    for prompt in first_of(source, count):
+        if isinstance(prompt, dict) and "images" in prompt:
+            prompt["images"] = [f"{len(image)} characters of base64" for image in prompt["images"]]
+        typer.echo(json.dumps(prompt, ensure_ascii=False))
+    source.tell_left_out()
+
+
+def _with_those_of_the_file(fields: dict[str, Any], found: dict[str, Any]) -> BatchFields:
+    """The options that were given, and what the file says of the batch where they say nothing."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    if "options" in given and isinstance(found.get("options"), dict):
+        given["options"] = {**found["options"], **given["options"]}
+    told = {name: value for name, value in found.items() if value is not None}
+    return {**told, **given}  # pyright: ignore[reportReturnType] - the service judges the names
+
+
 def _count_or_share(text: str | None) -> int | str | None:
     """What is no number is for the service to judge."""
     return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else text
@@ -252,6 +290,8 @@ def _tell_dry_run(dry: DryRun) -> None:
         f"{count} prompt{'s' if count != 1 else ''} would be accepted, for {', '.join(dry.models)};"
         f" their starts take {duration(dry.at_least_s)} at least."
     )
+    for sentence in dry.unchecked:
+        say(sentence)
 
 
 def _hint(batch: Batch, url: str) -> None:

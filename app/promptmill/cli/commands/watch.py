@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promptmill.cli.input.limit_option import finite
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.progress import display_on, numbers
 from promptmill.cli.output.terminal import duration, err, say
@@ -24,6 +25,7 @@ def watch(
     reconnect_s: Annotated[
         float,
         typer.Option(
+            callback=finite,
             metavar="SECONDS",
             min=0,
             help="How long to go on trying while the service is away, say for a restart.",

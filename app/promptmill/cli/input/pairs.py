@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
+
+from promptmill.rows import NotJsonError, parse_json
 
 
 def pairs(
@@ -15,20 +16,27 @@ def pairs(
     """The pairs by their names; empty if the option was not given.
 
     Raises:
-        typer.BadParameter: One of them is no pair.
+        typer.BadParameter: One of them is no pair, or its value is none.
     """
     found: dict[str, Any] = {}
     for pair in given or ():
         name, equals, value = pair.partition("=")
         if not (name and equals):
             raise typer.BadParameter(f"{option} takes NAME=VALUE, not {pair!r}")
-        found[name] = value_of(value)
+        try:
+            found[name] = value_of(value)
+        except ValueError as error:
+            raise typer.BadParameter(f"{option} {name}: {error}") from None
     return found
 
 
 def json_or_text(value: str) -> Any:  # noqa: ANN401 - any JSON
-    """The JSON that the value is, or else the value as it stands."""
+    """The JSON that the value is, or else the value as it stands.
+
+    Raises:
+        ValueError: The value is what only Python takes for JSON, such as NaN.
+    """
     try:
-        return json.loads(value)
-    except ValueError:
+        return parse_json(value)
+    except NotJsonError:
         return value

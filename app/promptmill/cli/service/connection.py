@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +28,17 @@ Url = Annotated[
         rich_help_panel="Service",
     ),
 ]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-key-file",
+        envvar="PROMPTMILL_API_KEY_FILE",
+        metavar="FILE",
+        help="A file with the API key; else PROMPTMILL_API_KEY holds the key itself.",
+    ),
+]
+_API_KEY = "PROMPTMILL_API_KEY"
+_key_file: ContextVar[Path | None] = ContextVar("_key_file", default=None)
 _SENT_LINE = re.compile(r"^line \d+: ")
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -32,6 +46,32 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 def command_for(words: str, url: str) -> str:
     """A command to be typed next, with the address if it is not the usual one."""
     return f"promptmill {words}" + ("" if url == DEFAULT_URL else f" --url {url}")
+
+
+def use_key_file(path: Path | None) -> None:
+    """Let the commands of this program send the key of a file, which is read when it is needed."""
+    _key_file.set(path)
+
+
+def api_key() -> str | None:
+    """The API key to send; None: none.
+
+    Raises:
+        typer.Exit: The file cannot be read, or is empty.
+    """
+    path = _key_file.get()
+    if path is None:
+        return os.environ.get(_API_KEY) or None  # noqa: TID251 - clients read no settings
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        fail(f"--api-key-file {path} cannot be read: {reason}")
+        raise typer.Exit(exit_codes.REFUSED) from None
+    if not key:
+        fail(f"--api-key-file {path} is empty")
+        raise typer.Exit(exit_codes.REFUSED)
+    return key
 
 
 BatchId = Annotated[
@@ -54,18 +94,33 @@ def connected(
     `place_of` says where a wrong field stands in the user's own input, if it does.
     """
     # httpx takes a quarter of a second to load: only commands that talk to a service pay for it.
+    import httpx  # noqa: PLC0415
+
     from promptmill.client import (  # noqa: PLC0415
         Promptmill,
         PromptmillError,
         PromptmillProblem,
         ServiceUnreachable,
     )
+    from promptmill.client.httpx_mapping import checked_base_url, headers_of  # noqa: PLC0415
 
+    key = api_key()
     try:
-        client = Promptmill(url)
+        checked_base_url(url)
+        headers_of(key, None)
     except ValueError as error:
-        fail(f"--url: {error}")
+        fail(str(error))
         raise typer.Exit(exit_codes.REFUSED) from None
+    try:
+        client = Promptmill(url, api_key=key)
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        # What is left to go wrong comes from the environment: httpx reads it for proxies and TLS.
+        fail(
+            f"cannot reach the service at {url}: {_without_advice(error)}",
+            "HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name proxies of http or https, NO_PROXY lists",
+            "addresses that need none; SSL_CERT_FILE and SSL_CERT_DIR name certificates.",
+        )
+        raise typer.Exit(exit_codes.UNREACHABLE) from None
     try:
         with client:
             yield client
@@ -74,6 +129,8 @@ def connected(
         details = [_told(error, place_of(error)) for error in problem.errors]
         if problem.status >= 500 and problem.request_id:  # noqa: PLR2004 - the server's own errors
             details.append(f"request id: {problem.request_id}")
+        if problem.status == 401:  # noqa: PLR2004 - HTTP's number for it
+            details.append("PROMPTMILL_API_KEY or `promptmill --api-key-file FILE ...` give a key.")
         fail(f"the service answered {problem.status}: {sentence}", *details)
         is_refusal = problem.status < 500  # noqa: PLR2004
         code = exit_codes.REFUSED if is_refusal else exit_codes.UNREACHABLE
@@ -87,6 +144,13 @@ def connected(
     except PromptmillError as error:
         fail(f"{url} does not answer like Promptmill: {error}")
         raise typer.Exit(exit_codes.UNREACHABLE) from None
+
+
+def _without_advice(error: Exception) -> str:
+    """What is wrong, for those who cannot install anything into this program."""
+    if isinstance(error, ImportError):
+        return "the environment names a SOCKS proxy, which this program cannot use"
+    return str(error) or type(error).__name__
 
 
 def _told(error: FieldError, place: str | None) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 from promptmill.cli.commands.results import answers_table
 from promptmill.cli.commands.watch import follow, tell_ending
 from promptmill.cli.input.model_choice import Choice, choose_model
-from promptmill.cli.input.prompt_input import ReadPrompt, UnreadableInput, format_of, read_prompts
+from promptmill.cli.input.prompts import Choice as FileChoice
+from promptmill.cli.input.prompts import FilePrompts
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, out, say
 from promptmill.cli.service.child_processes import ChildDied, listening
@@ -40,7 +43,7 @@ def demonstrate(*, prompts_file: Path | None, limit: int | None, keep: bool) -> 
     Raises:
         typer.Exit: With the status that the batch's outcome has.
     """
-    prompts = _prompts(prompts_file)[:limit]
+    prompts = _prompts(prompts_file, limit)
     settings = checked_settings()
     folder = Path(tempfile.mkdtemp(prefix="promptmill-demo-"))
     with ExitStack() as stack:
@@ -71,27 +74,21 @@ def demonstrate(*, prompts_file: Path | None, limit: int | None, keep: bool) -> 
         out().print(answers_table(first))
         if keep:
             _next_steps(url, batch)
-            _until_interrupted()
+            _until_interrupted(url)
         else:
             say("The service of the demonstration stops here. To look at its batch again:")
-            say(f"  promptmill serve --database-url {database_url}")
+            say(f"  {_program()} serve --database-url {database_url}")
             _next_steps("http://127.0.0.1:8000", batch)
     raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
 
 
-def _prompts(prompts_file: Path | None) -> list[ReadPrompt]:
-    try:
-        if prompts_file is None:
-            packaged = resources.files("promptmill.cli") / "data" / "demo_prompts.jsonl"
-            content, name = packaged.read_bytes(), packaged.name
-        else:
-            content, name = prompts_file.read_bytes(), str(prompts_file)
-        return read_prompts(content, format_of(name))
-    except OSError as error:
-        fail(f"cannot read {prompts_file}: {error.strerror}")
-    except UnreadableInput as error:
-        fail(f"cannot use {prompts_file}", *error.faults)
-    raise typer.Exit(exit_codes.REFUSED)
+def _prompts(prompts_file: Path | None, limit: int | None) -> list[str | dict[str, Any]]:
+    packaged = resources.files("promptmill.cli") / "data" / "demo_prompts.jsonl"
+    with resources.as_file(packaged) as path:
+        source = FilePrompts(str(prompts_file or path), FileChoice(limit=limit))
+        prompts = list(source)
+    source.tell_left_out()
+    return prompts
 
 
 def _serve(choice: Choice, database_url: str) -> Sequence[str]:
@@ -103,7 +100,9 @@ def _serve(choice: Choice, database_url: str) -> Sequence[str]:
     ]
 
 
-def _run(client: Promptmill, url: str, choice: Choice, prompts: Sequence[ReadPrompt]) -> Batch:
+def _run(
+    client: Promptmill, url: str, choice: Choice, prompts: Sequence[str | dict[str, Any]]
+) -> Batch:
     fields: BatchFields = {
         "model": choice.model,
         "system": _SYSTEM,
@@ -114,7 +113,7 @@ def _run(client: Promptmill, url: str, choice: Choice, prompts: Sequence[ReadPro
     }
     if choice.thinks:
         fields["think"] = False
-    batch = client.submit([one.prompt for one in prompts], **fields)
+    batch = client.submit(prompts, **fields)
     say(f"POST /batches with {batch.counts.total} prompts: accepted as {batch.id}")
     ended = follow(client, batch.id, url)
     tell_ending(ended, url)
@@ -122,19 +121,34 @@ def _run(client: Promptmill, url: str, choice: Choice, prompts: Sequence[ReadPro
 
 
 def _next_steps(url: str, batch: Batch) -> None:
+    program = _program()
     say("")
     say("Where to look next:")
-    say(f"  {url}/docs")
+    say(f"  {url}/ui/batches/{batch.id}     its page")
+    say(f"  {url}/docs     the API")
     say(f"  curl '{url}/batches/{batch.id}?limit=2'")
     say(f"  curl {url}/batches -H 'Content-Type: application/json' \\")
     say("""    -d '{"prompts": ["Why is the sky blue?"], "model": "%s"}'""" % batch.model)  # noqa: UP031 - braces of JSON
-    say(f"  promptmill results {batch.id} --url {url} --format csv --output answers.csv")
-    say("  promptmill serve     for the service itself, on your own data and Ollama")
+    say(f"  {program} results {batch.id} --url {url} --format csv --output answers.csv")
+    say(f"  {program} serve     for the service itself, on your own data and Ollama")
 
 
-def _until_interrupted() -> None:
+def _program() -> str:
+    """This program as it is called from here: by its name only where the shell finds it."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{sys.executable} -m promptmill"
+    found = shutil.which(program.name)
+    if found is not None and Path(found).samefile(program):
+        return program.name
+    here = Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
+
+
+def _until_interrupted(url: str) -> None:
     say("")
-    say("The service goes on until Ctrl-C.", style="bold")
+    say("The service goes on until Ctrl-C. Its page:", style="bold")
+    say(f"{url}/")
     try:
         signal.pause()
     except KeyboardInterrupt:

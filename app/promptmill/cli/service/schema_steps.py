@@ -30,13 +30,13 @@ class SchemaSteps:
     def upgrade(self, revision: str) -> None:
         """Apply what is missing up to `revision`."""
         with self._errors_told():
-            schema.upgrade(self._url, revision, transaction_pooling=self._pooling)
+            schema.upgrade(self._url, revision, transaction_pooling=self._pooling, waiting=say)
             say(f"{self.shown_url} is at {self._state().current}.")
 
     def downgrade(self, revision: str) -> None:
         """Take back what is beyond `revision`."""
         with self._errors_told():
-            schema.downgrade(self._url, revision, transaction_pooling=self._pooling)
+            schema.downgrade(self._url, revision, transaction_pooling=self._pooling, waiting=say)
             say(f"{self.shown_url} is at {self._state().current or 'base: no tables'}.")
 
     def check(self) -> bool:

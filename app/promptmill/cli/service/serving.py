@@ -21,7 +21,10 @@ from promptmill.cli.service.service_settings import checked_settings, without_pa
 from promptmill.domain.errors import PromptmillError, WorkerEnded
 from promptmill.main import create_app
 from promptmill.observability.logs import configure_logging, get_logger
+from promptmill.services import keys
 from promptmill.settings import Settings
+from promptmill.store.db import schema
+from promptmill.store.db.database import Database
 
 _REQUESTS_MAY_END_S: Final = 3
 """Seconds that open requests get after SIGTERM: enough for all but long polls and streams, which
@@ -38,11 +41,13 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
     """
     settings = checked_settings(**options)
     configure_logging(level=settings.log_level, as_json=settings.log_json)
+    has_keys = _has_keys(settings)
+    _refuse_to_be_open(settings, has_keys=has_keys)
     listener = _listen(settings.host, settings.port)
     # The port is the kernel's choice with --port 0. Stdout, so that a program can wait for it.
     url = url_of(settings.host, listener.getsockname()[1])
     typer.echo(f"Promptmill {version()} listens on {url}")
-    _introduce(settings, url)
+    _introduce(settings, url, has_keys=has_keys)
     lifespan = WatchedLifespan(create_app(settings))
     server = Server(
         uvicorn.Config(
@@ -170,15 +175,52 @@ def _listen(host: str, port: int) -> socket.socket:
         raise typer.Exit(exit_codes.REFUSED) from None
 
 
-def _introduce(settings: Settings, url: str) -> None:
+def _introduce(settings: Settings, url: str, *, has_keys: bool) -> None:
     say(f"  API reference  {url}/docs")
     say(f"  database       {without_password(settings.database_url)}")
     say(f"  Ollama         {', '.join(host.url for host in settings.hosts)}")
     if not settings.embedded_worker:
         say("  worker         none here: batches wait until another process works them off")
-    if not _is_loopback(settings.host):
-        say(f"  note           whoever reaches {settings.host} can use it; there are no accounts")
+    if has_keys:
+        say("  keys           needed; `promptmill keys list` shows them")
+    if has_keys and not _is_loopback(settings.host):
+        say("  note           keys go over plain http; put a proxy with TLS before it")
+    elif not _is_loopback(settings.host):
+        say(f"  note           whoever reaches {settings.host} can use it (no keys)")
     say("  Ctrl-C stops it; accepted work is kept and goes on at the next start.")
+
+
+def _has_keys(settings: Settings) -> bool:
+    """Whether there is a key.
+
+    Raises:
+        typer.Exit: The database cannot be asked, and it matters.
+    """
+    if settings.environment_keys:
+        return True
+    try:
+        pooling = settings.poll_only
+        schema.upgrade(settings.database_url, transaction_pooling=pooling)
+        database = Database(settings.database_url, transaction_pooling=pooling)
+        try:
+            return bool(keys.list_keys(database))
+        finally:
+            database.close_now()
+    except PromptmillError as error:
+        if _is_loopback(settings.host):
+            return False  # The start itself will tell of it.
+        fail(f"cannot start: {error}")
+        raise typer.Exit(exit_codes.UNREACHABLE) from None
+
+
+def _refuse_to_be_open(settings: Settings, *, has_keys: bool) -> None:
+    if has_keys or settings.allow_no_keys or _is_loopback(settings.host):
+        return
+    fail(
+        f"there are no keys, and whoever reaches {settings.host} could use the service",
+        "`promptmill keys create NAME` makes one; PROMPTMILL_ALLOW_NO_KEYS=true goes without.",
+    )
+    raise typer.Exit(exit_codes.REFUSED)
 
 
 def _is_loopback(host: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from promptmill.client._async.benchmarks import AsyncBenchmarks
+from promptmill.client._async.reading import AsyncReading
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
 from promptmill.client.httpx_mapping import (
@@ -21,6 +22,7 @@ from promptmill.client.httpx_mapping import (
     async_arguments_of,
     broken_off,
     checked_base_url,
+    headers_of,
     stream_error,
     trusts_environment,
 )
@@ -48,13 +50,14 @@ from promptmill.client.records import (
 )
 from promptmill.client.requests import batches, steering, uploads
 from promptmill.client.requests.batches import Answer, BatchFields, DownloadFormat, Prompt, Request
+from promptmill.client.requests.filters import ResultFilters
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.watching import ended_async, watched_async
 
 T = TypeVar("T")
 
 
-class AsyncPromptmill:
+class AsyncPromptmill(AsyncReading):
     """`Promptmill` for asyncio: the same arguments, methods and errors, to be awaited.
 
     async with AsyncPromptmill() as client:
@@ -70,6 +73,7 @@ class AsyncPromptmill:
         *,
         timeout_s: float = 60.0,
         attempts: int = 3,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -78,7 +82,7 @@ class AsyncPromptmill:
         self._attempts = attempts
         self._http = httpx.AsyncClient(
             base_url=url,
-            headers={"user-agent": "promptmill-client", **(headers or {})},
+            headers=headers_of(api_key, headers),
             transport=transport,
             trust_env=trusts_environment(url),
         )
@@ -193,19 +197,29 @@ class AsyncPromptmill:
         limit: int = 100,
         cursor: str | None = None,
         status: str | None = None,
+        **filters: Unpack[ResultFilters],
     ) -> ResultPage:
         """A page of finished results in prompt order; `cursor` is the page before's."""
         return await self._call(
-            batches.results_page(batch_id, limit=limit, cursor=cursor, status=status)
+            batches.results_page(
+                batch_id, limit=limit, cursor=cursor, status=status, filters=filters
+            )
         )
 
     async def results(
-        self, batch_id: str, *, status: str | None = None, page_size: int = 500
+        self,
+        batch_id: str,
+        *,
+        status: str | None = None,
+        page_size: int = 500,
+        **filters: Unpack[ResultFilters],
     ) -> AsyncIterator[Result]:
         """All finished results in prompt order, asked for page by page as they are consumed."""
         cursor: str | None = None
         while True:
-            page = await self.results_page(batch_id, limit=page_size, cursor=cursor, status=status)
+            page = await self.results_page(
+                batch_id, limit=page_size, cursor=cursor, status=status, **filters
+            )
             for result in page.data:
                 yield result
             cursor = page.next_cursor
@@ -213,11 +227,11 @@ class AsyncPromptmill:
                 return
 
     async def stream_results(
-        self, batch_id: str, *, status: str | None = None
+        self, batch_id: str, *, status: str | None = None, **filters: Unpack[ResultFilters]
     ) -> AsyncIterator[Result]:
         """All finished results in prompt order out of one streamed answer: fastest for many."""
         splitter = LineSplitter()
-        async for piece in self.download_results(batch_id, status=status):
+        async for piece in self.download_results(batch_id, status=status, **filters):
             for line in splitter.feed(piece):
                 yield batches.read_result_line(line)
         for line in splitter.end():
@@ -229,12 +243,12 @@ class AsyncPromptmill:
         *,
         format: DownloadFormat = "ndjson",  # noqa: A002 - the contract's word
         status: str | None = None,
+        **filters: Unpack[ResultFilters],
     ) -> AsyncIterator[bytes]:
-        """The bytes of the results in that format as they arrive, cut anywhere.
-
-        Whoever writes them to a file has a whole file only if the iteration came to its end.
-        """
-        return self._stream(batches.download_results(batch_id, format=format, status=status))
+        """The bytes of the results as they arrive, cut anywhere; whole only at the end."""
+        return self._stream(
+            batches.download_results(batch_id, format=format, status=status, filters=filters)
+        )
 
     async def events(
         self,
@@ -272,11 +286,12 @@ class AsyncPromptmill:
         status: str | None = None,
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> BatchPage:
         """A page of batches that match, newest first."""
         return await self._call(
             batches.list_batches(
-                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata
+                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata, key=key
             )
         )
 

@@ -11,6 +11,7 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from promptmill.client._sync.benchmarks import Benchmarks
+from promptmill.client._sync.reading import Reading
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
 from promptmill.client.httpx_mapping import (
@@ -18,6 +19,7 @@ from promptmill.client.httpx_mapping import (
     arguments_of,
     broken_off,
     checked_base_url,
+    headers_of,
     stream_error,
     trusts_environment,
 )
@@ -45,19 +47,20 @@ from promptmill.client.records import (
 )
 from promptmill.client.requests import batches, steering, uploads
 from promptmill.client.requests.batches import Answer, BatchFields, DownloadFormat, Prompt, Request
+from promptmill.client.requests.filters import ResultFilters
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.watching import ended, watched
 
 T = TypeVar("T")
 
 
-class Promptmill:
+class Promptmill(Reading):
     """A connection to one service; use it in a `with` block, or close it.
 
     `base_url` is where the service listens (`http://127.0.0.1:8000`). `timeout_s` bounds each
     silence of the service, `attempts` how often a request is sent that can be repeated without
-    harm. `headers` go with every request, for a proxy that wants some. `transport` is httpx's, for
-    tests. What benchmarks need is under `benchmarks`.
+    harm. `api_key` is for a service that wants one; `headers` go with every request. `transport` is
+    httpx's, for tests. What benchmarks need is under `benchmarks`.
 
     Every method raises `ServiceUnreachable` when there is no answer, `PromptmillProblem` when the
     service refuses, and `UnexpectedAnswer` when something else answers at that address.
@@ -75,6 +78,7 @@ class Promptmill:
         *,
         timeout_s: float = 60.0,
         attempts: int = 3,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -83,7 +87,7 @@ class Promptmill:
         self._attempts = attempts
         self._http = httpx.Client(
             base_url=url,
-            headers={"user-agent": "promptmill-client", **(headers or {})},
+            headers=headers_of(api_key, headers),
             transport=transport,
             trust_env=trusts_environment(url),
         )
@@ -198,26 +202,40 @@ class Promptmill:
         limit: int = 100,
         cursor: str | None = None,
         status: str | None = None,
+        **filters: Unpack[ResultFilters],
     ) -> ResultPage:
         """A page of finished results in prompt order; `cursor` is the page before's."""
-        return self._call(batches.results_page(batch_id, limit=limit, cursor=cursor, status=status))
+        return self._call(
+            batches.results_page(
+                batch_id, limit=limit, cursor=cursor, status=status, filters=filters
+            )
+        )
 
     def results(
-        self, batch_id: str, *, status: str | None = None, page_size: int = 500
+        self,
+        batch_id: str,
+        *,
+        status: str | None = None,
+        page_size: int = 500,
+        **filters: Unpack[ResultFilters],
     ) -> Iterator[Result]:
         """All finished results in prompt order, asked for page by page as they are consumed."""
         cursor: str | None = None
         while True:
-            page = self.results_page(batch_id, limit=page_size, cursor=cursor, status=status)
+            page = self.results_page(
+                batch_id, limit=page_size, cursor=cursor, status=status, **filters
+            )
             yield from page.data
             cursor = page.next_cursor
             if cursor is None:
                 return
 
-    def stream_results(self, batch_id: str, *, status: str | None = None) -> Iterator[Result]:
+    def stream_results(
+        self, batch_id: str, *, status: str | None = None, **filters: Unpack[ResultFilters]
+    ) -> Iterator[Result]:
         """All finished results in prompt order out of one streamed answer: fastest for many."""
         splitter = LineSplitter()
-        for piece in self.download_results(batch_id, status=status):
+        for piece in self.download_results(batch_id, status=status, **filters):
             yield from map(batches.read_result_line, splitter.feed(piece))
         yield from map(batches.read_result_line, splitter.end())
 
@@ -227,12 +245,12 @@ class Promptmill:
         *,
         format: DownloadFormat = "ndjson",  # noqa: A002 - the contract's word
         status: str | None = None,
+        **filters: Unpack[ResultFilters],
     ) -> Iterator[bytes]:
-        """The bytes of the results in that format as they arrive, cut anywhere.
-
-        Whoever writes them to a file has a whole file only if the iteration came to its end.
-        """
-        yield from self._stream(batches.download_results(batch_id, format=format, status=status))
+        """The bytes of the results as they arrive, cut anywhere; whole only at the end."""
+        yield from self._stream(
+            batches.download_results(batch_id, format=format, status=status, filters=filters)
+        )
 
     def events(
         self,
@@ -269,11 +287,12 @@ class Promptmill:
         status: str | None = None,
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> BatchPage:
         """A page of batches that match, newest first."""
         return self._call(
             batches.list_batches(
-                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata
+                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata, key=key
             )
         )
 

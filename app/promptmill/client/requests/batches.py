@@ -6,7 +6,6 @@ and hands the `Answer` to `Request.read`. `client._sync.client` and `client._asy
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,8 @@ from promptmill.client.records import (
     ResultPage,
     Worker,
 )
+from promptmill.client.requests.filters import ResultFilters, filter_query
+from promptmill.json_values import encoded
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
@@ -59,8 +60,8 @@ class BatchFields(TypedDict, total=False):
     max_attempts: int
     """Attempts per prompt, the first included, 1 to 20."""
     fail_on: Sequence[str]
-    """Defects that make an answer a failure: `truncated`, `empty`, `invalid_json`,
-    `schema_mismatch`; all but the first if left out."""
+    """Defects that make an answer a failure: `prompt_truncated`, `truncated`, `empty`,
+    `invalid_json`, `schema_mismatch`; the last three if left out."""
     priority: int
     """-100 to 100; higher goes first."""
     expires_in_s: float | None
@@ -126,23 +127,36 @@ def submit_batch(
     """POST /batches.
 
     Raises:
-        TypeError: `prompts` is a single text.
+        TypeError: `prompts` is a single text, or one of them is neither a text nor an object.
         ValueError: There is no prompt, or something in it that JSON cannot say.
     """
     if isinstance(prompts, str | Mapping):
         # A text is iterable too: it would become one prompt per letter.
         raise TypeError("prompts must be a list of prompts, not a single one")
-    items = [prompt if isinstance(prompt, str) else dict(prompt) for prompt in prompts]
+    items = [prompt_value(prompt, index) for index, prompt in enumerate(prompts)]
     if not items:
         raise ValueError("a batch needs at least one prompt")
     return Request(
         method="POST",
         path="/batches",
-        content=json_bytes({"prompts": items, **fields}),
+        content=encoded({"prompts": items, **fields}),
         headers={"content-type": "application/json", "idempotency-key": idempotency_key},
         expected=frozenset({200, 202}),
         read=reader_of(Batch),
     )
+
+
+def prompt_value(prompt: Prompt, index: int) -> str | dict[str, Any]:
+    """A prompt as JSON is made of it.
+
+    Raises:
+        TypeError: It is neither a text nor an object, as a gap in a column of a table is none.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    if isinstance(prompt, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers err
+        return dict(prompt)
+    raise TypeError(f"prompts[{index}] must be a text or an object, not {type(prompt).__name__}")
 
 
 def new_idempotency_key() -> str:
@@ -168,13 +182,19 @@ def get_batch(batch_id: str, *, limit: int = 0, wait_s: float = 0.0) -> Request[
 
 
 def results_page(
-    batch_id: str, *, limit: int = 100, cursor: str | None = None, status: str | None = None
+    batch_id: str,
+    *,
+    limit: int = 100,
+    cursor: str | None = None,
+    status: str | None = None,
+    filters: ResultFilters | None = None,
 ) -> Request[ResultPage]:
     """GET /batches/{id}/results: one page."""
     return Request(
         method="GET",
         path=f"/batches/{_part(batch_id)}/results",
-        query=query_of(limit=str(limit), cursor=cursor, status=status),
+        query=query_of(limit=str(limit), cursor=cursor, status=status)
+        + filter_query(filters or {}),
         headers={"accept": "application/json"},
         read=reader_of(ResultPage),
     )
@@ -185,12 +205,13 @@ def download_results(
     *,
     format: DownloadFormat,  # noqa: A002 - the contract's word
     status: str | None = None,
+    filters: ResultFilters | None = None,
 ) -> Request[bytes]:
     """GET /batches/{id}/results as one stream of all results."""
     return Request(
         method="GET",
         path=f"/batches/{_part(batch_id)}/results",
-        query=query_of(status=status),
+        query=query_of(status=status) + filter_query(filters or {}),
         headers={"accept": MEDIA_TYPES[format]},
         read=lambda answer: answer.content,
     )
@@ -219,13 +240,15 @@ def list_batches(
     status: str | None = None,
     model: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    key: str | None = None,
 ) -> Request[BatchPage]:
     """GET /batches: one page, newest first."""
     pairs = tuple((f"metadata.{name}", value) for name, value in (metadata or {}).items())
     return Request(
         method="GET",
         path="/batches",
-        query=query_of(limit=str(limit), cursor=cursor, status=status, model=model) + pairs,
+        query=query_of(limit=str(limit), cursor=cursor, status=status, model=model, key=key)
+        + pairs,
         read=reader_of(BatchPage),
     )
 
@@ -346,17 +369,6 @@ def first_of(error: ValidationError) -> str:
     details = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in details["loc"])
     return f"{place}: {details['msg']}" if place else details["msg"]
-
-
-def json_bytes(value: object) -> bytes:
-    """A value as JSON.
-
-    Raises:
-        ValueError: There is something in it that JSON cannot say.
-    """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # UnicodeEncodeError is a ValueError: half of a surrogate pair is no text in any encoding.
-    return text.encode()
 
 
 def _part(text: str) -> str:

@@ -17,11 +17,11 @@ from promptmill.client.requests.batches import (
     MEDIA_TYPES,
     DownloadFormat,
     Request,
-    json_bytes,
     line_reader_of,
     query_of,
     reader_of,
 )
+from promptmill.json_values import encoded
 
 ReportFormat = Literal["html", "md", "csv", "benchstat"]
 
@@ -72,19 +72,22 @@ def create_benchmark(
     """POST /benchmarks.
 
     Raises:
-        TypeError: `models` is a single text.
+        TypeError: `models` is a single text, or one of them is no text.
         ValueError: There is no model, or something in it that JSON cannot say.
     """
     if isinstance(models, str):
         # A text is iterable too: it would become one model per letter.
         raise TypeError("models must be a list of names, not a single one")
     names = list(models)
+    for index, name in enumerate(names):
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"models[{index}] must be a text, not {type(name).__name__}")
     if not names:
         raise ValueError("a benchmark needs at least one model")
     return Request(
         method="POST",
         path="/benchmarks",
-        content=json_bytes({"models": names, **fields}),
+        content=encoded({"models": names, **fields}),
         headers={"content-type": "application/json", "idempotency-key": idempotency_key},
         expected=_ACCEPTED,
         read=reader_of(Benchmark),

@@ -7,7 +7,8 @@ from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote
 
 from promptmill.client.records import Batch
-from promptmill.client.requests.batches import Request, json_bytes, reader_of
+from promptmill.client.requests.batches import Request, reader_of
+from promptmill.json_values import encoded
 
 _ACCEPTED: Final = frozenset({200, 202})
 _JSON: Final = {"content-type": "application/json"}
@@ -61,7 +62,7 @@ def retry_batch(
     return Request(
         method="POST",
         path=_path(batch_id, "/retry"),
-        content=json_bytes(wish) if wish else None,
+        content=encoded(wish) if wish else None,
         headers=_JSON if wish else {},
         expected=_ACCEPTED,
         repeatable=False,
@@ -80,7 +81,7 @@ def update_batch(batch_id: str, changes: BatchChanges) -> Request[Batch]:
     return Request(
         method="PATCH",
         path=_path(batch_id),
-        content=json_bytes(changes),
+        content=encoded(changes),
         headers=_JSON,
         read=reader_of(Batch),
     )

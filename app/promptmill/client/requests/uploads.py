@@ -10,7 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from promptmill.client.records import Batch, DryRun
-from promptmill.client.requests.batches import BatchFields, Prompt, Request, json_bytes, reader_of
+from promptmill.client.requests.batches import (
+    BatchFields,
+    Prompt,
+    Request,
+    prompt_value,
+    reader_of,
+)
+from promptmill.json_values import encoded
 
 _TEXTS: Final = frozenset({"model", "system", "template", "suffix"})
 _LINES_PER_BLOCK: Final = 200
@@ -32,11 +39,11 @@ class Lines:
 
     def __iter__(self) -> Iterator[bytes]:
         """The blocks to send."""
-        prompts = iter(self._prompts)
+        prompts = enumerate(self._prompts)
         while block := list(itertools.islice(prompts, _LINES_PER_BLOCK)):
             yield b"".join(
-                json_bytes(prompt if isinstance(prompt, str) else dict(prompt)) + b"\n"
-                for prompt in block
+                encoded(prompt_value(prompt, index), name=f"prompts[{index}]") + b"\n"
+                for index, prompt in block
             )
 
 
@@ -81,6 +88,11 @@ def dry_run(prompts: Iterable[Prompt], fields: BatchFields) -> Request[DryRun]:
 
 def _query(fields: BatchFields) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (name, value if name in _TEXTS and isinstance(value, str) else json_bytes(value).decode())
+        (
+            name,
+            value
+            if name in _TEXTS and isinstance(value, str)
+            else encoded(value, name=name).decode(),
+        )
         for name, value in fields.items()
     )

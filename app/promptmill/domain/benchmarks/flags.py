@@ -6,11 +6,13 @@ run stays out of is in `summary`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from promptmill.domain.benchmarks.records import BenchmarkDraft, BenchmarkRun, Flag, PrefixCache
+from promptmill.domain.context_window import SentText, num_ctx_of, was_cut
 from promptmill.domain.outcomes import ErrorCode
 
 RATE_TOKENS: Final = 16
@@ -32,8 +34,11 @@ _SHORT_SHARE: Final = 0.5
 """Share of `num_predict` below which an answer that ended by itself is short."""
 _SERIALISED: Final = 1.25
 """Busy requests on average, at or below which a host with several in flight serialises."""
-_CHARS_PER_TOKEN: Final = 12
-"""No tokenizer gets more characters into a token over a whole prompt; so text is missing."""
+FASTEST_DECODE: Final = 100_000
+"""Tokens per second that nothing writes: the fastest accelerators made for it stay below a tenth.
+A model that answers faster has told a wrong time."""
+FASTEST_PREFILL: Final = 10_000_000
+"""Tokens per second that nothing evaluates."""
 _NANO: Final = 1_000_000_000
 
 
@@ -68,7 +73,7 @@ def run_flags(
     *,
     reference: Reference,
     context_length: int | None,
-    sent_chars: int,
+    sent: SentText,
     remote: bool,
 ) -> tuple[Flag, ...]:
     """The flags of one run, given the runs before it.
@@ -78,7 +83,7 @@ def run_flags(
         draft: What was asked for.
         reference: What the runs before it have shown.
         context_length: Tokens of the model's window; None: not known.
-        sent_chars: Characters of the prompt as it was sent.
+        sent: The size of the prompt as it was sent.
         remote: Whether the answer came from another server.
     """
     found: list[Flag] = []
@@ -91,12 +96,15 @@ def run_flags(
     tokens = run.output_tokens
     if tokens is None or tokens < RATE_TOKENS:
         found.append(Flag.TOO_FEW_TOKENS)
+    if is_rate_impossible(tokens, run.metrics.eval_duration) or _is_prefill_impossible(run):
+        found.append(Flag.IMPOSSIBLE_RATE)
     if _was_reloaded(run, reference):
         found.append(Flag.MODEL_RELOADED)
     if draft.prefix_cache is PrefixCache.ALLOW:
         hit = _was_cached(run, reference)
         found.append(Flag.PREFIX_CACHE_HIT if hit else Flag.CACHE_UNKNOWN)
-    if _was_truncated(run, context_length, sent_chars):
+    windows = {w for w in (context_length, num_ctx_of({"options": draft.options})) if w is not None}
+    if was_cut(run.prompt_tokens, sent, windows):
         found.append(Flag.PROMPT_TRUNCATED)
     wanted = draft.options.get("num_predict")
     if (
@@ -107,6 +115,26 @@ def run_flags(
     ):
         found.append(Flag.SHORT_OUTPUT)
     return tuple(found)
+
+
+def is_rate_impossible(
+    tokens: int | None, nanoseconds: int | None, *, most: int = FASTEST_DECODE
+) -> bool:
+    """Whether so many tokens in so short a time are more than `most` per second.
+
+    Of one token Ollama has measured nothing: its clock starts at the first one.
+    """
+    return tokens is not None and tokens > 1 and tokens * _NANO > most * (nanoseconds or math.inf)
+
+
+def _is_prefill_impossible(run: BenchmarkRun) -> bool:
+    # What was cached takes no time, so that only a prompt without a cached part has a rate.
+    tokens = run.prompt_tokens or 0
+    return (
+        run.cached_prompt_tokens == 0
+        and tokens >= PREFILL_TOKENS
+        and is_rate_impossible(tokens, run.metrics.prompt_eval_duration, most=FASTEST_PREFILL)
+    )
 
 
 def _was_reloaded(run: BenchmarkRun, reference: Reference) -> bool:
@@ -122,14 +150,6 @@ def _was_cached(run: BenchmarkRun, reference: Reference) -> bool:
         return False
     # A fully cached prompt may take no time that Ollama would tell.
     return (prefill_s or 0.0) < _HIT_SHARE * pace * run.prompt_tokens
-
-
-def _was_truncated(run: BenchmarkRun, context_length: int | None, sent_chars: int) -> bool:
-    tokens = run.prompt_tokens
-    if tokens is None or context_length is None:
-        return False
-    fills_the_window = tokens >= context_length - 1
-    return fills_the_window or sent_chars > _CHARS_PER_TOKEN * tokens
 
 
 def level_flags(

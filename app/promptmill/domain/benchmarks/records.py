@@ -62,6 +62,8 @@ class Flag(StrEnum):
     """How much of the prompt was cached is not known, so there is no prefill rate."""
     PROMPT_TRUNCATED = "prompt_truncated"
     """Ollama cut the prompt to its window without saying so."""
+    IMPOSSIBLE_RATE = "impossible_rate"
+    """The host tells a rate that no machine reaches; the run stays out of all rates of its kind."""
     SHORT_OUTPUT = "short_output"
     """The answer ended by itself before half of `num_predict`."""
     PARTIAL_OFFLOAD = "partial_offload"

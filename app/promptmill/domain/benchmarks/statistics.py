@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from itertools import combinations
@@ -93,7 +93,8 @@ def distribution(values: Iterable[float]) -> Distribution:
       type 7: what NumPy, R and `statistics.quantiles(method="inclusive")` do). Below 10, 20 and 100
       values `p90`, `p95` and `p99` are None: the value asked for would lie beyond the data.
     - `ci95` is of the median from six values on (`median_interval`), of the mean from two to five
-      (`mean_interval`), None below.
+      (`mean_interval`), None below. Where no value is below 0 it is not either: no time is, though
+      Student's t knows nothing of that.
 
     Raises:
         ValueError: a value is not finite.
@@ -115,7 +116,7 @@ def distribution(values: Iterable[float]) -> Distribution:
         cv=spread / centre if spread is not None and centre is not None and centre > 0 else None,
         min=ordered[0] if n else None,
         max=ordered[-1] if n else None,
-        ci95=median_interval(ordered) or mean_interval(ordered),
+        ci95=_not_below_zero(median_interval(ordered) or mean_interval(ordered), ordered),
         **found,
     )
 
@@ -218,6 +219,12 @@ def rank_correlation_p_value(values_in_order: Sequence[float], slopes: Iterable[
     if not variance:
         return 1.0
     return math.erfc(abs(rising_minus_falling) / math.sqrt(2 * variance))
+
+
+def _not_below_zero(interval: Interval | None, ordered: Sequence[float]) -> Interval | None:
+    if interval is None or interval.low >= 0 or ordered[0] < 0:
+        return interval
+    return replace(interval, low=0.0)
 
 
 def _percentile(ordered: Sequence[float], fraction: float) -> float:

@@ -5,6 +5,7 @@ The rules, which nothing else in the house repeats:
 - A failed run is in every denominator and in no distribution.
 - A run that loaded the model anew stays out of all times and rates.
 - An answer of fewer than `RATE_TOKENS` tokens stays out of all rates.
+- A rate that no machine reaches stays out of the rates of its kind.
 - Throughput is counted over the time in which the level's requests were kept in flight. Where a
   crash broke that in two, the two times are added and the gap is not.
 """
@@ -16,8 +17,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from promptmill.domain.benchmarks.flags import (
+    FASTEST_PREFILL,
     PREFILL_TOKENS,
     RATE_TOKENS,
+    is_rate_impossible,
     level_flags,
     seconds,
 )
@@ -129,21 +132,26 @@ def counts_for_rates(run: BenchmarkRun) -> bool:
 
 
 def decode_tokens_per_sec(run: BenchmarkRun) -> float | None:
-    """`eval_count` over `eval_duration`, as Ollama itself reckons it."""
+    """`eval_count` over `eval_duration`, as Ollama itself reckons it; None for what cannot be."""
+    if is_rate_impossible(run.output_tokens, run.metrics.eval_duration):
+        return None
     return _rate(run.output_tokens, seconds(run.metrics.eval_duration))
 
 
 def prefill_tokens_per_sec(run: BenchmarkRun) -> float | None:
     """Uncached tokens of the prompt over `prompt_eval_duration`.
 
-    None where it is not known how many were cached, or the prompt is short.
+    None where it is not known how many were cached, the prompt is short, or the rate cannot be.
     """
     cached, tokens = run.cached_prompt_tokens, run.prompt_tokens
     if cached is None or tokens is None or tokens - cached < PREFILL_TOKENS:
         return None
     if Flag.PREFIX_CACHE_HIT in run.flags:
         return None
-    return _rate(tokens - cached, seconds(run.metrics.prompt_eval_duration))
+    duration = run.metrics.prompt_eval_duration
+    if is_rate_impossible(tokens - cached, duration, most=FASTEST_PREFILL):
+        return None
+    return _rate(tokens - cached, seconds(duration))
 
 
 def server_overhead_s(run: BenchmarkRun) -> float | None:
@@ -324,7 +332,9 @@ def _model_flags(
 
 
 def _tokens_per_sec(good: Sequence[BenchmarkRun]) -> float | None:
-    counted = [run for run in good if counts_for_rates(run) and run.metrics.eval_duration]
+    counted = [
+        run for run in good if counts_for_rates(run) and decode_tokens_per_sec(run) is not None
+    ]
     return _rate(
         sum(run.output_tokens or 0 for run in counted),
         sum(run.metrics.eval_duration or 0 for run in counted) / 1e9,

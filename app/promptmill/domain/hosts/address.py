@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 DEFAULT_PORT = 11434
 """Port of an Ollama server when no scheme and no port is given."""
 
 _SCHEME_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_V4 = "127.0.0.1"
+_MACHINE_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.internal"})
+"""Names of the machine itself, the last two as a container calls the machine that runs it."""
 _LABELS = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
 _PATH = re.compile(r"[A-Za-z0-9/._~%!$&'()*+,;=:@-]*")
 _NAME_BOUND = 253
@@ -55,6 +58,17 @@ def parse_ollama_host(text: str | None) -> str:
     if not _PATH.fullmatch(path):
         raise ValueError(f"{trimmed!r} has a path with characters that do not belong in a URL")
     return f"{scheme or 'http'}://{host}:{port}{path.rstrip('/')}"
+
+
+def is_of_the_machine(url: str) -> bool:
+    """Whether a URL of `parse_ollama_host` means another server on each machine that uses it."""
+    name = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name in _MACHINE_NAMES or name.endswith(".localhost")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _split(text: str) -> tuple[str | None, str, str]:

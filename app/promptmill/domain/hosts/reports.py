@@ -37,6 +37,8 @@ class HostReport:
     """A host as one worker has seen it since the worker's start."""
 
     url: str
+    machine: str | None = None
+    """The machine that the address is of; None: it is of the network."""
     slots: int | None
     """Most calls in flight there, by the worker's settings; None: not limited."""
     aside: Aside | None

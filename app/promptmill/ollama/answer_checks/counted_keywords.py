@@ -15,7 +15,7 @@ import jsonschema
 from jsonschema import validators
 from jsonschema.exceptions import ValidationError
 
-from promptmill.ollama.answer_checks.patterns import Pattern
+from promptmill.ollama.answer_checks.patterns import Pattern, Unchecked
 from promptmill.ollama.text import one_line
 
 _STEPS_OF_A_MATCH = 20_000  # the engine holds the interpreter's lock while it matches
@@ -43,7 +43,7 @@ class _Work(threading.local):
     """What one thread is at; jsonschema has no place for it."""
 
     left = 0
-    patterns: Mapping[str, Pattern] = {}
+    patterns: Mapping[str, Pattern | Unchecked] = {}
 
 
 _work = _Work()
@@ -51,7 +51,7 @@ _work = _Work()
 
 def errors(
     validator: Any,  # noqa: ANN401 - jsonschema makes its classes at run time
-    patterns: Mapping[str, Pattern],
+    patterns: Mapping[str, Pattern | Unchecked],
     value: object,
     *,
     steps: int,

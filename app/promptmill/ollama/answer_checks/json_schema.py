@@ -20,7 +20,13 @@ from pydantic_core import to_json
 from referencing.jsonschema import EMPTY_REGISTRY, specification_with
 
 from promptmill.ollama.answer_checks.counted_keywords import COUNTED, DIALECTS, TooCostly, errors
-from promptmill.ollama.answer_checks.patterns import HEAVIEST, Pattern, Unusable
+from promptmill.ollama.answer_checks.patterns import (
+    HEAVIEST,
+    NeedsBacktracking,
+    Pattern,
+    Unchecked,
+    Unusable,
+)
 from promptmill.ollama.text import one_line
 
 LARGEST: Final = 64 * 1024
@@ -57,6 +63,13 @@ def schema_fault(schema: object) -> str | None:
     return None
 
 
+def unchecked_in(schema: object) -> tuple[str, ...]:
+    """The regular expressions of a sound schema that are not checked in answers."""
+    if not isinstance(schema, Mapping):
+        return ()
+    return _sound(cast("Mapping[str, Any]", schema)).unchecked
+
+
 def mismatch(schema: Mapping[str, Any], value: object) -> str | None:
     """Where and how a value does not fit the schema; None when it does.
 
@@ -66,7 +79,11 @@ def mismatch(schema: Mapping[str, Any], value: object) -> str | None:
     """
     sound = _sound(schema)
     try:
-        error = _most_telling(errors(sound.validator, sound.patterns, value, steps=MOST_STEPS))
+        error = _most_telling(sound.errors(value, steps=MOST_STEPS))
+        if error is not None and sound.unchecked:
+            # It may come of the assumption: then the other one has none.
+            other = _most_telling(sound.errors(value, steps=MOST_STEPS, assumed=False))
+            error = None if other is None else error
     except TooCostly:
         raise
     except RecursionError:
@@ -80,6 +97,13 @@ def mismatch(schema: Mapping[str, Any], value: object) -> str | None:
 class _Sound:
     validator: Any
     patterns: Mapping[str, Pattern] = field(default_factory=dict[str, Pattern])
+    unchecked: tuple[str, ...] = ()
+    """Regular expressions that are not run."""
+
+    def errors(self, value: object, *, steps: int, assumed: bool = True) -> Iterator[Any]:
+        """Where the value does not fit, if what is not run matches every text, or none."""
+        others = dict.fromkeys(self.unchecked, Unchecked(matches=assumed))
+        return errors(self.validator, {**self.patterns, **others}, value, steps=steps)
 
 
 def _sound(schema: Mapping[str, Any]) -> _Sound:
@@ -118,8 +142,11 @@ def _compile(schema: dict[str, Any]) -> _Sound:
         known = ", ".join(f"`{one}`" for one in DIALECTS)
         raise Unsound(f"has an unknown `$schema`; leave it out or give one of {known}")
     expressions = _Inspection(name, schema).expressions()
+    patterns, unchecked = _patterns(expressions)
     sound = _Sound(
-        validator=COUNTED[name](schema, registry=EMPTY_REGISTRY), patterns=_patterns(expressions)
+        validator=COUNTED[name](schema, registry=EMPTY_REGISTRY),
+        patterns=patterns,
+        unchecked=unchecked,
     )
     _look(sound)
     return sound
@@ -128,7 +155,7 @@ def _compile(schema: dict[str, Any]) -> _Sound:
 def _look(sound: _Sound) -> None:
     """Apply it once to almost nothing, which shows what never ends."""
     try:
-        for _ in errors(sound.validator, sound.patterns, None, steps=_STEPS_OF_A_LOOK):
+        for _ in sound.errors(None, steps=_STEPS_OF_A_LOOK):
             pass
     except RecursionError:
         raise Unsound("refers to itself without end") from None
@@ -136,12 +163,17 @@ def _look(sound: _Sound) -> None:
         raise Unsound("branches too much to be checked") from None
 
 
-def _patterns(expressions: Iterable[str]) -> dict[str, Pattern]:
+def _patterns(expressions: Iterable[str]) -> tuple[dict[str, Pattern], tuple[str, ...]]:
+    """The expressions ready for use, and those that are not run."""
     patterns: dict[str, Pattern] = {}
+    unchecked: list[str] = []
     weight = 0
     for expression in sorted(expressions):
         try:
             patterns[expression] = Pattern(expression)
+        except NeedsBacktracking:
+            unchecked.append(expression)
+            continue
         except Unusable as reason:
             shown = one_line(expression, _LONGEST_VALUE)
             raise Unsound(
@@ -150,7 +182,7 @@ def _patterns(expressions: Iterable[str]) -> dict[str, Pattern]:
         weight += patterns[expression].weight
         if weight > HEAVIEST:
             raise Unsound("has regular expressions that repeat too much in all")
-    return patterns
+    return patterns, tuple(unchecked)
 
 
 def _check_nesting(schema: dict[str, Any]) -> None:

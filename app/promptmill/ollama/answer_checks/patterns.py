@@ -19,6 +19,7 @@ HEAVIEST = 10_000
 _OF_A_CLASS = 40  # \w and its like have hundreds of ranges, and take 40 kB
 _OF_ALMOST_ANY = 3  # `.` and `[^x]` are ten ranges of bytes
 _REPEATED = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+_BACKTRACKING = re.compile(r"look-around|backreferences")
 _CLASS = re.compile(r"\\[wWdDsSpP]")
 _ATOM = re.compile(
     r"\\[pPxu]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|\[(?:\\.|[^\]\\])*\]|[^\]\\])*\]|.", re.DOTALL
@@ -27,6 +28,25 @@ _ATOM = re.compile(
 
 class Unusable(ValueError):  # noqa: N818 - named for what it is
     """The expression cannot be used; the message says why."""
+
+
+class NeedsBacktracking(Unusable):
+    """The expression has look-around or back-references: it may be good, and is not run."""
+
+
+class Unchecked:
+    """Stands for an expression that is not run; what it would say is assumed."""
+
+    weight = 0
+
+    def __init__(self, *, matches: bool) -> None:
+        """`matches` is what is assumed of every text."""
+        self._matches = matches
+
+    def is_in(self, text: str) -> bool:
+        """What is assumed."""
+        del text
+        return self._matches
 
 
 class Pattern:
@@ -38,7 +58,8 @@ class Pattern:
         """Compile it.
 
         Raises:
-            Unusable: It is malformed, too large, or needs backtracking.
+            NeedsBacktracking: It has look-around or back-references.
+            Unusable: It is malformed or too large.
         """
         if len(expression) > LONGEST:
             raise Unusable(f"has more than {LONGEST} characters")
@@ -50,7 +71,9 @@ class Pattern:
             self._engine = SchemaValidator(core_schema.str_schema(pattern=expression))
         except SchemaError as error:
             # The last line is `error: ...`, or names the exception where there is but one line.
-            raise Unusable(str(error).rstrip().rpartition(": ")[2]) from None
+            reason = str(error).rstrip().rpartition(": ")[2]
+            kind = NeedsBacktracking if _BACKTRACKING.search(reason) else Unusable
+            raise kind(reason) from None
 
     def is_in(self, text: str) -> bool:
         """Whether the expression matches somewhere in the text."""

@@ -14,12 +14,14 @@ from typing import Any, Final, cast
 from pydantic_core import from_json
 
 from promptmill.domain.calls import Call
+from promptmill.domain.context_window import text_of, was_cut
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON, Blame, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.ollama.answer_checks.counted_keywords import TooCostly
 from promptmill.ollama.answer_checks.json_schema import Unsound, mismatch
 from promptmill.ollama.text import one_line
 
 BLAMES: Final = {
+    ErrorCode.PROMPT_TRUNCATED: Blame.PROMPT,  # the window stays as it is
     ErrorCode.TRUNCATED: Blame.PROMPT,  # the limit stays as it is
     ErrorCode.EMPTY: Blame.ATTEMPT,
     ErrorCode.INVALID_JSON: Blame.ATTEMPT,
@@ -29,6 +31,9 @@ BLAMES: Final = {
 
 _QUICK = 64 * 1024
 _LONGEST_EXCERPT = 200
+_OF_THE_TEXT: Final = (ErrorCode.EMPTY, ErrorCode.INVALID_JSON, ErrorCode.SCHEMA_MISMATCH)
+"""Defects that may come of the answer's being cut."""
+_NO_WINDOWS: Final[frozenset[int]] = frozenset()
 _CUT = "The answer was cut at its limit of tokens (done_reason `length`)."
 
 
@@ -40,22 +45,31 @@ class _Defect:
     """Whether it comes of the request, so that the same again has it again."""
 
 
-def judge(answer: Succeeded, call: Call, *, fail_on: Collection[ErrorCode] | None) -> Outcome:
+def judge(
+    answer: Succeeded,
+    call: Call,
+    *,
+    fail_on: Collection[ErrorCode] | None,
+    windows: Collection[int] = _NO_WINDOWS,
+) -> Outcome:
     """The answer of a call, with its defects made a failure or noted.
 
-    `fail_on` holds the defects that are failures; None means `DEFAULT_FAIL_ON`. With a schema this
-    may take seconds (see `is_quick`).
+    `fail_on` holds the defects that are failures; None means `DEFAULT_FAIL_ON`. `windows` are the
+    context windows that the model may have had (see `domain.context_window.was_cut`). With a schema
+    this may take seconds (see `is_quick`).
     """
-    defects = _defects(answer, call)
+    defects = _defects(answer, call, windows)
     if not defects:
         return answer
     first = defects[0].code
-    if call.cut_is_answer and first is ErrorCode.TRUNCATED:
+    if call.cut_is_answer and any(one.code is ErrorCode.TRUNCATED for one in defects):
         return replace(answer, defect=first)
     failures = DEFAULT_FAIL_ON if fail_on is None else fail_on
     for defect in defects:
         if defect.code in failures:
-            also_cut = first is ErrorCode.TRUNCATED and defect.code is not first
+            also_cut = defect.code in _OF_THE_TEXT and any(
+                other.code is ErrorCode.TRUNCATED for other in defects
+            )
             return Failed(
                 code=defect.code,
                 message=f"{_CUT} {defect.message}" if also_cut else defect.message,
@@ -77,9 +91,16 @@ def is_quick(answer: Succeeded, call: Call) -> bool:
     return not wanted or (isinstance(wanted, str) and len(answer.response) <= _QUICK)
 
 
-def _defects(answer: Succeeded, call: Call) -> list[_Defect]:
+def _defects(answer: Succeeded, call: Call, windows: Collection[int]) -> list[_Defect]:
     """Everything that is wrong with the answer, in the order of `DEFECTS`."""
     found: list[_Defect] = []
+    tokens, sent = answer.metrics.prompt_eval_count, text_of(call)
+    if sent is not None and was_cut(tokens, sent, windows):
+        message = (
+            f"Ollama cut the prompt to the model's context window: of {sent.chars} characters it"
+            f" evaluated {tokens} tokens. Raise `num_ctx`, or shorten the prompt."
+        )
+        found.append(_Defect(ErrorCode.PROMPT_TRUNCATED, message))
     has_text = bool(answer.response) and not answer.response.isspace()
     if answer.done_reason == "length":
         found.append(_Defect(ErrorCode.TRUNCATED, _CUT))

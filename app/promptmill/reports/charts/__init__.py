@@ -1,1 +1,1 @@
-"""Charts of a benchmark report, drawn by Plotly."""
+"""Charts of a benchmark report, drawn as SVG."""

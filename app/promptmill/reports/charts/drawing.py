@@ -1,18 +1,17 @@
-"""What all charts of a report share: their look, their colours, and the way to Plotly.
+"""What all charts of a report share: their look, their colours, and how texts are shortened.
 
-Plotly is known by `as_json` alone; a trace is a dict as Plotly's reference describes it.
+A trace is a dict as Plotly's reference describes it; `svg` draws what is used of that language.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib import import_module
 from typing import Any, Final, TypeVar
 
 from promptmill.domain.benchmarks.records import BenchmarkDraft
 from promptmill.domain.benchmarks.statistics import Distribution, Estimand
+from promptmill.reports.charts.svg import Figure
 from promptmill.reports.report_input import ReportInput
 from promptmill.reports.wording import one_line
 
@@ -42,48 +41,7 @@ class Chart:
     caption: str
     height: int
     """In pixels."""
-    figure: str
-    """Data and layout as JSON."""
-
-
-Trace = dict[str, Any]
-
-
-def as_json(traces: Sequence[Trace], layout: dict[str, Any]) -> str:
-    """The figure as JSON, after Plotly has checked every name and value of it.
-
-    Raises:
-        ValueError: there is no such attribute, or it takes no such value.
-    """
-    graph_objects: Any = import_module("plotly.graph_objects")  # Heavy, and without types.
-    shared: dict[str, Any] = {
-        "template": {},  # Plotly's own would be 7 kB of colours in each figure.
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 13},
-        "hovermode": "closest",
-        "margin": {"l": 12, "r": 16, "t": 12, "b": 12},
-        "legend": {
-            "orientation": "h",
-            "traceorder": "normal",
-            "x": 0,
-            "y": 1.02,
-            "yanchor": "bottom",
-        },
-    }
-    figure = graph_objects.Figure(data=_short(traces), layout=_short({**shared, **layout}))
-    return str(figure.to_json())
-
-
-def _short(value: Any) -> Any:  # noqa: ANN401 - any part of a figure
-    """The same with six significant digits: no eye sees more, and the file is smaller."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {name: _short(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list | tuple):
-        return [_short(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
+    figure: Figure
 
 
 def axis(title: str, **more: object) -> dict[str, Any]:
@@ -146,13 +104,12 @@ def model_symbol(report: ReportInput, model: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A name for a chart, where Plotly would take `<b>` for markup.
+    """A name for a chart.
 
     Of a long one the middle is left out: models differ in their beginnings, or in their tags.
     """
     line = one_line(text)
-    short = line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]}…{line[-_LONGEST // 2 :]}"
-    return escape(short, quote=False)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]}…{line[-_LONGEST // 2 :]}"
 
 
 def place_label(draft: BenchmarkDraft, model: str, prompt_index: int, concurrency: int) -> str:
@@ -178,7 +135,7 @@ def centre(found: Distribution) -> float | None:
 
 
 def error_bars(found: Sequence[Distribution]) -> dict[str, Any]:
-    """The intervals as Plotly draws them: how far from the centre to either side."""
+    """The intervals as they are drawn: how far from the centre to either side."""
     above: list[float] = []
     below: list[float] = []
     for each in found:

@@ -11,8 +11,6 @@ from promptmill.reports.charts.drawing import (
     GREY,
     MOST_DOTS,
     Chart,
-    Trace,
-    as_json,
     axis,
     cut_note,
     evenly,
@@ -20,6 +18,7 @@ from promptmill.reports.charts.drawing import (
     model_symbol,
     shown,
 )
+from promptmill.reports.charts.svg import Figure, Trace
 from promptmill.reports.report_input import ReportInput
 
 _Place = tuple[int, BenchmarkRun]
@@ -61,7 +60,7 @@ def order_of_runs(report: ReportInput) -> Chart | None:
         title="Latency in the order of the runs",
         caption=caption + cut_note(len(drawn), len(everything), "runs"),
         height=440,
-        figure=as_json(
+        figure=Figure(
             traces,
             {
                 "xaxis": axis("order of the runs"),

@@ -12,8 +12,6 @@ from promptmill.reports.charts.drawing import (
     GREY,
     MOST_ROWS,
     Chart,
-    Trace,
-    as_json,
     axis,
     cut_note,
     evenly,
@@ -24,6 +22,7 @@ from promptmill.reports.charts.drawing import (
     shown,
     within_model,
 )
+from promptmill.reports.charts.svg import Figure, Trace
 from promptmill.reports.comparisons import METRICS
 from promptmill.reports.report_input import ReportInput
 from promptmill.reports.wording import one_line
@@ -88,7 +87,7 @@ def _ratios(
         title=title,
         caption=caption + cut_note(len(rows), len(known), "ratios"),
         height=rows_height(len(rows)),
-        figure=as_json(
+        figure=Figure(
             traces,
             {
                 **rows_layout(x_axis, [_label(report, each) for each in rows]),

@@ -1,4 +1,4 @@
-"""The charts of a report, as figures for Plotly. A chart that would be empty is not made.
+"""The charts of a report, as figures. A chart that would be empty is not made.
 
 Everything is drawn from the same runs and figures as the tables: the dots are the runs that count
 for the distribution, failed ones are marked and never drawn as 0.
@@ -19,8 +19,6 @@ from promptmill.reports.charts.drawing import (
     MOST_ROWS,
     PART_COLOURS,
     Chart,
-    Trace,
-    as_json,
     axis,
     centre,
     cut_note,
@@ -34,6 +32,7 @@ from promptmill.reports.charts.drawing import (
     shown,
 )
 from promptmill.reports.charts.order import order_of_runs
+from promptmill.reports.charts.svg import Figure, Trace
 from promptmill.reports.report_input import ReportInput
 
 _PARTS = {"load_s": "load", "queue_s": "queue", "prefill_s": "prefill", "decode_s": "decode"}
@@ -86,7 +85,7 @@ def single_runs(report: ReportInput) -> Chart | None:
         + cut_note(len(drawn), len(dots), "runs")
         + cut_note(len(rows), len(everything), "rows"),
         height=rows_height(len(rows)),
-        figure=as_json(
+        figure=Figure(
             traces,
             rows_layout(axis("latency, s", rangemode="tozero"), labels),
         ),
@@ -158,7 +157,7 @@ def latency_parts(report: ReportInput) -> Chart | None:
         " making the answer. What the network and the client take is in none of them."
         + cut_note(len(rows), len(everything), "rows"),
         height=rows_height(len(rows)),
-        figure=as_json(
+        figure=Figure(
             traces,
             {
                 "barmode": "stack",
@@ -241,7 +240,7 @@ def _against_concurrency(
         title=title,
         caption=caption + cut_note(len(drawn), len(lines), "lines"),
         height=420,
-        figure=as_json(traces, {"xaxis": x_axis, "yaxis": axis(unit, rangemode="tozero")}),
+        figure=Figure(traces, {"xaxis": x_axis, "yaxis": axis(unit, rangemode="tozero")}),
     )
 
 
@@ -283,7 +282,7 @@ def ecdf(report: ReportInput) -> Chart | None:
         + cut_note(drawn, sum(len(values) for _, values in lines), "runs")
         + cut_note(len(lines), len(everything), "lines"),
         height=440,
-        figure=as_json(
+        figure=Figure(
             traces,
             {
                 "xaxis": axis("latency, s", range=[0, 1.03 * max(v[-1] for _, v in lines)]),

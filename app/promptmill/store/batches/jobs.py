@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from promptmill.domain.batches import Batch, BatchDraft, Counts, FailureLimit, IdempotencyKey, Usage
 from promptmill.domain.errors import Conflict, NotFound
+from promptmill.domain.keys import ENVIRONMENT, name_of
 from promptmill.domain.lifecycle import (
     TERMINAL_JOB_STATES,
     JobState,
@@ -25,6 +26,7 @@ from promptmill.store.batches import throughput
 from promptmill.store.db.compiled import Prepared, json_value
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import host, id_range, job, job_stats, prompt, result, task
+from promptmill.store.db.tables.keys import api_key
 from promptmill.store.downloads import planning
 from promptmill.store.queue.counters import FINISHED
 from promptmill.store.queue.enqueue import enqueue
@@ -98,6 +100,7 @@ def insert_row(
             max_failures=draft.max_failures.text if draft.max_failures else None,
             most_failed=draft.max_failures.prompts_of(total) if draft.max_failures else None,
             fail_on=None if draft.fail_on is None else [code.value for code in draft.fail_on],
+            key_id=draft.key_id,
         )
         .returning(job.c.key)
     ).scalar_one()
@@ -130,8 +133,8 @@ def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None
     return None if row is None else (row.id, row.body_hash)
 
 
-def prompts_without_outcome(tx: Transaction) -> int:
-    """Prompts of all batches that wait or run."""
+def prompts_without_outcome(tx: Transaction, *, key_id: str | None = None) -> int:
+    """Prompts of all batches that wait or run, or only of those sent with one API key."""
     left = job_stats.c.total - FINISHED
     statement = (
         sa.select(sa.func.coalesce(sa.func.sum(left), 0))
@@ -139,16 +142,28 @@ def prompts_without_outcome(tx: Transaction) -> int:
         .join(job_stats, job_stats.c.job_key == job.c.key)
         .where(_ALIVE)
     )
+    if key_id is not None:
+        statement = statement.where(job.c.key_id == key_id)
     return int(tx.execute(statement).scalar_one())
 
 
-def register_host(tx: Transaction, url: str) -> int:
-    """The key of the host's row, which is made if it is new."""
-    key = tx.execute(sa.select(host.c.key).where(host.c.url == url)).scalar()
-    if key is None:
-        statement = sa.insert(host).values(url=url).returning(host.c.key)
-        key = tx.execute(statement).scalar_one()
-    return int(key)
+def register_host(tx: Transaction, url: str, machine: str | None = None) -> int:
+    """The key of the host's row, which is made if it is new.
+
+    `machine` is the one that the address is of, None for an address of the network. A SQLite file
+    has workers on one machine only, by whatever name it goes at the moment: there the address is
+    enough, and the row takes on the name.
+    """
+    known = sa.select(host.c.key, host.c.machine).where(host.c.url == url)
+    if not tx.is_sqlite:
+        known = known.where(host.c.machine == (machine or ""))
+    row = tx.execute(known).first()
+    if row is None:
+        statement = sa.insert(host).values(url=url, machine=machine or "").returning(host.c.key)
+        return int(tx.execute(statement).scalar_one())
+    if row.machine != (machine or ""):
+        tx.execute(sa.update(host).where(host.c.key == row.key).values(machine=machine or ""))
+    return int(row.key)
 
 
 # --- read ------------------------------------------------------------------------------------
@@ -202,8 +217,10 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
             sa.case((job.c.state == sa.text("'queued'"), position), else_=None).label(
                 "queue_position"
             ),
+            api_key.c.name.label("key_name"),
         )
         .join(job_stats, job_stats.c.job_key == job.c.key)
+        .outerjoin(api_key, api_key.c.id == job.c.key_id)
         .where(VISIBLE)
     )
 
@@ -211,6 +228,9 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
 _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
 _BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
+_BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(sa.bindparam("keys", expanding=True)))
+LIVE_STATES: Final = frozenset(JobState) - TERMINAL_JOB_STATES - {JobState.RECEIVING}
+"""The states of batches that have not ended."""
 
 
 def get(tx: Transaction, batch_id: str) -> Batch:
@@ -233,6 +253,7 @@ def page(
     state: JobState | None = None,
     model: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    key_name: str | None = None,
 ) -> Sequence[Batch]:
     """Up to `limit` batches, newest first, made before the one of id `before`."""
     # By what the cursor holds: the ids of batches of one millisecond do not sort like their keys.
@@ -243,10 +264,23 @@ def page(
         statement = statement.where(job.c.state == state)
     if model is not None:
         statement = statement.where(job.c.model == model)
+    if key_name is not None:
+        of_environment = job.c.key_id == f"{ENVIRONMENT}{key_name}"
+        statement = statement.where(sa.or_(api_key.c.name == key_name, of_environment))
     for name, value in (metadata or {}).items():
         statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
     now = tx.now_ms()
     rows = tx.execute(statement).all()
+    windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
+    return [_batch(row, now, windows, pulls) for row in rows]
+
+
+def of_keys(tx: Transaction, keys: Sequence[int]) -> Sequence[Batch]:
+    """The batches of these keys, in any order; those that were deleted are left out."""
+    if not keys:
+        return []
+    now = tx.now_ms()
+    rows = tx.execute(_BATCHES_BY_KEY, {"keys": list(keys)}).all()
     windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
     return [_batch(row, now, windows, pulls) for row in rows]
 
@@ -305,6 +339,7 @@ def _batch(
         window=windows.get(row.key),
         auto_pull=bool(row.auto_pull),
         pulls=pulls.get(row.key, ()),
+        key_name=name_of(row.key_id, row.key_name),
     )
 
 

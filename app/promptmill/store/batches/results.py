@@ -15,7 +15,7 @@ from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import id_range, index_of, job, prompt, prompt_id, result
 
 _PAGE = (
-    sa.select(result, prompt.c.text, prompt.c.custom_id)
+    sa.select(result, prompt.c.text, prompt.c.custom_id, prompt.c.data)
     .join(prompt, prompt.c.id == result.c.id)
     .where(result.c.id.between(sa.bindparam("low"), sa.bindparam("high")))
     .order_by(result.c.id)
@@ -63,11 +63,11 @@ def page(
     if status is not None:
         parameters["wanted_status"] = status
         statement = _PAGE_OF_STATUS if status is TaskState.SUCCEEDED else _PAGE_OF_NOT_SUCCEEDED
-    return [_task_result(row) for row in tx.execute(statement, parameters)]
+    return [as_result(row) for row in tx.execute(statement, parameters)]
 
 
 _SINCE = (
-    sa.select(result, prompt.c.text, prompt.c.custom_id)
+    sa.select(result, prompt.c.text, prompt.c.custom_id, prompt.c.data)
     .join(prompt, prompt.c.id == result.c.id)
     .where(result.c.event_id.between(sa.bindparam("low"), sa.bindparam("high")))
     .order_by(result.c.event_id)
@@ -82,15 +82,15 @@ def since(tx: Transaction, key: int, event: int, *, limit: int) -> Sequence[Task
     """
     _, high = id_range(key)
     low = prompt_id(key, event + 1)
-    return [
-        _task_result(row) for row in tx.execute(_SINCE, {"low": low, "high": high, "most": limit})
-    ]
+    return [as_result(row) for row in tx.execute(_SINCE, {"low": low, "high": high, "most": limit})]
 
 
-def _task_result(row: sa.Row[Any]) -> TaskResult:
+def as_result(row: sa.Row[Any]) -> TaskResult:
+    """The result of a row that has the columns of `result`, `text` and `custom_id`."""
     return TaskResult(
         index=index_of(row.id),
         custom_id=row.custom_id,
+        data=row.data,
         prompt=row.text,
         model=row.model,
         status=row.status,

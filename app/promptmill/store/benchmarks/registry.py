@@ -49,6 +49,7 @@ def insert(
     *,
     benchmark_id: str,
     idempotency: IdempotencyKey | None = None,
+    key_id: str | None = None,
 ) -> None:
     """Store a benchmark, ready to be leased when the transaction commits."""
     tx.execute(
@@ -68,6 +69,7 @@ def insert(
             recorded=0,
             sessions=0,
             created_at_ms=tx.now_ms(),
+            key_id=key_id,
         )
     )
 

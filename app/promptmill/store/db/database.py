@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -32,6 +32,7 @@ from sqlalchemy.pool import QueuePool
 
 from promptmill.domain.errors import StorageFull, Unavailable
 from promptmill.store.db import postgresql
+from promptmill.store.db.write_ahead_log import MOST_BYTES, WriteAheadLog
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -121,8 +122,10 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock or (_system_clock_ms if self.is_sqlite else None)
         self._worker_lock: IO[str] | None = None
+        self._log: WriteAheadLog | None = None
         self._noticing = postgresql.noticing_a_lost_server(lease_s)
         if self.is_sqlite:
+            self._log = WriteAheadLog(Path(str(self.url.database)))
             self._write_engine = _sqlite_engine(self.url, connections=1, begin="BEGIN IMMEDIATE")
             self._read_engine = _sqlite_engine(self.url, connections=5, begin="BEGIN")
             writers, readers = 1, 4
@@ -178,8 +181,12 @@ class Database:
         """`write`, in the caller's own thread."""
         for attempt in range(1, _MOST_TRIES + 1):
             try:
-                with self._write_engine.begin() as connection:
-                    return work(Transaction(connection, self._clock), *args, **kwargs)
+                with self._write_engine.connect() as connection:
+                    with connection.begin():
+                        done = work(Transaction(connection, self._clock), *args, **kwargs)
+                    if self._log is not None:
+                        self._log.shorten(_sqlite_connection(connection))
+                    return done
             except DBAPIError as error:
                 if attempt < _MOST_TRIES and _lost_a_race(error):
                     time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - not a secret
@@ -279,7 +286,7 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
         # On macOS `fsync` leaves it to the disk when it writes; elsewhere this says nothing new.
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute(f"PRAGMA journal_size_limit = {MOST_BYTES}")
         if begin == "BEGIN":
             connection.execute("PRAGMA query_only = ON")
 
@@ -295,6 +302,11 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
     # Registered by decoration; named here so that a reader and the type checker see their use.
     _ = (on_connect, on_begin)
     return engine
+
+
+def _sqlite_connection(connection: Connection) -> sqlite3.Connection:
+    """The driver's connection, for what no transaction may be around."""
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
 def _lost_a_race(error: DBAPIError) -> bool:

@@ -21,9 +21,9 @@ from alembic.util import CommandError
 
 from promptmill.domain.errors import Unavailable
 from promptmill.store.db.database import Database, Transaction
-from promptmill.store.db.tables import batches, benchmarks, downloads, openai, workers
+from promptmill.store.db.tables import batches, benchmarks, downloads, keys, openai, workers
 
-metadata = (batches, benchmarks, downloads, openai, workers)[0].metadata
+metadata = (batches, benchmarks, downloads, keys, openai, workers)[0].metadata
 """All tables: each of these files enters its own into the one `metadata`."""
 
 
@@ -46,11 +46,16 @@ class SchemaState:
 
 
 def upgrade(
-    database_url: str, revision: str = "head", *, transaction_pooling: bool = False
+    database_url: str,
+    revision: str = "head",
+    *,
+    transaction_pooling: bool = False,
+    waiting: Callable[[str], None] = lambda _sentence: None,
 ) -> None:
     """Create the database file if need be, and apply the migrations up to `revision`.
 
-    `transaction_pooling` is `Database`'s.
+    `transaction_pooling` is `Database`'s. `waiting` is called with a sentence when another process
+    is migrating the database, which may take long, and this process waits for it.
 
     Raises:
         SchemaError: The database is of a newer version of Promptmill, or names an unknown one.
@@ -62,16 +67,22 @@ def upgrade(
             _prepare_file(database)
         if revision == "head" and database.read_now(revision_of) == head():
             return  # Nothing to wait for, and Alembic is slow to set up.
-        _run(database, lambda config: command.upgrade(config, revision))
+        _run(database, lambda config: command.upgrade(config, revision), waiting)
     finally:
         database.close_now()
 
 
-def downgrade(database_url: str, revision: str, *, transaction_pooling: bool = False) -> None:
-    """Take migrations back down to `revision` (`base`, `-1` or an id)."""
+def downgrade(
+    database_url: str,
+    revision: str,
+    *,
+    transaction_pooling: bool = False,
+    waiting: Callable[[str], None] = lambda _sentence: None,
+) -> None:
+    """Revert migrations down to `revision` (`base`, `-1` or an id); as `upgrade` otherwise."""
     database = Database(database_url, transaction_pooling=transaction_pooling)
     try:
-        _run(database, lambda config: command.downgrade(config, revision))
+        _run(database, lambda config: command.downgrade(config, revision), waiting)
     finally:
         database.close_now()
 
@@ -124,11 +135,12 @@ def _prepare_file(database: Database) -> None:
         )
 
 
-def _run(database: Database, work: Callable[[Config], None]) -> None:
+def _run(
+    database: Database, work: Callable[[Config], None], waiting: Callable[[str], None]
+) -> None:
     def migrate(tx: Transaction) -> None:
         if not database.is_sqlite:
-            # Several processes may start at once on a new version; one migrates, the others wait.
-            tx.execute(sa.text("SELECT pg_advisory_xact_lock(7263847261)"))
+            _be_the_only_one(tx, waiting)
         config = Config()
         config.set_main_option("script_location", str(_migrations_folder()))
         config.attributes["connection"] = tx.connection
@@ -141,6 +153,23 @@ def _run(database: Database, work: Callable[[Config], None]) -> None:
             ) from error
 
     database.write_now(migrate)
+
+
+_TRY_LOCK = sa.text("SELECT pg_try_advisory_xact_lock(7263847261)")
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(7263847261)")
+
+
+def _be_the_only_one(tx: Transaction, waiting: Callable[[str], None]) -> None:
+    """Lock PostgreSQL's schema: several processes may start at once on a new version."""
+    if tx.execute(_TRY_LOCK).scalar_one():
+        return
+    waiting("Another process is migrating the database; this one waits until it has ended.")
+    # A migration may take as long as the tables are large. What the other has locked besides is
+    # waited for as always.
+    usual = tx.execute(sa.text("SHOW lock_timeout")).scalar_one()
+    tx.execute(sa.text("SET LOCAL lock_timeout = 0"))
+    tx.execute(_LOCK)
+    tx.execute(sa.text("SELECT set_config('lock_timeout', :usual, true)"), {"usual": usual})
 
 
 def _migrations_folder() -> Path:

@@ -73,7 +73,7 @@ _IS_ALIVE = sa.and_(
     worker.c.stopped_at_ms.is_(None), worker.c.seen_at_ms >= sa.bindparam("alive_since")
 )
 _REPORTS = Prepared(
-    sa.select(host_report, host.c.url)
+    sa.select(host_report, host.c.url, host.c.machine)
     .join(worker, worker.c.id == host_report.c.worker_id)
     .join(host, host.c.key == host_report.c.host_key)
     .where(_IS_ALIVE)
@@ -107,6 +107,7 @@ def _report(row: sa.Row[Any], now_ms: int) -> HostReport:
         )
     return HostReport(
         url=row.url,
+        machine=row.machine or None,
         slots=row.slots,
         aside=aside,
         on_trial=bool(row.on_trial),

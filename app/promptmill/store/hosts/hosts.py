@@ -18,6 +18,7 @@ class HostUse:
 
     key: int
     url: str
+    machine: str | None
     in_flight: int
     """Running prompts of batches at the host, over all workers; not a benchmark's requests."""
     held_by: str | None
@@ -35,6 +36,7 @@ _HOSTS = (
     sa.select(
         host.c.key,
         host.c.url,
+        host.c.machine,
         sa.func.coalesce(_IN_FLIGHT.c.prompts, 0).label("in_flight"),
         benchmark.c.id.label("held_by"),
     )
@@ -47,6 +49,12 @@ _HOSTS = (
 def list_hosts(tx: Transaction) -> Sequence[HostUse]:
     """Every host that a worker has ever worked with, in the order of their registration."""
     return [
-        HostUse(key=row.key, url=row.url, in_flight=row.in_flight, held_by=row.held_by)
+        HostUse(
+            key=row.key,
+            url=row.url,
+            machine=row.machine or None,
+            in_flight=row.in_flight,
+            held_by=row.held_by,
+        )
         for row in tx.execute(_HOSTS)
     ]

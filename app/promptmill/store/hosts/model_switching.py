@@ -290,15 +290,14 @@ def forget_unloaded(tx: Transaction, host_key: int, loaded: frozenset[str]) -> N
     _stop_running(tx, host_key, gone)
 
 
-def names_by_host(tx: Transaction) -> dict[str, list[str]]:
-    """The names of the groups that each host runs, by the host's address."""
+def names_by_host(tx: Transaction) -> dict[int, list[str]]:
+    """The names of the groups that each host runs, by the host's key."""
     rows = tx.execute(
-        sa.select(host.c.url, model_group.c.name)
-        .join(host_group, host_group.c.host_key == host.c.key)
+        sa.select(host_group.c.host_key, model_group.c.name)
         .join(model_group, model_group.c.key == host_group.c.group_key)
         .order_by(host_group.c.since_ms)
     )
-    found: dict[str, list[str]] = {}
+    found: dict[int, list[str]] = {}
     for row in rows:
-        found.setdefault(row.url, []).append(row.name)
+        found.setdefault(row.host_key, []).append(row.name)
     return found

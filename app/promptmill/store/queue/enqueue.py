@@ -43,6 +43,7 @@ def enqueue(
                     "text": draft.text,
                     "custom_id": draft.custom_id,
                     "overrides": draft.overrides,
+                    "data": draft.data,
                 }
                 for index, draft in enumerate(chunk, start=first_index + first)
             ],

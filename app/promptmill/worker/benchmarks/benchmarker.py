@@ -7,6 +7,8 @@ are stored, all beside the measuring.
 from __future__ import annotations
 
 import asyncio
+import functools
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -26,6 +28,13 @@ _LOOK_S = 0.25
 """Seconds between two checks whether the host has drained, and between two renewals."""
 _AGAIN_S = 1.0
 """Seconds until a refused write is tried again."""
+
+
+_now = functools.partial(
+    time.clock_gettime,
+    # Of the clocks that nobody sets, the one that goes on while the machine sleeps.
+    getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC),
+)
 
 
 class Benchmarker:
@@ -48,6 +57,9 @@ class Benchmarker:
         self._host = host
         self._host_key = host_key
         self._owner = owner
+        self._lease_s = lease_s
+        self._until = 0.0
+        """When the lease is over, if it is not renewed before."""
         self._lease_ms = round(lease_s * 1000)
         self._heartbeat_s = heartbeat_s
         self._poll_s = poll_s
@@ -70,6 +82,7 @@ class Benchmarker:
         try:
             if self._stopping.is_set():
                 return self._poll_s
+            asked_at = _now()
             lease = await self._database.write(
                 execution.take_up,
                 owner=self._owner,
@@ -79,6 +92,7 @@ class Benchmarker:
             if lease is None:
                 return self._poll_s
             try:
+                self._until = asked_at + self._lease_s
                 await self._hold(lease)
             finally:
                 self._signals.spread(News.WORK)
@@ -110,11 +124,12 @@ class Benchmarker:
             self._host,
             Reporting(run=writer.add, noted=writer.note),
             service_version=version("promptmill"),
+            holds=lambda: _now() < self._until,
         )
         storing = asyncio.create_task(writer.run(), name="benchmark-writer")
         measuring = asyncio.create_task(self._measure(session), name="benchmark")
         try:
-            state = await self._watch(lease, measuring, storing)
+            state = await self._watch(lease, session, measuring, storing)
         finally:
             measuring.cancel()
             await asyncio.wait({measuring})
@@ -125,7 +140,7 @@ class Benchmarker:
                 action="benchmark_lost",
                 benchmark_id=lease.benchmark.id,
             )
-        elif state is JobState.CANCELLING or not measuring.cancelled():
+        elif state is JobState.CANCELLING or not (measuring.cancelled() or session.is_over):
             await self._end(lease, session, measuring)
         else:
             await self._database.write(execution.give_back, lease)
@@ -140,20 +155,28 @@ class Benchmarker:
     async def _watch(
         self,
         lease: BenchmarkLease,
+        session: Session,
         measuring: asyncio.Task[None],
         storing: asyncio.Task[None],
     ) -> JobState | None:
         """Renew the lease until the measurement ends; returns the benchmark's state.
 
-        It is to end, too, when nothing is stored any more. None when the lease was lost.
+        It is to end, too, when nothing is stored any more. None when the lease was lost. A session
+        that is over, because the lease could not be kept in time, waits for the database.
         """
         while True:
             changed = self._signals.job_changed.listen()
+            asked_at = _now()
             try:
                 state = await self._database.write(execution.renew, lease, lease_ms=self._lease_ms)
             except Unavailable as error:
                 self._log.warning(str(error), action="benchmark_unrenewed")
+                if session.is_over and not (self._stopping.is_set() or storing.done()):
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
                 state = JobState.RUNNING
+            else:
+                self._until = asked_at + self._lease_s
             if state is not JobState.RUNNING or self._stopping.is_set():
                 return state
             if measuring.done() or storing.done():
@@ -165,7 +188,8 @@ class Benchmarker:
     async def _end(
         self, lease: BenchmarkLease, session: Session, measuring: asyncio.Task[None]
     ) -> None:
-        error = session.first_error
+        error = session.refusal or session.first_error
+        has_success = session.has_success and session.refusal is None
         if not measuring.cancelled() and (bug := measuring.exception()) is not None:
             self._log.error(
                 "A benchmark failed in a way nobody foresaw.",
@@ -179,7 +203,7 @@ class Benchmarker:
                 await self._database.write(execution.give_back, lease)
                 return
         ended = await self._database.write(
-            execution.end, lease, has_success=session.has_success, error=error
+            execution.end, lease, has_success=has_success, error=error
         )
         self._announce([ended] if ended else [])
 

@@ -5,6 +5,8 @@ The rules to know:
 - One attempt only: what fails is recorded as failed, and nothing is tried again.
 - Between the end of one run and the start of the next nothing is awaited: outcomes are handed to
   whoever stores them, and stored beside the measuring.
+- No run begins later than the lease, by this process's own clock: another session may have begun.
+- A session goes on with the runs of an earlier one only if the host is still what it was.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 from promptmill.domain.benchmarks import flags
+from promptmill.domain.benchmarks.fingerprint import difference
 from promptmill.domain.benchmarks.flags import Reference
 from promptmill.domain.benchmarks.plan import Block, Step, plan, text_to_send
 from promptmill.domain.benchmarks.records import (
@@ -30,6 +33,7 @@ from promptmill.domain.benchmarks.records import (
 from promptmill.domain.benchmarks.statistics import distribution
 from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
+from promptmill.domain.context_window import sent_text
 from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.ollama.failures.table import OllamaError
@@ -61,13 +65,18 @@ class Session:
         reporting: Reporting,
         *,
         service_version: str,
+        holds: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`clock` is that of the host's client: monotonic seconds."""
+        """`clock` is that of the host's client: monotonic seconds.
+
+        `holds` says whether the lease still does, as far as this process can know by itself.
+        """
         self._lease = lease
         self._draft = lease.benchmark.draft
         self._host = host
         self._reporting = reporting
+        self._holds = holds
         self._clock = clock
         self._began_at = clock()
         self._began_ms = time.time_ns() // 1_000_000
@@ -78,14 +87,24 @@ class Session:
         """Whether any measured run has an answer."""
         self.first_error: str | None = None
         """What the first failure says."""
+        self.refusal: str | None = None
+        """Why the runs of an earlier session cannot be gone on with, in sentences."""
+        self.is_over = False
+        """Whether the session ended early, because its lease was over."""
 
     async def run(self) -> None:
         """Measure all missing runs; every run is reported before this returns."""
         blocks = plan(self._draft)
+        kept = {
+            step.number for each in blocks if each.phase is not Phase.WARMUP for step in each.steps
+        }
+        self._goes_on = not kept.isdisjoint(self._lease.done)
         for model in self._draft.models:
             own = [block for block in blocks if block.model == model]
             if any(self._missing(block) for block in own if block.phase is Phase.MEASURED):
                 await self._measure_model(model, own)
+            if not self.may_go_on():
+                return
 
     def _missing(self, block: Block) -> Sequence[Step]:
         """The steps of a block that are to be run now."""
@@ -101,30 +120,56 @@ class Session:
         await self.host_is_back()
         before = await look_at_model(self._host.client, model, known)
         version = before.version or self._environment.ollama_version
-        self._environment = replace(self._environment, ollama_version=version)
         measured = _ModelSession(self, model, replace(before.model, loaded_before=before.loaded))
+        await self.keep(model, measured.environment, version=version)
         for block in blocks:
             steps = self._missing(block)
             if steps and measured.is_usable:
                 await measured.run_block(block, steps)
+        if not self.may_go_on():
+            return
         after = await look_at_model(self._host.client, model, measured.environment)
         changed = (after.version or version, after.model.model_digest) != (
             version,
             before.model.model_digest,
         )
-        self.keep(model, replace(after.model, loaded_after=after.loaded, changed=changed))
         planned = {step.number for block in blocks for step in block.steps}
         skipped = planned - measured.made - self._lease.done
-        await self._reporting.noted(self._environment, len(skipped))
+        last = replace(after.model, loaded_after=after.loaded, changed=changed)
+        await self.keep(model, last, skipped=len(skipped))
 
-    def keep(self, model: str, environment: ModelEnvironment) -> None:
-        """Keep the environment of a model."""
-        models = {**self._environment.models, model: environment}
-        self._environment = replace(self._environment, models=models)
+    async def keep(
+        self,
+        model: str,
+        environment: ModelEnvironment,
+        *,
+        version: str | None = None,
+        skipped: int = 0,
+    ) -> None:
+        """Store the environment of a model.
 
-    async def note(self) -> None:
-        """Report the environment as known so far."""
-        await self._reporting.noted(self._environment, 0)
+        The session is refused when an earlier session measured the model in another environment; a
+        change within a session is only flagged.
+        """
+        seen = replace(
+            self._environment,
+            ollama_version=version or self._environment.ollama_version,
+            models={**self._environment.models, model: environment},
+        )
+        first = self._lease.benchmark.environment
+        if self._goes_on and not environment.changed and (change := difference(first, seen, model)):
+            self.refusal = (
+                "The host is not what it was when the benchmark began, and its figures would be of"
+                f" two hosts: {change}. Start it again."
+            )
+            return
+        self._environment = seen
+        await self._reporting.noted(seen, skipped)
+
+    def may_go_on(self) -> bool:
+        """Whether another run may begin."""
+        self.is_over = self.is_over or not self._holds()
+        return not self.is_over and self.refusal is None
 
     async def run_step(
         self, block: Block, step: Step, *, due: float, around: ModelEnvironment, before: Reference
@@ -144,8 +189,8 @@ class Session:
             run,
             self._draft,
             reference=before,
-            context_length=around.context_length or self._draft.options.get("num_ctx"),
-            sent_chars=len(text),
+            context_length=around.context_length,
+            sent=sent_text(text),
             remote=timeline.remote,
         )
         return replace(run, flags=found), outcome, timeline
@@ -259,8 +304,8 @@ class _ModelSession:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the model can be run at all."""
-        return self.environment.error is None
+        """Whether the model can be run at all, and another run may begin."""
+        return self.environment.error is None and self._session.may_go_on()
 
     async def run_block(self, block: Block, steps: Sequence[Step]) -> None:
         """Make all runs of the block with its number of requests in flight."""
@@ -280,12 +325,13 @@ class _ModelSession:
             # Only now is the model in memory, where its window and its share of the GPU show.
             self._looked = True
             self.environment = await self._session.look(self._model, self.environment)
-            self._session.keep(self._model, self.environment)
-            await self._session.note()
+            await self._session.keep(self._model, self.environment)
 
     async def _lane(self, block: Block, waiting: Iterator[Step]) -> None:
         due = self._session.now()
         for step in waiting:
+            if not self.is_usable:
+                return
             before = self._references.get(step.prompt_index, Reference())
             run, outcome, timeline = await self._session.run_step(
                 block,
@@ -303,8 +349,6 @@ class _ModelSession:
                 if self.is_usable and outcome.blame in {Blame.HOST, Blame.REFUSAL}:
                     await self._session.host_is_back()
                     due = self._session.now()
-            if not self.is_usable:
-                return
 
     def _learn(self, run: BenchmarkRun, timeline: Timeline) -> None:
         self._answered = self._answered or run.succeeded

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Text,
+    UniqueConstraint,
     false,
     text,
 )
@@ -178,6 +179,8 @@ class JobRow(Row, table=True):
         default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
     )
     """Whether no prompt starts, because models may be missing; see `store.downloads.planning`."""
+    key_id: str | None = Field(default=None, max_length=80)
+    """The API key that it was sent with; see `promptmill.domain.keys`."""
 
 
 class JobStatsRow(Row, table=True):
@@ -211,6 +214,19 @@ class PromptRow(Row, table=True):
     overrides: dict[str, Any] | None = Field(
         default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
     )
+    data: dict[str, Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    """The client's own object, which comes back with the result."""
+
+
+_TASK_STORAGE: dict[str, str] = {
+    "fillfactor": "85",
+    # Every prompt leaves dead entries at the front of the indexes of what waits and runs, where
+    # each claim reads. PostgreSQL's own fifth of the table would let millions gather.
+    "autovacuum_vacuum_threshold": "1000",
+    "autovacuum_vacuum_scale_factor": "0.01",
+}
 
 
 class TaskRow(Row, table=True):
@@ -245,7 +261,7 @@ class TaskRow(Row, table=True):
             sqlite_where=text("state = 'running'"),
             postgresql_where=text("state = 'running'"),
         ),
-        {"postgresql_with": {"fillfactor": "85"}},
+        {"postgresql_with": _TASK_STORAGE},
     )
 
     id: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
@@ -356,9 +372,12 @@ class HostRow(Row, table=True):
     """An Ollama host: the row that is locked while its running calls are counted."""
 
     __tablename__ = "host"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (UniqueConstraint("url", "machine"),)
 
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
-    url: str = Field(max_length=500, unique=True)
+    url: str = Field(max_length=500)
+    machine: str = Field(default="", max_length=64, sa_column_kwargs={"server_default": ""})
+    """The machine that the address is of; empty, so that it is unique: it is of the network."""
     held_by: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the benchmark that holds the host exclusively: no batch's prompt starts there."""
     switching_to: int | None = Field(default=None, sa_type=BigInteger)

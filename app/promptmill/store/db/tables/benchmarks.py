@@ -60,6 +60,8 @@ class BenchmarkRow(Row, table=True):
     lease_owner: str | None = Field(default=None, max_length=64)
     lease_until_ms: int | None = Field(default=None, sa_type=BigInteger)
     deleted_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    key_id: str | None = Field(default=None, max_length=80)
+    """The API key that it was sent with."""
 
 
 class BenchmarkRunRow(Row, table=True):

@@ -1,0 +1,64 @@
+"""Who sends a request, and whether that caller may: the key in the header against the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import Scope as AsgiScope
+
+from promptmill.access.routes import ANY_KEY, Route
+from promptmill.domain.errors import Forbidden, Unauthenticated
+from promptmill.domain.keys import ANYBODY, Caller, Scope
+from promptmill.services import keys
+from promptmill.services.resources import Resources
+
+_NO_KEY: Final = "The request has no API key; send it as `Authorization: Bearer pm_...`."
+_BAD_KEY: Final = "The API key is unknown, has expired or was revoked."
+
+
+async def check_key(resources: Resources, key: str) -> Caller:
+    """Whose key it is, for the header `Authorization` as well as for a login.
+
+    Raises:
+        Unauthenticated: It is nobody's.
+        Unavailable: The database cannot be read.
+    """
+    caller = await keys.caller_of(resources, key)
+    if caller is None:
+        raise Unauthenticated(_BAD_KEY)
+    return caller
+
+
+def key_in(scope: AsgiScope) -> str | None:
+    """The key that a request carries in its header `Authorization`; None without one."""
+    scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+async def identify(resources: Resources, scope: AsgiScope, route: Route | None) -> Caller:
+    """Who sends the request, where there are keys; a path that there is not takes any key.
+
+    Raises:
+        Unauthenticated: There is no key, or none that is good, and the route needs one.
+        Forbidden: The key has no scope that allows the request.
+        Unavailable: The database cannot be read.
+    """
+    sufficient = ANY_KEY if route is None else route.sufficient(scope["method"])
+    if sufficient is None:
+        return ANYBODY
+    key = key_in(scope)
+    if key is None:
+        raise Unauthenticated(_NO_KEY)
+    caller = await check_key(resources, key)
+    if not caller.may(sufficient):
+        raise Forbidden(
+            f"The key {caller.name} has the scopes {_listed(caller.scopes)}; this request takes"
+            f" one of {_listed(sufficient)}."
+        )
+    return caller
+
+
+def _listed(scopes: Iterable[Scope]) -> str:
+    return ", ".join(sorted(scopes))

@@ -1,0 +1,115 @@
+"""The one table of what each route needs: which scopes of a key, and whether it is a page.
+
+Every route of the service has a row here, and a test fails for one that has none. Without keys
+everybody may do everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from promptmill.domain.keys import Scope
+
+Sufficient = frozenset[Scope] | None
+"""Scopes of which one is enough; None: no key is needed."""
+
+OPEN: Final = None
+ANY_KEY: Final = frozenset(Scope)
+READ: Final = frozenset({Scope.READ, Scope.SUBMIT, Scope.ADMIN})
+SUBMIT: Final = frozenset({Scope.SUBMIT, Scope.ADMIN})
+METRICS: Final = frozenset({Scope.METRICS, Scope.ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path of the service."""
+
+    path: str
+    """As a template: `/batches/{batch_id}`."""
+    needs: Mapping[str, Sufficient]
+    """For each method."""
+    is_page: bool = False
+    """Whether people open it in a browser, so that links from elsewhere may lead to it."""
+
+    def sufficient(self, method: str) -> Sufficient:
+        """The scopes that suffice for a method; any key for one that the route does not have."""
+        return self.needs.get("GET" if method == "HEAD" else method, ANY_KEY)
+
+
+TABLE: Final = (
+    Route("/health", {"GET": OPEN}),
+    Route("/ready", {"GET": ANY_KEY}),
+    Route("/docs", {"GET": ANY_KEY}, is_page=True),
+    Route("/docs/start.js", {"GET": ANY_KEY}),
+    Route("/docs/assets/{name}", {"GET": ANY_KEY}),
+    Route("/redoc", {"GET": ANY_KEY}, is_page=True),
+    Route("/openapi.json", {"GET": ANY_KEY}),
+    Route("/problems/{slug}", {"GET": ANY_KEY}, is_page=True),
+    Route("/batches", {"GET": READ, "POST": SUBMIT}),
+    Route("/batches/{batch_id}", {"GET": READ, "PATCH": SUBMIT, "DELETE": SUBMIT}),
+    Route("/batches/{batch_id}/results", {"GET": READ}),
+    Route("/batches/{batch_id}/events", {"GET": READ}),
+    Route("/batches/{batch_id}/summary", {"GET": READ}),
+    Route("/batches/{batch_id}/prompts", {"GET": READ}),
+    Route("/batches/{batch_id}/prompts/{index}", {"GET": READ}),
+    Route("/batches/{batch_id}/cancel", {"POST": SUBMIT}),
+    Route("/batches/{batch_id}/pause", {"POST": SUBMIT}),
+    Route("/batches/{batch_id}/resume", {"POST": SUBMIT}),
+    Route("/batches/{batch_id}/retry", {"POST": SUBMIT}),
+    Route("/benchmarks", {"GET": READ, "POST": SUBMIT}),
+    Route("/benchmarks/{benchmark_id}", {"GET": READ, "DELETE": SUBMIT}),
+    Route("/benchmarks/{benchmark_id}/runs", {"GET": READ}),
+    Route("/benchmarks/{benchmark_id}/compare", {"GET": READ}),
+    Route("/benchmarks/{benchmark_id}/report", {"GET": READ}, is_page=True),
+    Route("/benchmarks/{benchmark_id}/cancel", {"POST": SUBMIT}),
+    Route("/models", {"GET": READ}),
+    Route("/hosts", {"GET": READ}),
+    Route("/workers", {"GET": READ}),
+    Route("/stats", {"GET": READ}),
+    Route("/v1/chat/completions", {"POST": SUBMIT}),
+    Route("/v1/completions", {"POST": SUBMIT}),
+    Route("/v1/models", {"GET": READ}),
+    Route("/v1/models/{model:path}", {"GET": READ}),
+    Route("/v1/files", {"GET": READ, "POST": SUBMIT}),
+    Route("/v1/files/{file_id}", {"GET": READ, "DELETE": SUBMIT}),
+    Route("/v1/files/{file_id}/content", {"GET": READ}),
+    Route("/v1/batches", {"GET": READ, "POST": SUBMIT}),
+    Route("/v1/batches/{batch_id}", {"GET": READ}),
+    Route("/v1/batches/{batch_id}/cancel", {"POST": SUBMIT}),
+    Route("/v1/batches/{batch_id}/results", {"GET": READ}),
+    Route("/", {"GET": READ}, is_page=True),
+    Route("/ui/batches", {"GET": READ}, is_page=True),
+    Route("/ui/batches/new", {"GET": READ}, is_page=True),
+    Route("/ui/batches/{batch_id}", {"GET": READ}, is_page=True),
+    Route("/ui/batches/{batch_id}/prompts/{index}", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/new", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/compare", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/{benchmark_id}", {"GET": READ}, is_page=True),
+    Route("/ui/hosts", {"GET": READ}, is_page=True),
+    Route("/ui/batches/{batch_id}/pause", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/resume", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/cancel", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/delete", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/retry", {"POST": SUBMIT}),
+    Route("/ui/batches/{batch_id}/change", {"POST": SUBMIT}),
+    Route("/ui/benchmarks/{benchmark_id}/cancel", {"POST": SUBMIT}),
+    Route("/ui/benchmarks/{benchmark_id}/delete", {"POST": SUBMIT}),
+    Route("/ui/assets/{wanted}/{name}", {"GET": ANY_KEY}),
+)
+_EXACT: Final = {route.path: route for route in TABLE if "{" not in route.path}
+_TEMPLATES: Final = [
+    (re.compile(re.sub(r"\{\w+\}", "[^/]+", route.path.replace("{model:path}", ".+"))), route)
+    for route in TABLE
+    if "{" in route.path
+]
+
+
+def find_route(path: str) -> Route | None:
+    """The row of a request's path; None if there is no such route."""
+    if (exact := _EXACT.get(path)) is not None:
+        return exact
+    return next((route for pattern, route in _TEMPLATES if pattern.fullmatch(path)), None)

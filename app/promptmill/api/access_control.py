@@ -1,0 +1,108 @@
+"""The way into the API: browsers' headers and keys, before any route is looked at.
+
+Plain ASGI, so that bodies and streams pass through untouched. The rules are in `access`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from promptmill.access.browser import Asked, Let, Policy, Ruling, cors_headers, judge
+from promptmill.access.callers import identify
+from promptmill.access.routes import Route, find_route
+from promptmill.api.dependencies import resources_in
+from promptmill.api.errors.problems import error_response
+from promptmill.domain.errors import Forbidden, Unauthenticated, Unavailable
+from promptmill.domain.keys import ANYBODY
+from promptmill.services import keys
+from promptmill.services.resources import Resources
+
+_ALWAYS_OPEN: Final = "/health"
+"""Whoever watches over the process asks for it, by any name, also when the database is away."""
+
+
+class AccessControl:
+    """Refuses requests that may not be made; the others pass through, with their caller."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Decide about one request."""
+        path = path_below_root(scope) if scope["type"] == "http" else _ALWAYS_OPEN
+        if path == _ALWAYS_OPEN:
+            await self._app(scope, receive, send)
+            return
+        app: FastAPI = scope["app"]
+        resources, route = resources_in(app), find_route(path)
+        try:
+            needs_key = await keys.are_needed(resources)
+        except Unavailable as error:
+            await error_response(scope, error)(scope, receive, send)
+            return
+        ruling = judge_origin(scope, resources, route, needs_key=needs_key)
+        if not isinstance(ruling, Let):
+            await error_response(scope, ruling)(scope, receive, send)
+            return
+        is_preflight = scope["method"] == "OPTIONS" and ruling.cors_origin is not None
+        if ruling.cors_origin is not None:
+            send = _adding(cors_headers(ruling.cors_origin, preflight=is_preflight), send)
+        if is_preflight:
+            # Sent by the browser itself, which has no key.
+            await Response(status_code=204)(scope, receive, send)
+            return
+        try:
+            caller = await identify(resources, scope, route) if needs_key else ANYBODY
+        except (Unauthenticated, Forbidden, Unavailable) as error:
+            await error_response(scope, error)(scope, receive, send)
+            return
+        scope["state"]["caller"] = caller
+        with structlog.contextvars.bound_contextvars(key=caller.name):
+            await self._app(scope, receive, send)
+
+
+def judge_origin(
+    scope: Scope, resources: Resources, route: Route | None, *, needs_key: bool
+) -> Ruling:
+    """What the headers of a request say about where it comes from."""
+    headers, settings = Headers(scope=scope), resources.settings
+    policy = Policy(
+        needs_key=needs_key,
+        allowed_hosts=settings.own_names,
+        cors_origins=settings.trusted_origins,
+    )
+    asked = Asked(
+        method=scope["method"],
+        hosts=headers.getlist("host"),
+        origin=headers.get("origin"),
+        fetch_site=headers.get("sec-fetch-site"),
+        fetch_mode=headers.get("sec-fetch-mode"),
+        fetch_dest=headers.get("sec-fetch-dest"),
+        is_page=route is not None and route.is_page,
+    )
+    return judge(asked, policy)
+
+
+def path_below_root(scope: Scope) -> str:
+    """The path of a request without the prefix of a proxy."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
+
+def _adding(extra: Mapping[str, str], send: Send) -> Send:
+    """`send`, with more headers on the answer."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(extra)
+        await send(message)
+
+    return send_with_headers

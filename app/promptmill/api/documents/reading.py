@@ -1,0 +1,109 @@
+"""Prompts, summaries and the glance as the documents that clients read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import quantiles
+from typing import Any, Final
+
+from promptmill.api.documents.batches import result_document, timestamp
+from promptmill.domain.reading import BatchFindings, Cause, Causes, WaitingPrompt, WholePrompt
+from promptmill.domain.workers import WorkerState
+from promptmill.services.reading.glance import Glance
+
+_PERCENTILES: Final = (("p50", 49, 2), ("p95", 94, 20), ("p99", 98, 100))
+"""Name, place among the hundred cuts, and the least number of values."""
+
+
+def waiting_document(prompt: WaitingPrompt) -> dict[str, Any]:
+    """A prompt that has no result yet."""
+    return {
+        "index": prompt.index,
+        "id": prompt.custom_id,
+        "prompt": prompt.prompt,
+        "state": prompt.state.value,
+        "attempts": prompt.attempt,
+        "host": prompt.host,
+        "worker": prompt.worker,
+    }
+
+
+def whole_document(prompt: WholePrompt) -> dict[str, Any]:
+    """One prompt with its result."""
+    return {
+        "index": prompt.index,
+        "id": prompt.custom_id,
+        "prompt": prompt.text,
+        "overrides": dict(prompt.overrides),
+        "state": prompt.state.value,
+        "attempts": prompt.attempt if prompt.result is None else prompt.result.attempts,
+        "host": prompt.host,
+        "worker": prompt.worker,
+        "result": None if prompt.result is None else result_document(prompt.result),
+    }
+
+
+def summary_document(found: BatchFindings, causes: Causes) -> dict[str, Any]:
+    """What the results of a batch say together."""
+    answered = [one for one in found.sample if one.succeeded]
+    return {
+        "of": found.of,
+        "n": len(found.sample),
+        "sampled": len(found.sample) < found.of,
+        "curve": [{"at": timestamp(at_ms), "finished": done} for at_ms, done in found.curve],
+        "latency_s": _percentiles([one.latency_s for one in answered]),
+        "ttft_s": _percentiles([one.ttft_s for one in answered]),
+        "tokens": _percentiles([one.tokens for one in answered]),
+        "hosts": dict(Counter(one.host for one in found.sample if one.host).most_common()),
+        "models": dict(Counter(one.model for one in found.sample).most_common()),
+        "failures": [_cause(cause) for cause in causes.causes],
+        "failures_complete": causes.complete,
+    }
+
+
+def _percentiles(given: Sequence[float | None]) -> dict[str, Any]:
+    values = [value for value in given if value is not None]
+    cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else []
+    return {
+        "n": len(values),
+        **{
+            name: round(cuts[place], 6) if len(values) >= least else None
+            for name, place, least in _PERCENTILES
+        },
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "error_code": None if cause.error_code is None else cause.error_code.value,
+        "sentence": cause.sentence,
+        "prompts": cause.prompts,
+        "example_index": cause.example_index,
+        "example": cause.example,
+    }
+
+
+def stats_document(glance: Glance) -> dict[str, Any]:
+    """The service at a glance."""
+    counts, rate = glance.counts, glance.prompts_per_s
+    since_ms = counts.longest_wait_ms
+    return {
+        "pending": counts.pending,
+        "running": counts.running,
+        "batches": {state.value: number for state, number in counts.batches.items()},
+        "longest_wait_s": None if since_ms is None else max(counts.read_at_ms - since_ms, 0) / 1000,
+        "prompts_per_s": None if rate is None else round(rate, 3),
+        "hosts": [
+            {
+                "url": host.url,
+                "in_flight": host.in_flight,
+                "slots": host.slots,
+                "reachable": host.reachable,
+            }
+            for host in glance.hosts
+        ],
+        "workers": sum(worker.state is WorkerState.ALIVE for worker in glance.workers),
+        "needs_a_hand": list(glance.needs_a_hand),
+        "read_at": timestamp(counts.read_at_ms),
+    }

@@ -1,0 +1,119 @@
+"""From one decoded JSON value to a `PromptDraft`, the same for every form of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from promptmill.api.errors.unstorable import faults_in, text_fault
+from promptmill.api.errors.violations import Faults
+from promptmill.api.installed_models import ModelCheck
+from promptmill.api.schemas.requests import PROMPT_TEXT, PromptObject
+from promptmill.api.schemas.strict import Path
+from promptmill.domain.batches import PromptDraft
+from promptmill.domain.known_ids import KnownIds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingLimits:
+    """What the service's settings allow a batch to be."""
+
+    max_prompts: int
+    max_prompt_bytes: int
+    """Most bytes of one text, as UTF-8; images are exempt."""
+    default_model: str
+    """Model of a batch that names none."""
+
+
+class PromptReader:
+    """Checks one prompt after the other."""
+
+    def __init__(
+        self, limits: ReadingLimits, faults: Faults, ids: KnownIds, models: ModelCheck
+    ) -> None:
+        """`models` sees every model that is named."""
+        self.faults = faults
+        self.count = 0
+        """Prompts seen, also those beyond the limit."""
+        self.first_chat: int | None = None
+        """Index of the first prompt that is a chat."""
+        self._limits = limits
+        self._ids = ids
+        self._models = models
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more prompt would be too many."""
+        return self.count >= self._limits.max_prompts
+
+    @property
+    def next_place(self) -> Path:
+        """Where the next prompt stands in the request."""
+        return ("prompts", self.count)
+
+    def read(self, value: object) -> PromptDraft | None:
+        """The next prompt; None when it is wrong, or one too many.
+
+        Raises:
+            MalformedJson: It is nested too deeply.
+        """
+        path = self.next_place
+        self.count += 1
+        if self.count > self._limits.max_prompts:
+            return None
+        if isinstance(value, str):
+            draft = self._text(value, path)
+        elif isinstance(value, dict):
+            draft = self._object(cast("dict[str, Any]", value), path)
+        else:
+            self.faults.add(path, "must be a string, or an object with `prompt` or `messages`")
+            return None
+        if draft is not None:
+            self._models.see_prompt(draft, path)
+        return draft
+
+    def skip(self, fault: str) -> None:
+        """Count the next prompt, which cannot even be read."""
+        if not self.is_full:
+            self.faults.add(self.next_place, fault)
+        self.count += 1
+
+    def finish(self) -> None:
+        """Note what only the number of prompts tells."""
+        if self.count > self._limits.max_prompts:
+            self.faults.add(
+                ("prompts",),
+                f"has {self.count} prompts; at most {self._limits.max_prompts} are accepted in one"
+                " batch",
+            )
+        elif not self.count:
+            self.faults.add(("prompts",), "must have at least one prompt")
+
+    def _text(self, text: str, path: Path) -> PromptDraft | None:
+        if fault := text_fault(text, self._limits.max_prompt_bytes):
+            self.faults.add(path, fault)
+            return None
+        try:
+            return PromptDraft(PROMPT_TEXT.validate_python(text))
+        except ValidationError as error:
+            self.faults.add_errors(error, PromptObject, path)
+            return None
+
+    def _object(self, value: dict[str, Any], path: Path) -> PromptDraft | None:
+        most = self._limits.max_prompt_bytes
+        if self.faults.extend(faults_in(value, path, max_text_bytes=most)):
+            return None
+        try:
+            prompt = PromptObject.model_validate(value)
+        except ValidationError as error:
+            self.faults.add_errors(error, PromptObject, path)
+            return None
+        if prompt.messages is not None and self.first_chat is None:
+            self.first_chat = self.count - 1
+        clash = None if prompt.id is None else self._ids.clash(prompt.id, self.count - 1)
+        if clash:
+            self.faults.add((*path, "id"), clash)
+            return None
+        return prompt.draft()

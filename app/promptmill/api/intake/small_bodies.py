@@ -1,0 +1,116 @@
+"""Reading the bodies of `POST /benchmarks`, `PATCH /batches/{id}` and `/batches/{id}/retry`."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from promptmill.api.errors.unstorable import faults_in
+from promptmill.api.errors.violations import Faults
+from promptmill.api.intake.json_text import JsonReader
+from promptmill.api.schemas.benchmarks import BenchmarkRequest
+from promptmill.api.schemas.control import BatchUpdate, RetryRequest
+from promptmill.api.schemas.requests import BatchRequest
+from promptmill.api.schemas.strict import RequestModel
+from promptmill.domain.batches import BatchChanges
+from promptmill.domain.benchmarks.plan import total_steps
+from promptmill.domain.benchmarks.records import BenchmarkDraft
+from promptmill.settings import Settings
+
+M = TypeVar("M", bound=RequestModel)
+
+_LONGEST_TEXT_BYTES: Final = 4096
+"""More than any text of a change or a retry may have."""
+_FIXED: Final = BatchRequest.model_fields.keys() - BatchUpdate.model_fields.keys()
+
+
+def read_benchmark(body: bytes, settings: Settings) -> BenchmarkDraft:
+    """The benchmark that is asked for.
+
+    Raises:
+        MalformedJson: The body is no JSON.
+        Invalid: Every field that is wrong.
+    """
+    faults = Faults()
+    given = _members(body, faults, max_text_bytes=settings.max_prompt_bytes)
+    draft = _validated(BenchmarkRequest, given, faults).draft()
+    runs = total_steps(draft)
+    if runs > settings.max_benchmark_runs:
+        faults.add(
+            ("num_runs",),
+            f"makes {runs} runs of all models, prompts and levels; at most"
+            f" {settings.max_benchmark_runs} are accepted (PROMPTMILL_MAX_BENCHMARK_RUNS)",
+        )
+    faults.raise_if_any()
+    return draft
+
+
+def read_changes(body: bytes) -> BatchChanges:
+    """What to change of a batch.
+
+    Raises:
+        MalformedJson: The body is no JSON.
+        Invalid: Every field that is wrong, or that there is none.
+    """
+    faults = Faults()
+    given = _members(body, faults)
+    *most, last = (f"`{name}`" for name in BatchUpdate.model_fields)
+    for name in sorted(given.keys() & _FIXED):
+        del given[name]
+        faults.add((name,), f"cannot be changed any more; only {', '.join(most)} and {last} can")
+    if not given:
+        faults.raise_if_any()
+    return _validated(BatchUpdate, given, faults).changes()
+
+
+def read_retry(body: bytes) -> RetryRequest:
+    """Which prompts to run again; no body at all means all that had no success.
+
+    Raises:
+        MalformedJson: The body is no JSON.
+        Invalid: Every field and index that is wrong.
+    """
+    if not body:
+        return RetryRequest()
+    faults = Faults()
+    given = _members(body, faults)
+    return _validated(RetryRequest, given, faults)
+
+
+def _members(
+    body: bytes, faults: Faults, *, max_text_bytes: int = _LONGEST_TEXT_BYTES
+) -> dict[str, Any]:
+    """The sound members of the object that the body is; what is wrong with others is noted.
+
+    Raises:
+        MalformedJson: It is no JSON.
+        Invalid: It is no object, or one with far too many members.
+    """
+    reader = JsonReader(faults)
+    reader.open(body)
+    reader.require_object("must be an object")
+    members = {name: reader.value((name,)) for name in reader.members()}
+    reader.end()
+    return {
+        name: value
+        for name, value in members.items()
+        if name == "indexes"  # Far more of them than of anything else, and numbers only.
+        or not faults.extend(faults_in({name: value}, (), max_text_bytes=max_text_bytes))
+    }
+
+
+def _validated(model: type[M], given: dict[str, Any], faults: Faults) -> M:
+    """The model of the members.
+
+    Raises:
+        Invalid: Something is wrong with them, or was before.
+    """
+    try:
+        request = model.model_validate(given)
+    except ValidationError as error:
+        faults.add_errors(error, model)
+        faults.raise_if_any()
+        raise
+    faults.raise_if_any()
+    return request

@@ -1,0 +1,109 @@
+"""`/batches/{id}/prompts`, `/batches/{id}/summary`, `/stats`: what the pages show, for programs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.responses import Response
+
+from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
+from promptmill.api.documents.batches import JsonResponse
+from promptmill.api.documents.reading import (
+    stats_document,
+    summary_document,
+    waiting_document,
+    whole_document,
+)
+from promptmill.api.openapi.document import always, success, unknown_batch
+from promptmill.api.schemas import examples, reading
+from promptmill.domain.lifecycle import TaskState
+from promptmill.services import batches
+from promptmill.services.reading import glance, search
+
+router = APIRouter()
+_ONE: Final = f"/batches/{examples.BATCH_ID}"
+_HIGHEST: Final = 2**32 - 1
+
+
+@router.get(
+    "/batches/{batch_id}/prompts",
+    tags=["Batches"],
+    response_model=None,
+    summary="Read prompts without a result",
+    dependencies=[Depends(only_query(reading.PromptsQuery))],
+    responses={
+        **always(f"{_ONE}/prompts"),
+        **success(200, "Prompts", reading.WaitingPromptPage, reading.WAITING_PAGE),
+        **unknown_batch(f"{_ONE}/prompts"),
+    },
+)
+async def read_prompts(
+    batch_id: BatchId, query: Annotated[reading.PromptsQuery, Query()], resources: ResourcesOf
+) -> Response:
+    """Prompts that run, with host and worker, or those that will start next."""
+    found = await search.prompts_without_result(
+        resources, batch_id, TaskState(query.state), limit=query.limit
+    )
+    return JsonResponse({"data": [waiting_document(one) for one in found], "next_cursor": None})
+
+
+@router.get(
+    "/batches/{batch_id}/prompts/{index}",
+    tags=["Batches"],
+    response_model=None,
+    summary="Read one prompt",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always(f"{_ONE}/prompts/0"),
+        **success(200, "The prompt", reading.WholePrompt, reading.WHOLE),
+        **unknown_batch(f"{_ONE}/prompts/0"),
+    },
+)
+async def read_prompt(
+    batch_id: BatchId,
+    index: Annotated[
+        int, Path(ge=0, le=_HIGHEST, description="Place of the prompt, from 0.", examples=[0])
+    ],
+    resources: ResourcesOf,
+) -> Response:
+    """One prompt whole: what it asks otherwise than the batch, where it is, and its result."""
+    return JsonResponse(whole_document(await search.whole_prompt(resources, batch_id, index)))
+
+
+@router.get(
+    "/batches/{batch_id}/summary",
+    tags=["Batches"],
+    response_model=None,
+    summary="Summarise results",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always(f"{_ONE}/summary"),
+        **success(200, "What the results say together", reading.Summary, reading.SUMMARY),
+        **unknown_batch(f"{_ONE}/summary"),
+    },
+)
+async def summarise(batch_id: BatchId, resources: ResourcesOf) -> Response:
+    """The course of a batch, percentiles, shares of hosts and models, failures by cause.
+
+    It costs the same for a batch of any size: of many results an even sample is read.
+    """
+    batch = await batches.get(resources, batch_id)
+    found = await glance.batch_findings(resources, batch)
+    return JsonResponse(summary_document(found, await glance.batch_causes(resources, batch)))
+
+
+@router.get(
+    "/stats",
+    tags=["Service"],
+    response_model=None,
+    summary="See the service at a glance",
+    dependencies=[Depends(only_query())],
+    responses={
+        **always("/stats"),
+        **success(200, "Queue, hosts and workers", reading.Stats, reading.STATS),
+    },
+)
+async def read_stats(resources: ResourcesOf) -> Response:
+    """What waits, runs and works, up to a second old and made once for all who ask."""
+    return JsonResponse(stats_document(await glance.glance(resources)))

@@ -1,0 +1,227 @@
+"""Prompts without a result, what results say together, and the service at a glance."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from promptmill.api.schemas import examples
+from promptmill.api.schemas.results import Result, Time
+from promptmill.api.schemas.strict import ResponseModel
+from promptmill.domain.outcomes import ErrorCode
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+PromptState = Literal["pending", "running", "succeeded", "failed", "cancelled", "expired"]
+
+WAITING: Final[dict[str, Any]] = {
+    "index": 7,
+    "id": "question-7",
+    "prompt": "Why is the sky blue?",
+    "state": "running",
+    "attempts": 1,
+    "host": "http://127.0.0.1:11434",
+    "worker": "worker_01kasqg8v3",
+}
+WAITING_PAGE: Final[dict[str, Any]] = {"data": [WAITING], "next_cursor": None}
+WHOLE: Final[dict[str, Any]] = {
+    "index": 0,
+    "id": "question-17",
+    "prompt": "Why is the sky blue?",
+    "overrides": {"options": {"temperature": 0}},
+    "state": "succeeded",
+    "attempts": 1,
+    "host": None,
+    "worker": None,
+    "result": examples.RESULT,
+}
+CAUSE: Final[dict[str, Any]] = {
+    "error_code": "timeout",
+    "sentence": "No answer came within … s.",
+    "prompts": 12,
+    "example_index": 3,
+    "example": "No answer came within 300 s.",
+}
+SUMMARY: Final[dict[str, Any]] = {
+    "of": 1000,
+    "n": 1000,
+    "sampled": False,
+    "curve": [{"at": "2026-11-23T06:30:00.737Z", "finished": 1}],
+    "latency_s": {"n": 988, "p50": 1.2, "p95": 3.4, "p99": None},
+    "ttft_s": {"n": 988, "p50": 0.2, "p95": 0.5, "p99": None},
+    "tokens": {"n": 988, "p50": 64.0, "p95": 128.0, "p99": None},
+    "hosts": {"http://127.0.0.1:11434": 1000},
+    "models": {"qwen3:8b": 1000},
+    "failures": [CAUSE],
+    "failures_complete": True,
+}
+STATS: Final[dict[str, Any]] = {
+    "pending": 480,
+    "running": 6,
+    "batches": {"queued": 1, "running": 3},
+    "longest_wait_s": 12.5,
+    "prompts_per_s": 3.4,
+    "hosts": [{"url": "http://127.0.0.1:11434", "in_flight": 4, "slots": 4, "reachable": True}],
+    "workers": 1,
+    "needs_a_hand": ["http://gpu-2:11434 does not answer: connection refused"],
+    "read_at": "2026-11-23T06:30:00.737Z",
+}
+
+
+class PromptsQuery(BaseModel):
+    """Which prompts without a result to read."""
+
+    state: Literal["running", "pending"] = Field(
+        default="running",
+        description="`running`: by index. `pending`: in the order in which they will start.",
+        examples=["running"],
+    )
+    limit: int = Field(default=100, ge=1, le=1000, description="Most prompts.", examples=[20])
+
+
+class WaitingPrompt(ResponseModel):
+    """A prompt that has no result yet."""
+
+    index: Count = Field(description="Place of the prompt in the batch, from 0.", examples=[7])
+    id: str | None = Field(description="Your own id of the prompt.", examples=["question-7"])
+    prompt: str = Field(description="Its first 200 characters.", examples=["Why is the sky blue?"])
+    state: Literal["pending", "running"] = Field(description="Where it is.", examples=["running"])
+    attempts: Count = Field(description="Attempts made, the running one included.", examples=[1])
+    host: str | None = Field(
+        description="The host that works on it; null while it waits.",
+        examples=["http://127.0.0.1:11434"],
+    )
+    worker: str | None = Field(
+        description="The worker that runs it; null while it waits.", examples=["worker_01kasqg8v3"]
+    )
+
+
+class WaitingPromptPage(ResponseModel):
+    """Prompts without a result."""
+
+    data: list[WaitingPrompt] = Field(description="The prompts.", examples=[[WAITING]])
+    next_cursor: None = Field(
+        description="Always null: what runs is one page, of what waits there is the beginning.",
+        examples=[None],
+    )
+
+
+class WholePrompt(ResponseModel):
+    """One prompt of a batch with all that is known of it."""
+
+    index: Count = Field(description="Place of the prompt in the batch, from 0.", examples=[0])
+    id: str | None = Field(description="Your own id of the prompt.", examples=["question-17"])
+    prompt: str = Field(
+        description="The prompt; of a chat, its last user message.",
+        examples=["Why is the sky blue?"],
+    )
+    overrides: dict[str, Any] = Field(
+        description="What it has otherwise than the batch: `messages`, `options`, `model`, ….",
+        examples=[{"options": {"temperature": 0}}],
+    )
+    state: PromptState = Field(description="Where it is.", examples=["succeeded"])
+    attempts: Count = Field(description="Attempts made.", examples=[1])
+    host: str | None = Field(description="The host that works on it now.", examples=[None])
+    worker: str | None = Field(description="The worker that runs it now.", examples=[None])
+    result: Result | None = Field(
+        description="Its result; null before there is one.", examples=[examples.RESULT]
+    )
+
+
+class Point(ResponseModel):
+    """How many prompts had an outcome at a moment."""
+
+    at: Time = Field(description="The moment.", examples=["2026-11-23T06:30:00.737Z"])
+    finished: Count = Field(description="Results stored by then.", examples=[1])
+
+
+class Percentiles(ResponseModel):
+    """Percentiles of a measure, over prompts that succeeded."""
+
+    n: Count = Field(description="Values that there are.", examples=[988])
+    p50: Seconds | None = Field(description="Half are not above it.", examples=[1.2])
+    p95: Seconds | None = Field(description="Null below 20 values.", examples=[3.4])
+    p99: Seconds | None = Field(description="Null below 100 values.", examples=[None])
+
+
+class Cause(ResponseModel):
+    """Failures with the same code and, but for numbers in it, sentence."""
+
+    error_code: ErrorCode | None = Field(description="As in results.", examples=["timeout"])
+    sentence: str = Field(
+        description="The sentence with `…` for its numbers.", examples=[CAUSE["sentence"]]
+    )
+    prompts: Count = Field(description="How many failed so.", examples=[12])
+    example_index: Count = Field(description="One of them.", examples=[3])
+    example: str = Field(description="Its sentence as it is.", examples=[CAUSE["example"]])
+
+
+_PERCENTILES: Final = {"n": 988, "p50": 1.2, "p95": 3.4, "p99": None}
+
+
+class Summary(ResponseModel):
+    """What the results of a batch say together."""
+
+    of: Count = Field(description="Results that there are.", examples=[1000])
+    n: Count = Field(
+        description="Results that were looked at for times and shares.", examples=[1000]
+    )
+    sampled: bool = Field(
+        description="Whether these are an even sample: of more than 4000 results they are.",
+        examples=[False],
+    )
+    curve: list[Point] = Field(
+        description="Up to 120 points of its course.", examples=[SUMMARY["curve"]]
+    )
+    latency_s: Percentiles = Field(description="Of the whole answer.", examples=[_PERCENTILES])
+    ttft_s: Percentiles = Field(description="To the first token.", examples=[_PERCENTILES])
+    tokens: Percentiles = Field(description="Tokens of an answer.", examples=[_PERCENTILES])
+    hosts: dict[str, int] = Field(
+        description="Results of the sample by host.", examples=[SUMMARY["hosts"]]
+    )
+    models: dict[str, int] = Field(
+        description="Results of the sample by model.", examples=[SUMMARY["models"]]
+    )
+    failures: list[Cause] = Field(
+        description="What did not succeed, the most frequent cause first; up to 50.",
+        examples=[[CAUSE]],
+    )
+    failures_complete: bool = Field(
+        description="False when more than 20000 failed: then the first ones are grouped.",
+        examples=[True],
+    )
+
+
+class HostLoad(ResponseModel):
+    """How busy a host is."""
+
+    url: str = Field(description="Its address.", examples=["http://127.0.0.1:11434"])
+    in_flight: Count = Field(description="Prompts that run there.", examples=[4])
+    slots: int | None = Field(description="Most that may; null: any number.", examples=[4])
+    reachable: bool = Field(description="Whether it answered last.", examples=[True])
+
+
+class Stats(ResponseModel):
+    """The service at a glance, up to a second old."""
+
+    pending: Count = Field(description="Prompts that wait, over all batches.", examples=[480])
+    running: Count = Field(description="Prompts with Ollama now.", examples=[6])
+    batches: dict[str, int] = Field(
+        description="Batches that have not ended, by status.", examples=[STATS["batches"]]
+    )
+    longest_wait_s: Seconds | None = Field(
+        description="Since when the oldest queued batch waits; null when none does.",
+        examples=[12.5],
+    )
+    prompts_per_s: Seconds | None = Field(
+        description="What the running batches do together; null before the first result.",
+        examples=[3.4],
+    )
+    hosts: list[HostLoad] = Field(description="All hosts.", examples=[STATS["hosts"]])
+    workers: Count = Field(description="Workers that are alive.", examples=[1])
+    needs_a_hand: list[str] = Field(
+        description="What somebody should look at, a sentence each.",
+        examples=[STATS["needs_a_hand"]],
+    )
+    read_at: Time = Field(description="Of when this is.", examples=[STATS["read_at"]])

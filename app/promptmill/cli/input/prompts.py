@@ -1,0 +1,238 @@
+"""Prompts of a command: its arguments, a file or a pipe; whole, or as they are read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, NoReturn, Protocol
+
+import typer
+
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.terminal import fail, say
+from promptmill.prompts import Columns, PromptFile
+from promptmill.rows import Reading, UnreadableInput
+
+_STDIN: Final = "-"
+_LARGE: Final = 16 * 1024 * 1024
+"""Characters of JSON from which on prompts are streamed, unless an option says otherwise."""
+_LONGEST_NAME: Final = 255
+_DATA: Final = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx"})
+
+Prompt = str | dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What was said about a file of prompts."""
+
+    reading: Reading = field(default_factory=Reading)
+    columns: Columns = field(default_factory=Columns)
+    limit: int | None = None
+    shuffle: int | None = None
+
+
+class PromptSource(Protocol):
+    """The prompts of a batch; iterating begins anew, where that is possible."""
+
+    is_read_once: bool
+    """Whether a second iteration would find nothing."""
+
+    @property
+    def batch_fields(self) -> dict[str, Any]:
+        """What the input says of the whole batch, once its first prompt has been read."""
+        ...
+
+    def __iter__(self) -> Generator[Prompt]:
+        """The prompts.
+
+        Raises:
+            typer.Exit: The input cannot be used; why was said.
+        """
+        ...
+
+    def place_of(self, index: int) -> str | None:
+        """Where that prompt stands, in the user's words; None if it has not been read."""
+        ...
+
+    def tell_left_out(self) -> None:
+        """Say what was left out while the prompts were read."""
+        ...
+
+
+class GivenPrompts:
+    """Prompts that are arguments of the command."""
+
+    is_read_once = False
+
+    def __init__(self, texts: Sequence[str], name: str = "prompt") -> None:
+        self._texts = texts
+        self._name = name
+        self.batch_fields: dict[str, Any] = {}
+
+    def __iter__(self) -> Generator[Prompt]:
+        """The prompts."""
+        yield from self._texts
+
+    def place_of(self, index: int) -> str | None:
+        """Which of the arguments the prompt is."""
+        return f"{self._name} {index + 1}" if index < len(self._texts) else None
+
+    def tell_left_out(self) -> None:
+        """Say nothing: every argument is a prompt."""
+
+
+class FilePrompts:
+    """Prompts of a file, a folder or a pipe, read at each iteration; of a pipe only once."""
+
+    def __init__(self, name: str, choice: Choice) -> None:
+        self._file = PromptFile(
+            name, choice.reading, choice.columns, limit=choice.limit, shuffle=choice.shuffle
+        )
+        self._shown = "stdin" if name == _STDIN else name
+        self.is_read_once = self._file.is_read_once
+
+    @property
+    def batch_fields(self) -> dict[str, Any]:
+        """What the file says of the whole batch."""
+        return self._file.batch_fields
+
+    def __iter__(self) -> Generator[Prompt]:
+        """The prompts.
+
+        Raises:
+            typer.Exit: The file cannot be read, or something in it cannot be used.
+        """
+        try:
+            yield from self._file
+        except OSError as error:
+            refuse(f"cannot read {self._shown}: {error.strerror or error}")
+        except UnreadableInput as error:
+            kind = f" as {self._file.format}" if self._file.format else ""
+            refuse(f"cannot use {self._shown}{kind}", *error.faults)
+
+    def place_of(self, index: int) -> str | None:
+        """The line, row or file of the prompt."""
+        return self._file.place_of(index)
+
+    def tell_left_out(self) -> None:
+        """Say which rows have no prompt, the first of them by their places, and how many."""
+        notes = self._file.notes
+        for remark in notes.remarks:
+            say(remark)
+        if notes.left_out:
+            say(f"{_counted(notes.left_out, 'row')} left out in all")
+        if notes.blank_lines:
+            say(f"{_counted(notes.blank_lines, 'blank line')} left out, between the prompts")
+
+
+def open_source(prompts: Sequence[str], file: str | None, choice: Choice) -> PromptSource:
+    """The prompts that the command's arguments name.
+
+    Raises:
+        typer.BadParameter: The arguments contradict each other.
+    """
+    if prompts and file is not None:
+        raise typer.BadParameter(
+            "give prompts either as arguments or with --file, not both; a pattern such as"
+            " 'texts/*.txt' stands in quotation marks"
+        )
+    if prompts:
+        if choice != Choice():
+            raise typer.BadParameter("prompts that are arguments are sent as they are; give --file")
+        _check_for_files(prompts)
+        return GivenPrompts(prompts)
+    if file is None and (sys.stdin is None or sys.stdin.isatty()):
+        raise typer.BadParameter(
+            "no prompts: give them as arguments, with --file, or through a pipe"
+        )
+    return FilePrompts(file if file is not None else _STDIN, choice)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Prompts on their way: what to hand to the client, and in which form."""
+
+    prompts: Iterable[Prompt]
+    is_streamed: bool
+
+
+def sending_of(source: PromptSource, *, stream: bool | None) -> Sending:
+    """The prompts whole, or from a certain size on as they are read; `stream` decides if given.
+
+    Raises:
+        typer.Exit: The input cannot be used.
+    """
+    reading = iter(source)
+    begun: list[Prompt] = []
+    most = 0 if stream else _LARGE
+    size = 0
+    for prompt in reading:
+        begun.append(prompt)
+        size += len(json.dumps(prompt, ensure_ascii=False)) + 1
+        if size >= most and stream is not False:
+            break
+    else:
+        return Sending(begun, is_streamed=bool(stream))
+    if source.is_read_once:
+        # An iterator tells the client that it cannot send these prompts again.
+        return Sending(chain(begun, reading), is_streamed=True)
+    reading.close()
+    return Sending(source, is_streamed=True)
+
+
+def refuse(line: str, *details: str) -> NoReturn:
+    """End with a message about what was given.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    fail(line, *details)
+    raise typer.Exit(exit_codes.REFUSED)
+
+
+def _check_for_files(prompts: Sequence[str]) -> None:
+    """Refuse names of files that were given as prompts; hint at what only looks like one."""
+    for text in prompts:
+        name = text.removeprefix("@")
+        if len(name) > _LONGEST_NAME or "\n" in name:
+            continue
+        if not _is_file(name):
+            if Path(name).suffix.lower() in _DATA and " " not in name:
+                say(f"{name} is sent as a prompt: there is no file of that name")
+            continue
+        told = f"{name} is a file, and was given as a prompt"
+        if Path(name).suffix:
+            refuse(
+                told,
+                f"--file {name} reads the prompts in it",
+                f"to ask the model this name: echo '{text}' | promptmill submit …",
+            )
+        say(f"{told}; --file {name} reads the prompts in it")
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what} is" if count == 1 else f"{count} {what}s are"
+
+
+def first_of(source: PromptSource, count: int) -> Iterator[Prompt]:
+    """The first prompts of a source.
+
+    Raises:
+        typer.Exit: The input cannot be used.
+    """
+    reading = iter(source)
+    for _, prompt in zip(range(count), reading, strict=False):
+        yield prompt
+    reading.close()

@@ -1,0 +1,1 @@
+"""Commands for whoever runs the service; they work on its database and settings directly."""

@@ -1,0 +1,36 @@
+"""What the asyncio client reads beyond batches and their results."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from promptmill.client.reading_records import Stats, Summary, WaitingPrompt, WholePrompt
+from promptmill.client.requests import reading
+from promptmill.client.requests.batches import Request
+
+T = TypeVar("T")
+
+
+class AsyncReading:
+    """A part of `AsyncPromptmill`."""
+
+    async def _call(self, request: Request[T]) -> T:
+        raise NotImplementedError
+
+    async def prompts(
+        self, batch_id: str, *, state: Literal["running", "pending"] = "running", limit: int = 100
+    ) -> tuple[WaitingPrompt, ...]:
+        """Prompts that run, with host and worker, or those that will start next."""
+        return await self._call(reading.waiting_prompts(batch_id, state=state, limit=limit))
+
+    async def prompt(self, batch_id: str, index: int) -> WholePrompt:
+        """One prompt whole, with its result if there is one."""
+        return await self._call(reading.one_prompt(batch_id, index))
+
+    async def summary(self, batch_id: str) -> Summary:
+        """The course of a batch, percentiles, shares, failures by cause."""
+        return await self._call(reading.summary(batch_id))
+
+    async def stats(self) -> Stats:
+        """The service at a glance: what waits, runs and works, and what needs a hand."""
+        return await self._call(reading.stats())

@@ -1,0 +1,41 @@
+"""Requests for prompts, summaries and the glance."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from promptmill.client.reading_records import Stats, Summary, WaitingPrompt, WholePrompt
+from promptmill.client.records import Record
+from promptmill.client.requests.batches import Request, query_of, reader_of
+
+
+def waiting_prompts(batch_id: str, *, state: str, limit: int) -> Request[tuple[WaitingPrompt, ...]]:
+    """GET /batches/{id}/prompts."""
+
+    class Listing(Record):
+        data: tuple[WaitingPrompt, ...]
+
+    read = reader_of(Listing)
+    return Request(
+        method="GET",
+        path=f"/batches/{quote(batch_id, safe='')}/prompts",
+        query=query_of(state=state, limit=str(limit)),
+        read=lambda answer: read(answer).data,
+    )
+
+
+def one_prompt(batch_id: str, index: int) -> Request[WholePrompt]:
+    """GET /batches/{id}/prompts/{index}."""
+    path = f"/batches/{quote(batch_id, safe='')}/prompts/{index}"
+    return Request(method="GET", path=path, read=reader_of(WholePrompt))
+
+
+def summary(batch_id: str) -> Request[Summary]:
+    """GET /batches/{id}/summary."""
+    path = f"/batches/{quote(batch_id, safe='')}/summary"
+    return Request(method="GET", path=path, read=reader_of(Summary))
+
+
+def stats() -> Request[Stats]:
+    """GET /stats."""
+    return Request(method="GET", path="/stats", read=reader_of(Stats))

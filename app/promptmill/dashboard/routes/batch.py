@@ -1,0 +1,128 @@
+"""`/ui/batches/{id}`: one batch; each of its tabs is an address."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import Request
+from starlette.responses import Response
+
+from promptmill.dashboard import batch_charts
+from promptmill.dashboard.pages import BatchId, Given, page_router, resources_of, show, text_of
+from promptmill.domain.batches import Batch
+from promptmill.domain.lifecycle import TaskState
+from promptmill.domain.outcomes import DEFECTS, ErrorCode
+from promptmill.domain.reading import ResultFilter, SearchedText
+from promptmill.services import batches
+from promptmill.services.reading import glance, search
+
+router = page_router()
+_PAGE: Final = 50
+_MOST_RUNNING: Final = 100
+PREVIEW: Final = 200
+_OUTCOMES: Final = ("succeeded", "failed", "cancelled", "expired")
+TABS: Final = {
+    "progress": "Progress",
+    "results": "Results",
+    "failures": "Failures",
+    "latency": "Latency",
+    "running": "Running",
+    "request": "Request",
+}
+
+
+@router.get("/ui/batches/{batch_id}")
+async def one_batch(request: Request, batch_id: BatchId) -> Response:
+    """The batch as it stands, with the tab that the address names."""
+    resources = resources_of(request)
+    batch = await batches.get(resources, batch_id)
+    tab = request.query_params.get("tab", "progress")
+    tab = tab if tab in TABS else "progress"
+    return show(
+        request,
+        f"batch_{tab}.html.j2",
+        batch=batch,
+        tab=tab,
+        tabs=TABS,
+        **await _of_tab(request, batch, tab),
+    )
+
+
+async def _of_tab(request: Request, batch: Batch, tab: str) -> dict[str, Any]:
+    resources, given = resources_of(request), request.query_params
+    if tab == "results":
+        wanted = wanted_results(request)
+        found = await search.find_results(
+            resources,
+            batch.id,
+            wanted,
+            limit=_PAGE,
+            after=number_of(given.get("after")),
+            preview=PREVIEW,
+        )
+        return {
+            "found": found,
+            "filter": filter_of(request),
+            "outcomes": _OUTCOMES,
+            "codes": [code.value for code in ErrorCode],
+            "defects": [code.value for code in DEFECTS],
+            "texts": [one.value for one in SearchedText],
+            "is_filtered": wanted != ResultFilter(),
+        }
+    if tab == "failures":
+        return {"causes": await glance.batch_causes(resources, batch)}
+    if tab == "running":
+        prompts = await search.prompts_without_result(
+            resources, batch.id, TaskState.RUNNING, limit=_MOST_RUNNING
+        )
+        return {"running": prompts}
+    if tab in {"progress", "latency"}:
+        findings = await glance.batch_findings(resources, batch)
+        draw = batch_charts.of_progress if tab == "progress" else batch_charts.of_latency
+        return {"charts": draw(findings), "figures": batch_charts.figures(findings)}
+    return {}
+
+
+FILTER_FIELDS: Final = (
+    *("status", "error_code", "defect", "model", "host", "min_attempts"),
+    *("min_latency_s", "max_latency_s", "q", "in"),
+)
+"""Names of the filter in the address; those of the API's results, so that a download takes it."""
+
+
+def filter_of(request: Request) -> Given:
+    """The part of the address that is the filter of results."""
+    found = ((name, text_of(request, name)) for name in FILTER_FIELDS)
+    return Given((name, text) for name, text in found if text)
+
+
+def wanted_results(request: Request) -> ResultFilter:
+    """The filter of the address; what nobody can have meant is left out."""
+    given = filter_of(request)
+    status, code, defect = given.get("status"), given.get("error_code"), given.get("defect")
+    text_in = given.get("in")
+    return ResultFilter(
+        status=TaskState(status) if status in _OUTCOMES else None,
+        error_codes=(ErrorCode(code),) if code in set(ErrorCode) else (),
+        defect=ErrorCode(defect) if defect in set(DEFECTS) else None,
+        model=given.get("model"),
+        host=given.get("host"),
+        min_attempts=number_of(given.get("min_attempts")),
+        min_latency_s=_seconds(given.get("min_latency_s")),
+        max_latency_s=_seconds(given.get("max_latency_s")),
+        text=given.get("q"),
+        text_in=SearchedText(text_in) if text_in in set(SearchedText) else None,
+    )
+
+
+def number_of(text: str | None) -> int | None:
+    """The number that the text is; None for anything else."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - digits of an index
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None

@@ -1,0 +1,97 @@
+"""Whether Ollama cut a prompt to the model's context window; no field of its answer says so.
+
+A cut prompt leaves a trace in `prompt_eval_count`: the whole window, or about half of it in newer
+versions, which drop half a window at a time. And a text that is far longer than that many tokens
+can say must have been cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from promptmill.domain.calls import Call
+
+_CHARS_PER_TOKEN: Final = 12
+"""No tokenizer gets more characters into a token over a whole prompt; so text is missing."""
+_BYTES_PER_TOKEN_AT_HALF: Final = 7
+"""A prompt of half a window of tokens and more UTF-8 bytes per token than this was cut: texts of
+all scripts have about 4 to 6, and a prompt that lost its half has twice as many."""
+_AROUND_HALF: Final = 4
+"""How far from half the window the count of a cut prompt may be; Ollama keeps 4 tokens of the
+beginning unless `num_keep` says otherwise."""
+_LEAST_TOKENS_OF_UNKNOWN_WINDOW: Final = 1024
+"""Half of the smallest window that models are used with. A shorter prompt was cut by nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentText:
+    """How long the texts of a prompt are that was sent."""
+
+    chars: int
+    utf8_bytes: int
+    is_chat: bool = False
+    """Whether it has several messages; Ollama drops the oldest ones whole until the rest fits."""
+
+
+def sent_text(*texts: str, is_chat: bool = False) -> SentText:
+    """The size of all texts together."""
+    return SentText(
+        chars=sum(map(len, texts)),
+        # A lone surrogate has no encoding; Ollama gets an escape for it.
+        utf8_bytes=sum(
+            len(text) if text.isascii() else len(text.encode(errors="replace")) for text in texts
+        ),
+        is_chat=is_chat,
+    )
+
+
+def text_of(call: Call) -> SentText | None:
+    """The texts of a call that the model is to read; None for a call with images.
+
+    Ollama does not cut requests with images in this way, and their tokens are not those of texts.
+    """
+    messages = call.messages or ()
+    if call.parameters.get("images") or any(message.get("images") for message in messages):
+        return None
+    parts: list[object] = [call.prompt, call.parameters.get("system")]
+    parts += (message.get(name) for message in messages for name in ("content", "thinking"))
+    texts = [part for part in parts if isinstance(part, str)]
+    return sent_text(*texts, is_chat=len(messages) > 1)
+
+
+def num_ctx_of(parameters: Mapping[str, Any]) -> int | None:
+    """The window that a request asks for; None: the host's own."""
+    options: object = parameters.get("options")
+    if not isinstance(options, Mapping):
+        return None
+    wanted = cast("Mapping[str, Any]", options).get("num_ctx")
+    return wanted if type(wanted) is int and wanted > 0 else None
+
+
+def was_cut(tokens: int | None, sent: SentText, windows: Collection[int]) -> bool:
+    """Whether a prompt lost a part, by the tokens of it that Ollama says it evaluated.
+
+    `windows` are the windows that may have been in force: the one asked for, and the one that the
+    loaded model has where that is smaller. Empty: nothing is known.
+    """
+    if not tokens:
+        return False
+    too_long = sent.chars > _CHARS_PER_TOKEN * tokens
+    if not windows:
+        return too_long and tokens >= _LEAST_TOKENS_OF_UNKNOWN_WINDOW
+    dense = sent.utf8_bytes > _BYTES_PER_TOKEN_AT_HALF * tokens
+    for window in windows:
+        half = window // 2
+        if window - 1 <= tokens <= window:
+            return True
+        if half - 1 <= tokens <= half + _AROUND_HALF and dense:
+            return True
+        # A text that was cut leaves at least half of the window; a chat may leave a short message.
+        leaves_enough = half - 1 <= tokens < window
+        if too_long and (
+            leaves_enough or (sent.is_chat and sent.chars > _CHARS_PER_TOKEN * window)
+        ):
+            return True
+    return False

@@ -1,0 +1,67 @@
+"""Values as JSON, and for a value that JSON cannot say, the place of what is wrong in it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
+
+_DEEPEST: Final = 200
+"""Levels of nesting that are looked at; `json` itself gives up at some hundreds."""
+
+
+def encoded(value: object, *, name: str = "") -> bytes:
+    """A value as compact JSON in UTF-8. `name` is what the value is called in an error.
+
+    Raises:
+        TypeError: Something in it is of a type that JSON does not know.
+        ValueError: A number is not finite, a text is not Unicode, or it is nested too deeply.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except (TypeError, ValueError, RecursionError):
+        check(value, name=name)
+        raise
+
+
+def check(value: object, *, name: str = "") -> None:
+    """Raise what is wrong with a value that is to become JSON, naming its place: `options.seed`.
+
+    Raises:
+        TypeError: Something in it is of a type that JSON does not know.
+        ValueError: A number is not finite, a text is not Unicode, or it is nested too deeply.
+    """
+    for place, part in _parts(value, name, depth=0):
+        what = place or "the value"
+        if isinstance(part, float) and not math.isfinite(part):
+            shown = "NaN" if math.isnan(part) else "infinite"
+            raise ValueError(f"{what} is {shown}, which is not JSON compliant")
+        if isinstance(part, str):
+            try:
+                part.encode()
+            except UnicodeEncodeError:
+                raise ValueError(
+                    f"{what} has half of a pair in it: surrogates not allowed"
+                ) from None
+        elif part is not None and not isinstance(part, bool | int | float):
+            raise TypeError(f"{what} is of the type {type(part).__name__}, which JSON has not")
+
+
+def _parts(value: object, place: str, *, depth: int) -> Iterator[tuple[str, object]]:
+    """Everything in a value that has no parts itself, with its place."""
+    if depth > _DEEPEST:
+        raise ValueError(f"{place or 'the value'} is nested too deeply")
+    # Only what `json` takes for an object or a list: a mapping of another class is neither.
+    if isinstance(value, dict):
+        for key, part in cast("Mapping[Any, object]", value).items():
+            inside = f"{place}.{key}" if place else str(key)
+            if not isinstance(key, str | int | float | bool | None):
+                raise TypeError(f"{inside} has a name of the type {type(key).__name__}")
+            yield from _parts(part, inside, depth=depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(cast("list[object]", value)):
+            yield from _parts(part, f"{place}[{index}]", depth=depth + 1)
+    else:
+        yield place, value

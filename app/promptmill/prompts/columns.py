@@ -1,0 +1,264 @@
+"""From a row of named values to a prompt: which column is the text, the id, and what is kept."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, cast
+
+from promptmill.prompts.templates import ROW, Template
+from promptmill.rows import UnreadableInput
+
+Prompt = str | dict[str, Any]
+
+KNOWN_FIELDS: Final = (
+    *("id", "model", "system", "template", "suffix", "images", "format", "options"),
+    *("keep_alive", "think", "raw", "truncate", "shift", "logprobs", "top_logprobs", "tools"),
+    "data",
+)
+"""What a prompt object may have beside `prompt` and `messages`."""
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "model": (str,),
+    "system": (str,),
+    "options": (dict,),
+    "data": (dict,),
+    "think": (bool, str),
+}
+EVERYTHING: Final = ("*",)
+_MOST_IMAGE_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which columns (or fields of JSON objects) make a prompt."""
+
+    prompt: str | None = None
+    """None is `prompt`, or the only one."""
+    id: str | None = None
+    """None is `id`, if there is one; empty is none."""
+    system: str | None = None
+    image: str | None = None
+    """Names of image files, or images themselves."""
+    keep: Sequence[str] = ()
+    """Those that go with the prompt and come back with its result; `*` is all."""
+    template: Template | None = None
+
+    @property
+    def are_named(self) -> bool:
+        """Whether anything was said about columns, so that the input has some."""
+        return bool(
+            self.prompt or self.id or self.system or self.image or self.keep or self.template
+        )
+
+    def wanted(self) -> frozenset[str]:
+        """The names that a header must have, to tell a table's delimiter by them."""
+        given = {self.prompt, self.id, self.system, self.image, *self.keep} - {None, "", "*"}
+        if self.template is not None:
+            given |= self.template.names - self.template.own_names - {ROW}
+        elif self.prompt is None:
+            given.add("prompt")
+        return frozenset(cast("set[str]", given))
+
+
+class Shape:
+    """The columns that one header has, found for what was wanted of them."""
+
+    def __init__(self, header: Sequence[str], columns: Columns, *, folder: Path | None) -> None:
+        """`folder` is where the names of images begin.
+
+        Raises:
+            UnreadableInput: A column is not there, or there more than once.
+        """
+        self._header = header
+        self._columns = columns
+        self._folder = folder or Path()
+        self._id = self._optional("id") if columns.id is None else self._find(columns.id)
+        self._system = self._find(columns.system)
+        self._image = self._find(columns.image)
+        everything = tuple(columns.keep) == EVERYTHING
+        self._keep = [self._sure(name) for name in (header if everything else columns.keep)]
+        self._used: dict[str, str] = {}
+        if (template := columns.template) is not None:
+            names = template.names - ({ROW} | template.own_names) | (template.names & set(header))
+            self._used = {name: self._sure(name) for name in sorted(names)}
+
+    @cached_property
+    def text_column(self) -> str:
+        """The column that is the prompt.
+
+        Raises:
+            UnreadableInput: There is none.
+        """
+        if self._columns.prompt is not None:
+            return self._sure(self._columns.prompt)
+        found = self._optional("prompt")
+        if found is None and len(self._header) == 1:
+            return self._header[0]
+        return self._sure("prompt") if found is None else found
+
+    def prompt_of(self, values: Mapping[str, Any]) -> Prompt | None:
+        """The prompt of a row of a table; None if its text is empty.
+
+        Raises:
+            ValueError: A value cannot be used; the message says which.
+        """
+        text = self._text(values)
+        return None if text is None else self._with_others({}, text, values)
+
+    def prompt_of_object(self, values: Mapping[str, Any]) -> Prompt | None:
+        """The prompt of a JSON object, whose fields of the contract count beside those named.
+
+        Raises:
+            ValueError: As `prompt_of`.
+        """
+        if self._columns.template is not None:
+            return self.prompt_of(values)
+        given = {name: values[name] for name in KNOWN_FIELDS if values.get(name) is not None}
+        if self._columns.prompt is None and "messages" in values:
+            given["messages"] = values["messages"]
+            return self._with_others(_checked(given), None, values)
+        given.pop(self.text_column, None)
+        value = values[self.text_column]
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f'the field "{self.text_column}" is no string')
+        if value is None or not value.strip():
+            return None
+        return self._with_others(_checked(given), value, values)
+
+    def _text(self, values: Mapping[str, Any]) -> str | None:
+        template = self._columns.template
+        if template is None:
+            text = text_of(values[self.text_column], self.text_column)
+        else:
+            used = {name: values[column] for name, column in self._used.items()}
+            if used and all(_is_blank(value) for value in used.values()):
+                return None
+            text = template.render({**values, ROW: values, **used})
+        return text if text.strip() else None
+
+    def _with_others(
+        self, given: dict[str, Any], text: str | None, values: Mapping[str, Any]
+    ) -> Prompt:
+        if text is not None:
+            given["prompt"] = text
+        if self._id is not None and self._columns.id != "":
+            if _is_blank(values[self._id]):
+                given.pop("id", None)
+            else:
+                given["id"] = text_of(values[self._id], self._id)
+        elif self._columns.id == "":
+            given.pop("id", None)
+        if self._system is not None and not _is_blank(values[self._system]):
+            given["system"] = text_of(values[self._system], self._system)
+        if self._image is not None and not _is_blank(values[self._image]):
+            given["images"] = self._images(values[self._image])
+        if self._keep:
+            given["data"] = {name: jsonable(values[name], name) for name in self._keep}
+        return text if text is not None and set(given) == {"prompt"} else given
+
+    def _images(self, value: Any) -> list[str]:  # noqa: ANN401 - any cell
+        items = cast("list[Any]", value) if isinstance(value, list) else [value]
+        return [base64.b64encode(self._image_bytes(one)).decode() for one in items]
+
+    def _image_bytes(self, value: Any) -> bytes:  # noqa: ANN401 - any cell
+        if isinstance(value, dict):  # As the data sets of Hugging Face hold them.
+            held = cast("dict[str, Any]", value)
+            value = held.get("bytes") or held.get("path")
+        if isinstance(value, bytes):
+            return value
+        if not isinstance(value, str):
+            raise ValueError(f'the column "{self._image}" has neither a file\'s name nor an image')  # noqa: TRY004 - said with others
+        path = self._folder / value
+        try:
+            if path.stat().st_size > _MOST_IMAGE_BYTES:
+                raise ValueError(f"the image {path} has more than 64 MiB")
+            return path.read_bytes()
+        except OSError as error:
+            raise ValueError(f"the image {path} cannot be read: {error.strerror}") from None
+
+    def _find(self, name: str | None) -> str | None:
+        return self._sure(name) if name else None
+
+    def _sure(self, name: str) -> str:
+        found = self._optional(name)
+        if found is None:
+            hint = "" if name != "prompt" else "; --column NAME takes another"
+            has = ", ".join(list(self._header)[:12]) or "none at all"
+            raise UnreadableInput(f'there is no column "{name}"; it has {has}{hint}')
+        return found
+
+    def _optional(self, name: str) -> str | None:
+        for same in (str, str.casefold):
+            found = [one for one in self._header if same(one) == same(name)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise UnreadableInput(
+                    f'more than one column is called "{name}": {", ".join(found)}'
+                )
+        return None
+
+
+def text_of(value: Any, column: str) -> str:  # noqa: ANN401 - any cell
+    """A cell as text.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if _is_blank(value):
+        return value if isinstance(value, str) else ""
+    value = jsonable(value, column)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # Spreadsheets have no whole numbers.
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f'the column "{column}" is neither a text nor a number')
+
+
+def jsonable(value: Any, column: str) -> Any:  # noqa: ANN401 - any cell
+    """A cell as JSON has it: dates as ISO 8601 writes them, what is no number as null.
+
+    Raises:
+        ValueError: It is binary.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, list | tuple):
+        return [jsonable(one, column) for one in cast("Sequence[Any]", value)]
+    if isinstance(value, Mapping):
+        held = cast("Mapping[Any, Any]", value)
+        return {str(name): jsonable(one, column) for name, one in held.items()}
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal | dt.timedelta | uuid.UUID):
+        return str(value)
+    raise ValueError(f'the column "{column}" is binary')
+
+
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    for name, types in _TYPES.items():
+        if name in given and not isinstance(given[name], types):
+            raise ValueError(
+                f'"{name}" is not what a prompt\'s {name} is; --template "{{{{ … }}}}" makes the'
+                " prompt of named fields alone"
+            )
+    if isinstance(given.get("id"), int) and not isinstance(given["id"], bool):
+        given["id"] = str(given["id"])
+    return given
+
+
+def _is_blank(value: object) -> bool:
+    return (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, float) and math.isnan(value))
+    )

@@ -1,0 +1,163 @@
+"""The prompts of a file, a pipe or a folder, made again at each iteration, in constant memory."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Final, cast
+
+from promptmill.prompts.columns import Columns, Prompt, Shape
+from promptmill.prompts.openai_lines import is_openai_line, prompt_of_line
+from promptmill.rows import FileFormat, Notes, Reading, RowFile, UnreadableInput
+
+_TEXT: Final = ("text",)
+"""The one column of texts that have no names."""
+_MOST_SHAPES: Final = 100
+"""Kept of JSON objects whose fields differ."""
+
+
+class PromptFile:
+    """The prompts of one input; what is left out of it is in `notes` after an iteration."""
+
+    def __init__(
+        self,
+        name: str,
+        reading: Reading | None = None,
+        columns: Columns | None = None,
+        *,
+        limit: int | None = None,
+        shuffle: int | None = None,
+    ) -> None:
+        """`name` is a file's, a folder's or a pattern; `-` is stdin, which can be read once.
+
+        `limit` takes only so many prompts; `shuffle` is the seed of a random order, and together
+        with a limit of a random choice.
+        """
+        self._columns = columns or Columns()
+        reading = replace(
+            reading or Reading(),
+            wanted=self._columns.wanted(),
+            are_named=self._columns.are_named,
+        )
+        self._rows = RowFile(name, reading)
+        self._limit = limit
+        self._seed = shuffle
+        self._places = array("Q")
+        """Of the prompts, in order: eight bytes each."""
+        self._shapes: dict[tuple[str, ...], Shape] = {}
+
+    @property
+    def is_read_once(self) -> bool:
+        """Whether a second iteration would find nothing."""
+        return self._rows.is_read_once
+
+    @property
+    def notes(self) -> Notes:
+        """What was left out."""
+        return self._rows.notes
+
+    @property
+    def format(self) -> FileFormat | None:
+        """What the input turned out to be, once it has been read."""
+        return self._rows.format
+
+    @property
+    def batch_fields(self) -> dict[str, Any]:
+        """Of an input that is a whole batch: what it says beside its prompts."""
+        return self._rows.batch_fields
+
+    def __iter__(self) -> Iterator[Prompt]:
+        """The prompts.
+
+        Raises:
+            OSError: The file cannot be read.
+            UnreadableInput: Something in it cannot be used, or there is no prompt at all.
+        """
+        del self._places[:]
+        self._shapes.clear()
+        made = self._made()
+        for number, prompt in self._sampled(made):
+            self._places.append(number)
+            yield prompt
+        made.close()
+        if not self._places:
+            raise UnreadableInput("there is no prompt in it", *self.notes.remarks[:1])
+
+    def place_of(self, index: int) -> str | None:
+        """Where that prompt stands, in the user's words; None if it has not been read."""
+        return self._rows.place_of(self._places[index]) if index < len(self._places) else None
+
+    def _made(self) -> Generator[tuple[int, Prompt]]:
+        """The prompts with the numbers of their rows; after a fault only faults are sought."""
+        rows = self._rows
+        for number, value in rows:
+            try:
+                prompt = self._prompt(value)
+            except (ValueError, UnreadableInput) as error:
+                if rows.header is not None and isinstance(error, UnreadableInput):
+                    raise  # The header is wrong, and so for every row.
+                rows.faults.add(f"{rows.place_of(number)}: {error}")
+                continue
+            if prompt is None:
+                rows.notes.leave_out(rows.place_of(number), "has no prompt")
+            elif not rows.faults:
+                yield number, prompt
+
+    def _sampled(self, prompts: Iterator[tuple[int, Prompt]]) -> Iterable[tuple[int, Prompt]]:
+        if self._seed is None:
+            return islice(prompts, self._limit)
+        chance = random.Random(self._seed)  # noqa: S311 - a sample that can be drawn again
+        chosen = list(islice(prompts, self._limit))
+        for number, prompt in enumerate(prompts, start=len(chosen) + 1):
+            place = chance.randrange(number)
+            if place < len(chosen):
+                chosen[place] = prompt
+        chance.shuffle(chosen)
+        return chosen
+
+    def _prompt(self, value: Any) -> Prompt | None:  # noqa: ANN401 - any JSON
+        columns = self._columns
+        if self._rows.header is not None:
+            return self._shape(tuple(self._rows.header)).prompt_of(value)
+        if isinstance(value, str):
+            if columns.template is None and not columns.keep and columns.prompt is None:
+                return value
+            return self._shape(_TEXT).prompt_of({_TEXT[0]: value})
+        if not isinstance(value, dict):
+            raise ValueError("must be a JSON string or an object")  # noqa: TRY004 - said with others
+        found = cast("dict[str, Any]", value)
+        if is_openai_line(found):
+            found = prompt_of_line(found)
+        has = "it has " + (", ".join(list(found)[:8]) or "no fields at all")
+        if columns.are_named:
+            if columns.prompt is not None and columns.prompt not in found:
+                raise ValueError(f'the field "{columns.prompt}" is not there; {has}')
+            return self._shape(tuple(found)).prompt_of_object(found)
+        if "prompt" not in found and "messages" not in found:
+            raise ValueError(
+                f'has neither "prompt" nor "messages"; {has}; --field NAME takes the prompt from'
+                " another field"
+            )
+        custom_id = found.get("id")
+        is_number = isinstance(custom_id, int) and not isinstance(custom_id, bool)
+        return {**found, "id": str(custom_id)} if is_number else found
+
+    def _shape(self, header: tuple[str, ...]) -> Shape:
+        shape = self._shapes.get(header)
+        if shape is None:
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            columns = _of_folder(self._columns) if self._rows.is_folder else self._columns
+            shape = Shape(header, columns, folder=self._rows.folder)
+            self._shapes[header] = shape
+        return shape
+
+
+def _of_folder(columns: Columns) -> Columns:
+    """A file's text is the prompt and its name the id, unless something else was said."""
+    if columns.prompt is None and columns.template is None:
+        columns = replace(columns, prompt="text")
+    return replace(columns, id="name") if columns.id is None else columns

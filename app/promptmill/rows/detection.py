@@ -1,0 +1,205 @@
+"""How an input is written: by its content where that says it, else by its name.
+
+What can be read in two ways is refused, for a wrong guess would send other prompts than were meant.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from enum import StrEnum
+from pathlib import PurePath
+from typing import Any, Final, Literal, NamedTuple, cast
+
+from promptmill.rows.faults import UnreadableInput
+from promptmill.rows.json_values import may_be_cut
+from promptmill.rows.opening import MARK
+from promptmill.rows.tables import CANDIDATES, SEPARATOR_LINE
+
+
+class FileFormat(StrEnum):
+    """How prompts are written in a file."""
+
+    TEXT = "text"
+    """A prompt per line."""
+    JSONL = "jsonl"
+    """A JSON string or object per line; or an array, or a whole batch."""
+    JSON = "json"
+    CSV = "csv"
+    """A table whose first row names the columns, with any delimiter."""
+    PARQUET = "parquet"
+    XLSX = "xlsx"
+
+
+JsonForm = Literal["lines", "stream", "batch"]
+"""How JSON values follow each other."""
+Certainty = Literal["no", "perhaps", "yes"]
+"""Whether a beginning is JSON, or a table, that was meant as prompts."""
+
+
+class JsonLook(NamedTuple):
+    """What the beginning of a text says about JSON."""
+
+    certainty: Certainty
+    form: JsonForm
+
+
+_EXTENSIONS: Final = {
+    ".jsonl": FileFormat.JSONL,
+    ".ndjson": FileFormat.JSONL,
+    ".jsonlines": FileFormat.JSONL,
+    ".json": FileFormat.JSON,
+    ".csv": FileFormat.CSV,
+    ".tsv": FileFormat.CSV,
+    ".tab": FileFormat.CSV,
+    ".psv": FileFormat.CSV,
+}
+_OF_JSON: Final = frozenset({FileFormat.JSON, FileFormat.JSONL})
+_PROMPT_FIELDS: Final = frozenset({"prompt", "messages", "prompts", "custom_id"})
+_TEXT_COLUMN: Final = "text"
+"""The name of a text's one column in a template."""
+_NOT_JSON: Final = JsonLook("no", "lines")
+
+
+def extension_of(name: str) -> str:
+    """The extension that says what is inside, that of packing apart."""
+    return PurePath(name.lower().removesuffix(".gz")).suffix
+
+
+def format_of(
+    head: str,
+    name: str,
+    look: JsonLook,
+    *,
+    wanted: Collection[str] | None,
+    is_whole: bool,
+) -> FileFormat:
+    """The format of an input whose text begins with `head`.
+
+    `wanted` are columns that a person named, or None. What can be read in two ways is refused.
+    """
+    by_name = _EXTENSIONS.get(extension_of(name))
+    if by_name in _OF_JSON or look.certainty == "yes":
+        return FileFormat.JSONL
+    if by_name is not None:
+        return by_name
+    if look.certainty == "perhaps":
+        if wanted is not None and set(wanted) - {_TEXT_COLUMN}:
+            return FileFormat.JSONL
+        raise UnreadableInput(
+            "looks like JSON, and may be meant as texts: --format jsonl takes the prompts out of"
+            " the JSON, --format text sends each line as it is"
+        )
+    table = _table_look(head, is_whole=is_whole)
+    if table == "yes":
+        return FileFormat.CSV
+    if wanted is not None:
+        is_text = set(wanted) <= {_TEXT_COLUMN} and _TEXT_COLUMN not in _first_cells(head)
+        return FileFormat.TEXT if is_text else FileFormat.CSV
+    if table == "perhaps":
+        raise UnreadableInput(
+            "looks like a table, and may be meant as texts: --format csv reads its columns,"
+            " --format text sends each line as it is"
+        )
+    return FileFormat.TEXT
+
+
+def json_look(head: str, *, is_whole: bool) -> JsonLook:
+    """Whether the text that begins so is JSON, and in which form."""
+    text = head.lstrip(f" \t\r\n{MARK}")
+    first = text[:1]
+    if not first or first not in '{["':
+        is_mixed = any(_says_prompt(_loose(line)) for line in _lines(head, is_whole=is_whole))
+        return JsonLook("perhaps" if is_mixed else "no", "lines")
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except json.JSONDecodeError as error:
+        return _look_at_broken(text, error, is_whole=is_whole)
+    except (RecursionError, ValueError):
+        return JsonLook("perhaps", "lines")
+    rest, _, below = text[end:].partition("\n")
+    if isinstance(value, dict):
+        return _look_at_object(cast("dict[str, Any]", value), text[:end], rest)
+    if rest.strip():
+        return _NOT_JSON
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        form = "stream"
+        is_sure = is_whole and not below.strip() and bool(items)
+        is_sure = is_sure and all(isinstance(item, str | dict) for item in items)
+        certainty = "yes" if is_sure else "perhaps"
+    else:
+        form = "lines"
+        lines = _lines(head, is_whole=is_whole)
+        are_json = all(isinstance(_loose(line), str | dict) for line in lines)
+        certainty = "perhaps" if are_json else "no"
+    return JsonLook(certainty, form)
+
+
+def _look_at_object(value: dict[str, Any], text: str, rest: str) -> JsonLook:
+    if "prompts" in value:
+        return JsonLook("yes", "batch")
+    if rest.strip() and rest.strip()[0] not in ",{":
+        # A sentence that begins with an object; or one that was spoilt.
+        certainty = "perhaps" if _says_prompt(value) else "no"
+        return JsonLook(certainty, "lines")
+    certainty = "yes" if _says_prompt(value) else "perhaps"
+    is_line = "\n" not in text and not rest.strip().startswith("{")
+    return JsonLook(certainty, "lines" if is_line else "stream")
+
+
+def _look_at_broken(text: str, error: json.JSONDecodeError, *, is_whole: bool) -> JsonLook:
+    first_line = text.partition("\n")[0].rstrip()
+    if not is_whole and may_be_cut(error) and text[0] != '"':
+        if text[0] == "{" and re.search(r'"prompts"\s*:\s*\[', text):
+            return JsonLook("yes", "batch")
+        is_sure = text[0] == "[" or re.search(r'"(prompt|messages|custom_id)"\s*:', text)
+        return JsonLook("yes" if is_sure else "perhaps", "stream")
+    is_like_it = re.match(r'\{\s*"|\[\s*["{]', text) is not None
+    is_stream = text[0] == "[" or first_line.endswith(("{", ","))
+    return JsonLook("perhaps" if is_like_it else "no", "stream" if is_stream else "lines")
+
+
+def _says_prompt(value: object) -> bool:
+    return isinstance(value, dict) and bool(_PROMPT_FIELDS & set(cast("dict[str, Any]", value)))
+
+
+def _loose(line: str) -> object:
+    """The JSON that a line is, by Python's own rules; None if it is none."""
+    if line[:1] not in {"{", '"'}:
+        return None
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _lines(head: str, *, is_whole: bool) -> Iterator[str]:
+    lines = head.split("\n")
+    if not is_whole:
+        lines.pop()
+    return (text for line in lines if (text := line.strip(f" \r{MARK}")).strip())
+
+
+def _first_cells(head: str) -> set[str]:
+    first = next(_lines(head, is_whole=True), "")
+    return {
+        cell.strip(' "').casefold()
+        for one in CANDIDATES
+        if one in first
+        for cell in first.split(one)
+    }
+
+
+def _table_look(head: str, *, is_whole: bool) -> Certainty:
+    """Whether a text may be a table: by a header with `prompt`, or a tab in every line."""
+    lines = list(_lines(head, is_whole=is_whole))
+    if not lines:
+        return "no"
+    if SEPARATOR_LINE.fullmatch(lines[0]) or "prompt" in _first_cells(head):
+        return "yes"
+    is_named = lines[0].strip('"').casefold() == "prompt"
+    tabs = {line.count("\t") for line in lines}
+    are_rows = len(lines) > 1 and len(tabs) == 1 and tabs != {0}
+    return "perhaps" if is_named or are_rows else "no"

@@ -1,0 +1,176 @@
+"""The rows of a file, a pipe or a folder, read again at each iteration, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from promptmill.rows.columnar import PARQUET_MAGIC, ZIP_MAGIC, excel_table, parquet_table
+from promptmill.rows.detection import FileFormat, extension_of, format_of, json_look
+from promptmill.rows.faults import Faults, Notes, UnreadableInput
+from promptmill.rows.folders import HEADER, files_of, is_folder, texts_of
+from promptmill.rows.json_values import JsonStream, batch_body, values_of_lines
+from promptmill.rows.opening import (
+    STDIN,
+    Opened,
+    broken_gzip,
+    encoding_of,
+    head_text,
+    lines_of,
+    opened,
+    pieces_of,
+)
+from promptmill.rows.tables import Dialect, Table, delimiter_named, dialect_of
+
+_DEFAULT_DELIMITERS: Final = {".tsv": "\t", ".tab": "\t", ".psv": "|"}
+_BINARY: Final = {PARQUET_MAGIC: FileFormat.PARQUET, ZIP_MAGIC: FileFormat.XLSX}
+
+Rows = Iterable[tuple[int, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How an input is to be read; what is not said is found out."""
+
+    format: FileFormat | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    wanted: frozenset[str] = frozenset({"prompt"})
+    """The columns that are looked for, by which a table's delimiter can be told."""
+    are_named: bool = False
+    """Whether a person named columns, so that the input has some."""
+
+
+class RowFile:
+    """The numbered rows of one input: texts, JSON values, or columns by their names.
+
+    An iteration fills `notes`, and raises `UnreadableInput` for the faults that were found, those
+    included that the caller has added to `faults` meanwhile.
+    """
+
+    def __init__(self, name: str, reading: Reading) -> None:
+        """`name` is a file's, a folder's or a pattern; `-` is stdin, which can be read once."""
+        self.name = name
+        self.is_read_once = name == STDIN
+        self.is_folder = False
+        self.folder = Path()
+        """Where the file is."""
+        self.format: FileFormat | None = reading.format
+        self.header: Sequence[str] | None = None
+        """The names of a table's columns."""
+        self.batch_fields: dict[str, Any] = {}
+        """Of an input that is a whole batch: what it says beside its prompts."""
+        self.notes = Notes()
+        self.faults = Faults()
+        self._reading = reading
+        self._label = "line"
+        self._names: list[str] = []
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        """The rows.
+
+        Raises:
+            OSError: The file cannot be read.
+            UnreadableInput: Something in it cannot be used.
+        """
+        self.notes, self.faults = Notes(), Faults()
+        with ExitStack() as stack, broken_gzip():
+            yield from self._rows(stack)
+        self.faults.check()
+
+    def place_of(self, number: int) -> str:
+        """The place of a row in a person's words: `line 7`, or the name of a file in a folder."""
+        return self._names[number] if self.is_folder else f"{self._label} {number}"
+
+    def _rows(self, stack: ExitStack) -> Rows:
+        name, sheet = _sheet_of(self.name)
+        self.is_folder = name != STDIN and is_folder(name)
+        if self.is_folder:
+            files = files_of(name)
+            self._names, self.header = [shown for shown, _ in files], HEADER
+            return texts_of(files, self._reading.encoding, self.faults, self.notes)
+        found = stack.enter_context(opened(name))
+        self.folder = Path() if name == STDIN else Path(name).parent
+        self._label = "line"
+        binary = next((one for magic, one in _BINARY.items() if found.head.startswith(magic)), None)
+        if binary is None:
+            return self._rows_of_text(found)
+        self.format, self._label = binary, "row"
+        if binary is FileFormat.PARQUET:
+            self.header, rows = parquet_table(found.file, stack)
+        else:
+            self.header, rows = excel_table(found.file, sheet, stack, self.faults)
+        return rows
+
+    def _rows_of_text(self, found: Opened) -> Rows:
+        reading = self._reading
+        if reading.format in _BINARY.values():
+            raise UnreadableInput(f"is no {reading.format} file")
+        encoding = encoding_of(found.head, reading.encoding)
+        head = head_text(found, encoding)
+        look = json_look(head, is_whole=found.is_whole)
+        kind = reading.format
+        if kind is None and reading.delimiter is not None:
+            kind = FileFormat.CSV
+        if kind is None:
+            kind = format_of(
+                head,
+                self.name,
+                look,
+                wanted=reading.wanted if reading.are_named else None,
+                is_whole=found.is_whole,
+            )
+        self.format = kind
+        if kind in {FileFormat.JSON, FileFormat.JSONL}:
+            if look.form == "lines":
+                lines = lines_of(found.file, encoding, head, self.faults.add)
+                return values_of_lines(lines, self.faults)
+            pieces = pieces_of(found.file, encoding)
+            if look.form == "stream":
+                return JsonStream(pieces)
+            prompts, self.batch_fields = batch_body(pieces)
+            self._label = "prompt"
+            return enumerate(prompts, start=1)
+        marks_are_text = reading.encoding is not None
+        if kind is FileFormat.TEXT:
+            add = self.faults.add
+            lines = lines_of(found.file, encoding, head, add, marks_are_text=marks_are_text)
+            return _filled(lines, self.notes)
+        # A table that cannot be decoded cannot be read on: the line may have opened a quotation.
+        lines = lines_of(found.file, encoding, head, _raise, marks_are_text=marks_are_text)
+        table = Table(lines, self._dialect(head, is_whole=found.is_whole), self.faults, self.notes)
+        self.header = table.header
+        return table.rows()
+
+    def _dialect(self, head: str, *, is_whole: bool) -> Dialect:
+        if self._reading.delimiter is not None:
+            return Dialect(delimiter_named(self._reading.delimiter))
+        default = _DEFAULT_DELIMITERS.get(extension_of(self.name), ",")
+        return dialect_of(head, is_whole=is_whole, wanted=self._reading.wanted, default=default)
+
+
+def _filled(lines: Iterable[tuple[int, str]], notes: Notes) -> Rows:
+    """The lines of a text that are not blank; blank ones between them are counted."""
+    blank: int | None = None
+    for number, line in lines:
+        text = line.removesuffix("\n").removesuffix("\r")
+        if text.strip():
+            notes.blank_lines += blank or 0
+            blank = 0
+            yield number, text
+        elif blank is not None:
+            blank += 1
+
+
+def _sheet_of(name: str) -> tuple[str, str | None]:
+    """`book.xlsx#Sheet` as the file and its sheet, unless a file is called so."""
+    file, mark, sheet = name.rpartition("#")
+    is_sheet = mark and extension_of(file).startswith(".xls") and not Path(name).exists()
+    return (file, sheet) if is_sheet else (name, None)
+
+
+def _raise(fault: str) -> None:
+    raise UnreadableInput(fault)

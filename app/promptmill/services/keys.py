@@ -1,0 +1,196 @@
+"""API keys: telling who sends a request, and making, rotating and revoking keys."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Final
+
+from promptmill.domain.errors import Unavailable
+from promptmill.domain.keys import (
+    ApiKey,
+    Caller,
+    KeyLimits,
+    Scope,
+    digest_of,
+    key_id_of,
+    new_key,
+    new_key_id,
+)
+from promptmill.services.resources import Resources
+from promptmill.store.access import keys
+from promptmill.store.db.database import Database, Transaction
+
+_FRESH_S: Final = 5.0
+"""For so long a process goes by what it has read of the keys."""
+_NOTED_S: Final = 60.0
+"""Between two notes of a key's use."""
+_ID_BYTES: Final = 7
+_SECRET_BYTES: Final = 32
+_NOBODY: Final = digest_of("")
+"""Compared with a key that nobody has, so that it takes as long as one that somebody has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key that was made or rotated just now."""
+
+    key: str
+    """The key itself, which nobody can tell again."""
+    stored: ApiKey
+
+
+async def are_needed(resources: Resources) -> bool:
+    """Whether there is any key, so that a request needs one.
+
+    A key that was revoked counts: the end of the last one must not open the service to everybody.
+    For the same reason a process that has seen keys never forgets that there are some.
+
+    Raises:
+        Unavailable: The database cannot be read, and has not been since the start.
+    """
+    if resources.settings.environment_keys:
+        return True
+    await _refresh(resources)
+    return resources.known_keys.exist
+
+
+async def caller_of(resources: Resources, key: str) -> Caller | None:
+    """Whose key it is; None when it is nobody's, was revoked or has expired.
+
+    Raises:
+        Unavailable: As `are_needed`.
+    """
+    digest = digest_of(key)
+    of_environment = [
+        each.caller
+        for each in resources.settings.environment_keys
+        if compare_digest(digest, each.digest)
+    ]
+    await _refresh(resources)
+    known = resources.known_keys
+    stored = known.by_id.get(key_id_of(key) or "")
+    is_accepted = stored is not None and stored.accepts(digest, _now_ms(resources))
+    if stored is None:
+        compare_digest(digest, _NOBODY)
+    if of_environment:
+        return of_environment[0]
+    if stored is None or not is_accepted:
+        return None
+    await _note_use(resources, stored)
+    return Caller(key_id=stored.id, name=stored.name, scopes=stored.scopes, limits=stored.limits)
+
+
+async def _refresh(resources: Resources) -> None:
+    known = resources.known_keys
+    if known.read_at is not None and time.monotonic() - known.read_at < _FRESH_S:
+        return
+    try:
+        found, now_ms = await resources.database.read(_read)
+    except Unavailable:
+        if known.read_at is None:
+            raise
+        return  # What was read before still holds; the request itself tells of the database.
+    known.by_id = {key.id: key for key in found}
+    known.exist = known.exist or bool(found)
+    known.read_at_ms, known.read_at = now_ms, time.monotonic()
+
+
+def _read(tx: Transaction) -> tuple[Sequence[ApiKey], int]:
+    return keys.list_keys(tx), tx.now_ms()
+
+
+def _now_ms(resources: Resources) -> int:
+    """The database's clock, reckoned from when the keys were read."""
+    known = resources.known_keys
+    return known.read_at_ms + round((time.monotonic() - (known.read_at or 0.0)) * 1000)
+
+
+async def _note_use(resources: Resources, key: ApiKey) -> None:
+    uses, now = resources.known_keys.uses, time.monotonic()
+    if now - uses.get(key.id, -_NOTED_S) < _NOTED_S:
+        return
+    uses[key.id] = now
+    # A request that only reads must not fail because the disk is full.
+    with suppress(Unavailable):
+        await resources.database.write(keys.note_use, key.id)
+
+
+# --- for the command line, straight on the database ------------------------------------------
+
+
+def create(
+    database: Database,
+    name: str,
+    *,
+    scopes: frozenset[Scope],
+    limits: KeyLimits,
+    expires_in_s: float | None = None,
+) -> NewKey:
+    """Make a key.
+
+    Raises:
+        Conflict: The name is taken.
+        Unavailable: The database does not work.
+    """
+    key_id = new_key_id(secrets.token_bytes(_ID_BYTES))
+    key = new_key(key_id, secrets.token_bytes(_SECRET_BYTES))
+    stored = database.write_now(
+        keys.insert,
+        key_id=key_id,
+        name=name,
+        digest=digest_of(key),
+        scopes=scopes,
+        limits=limits,
+        expires_in_ms=None if expires_in_s is None else round(expires_in_s * 1000),
+    )
+    return NewKey(key=key, stored=stored)
+
+
+def rotate(database: Database, name: str, *, overlap_s: float) -> NewKey:
+    """Give a key a new secret; the old one goes on for `overlap_s`.
+
+    Raises:
+        NotFound: There is none of that name.
+        Conflict: It was revoked or has expired.
+        Unavailable: The database does not work.
+    """
+    key_id = database.read_now(keys.get, name).id
+    key = new_key(key_id, secrets.token_bytes(_SECRET_BYTES))
+    stored = database.write_now(
+        keys.rotate, name, digest=digest_of(key), overlap_ms=round(overlap_s * 1000)
+    )
+    return NewKey(key=key, stored=stored)
+
+
+def revoke(database: Database, name: str) -> ApiKey:
+    """Let a key open nothing any more.
+
+    Raises:
+        NotFound: There is none of that name.
+        Unavailable: The database does not work.
+    """
+    return database.write_now(keys.revoke, name)
+
+
+def list_keys(database: Database) -> Sequence[ApiKey]:
+    """All keys, the newest first, those that were revoked too.
+
+    Raises:
+        Unavailable: The database does not work.
+    """
+    return database.read_now(keys.list_keys)
+
+
+def get(database: Database, name: str) -> ApiKey:
+    """The key of that name.
+
+    Raises:
+        NotFound: There is none.
+        Unavailable: The database does not work.
+    """
+    return database.read_now(keys.get, name)

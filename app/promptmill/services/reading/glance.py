@@ -1,0 +1,191 @@
+"""What is shown to many at once, read once for all: queue, hosts, findings of a batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from promptmill.domain.batches import Batch
+from promptmill.domain.errors import Unavailable
+from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
+from promptmill.domain.reading import BatchFilter, BatchFindings, Causes, QueueCounts
+from promptmill.domain.workers import Worker, WorkerState
+from promptmill.services import hosts, models, workers
+from promptmill.services.forecasts import foretold
+from promptmill.services.resources import Resources
+from promptmill.store.batches import findings, jobs, overview
+from promptmill.store.db.database import Transaction
+
+MOST_LIVE: Final = 12
+MOST_RECENT: Final = 6
+"""Batches of the overview."""
+_GLANCE_S, _HOSTS_S, _MODELS_S = 1.0, 5.0, 10.0
+_FINDINGS_S, _ENDED_S = 5.0, 600.0
+_NEARLY_FULL: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """The service at one moment."""
+
+    counts: QueueCounts
+    live: Sequence[Batch]
+    hosts: Sequence[hosts.HostSummary]
+    workers: Sequence[Worker]
+    needs_a_hand: Sequence[str]
+    """What somebody should look at, a sentence each."""
+
+    @property
+    def prompts_per_s(self) -> float | None:
+        """What the batches that run do together; None while none has a rate."""
+        rates = [batch.prompts_per_s for batch in self.live if batch.prompts_per_s is not None]
+        return sum(rates) if rates else None
+
+
+async def glance(resources: Resources) -> Glance:
+    """The queue, what runs, and who works; up to a second old.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+
+    async def make() -> Glance:
+        counts, found, seen, working = await asyncio.gather(
+            resources.database.read(overview.counts),
+            resources.database.read(overview.live, limit=MOST_LIVE),
+            seen_hosts(resources),
+            workers.list_workers(resources),
+        )
+        return Glance(
+            counts=counts,
+            live=await foretold(resources, found),
+            hosts=seen,
+            workers=working,
+            needs_a_hand=_needs_a_hand(resources, counts, seen, working),
+        )
+
+    return await resources.snapshots.shared("glance", _GLANCE_S, make)
+
+
+async def recent(resources: Resources) -> Sequence[Batch]:
+    """The newest batches that have ended; up to five seconds old.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+
+    async def make() -> Sequence[Batch]:
+        wanted = BatchFilter(states=tuple(TERMINAL_JOB_STATES))
+        found = await resources.database.read(overview.page, wanted, limit=MOST_RECENT)
+        return found.batches
+
+    return await resources.snapshots.shared("recent", _FINDINGS_S, make)
+
+
+async def seen_hosts(resources: Resources) -> Sequence[hosts.HostSummary]:
+    """The Ollama hosts, asked at most every five seconds for all who look.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    return await resources.snapshots.shared("hosts", _HOSTS_S, lambda: hosts.list_hosts(resources))
+
+
+async def seen_models(resources: Resources) -> Sequence[models.ModelSummary]:
+    """The installed models, asked for at most every ten seconds; none while no host answers."""
+
+    async def make() -> Sequence[models.ModelSummary]:
+        try:
+            return await models.list_models(resources)
+        except Unavailable:
+            return ()
+
+    return await resources.snapshots.shared("models", _MODELS_S, make)
+
+
+def _needs_a_hand(
+    resources: Resources,
+    counts: QueueCounts,
+    seen: Sequence[hosts.HostSummary],
+    working: Sequence[Worker],
+) -> Sequence[str]:
+    found: list[str] = []
+    for host in seen:
+        if not host.reachable:
+            found.append(f"{host.url} does not answer: {host.error}")
+        elif host.work is not None and host.work.aside is not None:
+            found.append(f"{host.url} gets no work for now: {host.work.aside.reason}")
+    lost = sum(worker.state is WorkerState.LOST for worker in working)
+    if lost:
+        found.append(f"{lost} of the workers lost: silent for longer than their lease.")
+    if counts.pending and not any(worker.state is WorkerState.ALIVE for worker in working):
+        found.append("Prompts wait and no worker is alive: start `promptmill worker`.")
+    most = resources.settings.max_queued_prompts
+    if counts.pending >= _NEARLY_FULL * most:
+        found.append(f"The queue is nearly full: {counts.pending} of {most} prompts.")
+    return found
+
+
+async def batch_findings(resources: Resources, batch: Batch) -> BatchFindings:
+    """The course of a batch and a sample of its times; while it runs up to five seconds old.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+
+    async def make() -> BatchFindings:
+        def read(tx: Transaction) -> BatchFindings:
+            return BatchFindings(
+                curve=findings.curve(tx, batch.key, batch.last_event),
+                sample=findings.sample(tx, batch.key, batch.last_event),
+                of=batch.counts.finished,
+            )
+
+        return await resources.database.read(read)
+
+    return await resources.snapshots.shared(
+        ("findings", batch.id, _state_of(batch)), _age_s(batch), make
+    )
+
+
+async def batch_causes(resources: Resources, batch: Batch) -> Causes:
+    """What failed in a batch, grouped; while it runs up to five seconds old.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+
+    async def make() -> Causes:
+        return await resources.database.read(findings.causes, batch.key)
+
+    return await resources.snapshots.shared(
+        ("causes", batch.id, _state_of(batch)), _age_s(batch), make
+    )
+
+
+def _age_s(batch: Batch) -> float:
+    return _FINDINGS_S if batch.state in jobs.LIVE_STATES else _ENDED_S
+
+
+def _state_of(batch: Batch) -> object:
+    """What is another when results have come or were taken back since the batch ended."""
+    is_live = batch.state in jobs.LIVE_STATES
+    return None if is_live else (batch.last_event, batch.counts)
+
+
+async def find_batches(
+    resources: Resources, wanted: BatchFilter, *, limit: int, before: str | None = None
+) -> overview.Page:
+    """A page of batches that match, newest first; see `store.batches.overview`.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    found = await resources.database.read(overview.page, wanted, limit=limit, before=before)
+    return overview.Page(
+        batches=await foretold(resources, found.batches),
+        next_before=found.next_before,
+        complete=found.complete,
+    )

@@ -1,0 +1,115 @@
+"""API keys in the database: made, read, rotated, revoked. Few, so they are always read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from promptmill.domain.errors import Conflict, NotFound
+from promptmill.domain.keys import ApiKey, KeyLimits, Scope
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.keys import api_key
+
+
+def insert(
+    tx: Transaction,
+    *,
+    key_id: str,
+    name: str,
+    digest: str,
+    scopes: frozenset[Scope],
+    limits: KeyLimits,
+    expires_in_ms: int | None,
+) -> ApiKey:
+    """Store a new key.
+
+    Raises:
+        Conflict: The name is taken, if only by a key that was revoked.
+    """
+    if tx.execute(sa.select(api_key.c.id).where(api_key.c.name == name)).first() is not None:
+        raise Conflict(f"There is a key {name} already; take another name, or rotate that one.")
+    now = tx.now_ms()
+    tx.execute(
+        sa.insert(api_key).values(
+            id=key_id,
+            name=name,
+            hash=digest,
+            scopes=sorted(scopes),
+            limits={key: value for key, value in asdict(limits).items() if value is not None},
+            created_at_ms=now,
+            expires_at_ms=None if expires_in_ms is None else now + expires_in_ms,
+        )
+    )
+    return get(tx, name)
+
+
+def list_keys(tx: Transaction) -> Sequence[ApiKey]:
+    """All keys, the newest first."""
+    statement = sa.select(api_key).order_by(api_key.c.created_at_ms.desc(), api_key.c.id)
+    return [_key(row) for row in tx.execute(statement)]
+
+
+def get(tx: Transaction, name: str) -> ApiKey:
+    """The key of that name.
+
+    Raises:
+        NotFound: There is none.
+    """
+    row = tx.execute(sa.select(api_key).where(api_key.c.name == name)).first()
+    if row is None:
+        raise NotFound(f"There is no key {name}.")
+    return _key(row)
+
+
+def rotate(tx: Transaction, name: str, *, digest: str, overlap_ms: int) -> ApiKey:
+    """Give a key a new secret; the old one is taken for `overlap_ms` more.
+
+    Raises:
+        NotFound: There is none of that name.
+        Conflict: It was revoked, or has expired.
+    """
+    key, now = get(tx, name), tx.now_ms()
+    if not key.is_live(now):
+        raise Conflict(f"The key {name} was revoked or has expired; create a new one.")
+    _update(tx, key.id, hash=digest, old_hash=key.hash, old_until_ms=now + overlap_ms)
+    return get(tx, name)
+
+
+def revoke(tx: Transaction, name: str) -> ApiKey:
+    """Let a key open nothing any more; that it was there stays known.
+
+    Raises:
+        NotFound: There is none of that name.
+    """
+    key = get(tx, name)
+    if key.revoked_at_ms is None:
+        _update(tx, key.id, revoked_at_ms=tx.now_ms())
+    return get(tx, name)
+
+
+def note_use(tx: Transaction, key_id: str) -> None:
+    """Note that a key was used now."""
+    _update(tx, key_id, last_used_at_ms=tx.now_ms())
+
+
+def _update(tx: Transaction, key_id: str, **values: object) -> None:
+    tx.execute(sa.update(api_key).where(api_key.c.id == key_id).values(**values))
+
+
+def _key(row: sa.Row[Any]) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        name=row.name,
+        scopes=frozenset(map(Scope, row.scopes)),
+        limits=KeyLimits(**row.limits),
+        created_at_ms=row.created_at_ms,
+        expires_at_ms=row.expires_at_ms,
+        revoked_at_ms=row.revoked_at_ms,
+        last_used_at_ms=row.last_used_at_ms,
+        hash=row.hash,
+        old_hash=row.old_hash,
+        old_until_ms=row.old_until_ms,
+    )

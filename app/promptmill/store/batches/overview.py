@@ -1,0 +1,158 @@
+"""All batches at a glance: how many are in which state, and pages of those that match a filter.
+
+The rule to know: batches that have ended are never counted. What is alive is counted by its own
+partial index; a page with a filter looks at `MOST_SCANNED` batches at most, and says where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from promptmill.domain.batches import Batch
+from promptmill.domain.lifecycle import JobState
+from promptmill.domain.reading import BatchFilter, QueueCounts
+from promptmill.store.batches import jobs
+from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.batches import job, job_stats, task
+from promptmill.store.queue.counters import FINISHED
+
+MOST_SCANNED: Final = 20_000
+"""Batches that one page looks at."""
+_PIECE: Final = 2_000
+_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
+_AFTER_ALL_IDS: Final = "batch_~"
+
+_BY_STATE = (
+    sa.select(
+        job.c.state,
+        sa.func.count().label("batches"),
+        sa.func.sum(job_stats.c.total - FINISHED).label("prompts"),
+        sa.func.min(job.c.created_at_ms).label("oldest"),
+    )
+    .join(job_stats, job_stats.c.job_key == job.c.key)
+    .where(_ALIVE, job.c.deleted_at_ms.is_(None))
+    .group_by(job.c.state)
+)
+_RUNNING_PROMPTS = (
+    sa.select(sa.func.count()).select_from(task).where(sa.text("task.state = 'running'"))
+)
+_LIVE_KEYS = (
+    sa.select(job.c.key)
+    .where(_ALIVE, job.c.deleted_at_ms.is_(None))
+    .order_by(
+        sa.case((job.c.state == sa.text("'queued'"), 1), else_=0), job.c.priority.desc(), job.c.key
+    )
+    .limit(sa.bindparam("most"))
+)
+
+
+def counts(tx: Transaction) -> QueueCounts:
+    """The batches that have not ended, and their prompts."""
+    rows = tx.execute(_BY_STATE).all()
+    running = int(tx.execute(_RUNNING_PROMPTS).scalar_one())
+    left = sum(int(row.prompts) for row in rows)
+    return QueueCounts(
+        batches={row.state: row.batches for row in rows},
+        pending=max(left - running, 0),
+        running=running,
+        longest_wait_ms=next((row.oldest for row in rows if row.state is JobState.QUEUED), None),
+        read_at_ms=tx.now_ms(),
+    )
+
+
+def live(tx: Transaction, *, limit: int) -> Sequence[Batch]:
+    """Batches that have not ended, those that have started first."""
+    keys = tx.execute(_LIVE_KEYS, {"most": limit}).scalars().all()
+    found = {batch.key: batch for batch in jobs.of_keys(tx, keys)}
+    return [found[key] for key in keys if key in found]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some batches, and where the search for more goes on."""
+
+    batches: Sequence[Batch]
+    next_before: str | None
+    """Id below which the next page begins; None at the end."""
+    complete: bool
+    """False when the search stopped at its bound before the page was full."""
+
+
+def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None = None) -> Page:
+    """Up to `limit` batches that match, newest first, with ids below `before`."""
+    if set(wanted.states) and set(wanted.states) <= jobs.LIVE_STATES:
+        return _page_of_live(tx, wanted, limit=limit, before=before)
+    conditions = _conditions(tx, wanted)
+    size = _PIECE if conditions else limit + 1
+    keys: dict[int, str] = {}
+    scanned, at_end = 0, False
+    last = before or _AFTER_ALL_IDS
+    while len(keys) <= limit and scanned < MOST_SCANNED and not at_end:
+        few = (
+            sa.select(job.c.key)
+            .where(job.c.id < last)
+            .order_by(job.c.id.desc())
+            .limit(size)
+            .subquery("few")
+        )
+        matching = (
+            sa.select(job.c.key, job.c.id)
+            .join(few, few.c.key == job.c.key)
+            .where(jobs.VISIBLE, *conditions)
+            .order_by(job.c.id.desc())
+            .limit(limit + 1 - len(keys))
+        )
+        edge = sa.select(
+            sa.func.count().label("number"), sa.func.min(job.c.id).label("lowest")
+        ).join(few, few.c.key == job.c.key)
+        keys |= {row.key: row.id for row in tx.execute(matching)}
+        seen = tx.execute(edge).one()
+        scanned += int(seen.number)
+        at_end = seen.number < size
+        last = str(seen.lowest or last)
+    shown = list(keys)[:limit]
+    batches = sorted(jobs.of_keys(tx, shown), key=lambda batch: batch.id, reverse=True)
+    if len(keys) > limit:
+        return Page(batches=batches, next_before=batches[-1].id, complete=True)
+    return Page(batches=batches, next_before=None if at_end else last, complete=at_end)
+
+
+def _page_of_live(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None) -> Page:
+    statement = (
+        sa.select(job.c.key)
+        .where(_ALIVE, jobs.VISIBLE, *_conditions(tx, wanted))
+        .order_by(job.c.id.desc())
+        .limit(limit + 1)
+    )
+    if before is not None:
+        statement = statement.where(job.c.id < before)
+    keys = tx.execute(statement).scalars().all()
+    found = jobs.of_keys(tx, keys[:limit])
+    batches = sorted(found, key=lambda batch: batch.id, reverse=True)
+    more = len(keys) > limit
+    return Page(batches=batches, next_before=batches[-1].id if more else None, complete=True)
+
+
+def _conditions(tx: Transaction, wanted: BatchFilter) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = []
+    if wanted.states:
+        found.append(job.c.state.in_(wanted.states))
+    if wanted.model:
+        found.append(job.c.model == wanted.model)
+    if wanted.created_after_ms is not None:
+        found.append(job.c.created_at_ms >= wanted.created_after_ms)
+    if wanted.created_before_ms is not None:
+        found.append(job.c.created_at_ms < wanted.created_before_ms)
+    if wanted.text:
+        as_text: sa.ColumnElement[Any] = sa.cast(job.c.metadata, sa.Text)
+        columns = (job.c.id, as_text)
+        found.append(sa.or_(*(each.icontains(wanted.text, autoescape=True) for each in columns)))
+    found.extend(
+        jobs.has_metadata(tx, job.c.metadata, name, value)
+        for name, value in wanted.metadata.items()
+    )
+    return found

@@ -1,0 +1,31 @@
+"""The table of API keys. A key itself is never stored, only its digest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger
+from sqlmodel import Field
+
+from promptmill.store.db.tables.batches import Row, metadata
+
+
+class ApiKeyRow(Row, table=True):
+    """A key; see `promptmill.domain.keys`."""
+
+    __tablename__ = "api_key"  # pyright: ignore[reportAssignmentType]
+
+    id: str = Field(max_length=16, primary_key=True)
+    name: str = Field(max_length=64, unique=True)
+    hash: str = Field(max_length=64)
+    old_hash: str | None = Field(default=None, max_length=64)
+    old_until_ms: int | None = Field(default=None, sa_type=BigInteger)
+    scopes: list[str] = Field(sa_type=JSON)
+    limits: dict[str, Any] = Field(sa_type=JSON)
+    created_at_ms: int = Field(sa_type=BigInteger)
+    expires_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    revoked_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    last_used_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+
+
+api_key = metadata.tables["api_key"]

@@ -1,0 +1,141 @@
+"""Filters of results, prompts without a result, summaries, and the service at a glance."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from promptmill.domain.lifecycle import TaskState
+
+CHAT = {"messages": [{"role": "user", "content": "Hi"}], "options": {"seed": 1}}
+
+
+async def mixed(service) -> str:
+    """A batch of which the second prompt fails."""
+    prompts = ["one rainbow", {"prompt": "two", "model": "missing", "id": "second"}, CHAT]
+    return (await service.finished({"model": "qwen3:8b", "prompts": prompts}))["id"]
+
+
+async def results(service, batch_id: str, expected: int = 200, **query: object) -> dict:
+    answer = await service.client.get(f"/batches/{batch_id}/results", params=query)
+    assert answer.status_code == expected, answer.text
+    return answer.json()
+
+
+async def test_results_are_filtered_by_text_code_model_and_time(service) -> None:
+    batch_id = await mixed(service)
+
+    async def found(**query: object) -> list[int]:
+        return [one["index"] for one in (await results(service, batch_id, **query))["data"]]
+
+    assert await found(q="RAINBOW") == [0]
+    assert await found(q="rainbow", **{"in": "error"}) == []
+    assert await found(q="second", **{"in": "id"}) == [1]
+    assert await found(error_code="model_not_found") == [1]
+    assert await found(model="missing") == [1]
+    assert await found(host="http://127.0.0.1:11434") == [0, 1, 2]
+    assert await found(min_attempts=2) == []
+    assert await found(max_latency_s=60, status="succeeded") == [0, 2]
+    assert await found(min_latency_s=60) == []
+
+
+async def test_a_page_says_how_far_the_search_came(service) -> None:
+    page = await results(service, await mixed(service), q="nowhere")
+    assert page == {"data": [], "next_cursor": None, "scanned": 3, "complete": True}
+
+
+async def test_pages_of_a_search_follow_one_another(service) -> None:
+    batch_id = await mixed(service)
+    first = await results(service, batch_id, q="i", limit=1)
+    second = await results(service, batch_id, q="i", limit=1, cursor=first["next_cursor"])
+    assert [first["data"][0]["index"], second["data"][0]["index"]] == [0, 1]
+
+
+async def test_a_preview_cuts_texts(service) -> None:
+    page = await results(service, await mixed(service), preview=3)
+    assert page["data"][0]["prompt"] == "one"
+
+
+async def test_streams_take_the_filters(service) -> None:
+    batch_id = await mixed(service)
+    path = f"/batches/{batch_id}/results"
+    text = (await service.client.get(path, params={"format": "ndjson", "q": "two"})).text
+    assert [json.loads(line)["index"] for line in text.splitlines()] == [1]
+
+
+async def test_csv_for_spreadsheets_holds_no_formula(service) -> None:
+    batch = await service.finished({"model": "qwen3:8b", "prompts": ["=1+1", "plain"]})
+    path = f"/batches/{batch['id']}/results"
+    content = (
+        await service.client.get(path, params={"format": "csv", "spreadsheet": "true"})
+    ).content
+    assert content.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+    assert [row["prompt"] for row in rows] == ["'=1+1", "plain"]
+
+
+async def test_a_wrong_filter_is_named(service) -> None:
+    problem = await results(service, await mixed(service), expected=422, error_cod="timeout")
+    assert problem["errors"][0]["pointer"] == "/query/error_cod"
+    assert "error_code" in problem["errors"][0]["detail"]
+    wrong = await results(service, await mixed(service), 422, error_code="tired")
+    assert wrong["errors"][0]["pointer"] == "/query/error_code"
+
+
+async def test_prompts_without_a_result_are_listed_by_their_state(service) -> None:
+    batch_id = (await service.post({"prompts": ["a", {"prompt": "b", "id": "x"}]})).json()["id"]
+    path = f"/batches/{batch_id}/prompts"
+    assert (await service.client.get(path)).json() == {"data": [], "next_cursor": None}
+    pending = (await service.client.get(path, params={"state": "pending"})).json()["data"]
+    assert [(one["index"], one["id"], one["state"]) for one in pending] == [
+        (0, None, "pending"),
+        (1, "x", "pending"),
+    ]
+    assert (await service.client.get("/batches/batch_0/prompts")).status_code == 404
+
+
+async def test_one_prompt_is_told_whole(service) -> None:
+    batch_id = await mixed(service)
+    prompt = (await service.client.get(f"/batches/{batch_id}/prompts/2")).json()
+    assert prompt["overrides"] == CHAT
+    assert prompt["state"] == TaskState.SUCCEEDED
+    assert prompt["result"]["response"] == "HI"
+    assert (await service.client.get(f"/batches/{batch_id}/prompts/3")).status_code == 404
+
+
+async def test_a_summary_has_course_shares_and_causes(service) -> None:
+    batch_id = await mixed(service)
+    summary = (await service.client.get(f"/batches/{batch_id}/summary")).json()
+    assert (summary["of"], summary["n"], summary["sampled"]) == (3, 3, False)
+    assert summary["curve"][-1]["finished"] == 3
+    assert summary["models"] == {"qwen3:8b": 2, "missing": 1}
+    assert summary["latency_s"]["n"] == 2
+    assert summary["latency_s"]["p99"] is None
+    assert [(cause["error_code"], cause["prompts"]) for cause in summary["failures"]] == [
+        ("model_not_found", 1)
+    ]
+
+
+async def test_the_glance_counts_what_waits_and_says_that_nobody_works(service) -> None:
+    await service.post({"prompts": ["a", "b"]})
+    stats = (await service.client.get("/stats")).json()
+    assert (stats["pending"], stats["running"], stats["batches"]) == (2, 0, {"queued": 1})
+    assert stats["longest_wait_s"] >= 0
+    assert stats["hosts"][0]["reachable"]
+    assert any("no worker is alive" in sentence for sentence in stats["needs_a_hand"])
+
+
+async def test_a_glance_is_made_once_for_all_who_ask_within_a_second(open_service) -> None:
+    from tests.api.conftest import answer_as_ollama
+
+    asked: list[str] = []
+
+    def counted(request):
+        asked.append(request.url.path)
+        return answer_as_ollama(request)
+
+    service = await open_service(counted)
+    for _ in range(5):
+        await service.client.get("/stats")
+    assert asked.count("/api/ps") == 1

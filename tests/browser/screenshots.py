@@ -1,0 +1,102 @@
+"""Pictures of every screen: `python -m tests.browser.screenshots` writes them to docs/images.
+
+Busy, empty and in trouble; light and dark; 1280 and 360 pixels wide. Look at each before it is
+committed: is the number that one wants the largest thing on it?
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.mill import ARGUMENTS, QUESTIONS, Mill, chromium, mill
+
+FOLDER = Path(__file__).parents[2] / "docs" / "images"
+WIDTHS = {1280: 860, 360: 780}
+
+
+def shoot(browser: Browser, url: str, name: str) -> None:
+    """The page in both themes and widths."""
+    for width, height in WIDTHS.items():
+        for scheme in ("light", "dark"):
+            page = browser.new_page(
+                viewport={"width": width, "height": height}, color_scheme=scheme
+            )
+            page.goto(url)
+            page.wait_for_function("document.querySelector('time')?.title ?? true")
+            path = FOLDER / f"{name}-{scheme}-{width}.png"
+            tall = page.evaluate("document.documentElement.scrollHeight")
+            clip = {"x": 0, "y": 0, "width": width, "height": min(max(tall, height), 2 * height)}
+            page.screenshot(path=path, full_page=True, clip=clip)
+            page.close()
+            print(path)
+
+
+def busy(browser: Browser, work: Mill) -> None:
+    """A service with several batches and benchmarks."""
+    questions = [f"{question} ({number})" for number in range(60) for question in QUESTIONS]
+    ended = work.submit(questions[:40], metadata={"label": "Smoke test"}, max_concurrent=4)
+    failed = work.submit(
+        [*questions[:12], *({"prompt": one, "model": "llama9"} for one in questions[:6])],
+        metadata={"label": "With a model that is missing"},
+    )
+    for batch_id in (ended, failed):
+        work.batch(batch_id, wait_s=60)
+    benchmarks = [
+        work.benchmark(
+            models=["tiny", "gemma3:4b"],
+            num_runs=6,
+            concurrency=[1, 2, 4],
+            label=label,
+            prompts=QUESTIONS[:1],
+            options={"num_predict": 32},
+        )
+        for label in ("Before the update", "After the update")
+    ]
+    main = work.submit(
+        [{"id": f"q{number}", "prompt": text} for number, text in enumerate(questions)],
+        model="qwen3:8b",
+        metadata={"label": "Questions about everything"},
+        max_attempts=1,
+        max_concurrent=8,
+        system="Answer in one short sentence.",
+    )
+    paused = work.submit(questions[:90], metadata={"label": "Nightly translation"}, priority=-5)
+    work.http.post(f"/batches/{paused}/pause")
+    work.submit(questions[:200], model="gemma3:4b", metadata={"label": "Reviews, second half"})
+    while work.batch(main)["counts"]["succeeded"] < 120:
+        work.batch(main, wait_s=1)
+    batch = f"{work.url}/ui/batches/{main}"
+    screens = {
+        "overview": work.url,
+        "batch": batch,
+        "results": f"{batch}?tab=results",
+        "failures": f"{work.url}/ui/batches/{failed}?tab=failures",
+        "latency": f"{work.url}/ui/batches/{ended}?tab=latency",
+        "result": f"{batch}/prompts/2",
+        "batches": f"{work.url}/ui/batches",
+        "hosts": f"{work.url}/ui/hosts",
+        "new-batch": f"{work.url}/ui/batches/new",
+        "benchmark": f"{work.url}/ui/benchmarks/{benchmarks[1]}",
+        "compare": f"{work.url}/ui/benchmarks/compare?a={benchmarks[0]}&b={benchmarks[1]}",
+        "new-benchmark": f"{work.url}/ui/benchmarks/new",
+    }
+    for name, url in screens.items():
+        shoot(browser, url, name)
+
+
+def main() -> None:
+    """All pictures."""
+    FOLDER.mkdir(exist_ok=True)
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        with mill(Path(folder), latency=0.15, faults=0.03) as work:
+            shoot(browser, work.url, "empty")
+            busy(browser, work)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
