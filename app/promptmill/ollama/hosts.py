@@ -140,6 +140,10 @@ class Host:
             return None
         return normalise_model(model) in self.view.names
 
+    def has_loaded(self, model: str) -> bool:
+        """Whether the model was in the host's memory when it was last looked at."""
+        return self._loaded(model) is not None
+
     async def capabilities_of(self, model: str, *, within_s: float) -> tuple[str, ...]:
         """What the host says that a model can do; empty where it does not say it in that time."""
         wanted = normalise_model(model)
@@ -188,11 +192,6 @@ class Host:
         name = normalise_model(model)
         loaded = self.view.loaded or ()
         return next((one for one in loaded if normalise_model(one.name) == name), None)
-
-    def has_loaded(self, model: str) -> bool:
-        """Whether the model was in the host's memory when it was last looked at."""
-        wanted = normalise_model(model)
-        return any(normalise_model(one.name) == wanted for one in self.view.loaded or ())
 
     def seconds_since(self, moment: float) -> float:
         """How long ago a moment of the view was; negative for one that is to come."""
