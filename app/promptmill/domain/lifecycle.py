@@ -135,6 +135,8 @@ TASK_TRANSITIONS: Final[dict[TaskEvent, dict[TaskState, TaskState]]] = {
 
 TERMINAL_JOB_STATES: Final = frozenset(_ENDED)
 """Jobs that change only by `retry`."""
+LIVE_JOB_STATES: Final = frozenset(JobState) - TERMINAL_JOB_STATES - {JobState.RECEIVING}
+"""Jobs that clients can see and that have not ended."""
 TERMINAL_TASK_STATES: Final = frozenset(
     {TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED}
 )
