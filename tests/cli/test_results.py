@@ -266,7 +266,7 @@ def test_a_table_does_not_go_to_a_file(invoke: Invoke, tmp_path: Path) -> None:
 def test_a_text_is_searched_by_the_service(invoke: Invoke, downloads: respx.MockRouter) -> None:
     invoke("results", "batch_1", "--grep", "rainbow")
 
-    assert downloads.calls.last.request.url.params["q"] == "rainbow"
+    assert downloads.calls[0].request.url.params["q"] == "rainbow"
 
 
 def test_a_search_that_finds_nothing_says_so(invoke: Invoke, service: respx.MockRouter) -> None:
