@@ -90,6 +90,14 @@ async def test_a_pull_reports_its_lines_up_to_success(ollama, client) -> None:
     assert (seen[1].total, seen[1].completed) == (9, 4)
 
 
+async def test_what_a_host_says_of_a_pull_can_be_stored(ollama, client) -> None:
+    lines = b'{"status":"pulling \\u0000 ' + b"x" * 2000 + b'"}\n{"status":"success"}\n'
+    ollama.post("/api/pull").respond(content=lines)
+    told, _ = [line.status async for line in client.pull("x")]
+    assert told.startswith("pulling \ufffd x")
+    assert len(told.encode()) <= 510
+
+
 @pytest.mark.parametrize(
     ("last", "code"),
     [

@@ -13,8 +13,8 @@ from promptmill.domain.lifecycle import LIVE_JOB_STATES, TERMINAL_JOB_STATES
 from promptmill.domain.reading import BatchFilter, BatchFindings, Causes, QueueCounts
 from promptmill.domain.workers import Worker, WorkerState
 from promptmill.services import hosts, models, workers
-from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
+from promptmill.services.waiting import with_prospects
 from promptmill.store.batches import findings, overview
 from promptmill.store.db.database import Transaction
 
@@ -60,7 +60,7 @@ async def glance(resources: Resources) -> Glance:
         )
         return Glance(
             counts=counts,
-            live=await foretold(resources, found),
+            live=await with_prospects(resources, found),
             hosts=seen,
             workers=working,
             needs_a_hand=_needs_a_hand(resources, counts, seen, working),
@@ -185,7 +185,7 @@ async def find_batches(
     """
     found = await resources.database.read(overview.page, wanted, limit=limit, before=before)
     return overview.Page(
-        batches=await foretold(resources, found.batches),
+        batches=await with_prospects(resources, found.batches),
         next_before=found.next_before,
         complete=found.complete,
     )
