@@ -24,7 +24,7 @@ from promptmill.domain.benchmarks.flags import is_rate_impossible
 from promptmill.domain.benchmarks.records import Flag
 from promptmill.domain.calls import Call
 from promptmill.domain.hosts.address import parse_ollama_host
-from promptmill.domain.hosts.credentials import Credentials, basic, bearer
+from promptmill.domain.hosts.credentials import credentials_of
 from promptmill.domain.limits import Limits, next_start_at_ms
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Failed, Outcome, Succeeded
@@ -76,8 +76,7 @@ class OllamaManager:
         Args:
             base_url: The server, in any form that Ollama's own clients take (`host:port`, ...).
             timeout: Seconds that one prompt may take, from sending to the end of its answer.
-            api_key: Sent as `Authorization: Bearer ...`, for a proxy before the server that asks
-                for one.
+            api_key: Sent as `Authorization: Bearer ...`, to a proxy that asks for one.
             basic_auth: `NAME:PASSWORD`, sent as `Authorization: Basic ...`, likewise.
 
         Raises:
@@ -91,7 +90,7 @@ class OllamaManager:
         self.timeout = _number("timeout", timeout)
         if not self.timeout:
             raise ValueError("timeout must be above 0 seconds")
-        self._credentials = _credentials(api_key, basic_auth)
+        self._credentials = credentials_of(api_key, basic_auth)
         self._blocking = BlockingClient(
             self.base_url, timeout_s=self.timeout, credentials=self._credentials
         )
@@ -356,18 +355,6 @@ def _tokens_per_s(runs: Sequence[Succeeded]) -> float | None:
     if not rated:
         return None
     return sum(count for count, _ in rated) * _NANO / sum(duration for _, duration in rated)
-
-
-def _credentials(api_key: str | None, basic_auth: str | None) -> Credentials | None:
-    if api_key is not None and basic_auth is not None:
-        raise ValueError("api_key and basic_auth cannot both be sent; give one")
-    for field, value, read in (("api_key", api_key, bearer), ("basic_auth", basic_auth, basic)):
-        if value is not None:
-            try:
-                return read(value)
-            except ValueError as error:
-                raise ValueError(f"{field} {error}") from None
-    return None
 
 
 def _texts(field: str, values: Iterable[str]) -> list[str]:

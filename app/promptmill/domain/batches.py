@@ -211,7 +211,7 @@ class Batch:
     Not compared: it changes with everything else that runs, and with the mere passing of time.
     """
     waiting_for: WaitingFor | None = field(default=None, compare=False)
-    """What it waits for, as `services.waiting` finds out; None while it advances."""
+    """What it waits for, as `services.reading.waiting` finds out; None while it advances."""
     auto_pull: bool = False
     """Whether models that no host has are pulled before its prompts run."""
     pulls: tuple[Pull, ...] = ()

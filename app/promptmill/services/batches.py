@@ -11,9 +11,9 @@ from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
+from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
-from promptmill.services.waiting import with_prospects
 from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs, results, transitions
 from promptmill.store.db.database import Transaction

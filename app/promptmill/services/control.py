@@ -10,8 +10,8 @@ from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import JobState
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
+from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.resources import Resources
-from promptmill.services.waiting import with_prospects
 from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.database import Transaction

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 from promptmill.domain.batches import Batch, TaskResult
 from promptmill.domain.errors import NotFound, Unavailable
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
+from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.resources import Resources
-from promptmill.services.waiting import with_prospects
 from promptmill.store.batches import jobs, results
 from promptmill.store.db.database import Transaction
 

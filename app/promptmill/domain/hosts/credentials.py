@@ -49,3 +49,20 @@ def basic(name_and_password: str) -> Credentials:
         raise ValueError("must be NAME:PASSWORD, both of them given, without line ends")
     encoded = base64.b64encode(name_and_password.encode()).decode()
     return Credentials(f"Basic {encoded}", (encoded, password))
+
+
+def credentials_of(api_key: str | None, basic_auth: str | None) -> Credentials | None:
+    """The credentials of whichever is given, None when neither is.
+
+    Raises:
+        ValueError: Both are given, or the one is none; the message does not repeat it.
+    """
+    if api_key is not None and basic_auth is not None:
+        raise ValueError("api_key and basic_auth cannot both be sent; give one")
+    for name, value, read in (("api_key", api_key, bearer), ("basic_auth", basic_auth, basic)):
+        if value is not None:
+            try:
+                return read(value)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from None
+    return None

@@ -13,8 +13,8 @@ from promptmill.domain.lifecycle import LIVE_JOB_STATES, TERMINAL_JOB_STATES
 from promptmill.domain.reading import BatchFilter, BatchFindings, Causes, QueueCounts
 from promptmill.domain.workers import Worker, WorkerState
 from promptmill.services import hosts, models, workers
+from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.resources import Resources
-from promptmill.services.waiting import with_prospects
 from promptmill.store.batches import findings, overview
 from promptmill.store.db.database import Transaction
 
