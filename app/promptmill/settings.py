@@ -6,9 +6,7 @@ Nothing happens at import: a program calls `load_settings()`. All variables carr
 
 from __future__ import annotations
 
-import hmac
 import re
-import socket
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +19,10 @@ from promptmill.domain.authority import Authority, parse_authority
 from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 from promptmill.domain.keys import EnvironmentKey, parse_environment_keys
+from promptmill.machine import LONGEST_MACHINE, identity_of_machine
 
 _MIB = 1024 * 1024
-_LONGEST_MACHINE = 64
-_MACHINE = re.compile(rf"[\x21-\x7e]{{1,{_LONGEST_MACHINE}}}")
-_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
+_MACHINE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_MACHINE}}}")
 
 
 class SettingsError(Exception):
@@ -263,10 +260,8 @@ class Settings(BaseSettings):
     @classmethod
     def _name_a_machine_by_one_word(cls, value: str | None) -> str | None:
         if value is not None and not _MACHINE.fullmatch(value):
-            raise ValueError(
-                f"must be 1 to {_LONGEST_MACHINE} visible ASCII characters without spaces, such as"
-                " gpu-box-1"
-            )
+            bound = f"1 to {LONGEST_MACHINE} visible ASCII characters without spaces"
+            raise ValueError(f"must be {bound}, such as gpu-box-1")
         return value
 
     @field_validator("ollama_hosts")
@@ -356,22 +351,6 @@ class Settings(BaseSettings):
         if not self.database_url.startswith("sqlite:///"):
             return None
         return Path(self.database_url.removeprefix("sqlite:///")).expanduser().absolute()
-
-
-def identity_of_machine(id_file: Path = Path("/etc/machine-id")) -> str:
-    """Twelve digits made of the machine's id, or its host name where it has no id.
-
-    Made of it, because machine-id(5) asks not to show the id itself to others.
-    """
-    try:
-        machine_id = id_file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        machine_id = ""
-    # A container's file is often empty, and that of a machine that boots for the first time says
-    # `uninitialized`.
-    if not _MACHINE_ID.fullmatch(machine_id):
-        return socket.gethostname()[:_LONGEST_MACHINE] or "unknown"
-    return hmac.digest(machine_id.encode(), b"promptmill", "sha256").hex()[:12]
 
 
 def _entries(text: str) -> list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from promptmill.domain.hosts.spec import HostSpec
+from promptmill.machine import identity_of_machine
 from promptmill.settings import (
     Settings,
     SettingsError,
-    identity_of_machine,
     load_settings,
     settings_page,
 )
