@@ -7,9 +7,7 @@ under these names. One that is empty or blank is unset: compose files write `${X
 
 from __future__ import annotations
 
-import hmac
 import re
-import socket
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -30,12 +28,11 @@ from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.credentials import bearer
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 from promptmill.domain.keys import EnvironmentKey, parse_environment_keys
+from promptmill.machine import LONGEST_MACHINE, identity_of_machine
 
 _MIB = 1024 * 1024
 _FOREIGN_NAMES = frozenset({"OLLAMA_HOST", "OLLAMA_API_KEY", "DATABASE_URL"})
-_LONGEST_MACHINE = 64
-_MACHINE = re.compile(rf"[\x21-\x7e]{{1,{_LONGEST_MACHINE}}}")
-_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
+_MACHINE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_MACHINE}}}")
 
 
 class SettingsError(Exception):
@@ -307,10 +304,8 @@ class Settings(BaseSettings):
     @classmethod
     def _name_a_machine_by_one_word(cls, value: str | None) -> str | None:
         if value is not None and not _MACHINE.fullmatch(value):
-            raise ValueError(
-                f"must be 1 to {_LONGEST_MACHINE} visible ASCII characters without spaces, such as"
-                " gpu-box-1"
-            )
+            bound = f"1 to {LONGEST_MACHINE} visible ASCII characters without spaces"
+            raise ValueError(f"must be {bound}, such as gpu-box-1")
         return value
 
     @field_validator("ollama_api_key")
@@ -419,22 +414,6 @@ def _with_home(database_url: str) -> str:
         return f"sqlite:///{Path(path).expanduser()}"
     except RuntimeError:
         raise ValueError("names a home folder that is not known; write the whole path") from None
-
-
-def identity_of_machine(id_file: Path = Path("/etc/machine-id")) -> str:
-    """Twelve digits made of the machine's id, or its host name where it has no id.
-
-    Made of it, because machine-id(5) asks not to show the id itself to others.
-    """
-    try:
-        machine_id = id_file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        machine_id = ""
-    # A container's file is often empty, and that of a machine that boots for the first time says
-    # `uninitialized`.
-    if not _MACHINE_ID.fullmatch(machine_id):
-        return socket.gethostname()[:_LONGEST_MACHINE] or "unknown"
-    return hmac.digest(machine_id.encode(), b"promptmill", "sha256").hex()[:12]
 
 
 def _entries(text: str) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from promptmill.domain.scheduling.downloads import Progress, Sight
-from promptmill.store.batches import jobs
 from promptmill.store.downloads import planning, pulls
+from promptmill.store.hosts.hosts import register_host
 
 URL = "http://gpu:11434"
 
@@ -14,7 +14,7 @@ URL = "http://gpu:11434"
 async def plan(service, **fields):
     """One plan of a worker before a host that has nothing."""
     database = service.resources.database
-    key = await database.write(jobs.register_host, URL)
+    key = await database.write(register_host, URL)
     sight = Sight(host_key=key, models=frozenset(), is_open=True, **fields)
     return await database.write(
         planning.plan, [sight], since_ms=0, everywhere=False, owner="w", lease_ms=60_000

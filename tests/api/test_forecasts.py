@@ -12,8 +12,8 @@ from promptmill.domain.hosts.reports import Aside, HostReport, Pace
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.workers import WorkerIdentity
 from promptmill.services.events import Progressed, follow
-from promptmill.store.batches import jobs
 from promptmill.store.hosts import host_reports, workers
+from promptmill.store.hosts.hosts import register_host
 from tests.api.conftest import Service
 
 
@@ -30,7 +30,7 @@ async def measured(service: Service) -> Service:
 async def tell(service: Service, *, aside: Aside | None) -> None:
     """Let the worker tell how the host stands."""
     database = service.resources.database
-    key = await database.write(jobs.register_host, "http://gpu-1:11434")
+    key = await database.write(register_host, "http://gpu-1:11434")
     report = HostReport(
         url="http://gpu-1:11434",
         slots=4,

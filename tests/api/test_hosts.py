@@ -26,8 +26,8 @@ from promptmill.simulator import (
     create_simulator,
     running,
 )
-from promptmill.store.batches import jobs
 from promptmill.store.hosts import host_reports, workers
+from promptmill.store.hosts.hosts import register_host
 from promptmill.worker.runner import working
 from tests.api.conftest import Service
 
@@ -151,7 +151,7 @@ async def test_the_workers_of_other_processes_are_added_to_ones_own(sqlite_url) 
             while not await database.read(host_reports.of_hosts, lease_ms=30_000):
                 await service.client.get("/health")
         await database.write(workers.register, replace(own, id="another"))
-        key = await database.write(jobs.register_host, url)
+        key = await database.write(register_host, url)
         aside = Aside(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=60)
         seen = replace(host.report(), calls=7, failed=2, latency_s=3.0, aside=aside)
         await database.write(host_reports.write, "another", {key: seen})

@@ -29,6 +29,7 @@ from promptmill.domain.retry import Finish
 from promptmill.store.batches import jobs
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database, Transaction
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import claims, completions
 from promptmill.store.queue.leases import Completion, HostShare, Lease
 
@@ -83,7 +84,7 @@ async def measure(database_url: str, kind: str, connections: int, number: int) -
         await database.write(
             jobs.insert, draft, batch_id=f"batch_{kind}_{connections}_{number}_{worker}"
         )
-    key = await database.write(jobs.register_host, "http://h")
+    key = await database.write(register_host, "http://h")
     shares = [HostShare(key=key, url="http://h", slots=None)] * connections
     engine = None
     if kind == "psycopg in threads":

@@ -26,6 +26,7 @@ from promptmill.store.batches import jobs
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import model_switching
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import claims
 from promptmill.store.queue.leases import HostShare
 from tests.performance import zero_latency_host
@@ -59,7 +60,7 @@ def _claim_ms(kind: str, live: int, rounds: int = 15) -> float:
         url = variables.get("DATABASE_URL", f"sqlite:///{name}/promptmill.db")
         schema.upgrade(url)
         database = Database(url)
-        key = database.write_now(jobs.register_host, "http://none")
+        key = database.write_now(register_host, "http://none")
         share = HostShare(key=key, url="http://none", slots=None, grouped=True)
         _store(database, live)
         database.write_now(model_switching.advance, model_switching.HostView(key=key))

@@ -30,6 +30,7 @@ from promptmill.store.batches import jobs, results
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.db.tables.batches import host_group, job
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import claims, completions
 from promptmill.store.queue.leases import Completion, HostShare, Lease
 from tests.performance import zero_latency_host
@@ -174,7 +175,7 @@ def exchange(rounds: int = 5) -> None:
 
 
 def _share(tx: Transaction) -> HostShare:
-    return HostShare(key=jobs.register_host(tx, "http://none"), url="http://none", slots=None)
+    return HostShare(key=register_host(tx, "http://none"), url="http://none", slots=None)
 
 
 def _queue_up(database: Database, size: int) -> int:

@@ -9,10 +9,10 @@ import pytest
 
 from promptmill.domain.hosts.credentials import basic, bearer
 from promptmill.domain.hosts.spec import HostSpec
+from promptmill.machine import identity_of_machine
 from promptmill.settings import (
     Settings,
     SettingsError,
-    identity_of_machine,
     load_settings,
     settings_page,
     variable_name,

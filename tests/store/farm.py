@@ -11,6 +11,7 @@ from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Ou
 from promptmill.domain.retry import Decision, Finish
 from promptmill.store.batches import jobs, results, transitions
 from promptmill.store.db.database import Database
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import bulk, candidates, claims, completions
 from promptmill.store.queue.leases import Completion, HostShare, Lease, Recorded
 
@@ -23,7 +24,7 @@ class Farm:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.host_key = database.write_now(jobs.register_host, "http://ollama:11434")
+        self.host_key = database.write_now(register_host, "http://ollama:11434")
         self._batches = 0
 
     def submit(self, prompts: int | list[PromptDraft] = 3, **fields: Any) -> str:

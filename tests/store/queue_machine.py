@@ -38,6 +38,7 @@ from promptmill.domain.retry import Decision, Finish, TryAgain
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.db.tables.batches import index_of, job_key_of, metadata
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import bulk, claims, completions
 from promptmill.store.queue.leases import Completion, HostShare, Lease
 from tests.conftest import FakeClock
@@ -135,7 +136,7 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.database.write_now(remove_everything)
-        key = self.database.write_now(jobs.register_host, HOST_URL)
+        key = self.database.write_now(register_host, HOST_URL)
         self.share = HostShare(key=key, url=HOST_URL, slots=SLOTS)
         self.held: dict[str, list[Lease]] = {worker: [] for worker in WORKERS}
         self.strays: list[Lease] = []

@@ -22,11 +22,11 @@ from promptmill.domain.benchmarks.records import (
 from promptmill.domain.errors import Conflict, NotFound
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.outcomes import CallMetrics, ErrorCode
-from promptmill.store.batches import jobs
 from promptmill.store.benchmarks import execution, registry
 from promptmill.store.benchmarks.execution import BenchmarkLease
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import exclusivity
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import candidates
 from promptmill.store.queue.leases import HostShare
 from tests.store.farm import Farm
@@ -62,8 +62,8 @@ class Bench:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.host_key = database.write_now(jobs.register_host, "http://ollama:11434")
-        self.other_host = database.write_now(jobs.register_host, "http://other:11434")
+        self.host_key = database.write_now(register_host, "http://ollama:11434")
+        self.other_host = database.write_now(register_host, "http://other:11434")
 
     def submit(self, benchmark_id: str = FIRST, draft: BenchmarkDraft = SMALL) -> str:
         self.database.write_now(registry.insert, draft, benchmark_id=benchmark_id)

@@ -17,6 +17,7 @@ from promptmill.store.benchmarks import execution, registry
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.db.tables.batches import job
 from promptmill.store.hosts import model_switching
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.hosts.model_switching import HostView, Wish
 from promptmill.store.queue import candidates, claims
 from promptmill.store.queue.leases import HostShare, Lease
@@ -35,7 +36,7 @@ class Grouped(Farm):
         self.share = HostShare(
             key=self.host_key, url="http://ollama:11434", slots=None, grouped=True
         )
-        other = database.write_now(jobs.register_host, "http://other:11434")
+        other = database.write_now(register_host, "http://other:11434")
         self.other = HostShare(key=other, url="http://other:11434", slots=None, grouped=True)
 
     def claim(self, wanted: int = 100, share: HostShare | None = None) -> list[Lease]:

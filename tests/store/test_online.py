@@ -17,6 +17,7 @@ from promptmill.domain.retry import Finish
 from promptmill.store.batches import jobs, uploads
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.db.tables.batches import host, job, job_stats, prompt, task
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.openai import online
 from promptmill.store.openai.online import Ticket
 from promptmill.store.queue import claims, completions
@@ -27,10 +28,13 @@ URL = "http://ollama:11434"
 _numbers = itertools.count()
 
 
-def ask(database: Database, slots: int | None = 2) -> Ticket:
+def ask(
+    database: Database, slots: int | None = 2, *, url: str = URL, machine: str | None = None
+) -> Ticket:
     ticket = database.write_now(
         online.ask,
-        url=URL,
+        url=url,
+        machine=machine,
         slots=slots,
         model="m",
         job_id=f"batch_online{next(_numbers)}",
@@ -154,7 +158,7 @@ def test_slots_are_never_exceeded_over_workers_and_processes_with_online_calls(
         limits=Limits(max_concurrent=50, rate_limit_delay_s=0),
     )
     shared.write_now(jobs.insert, draft, batch_id="batch_1")
-    host_key = shared.write_now(jobs.register_host, URL)
+    host_key = shared.write_now(register_host, URL)
     share = HostShare(key=host_key, url=URL, slots=slots)
     begun = sa.select(sa.func.count()).where(task.c.state == "running", task.c.attempt > 0)
 
@@ -221,3 +225,13 @@ def test_slots_are_never_exceeded_over_workers_and_processes_with_online_calls(
 
     assert max(found) == slots
     assert shared.read_now(jobs.get, "batch_1").counts.succeeded == prompts
+
+
+@pytest.mark.postgresql
+def test_a_loopback_host_of_another_machine_has_slots_of_its_own(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    local = "http://127.0.0.1:11434"
+    tickets = [ask(database, 1, url=local, machine=name) for name in ("one", "two", "one")]
+    started = [start(database, ticket) for ticket in tickets]
+    database.close_now()
+    assert started == [True, True, False]

@@ -15,6 +15,7 @@ from promptmill.store.batches import jobs, results, throughput
 from promptmill.store.db.compiled import Pairs, Prepared
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import model_switching
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import bulk, candidates, claims, completions
 from promptmill.store.queue.leases import HostShare
 from tests.store.farm import UNPACED
@@ -170,7 +171,7 @@ def many(sqlite_url: str) -> Iterator[Database]:
 
 
 def test_a_claim_of_many_batches_looks_at_all_that_are_live_once(many: Database) -> None:
-    key = many.write_now(jobs.register_host, "http://gpu")
+    key = many.write_now(register_host, "http://gpu")
     share = HostShare(key=key, url="http://gpu", slots=None)
     claim = {"owner": "w", "lease_ms": 60_000, "share": share}
 

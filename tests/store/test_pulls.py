@@ -22,6 +22,7 @@ from promptmill.store.downloads import planning, pulls
 from promptmill.store.downloads.planning import Plan
 from promptmill.store.downloads.pulls import PullLease
 from promptmill.store.hosts import exclusivity, model_switching
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.hosts.model_switching import HostView, Wish
 from promptmill.store.queue import bulk, candidates
 from promptmill.store.queue.leases import HostShare
@@ -42,7 +43,7 @@ def sight(farm: Farm) -> Sight:
 @pytest.fixture
 def other(farm: Farm, sight: Sight) -> Sight:
     """Another such host."""
-    return replace(sight, host_key=farm.database.write_now(jobs.register_host, "http://other"))
+    return replace(sight, host_key=farm.database.write_now(register_host, "http://other"))
 
 
 def plan(farm: Farm, *sights: Sight, owner: str = "w1", everywhere: bool = False) -> Plan:

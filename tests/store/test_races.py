@@ -24,6 +24,7 @@ from promptmill.store.benchmarks import execution, registry
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.db.tables.batches import job, job_stats
 from promptmill.store.hosts import exclusivity
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import bulk, candidates, claims, completions, prompt_groups
 from promptmill.store.queue.leases import Completion, HostShare, Lease
 from tests.conftest import FakeClock
@@ -76,7 +77,7 @@ def test_the_same_idempotency_key_sent_twice_at_once_makes_one_batch(shared: Dat
 
 
 def test_two_workers_that_start_at_once_on_a_new_host_make_one_row_of_it(shared: Database) -> None:
-    one, other = both(shared, jobs.register_host, "http://gpu:11434")
+    one, other = both(shared, register_host, "http://gpu:11434")
     assert one == other
 
 
@@ -120,7 +121,7 @@ class Claimer:
 
     def __init__(self, database: Database, *, slots: int | None = None, url: str = HOST) -> None:
         self.database = database
-        key = database.write_now(jobs.register_host, url)
+        key = database.write_now(register_host, url)
         self.share = HostShare(key=key, url=url, slots=slots)
 
     def submit(self, prompts: int, *, limits: Limits, number: int = 1) -> None:

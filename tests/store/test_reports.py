@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from promptmill.domain.hosts.reports import Aside, HostReport, Pace
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.workers import WorkerIdentity
-from promptmill.store.batches import jobs
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import host_reports, workers
+from promptmill.store.hosts.hosts import register_host
 from tests.store.farm import LEASE_MS
 
 URL = "http://ollama:11434"
@@ -36,7 +36,7 @@ def tell(database: Database, name: str, **fields: Any) -> HostReport:
             **fields,
         }
     )
-    key = database.write_now(jobs.register_host, URL)
+    key = database.write_now(register_host, URL)
     database.write_now(host_reports.write, name, {key: report})
     return report
 

@@ -8,6 +8,7 @@ from typing import Any
 from promptmill.domain.limits import Limits
 from promptmill.services import batches
 from promptmill.store.batches import jobs
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import bulk, claims
 from promptmill.store.queue.leases import HostShare
 from promptmill.worker.closer import Closer
@@ -24,7 +25,7 @@ async def test_the_calls_of_a_small_batch_are_aborted_before_a_large_one_is_swep
     async with serving(embedded_worker=False) as service:
         resources = service.resources
         database, host = resources.database, resources.hosts[0]
-        key = await database.write(jobs.register_host, host.url)
+        key = await database.write(register_host, host.url)
         recorded = asyncio.Event()
         executor = Executor({key: host}, Recorder(recorded), backoff_s=lambda attempt: 1.0)
         closer = Closer(

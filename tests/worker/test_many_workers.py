@@ -16,6 +16,7 @@ from promptmill.domain.workers import Worker
 from promptmill.services import batches, workers
 from promptmill.store.batches import jobs
 from promptmill.store.db.notify import LISTENER_NAME
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import candidates, claims, completions
 from promptmill.store.queue.leases import HostShare
 from promptmill.worker.executor import Executor
@@ -185,7 +186,7 @@ async def test_a_dead_workers_prompts_go_back_as_soon_as_its_lease_runs_out(
 ) -> None:
     async with serving(lease_s=12, heartbeat_s=1, **RARELY) as service:
         database = service.resources.database
-        key = await database.write(jobs.register_host, "http://elsewhere:11434")
+        key = await database.write(register_host, "http://elsewhere:11434")
         share = HostShare(key=key, url="http://elsewhere:11434", slots=None)
 
         def die_with_a_prompt(tx: Any) -> None:
@@ -230,7 +231,7 @@ async def test_the_rescuer_sleeps_until_the_next_lease_runs_out_but_not_for_long
         assert 8 <= await rescuer.run_once() <= 10
 
         await service.submit(1)
-        key = await database.write(jobs.register_host, "http://h")
+        key = await database.write(register_host, "http://h")
         await database.write(
             claims.claim,
             wanted=1,

@@ -17,9 +17,9 @@ from promptmill.domain.workers import WorkerIdentity
 from promptmill.ollama.text import LARGEST_NUMBER, LONGEST_NAME, MOST_TOKENS
 from promptmill.runtime import open_resources
 from promptmill.services import batches
-from promptmill.store.batches import jobs
 from promptmill.store.db.tables.batches import job_stats, result
 from promptmill.store.db.tables.benchmarks import benchmark_run
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import completions
 from promptmill.store.queue.leases import HostShare
 from promptmill.worker.runner import Worker
@@ -34,7 +34,7 @@ async def idle(settings: Any, ollama: Ollama) -> AsyncIterator[tuple[Service, Wo
     """A service with a worker whose roles the test runs itself."""
     async with open_resources(settings, transport=httpx.MockTransport(ollama)) as resources:
         url = resources.host.url
-        key = await resources.database.write(jobs.register_host, url)
+        key = await resources.database.write(register_host, url)
         place = Place(host=resources.host, share=HostShare(key=key, url=url, slots=None))
         identity = WorkerIdentity(
             id="w", host_name="h", pid=1, version=resources.settings.ollama_host, concurrency=8

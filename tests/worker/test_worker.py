@@ -18,8 +18,8 @@ from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.services import batches
-from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import claims
 from promptmill.store.queue.leases import HostShare, Lease
 from promptmill.worker.runner import Worker, working
@@ -220,7 +220,7 @@ async def test_work_left_behind_by_a_dead_worker_is_taken_up(serving: Any) -> No
     async with serving(embedded_worker=False) as service:
         batch_id = await service.submit(3)
 
-        key = await service.resources.database.write(jobs.register_host, "http://h")
+        key = await service.resources.database.write(register_host, "http://h")
         share = HostShare(key=key, url="http://h", slots=None)
         await service.resources.database.write(
             claims.claim, wanted=3, owner="dead", lease_ms=1, share=share

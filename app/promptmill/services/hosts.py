@@ -69,7 +69,7 @@ async def list_hosts(resources: Resources) -> Sequence[HostSummary]:
         resources.database.read(_used, lease_ms=round(resources.settings.lease_s * 1000)),
         asyncio.gather(*(host.look(judging=False) for host in resources.hosts)),
     )
-    # A SQLite file has hosts of one machine only, see `jobs.register_host`.
+    # A SQLite file has hosts of one machine only, see `register_host`.
     by_url = resources.database.is_sqlite
     key_of = {(use.url, None if by_url else use.machine): use.key for use in used}
     use_of = {use.key: use for use in used}

@@ -20,10 +20,10 @@ from promptmill.observability.logs import get_logger
 from promptmill.ollama.hosts import Host
 from promptmill.services.resources import OwnWorker, Resources
 from promptmill.services.wakeups import News
-from promptmill.store.batches import jobs
 from promptmill.store.benchmarks import execution
 from promptmill.store.downloads import pulls
 from promptmill.store.hosts import usage_limits, workers
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.openai import execution as openai
 from promptmill.store.queue.leases import HostShare
 from promptmill.worker.backoff import full_jitter
@@ -95,7 +95,7 @@ async def _places(resources: Resources) -> Sequence[Place]:
         Place(
             host=host,
             share=HostShare(
-                key=await resources.database.write(jobs.register_host, host.url, host.machine),
+                key=await resources.database.write(register_host, host.url, host.machine),
                 url=host.url,
                 slots=_slots_of_batches(host, resources),
                 grouped=resources.settings.grouping,

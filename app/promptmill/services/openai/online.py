@@ -125,6 +125,7 @@ async def _entered(resources: Resources, host: Host, model: str) -> Ticket:
         resources.database.write(
             online.ask,
             url=host.url,
+            machine=host.machine,
             slots=host.spec.slots,
             model=model,
             job_id=admission.new_batch_id(),

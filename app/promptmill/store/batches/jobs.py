@@ -22,7 +22,7 @@ from promptmill.domain.scheduling.forecast import Window
 from promptmill.store.batches import throughput
 from promptmill.store.db.compiled import Prepared, json_value
 from promptmill.store.db.database import Transaction
-from promptmill.store.db.tables.batches import host, id_range, job, job_stats, prompt, result, task
+from promptmill.store.db.tables.batches import id_range, job, job_stats, prompt, result, task
 from promptmill.store.db.tables.keys import api_key
 from promptmill.store.downloads import planning
 from promptmill.store.queue.counters import FINISHED
@@ -142,25 +142,6 @@ def prompts_without_outcome(tx: Transaction, *, key_id: str | None = None) -> in
     if key_id is not None:
         statement = statement.where(job.c.key_id == key_id)
     return int(tx.execute(statement).scalar_one())
-
-
-def register_host(tx: Transaction, url: str, machine: str | None = None) -> int:
-    """The key of the host's row, which is made if it is new.
-
-    `machine` is the one that the address is of, None for an address of the network. A SQLite file
-    has workers on one machine only, by whatever name it goes at the moment: there the address is
-    enough, and the row takes on the name.
-    """
-    known = sa.select(host.c.key, host.c.machine).where(host.c.url == url)
-    if not tx.is_sqlite:
-        known = known.where(host.c.machine == (machine or ""))
-    row = tx.execute(known).first()
-    if row is None:
-        statement = sa.insert(host).values(url=url, machine=machine or "").returning(host.c.key)
-        return int(tx.execute(statement).scalar_one())
-    if row.machine != (machine or ""):
-        tx.execute(sa.update(host).where(host.c.key == row.key).values(machine=machine or ""))
-    return int(row.key)
 
 
 # --- read ------------------------------------------------------------------------------------

@@ -25,6 +25,25 @@ class HostUse:
     """Id of the benchmark that holds the host exclusively."""
 
 
+def register_host(tx: Transaction, url: str, machine: str | None = None) -> int:
+    """The key of the host's row, which is made if it is new.
+
+    `machine` is the one that the address is of, None for an address of the network. A SQLite file
+    has workers on one machine only, by whatever name it goes at the moment: there the address is
+    enough, and the row takes on the name.
+    """
+    known = sa.select(host.c.key, host.c.machine).where(host.c.url == url)
+    if not tx.is_sqlite:
+        known = known.where(host.c.machine == (machine or ""))
+    row = tx.execute(known).first()
+    if row is None:
+        statement = sa.insert(host).values(url=url, machine=machine or "").returning(host.c.key)
+        return int(tx.execute(statement).scalar_one())
+    if row.machine != (machine or ""):
+        tx.execute(sa.update(host).where(host.c.key == row.key).values(machine=machine or ""))
+    return int(row.key)
+
+
 _IN_FLIGHT = (
     sa.select(task.c.host_key, sa.func.count().label("prompts"))
     # The state is written out, so that the partial index serves.

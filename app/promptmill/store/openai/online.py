@@ -25,6 +25,7 @@ from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import host, job, job_stats, prompt, prompt_id, task
+from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import completions
 
 _AT_HOST = sa.and_(task.c.host_key == sa.bindparam("host_key"), sa.text("task.state = 'running'"))
@@ -55,14 +56,18 @@ def ask(
     tx: Transaction,
     *,
     url: str,
+    machine: str | None,
     slots: int | None,
     model: str,
     job_id: str,
     owner: str,
     lease_ms: int,
 ) -> Ticket | None:
-    """Enter a call at the host of that address; None while a benchmark has it to itself."""
-    host_key = jobs.register_host(tx, url)
+    """Enter a call at the host of that address; None while a benchmark has it to itself.
+
+    `machine` is the machine that the address is of; None: it is of the network.
+    """
+    host_key = register_host(tx, url, machine)
     if tx.execute(_IS_OPEN, {"host_key": host_key}).first() is None:
         return None
     draft = BatchDraft(prompts=(), model=model)

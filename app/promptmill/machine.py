@@ -1,0 +1,28 @@
+"""The identity of this machine among those that use the same database."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import socket
+from pathlib import Path
+
+LONGEST_MACHINE = 64
+"""Most characters of an identity."""
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def identity_of_machine(id_file: Path = Path("/etc/machine-id")) -> str:
+    """Twelve digits made of the machine's id, or its host name where it has no id.
+
+    Made of it, because machine-id(5) asks not to show the id itself to others.
+    """
+    try:
+        machine_id = id_file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine_id = ""
+    # A container's file is often empty, and that of a machine that boots for the first time says
+    # `uninitialized`.
+    if not _MACHINE_ID.fullmatch(machine_id):
+        return socket.gethostname()[:LONGEST_MACHINE] or "unknown"
+    return hmac.digest(machine_id.encode(), b"promptmill", "sha256").hex()[:12]
