@@ -1,38 +1,20 @@
-"""The client for asyncio: sends what `client.requests.batches` builds, over `httpx.AsyncClient`."""
+"""The asyncio client: sends the requests of `client.requests`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from types import TracebackType
-from typing import Self, TypeVar, Unpack
-
-import httpx
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import cached_property
+from typing import Unpack
 
 from promptmill.client._async.benchmarks import AsyncBenchmarks
+from promptmill.client._async.connection import AsyncConnection
+from promptmill.client._async.watching import ended, watched
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
-from promptmill.client.httpx_mapping import (
-    answer_of,
-    arguments_of,
-    async_arguments_of,
-    broken_off,
-    checked_base_url,
-    stream_error,
-    trusts_environment,
-)
-from promptmill.client.judgement import (
-    LONG_POLL_S,
-    Again,
-    BrokenOff,
-    Patience,
-    Sighting,
-    error_of,
-    judge,
-)
+from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
 from promptmill.client.ndjson import LineSplitter
 from promptmill.client.records import (
     Batch,
@@ -47,57 +29,32 @@ from promptmill.client.records import (
     Worker,
 )
 from promptmill.client.requests import batches, steering, uploads
-from promptmill.client.requests.batches import Answer, BatchFields, DownloadFormat, Prompt, Request
+from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
 from promptmill.client.requests.steering import BatchChanges
-from promptmill.client.watching import ended_async, watched_async
-
-T = TypeVar("T")
 
 
-class AsyncPromptmill:
-    """`Promptmill` for asyncio: the same arguments, methods and errors, to be awaited.
+class AsyncPromptmill(AsyncConnection):
+    """A connection to one service; use it in an `async with` block, or close it.
 
-    async with AsyncPromptmill() as client:
-        batch = await client.submit(["Why is the sky blue?"], model="qwen3:8b")
-        await client.wait(batch.id)
-        async for result in client.results(batch.id):
-            print(result.response)
+    `base_url` is where the service listens (`http://127.0.0.1:8000`). `timeout_s` bounds each
+    silence of the service, `attempts` how often a request is sent that can be repeated without
+    harm. `headers` go with every request, for a proxy that wants some. `transport` is httpx's, for
+    tests. What benchmarks need is under `benchmarks`.
+
+    Every method raises `ServiceUnreachable` when there is no answer, `PromptmillProblem` when the
+    service refuses, and `UnexpectedAnswer` when something else answers at that address.
+
+        async with AsyncPromptmill() as client:
+            batch = await client.submit(["Why is the sky blue?"], model="qwen3:8b")
+            await client.wait(batch.id)
+            async for result in client.results(batch.id):
+                print(result.response)
     """
 
-    def __init__(
-        self,
-        base_url: str = "http://127.0.0.1:8000",
-        *,
-        timeout_s: float = 60.0,
-        attempts: int = 3,
-        headers: Mapping[str, str] | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        url = checked_base_url(base_url)
-        self._timeout_s = timeout_s
-        self._attempts = attempts
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers={"user-agent": "promptmill-client", **(headers or {})},
-            transport=transport,
-            trust_env=trusts_environment(url),
-        )
-        self.benchmarks = AsyncBenchmarks(self._call, self._stream)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Give the connections back."""
-        await self._http.aclose()
+    @cached_property
+    def benchmarks(self) -> AsyncBenchmarks:
+        """What the service can do with benchmarks."""
+        return AsyncBenchmarks(self._call, self._stream)
 
     async def submit(
         self,
@@ -166,7 +123,7 @@ class AsyncPromptmill:
         While the service is away (a restart), an `Outage` comes instead and it is tried again, for
         at most `reconnect_s`; then its error is raised.
         """
-        return watched_async(
+        return watched(
             lambda wait_s: self.get(batch_id, wait_s=wait_s),
             every_s=every_s,
             timeout_s=timeout_s,
@@ -184,7 +141,7 @@ class AsyncPromptmill:
         sightings = self.watch(
             batch_id, every_s=LONG_POLL_S, timeout_s=timeout_s, reconnect_s=reconnect_s
         )
-        return await ended_async(sightings, batch_id, timeout_s)
+        return await ended(sightings, batch_id, timeout_s)
 
     async def results_page(
         self,
@@ -338,50 +295,3 @@ class AsyncPromptmill:
     async def ready(self) -> Readiness:
         """Whether the service can work now."""
         return await self._call(batches.ready())
-
-    async def _events_of_one_answer(self, following: Following) -> AsyncGenerator[BatchEvent, None]:
-        request = following.request()
-        try:
-            async with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    await response.aread()
-                    raise error_of(answer_of(response))
-                following.begin(response.status_code, response.headers)
-                async for piece in response.aiter_bytes():
-                    for event in following.feed(piece):
-                        yield event
-                    if following.is_over:
-                        return
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
-        following.finish()
-
-    async def _stream(self, request: Request[bytes]) -> AsyncIterator[bytes]:
-        try:
-            async with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    await response.aread()
-                    raise error_of(answer_of(response))
-                async for piece in response.aiter_bytes():
-                    yield piece
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
-
-    async def _call(self, request: Request[T]) -> T:
-        for attempt in itertools.count(1):
-            decision = judge(
-                request, await self._send(request), attempt=attempt, attempts=self._attempts
-            )
-            if not isinstance(decision, Again):
-                return decision.value
-            await asyncio.sleep(decision.pause_s)
-        raise AssertionError("the last attempt has returned or raised")
-
-    async def _send(self, request: Request[T]) -> Answer | BrokenOff:
-        try:
-            arguments = async_arguments_of(request, self._timeout_s)
-            return answer_of(await self._http.request(**arguments))
-        except httpx.DecodingError as error:
-            raise stream_error(error) from error
-        except httpx.RequestError as error:
-            return broken_off(error)

@@ -1,35 +1,20 @@
-"""The client for ordinary code: sends the requests of `client.requests` over `httpx.Client`."""
+# Generated from _async/client.py by scripts/sync_client.py: change that file instead.
+"""The synchronous client: sends the requests of `client.requests`."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Self, TypeVar, Unpack
-
-import httpx
+from functools import cached_property
+from typing import Unpack
 
 from promptmill.client._sync.benchmarks import Benchmarks
+from promptmill.client._sync.connection import Connection
+from promptmill.client._sync.watching import ended, watched
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
-from promptmill.client.httpx_mapping import (
-    answer_of,
-    arguments_of,
-    broken_off,
-    checked_base_url,
-    stream_error,
-    trusts_environment,
-)
-from promptmill.client.judgement import (
-    LONG_POLL_S,
-    Again,
-    BrokenOff,
-    Patience,
-    Sighting,
-    error_of,
-    judge,
-)
+from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
 from promptmill.client.ndjson import LineSplitter
 from promptmill.client.records import (
     Batch,
@@ -44,14 +29,11 @@ from promptmill.client.records import (
     Worker,
 )
 from promptmill.client.requests import batches, steering, uploads
-from promptmill.client.requests.batches import Answer, BatchFields, DownloadFormat, Prompt, Request
+from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
 from promptmill.client.requests.steering import BatchChanges
-from promptmill.client.watching import ended, watched
-
-T = TypeVar("T")
 
 
-class Promptmill:
+class Promptmill(Connection):
     """A connection to one service; use it in a `with` block, or close it.
 
     `base_url` is where the service listens (`http://127.0.0.1:8000`). `timeout_s` bounds each
@@ -69,40 +51,10 @@ class Promptmill:
                 print(result.response)
     """
 
-    def __init__(
-        self,
-        base_url: str = "http://127.0.0.1:8000",
-        *,
-        timeout_s: float = 60.0,
-        attempts: int = 3,
-        headers: Mapping[str, str] | None = None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        url = checked_base_url(base_url)
-        self._timeout_s = timeout_s
-        self._attempts = attempts
-        self._http = httpx.Client(
-            base_url=url,
-            headers={"user-agent": "promptmill-client", **(headers or {})},
-            transport=transport,
-            trust_env=trusts_environment(url),
-        )
-        self.benchmarks = Benchmarks(self._call, self._stream)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._http.close()
+    @cached_property
+    def benchmarks(self) -> Benchmarks:
+        """What the service can do with benchmarks."""
+        return Benchmarks(self._call, self._stream)
 
     def submit(
         self,
@@ -171,7 +123,7 @@ class Promptmill:
         While the service is away (a restart), an `Outage` comes instead and it is tried again, for
         at most `reconnect_s`; then its error is raised.
         """
-        yield from watched(
+        return watched(
             lambda wait_s: self.get(batch_id, wait_s=wait_s),
             every_s=every_s,
             timeout_s=timeout_s,
@@ -209,7 +161,8 @@ class Promptmill:
         cursor: str | None = None
         while True:
             page = self.results_page(batch_id, limit=page_size, cursor=cursor, status=status)
-            yield from page.data
+            for result in page.data:
+                yield result
             cursor = page.next_cursor
             if cursor is None:
                 return
@@ -218,8 +171,10 @@ class Promptmill:
         """All finished results in prompt order out of one streamed answer: fastest for many."""
         splitter = LineSplitter()
         for piece in self.download_results(batch_id, status=status):
-            yield from map(batches.read_result_line, splitter.feed(piece))
-        yield from map(batches.read_result_line, splitter.end())
+            for line in splitter.feed(piece):
+                yield batches.read_result_line(line)
+        for line in splitter.end():
+            yield batches.read_result_line(line)
 
     def download_results(
         self,
@@ -232,7 +187,7 @@ class Promptmill:
 
         Whoever writes them to a file has a whole file only if the iteration came to its end.
         """
-        yield from self._stream(batches.download_results(batch_id, format=format, status=status))
+        return self._stream(batches.download_results(batch_id, format=format, status=status))
 
     def events(
         self,
@@ -252,9 +207,10 @@ class Promptmill:
         patience = Patience(reconnect_s)
         while not following.is_over:
             try:
-                for event in self._events_of_one_answer(following):
-                    patience.answered()
-                    yield event
+                with contextlib.closing(self._events_of_one_answer(following)) as events:
+                    for event in events:
+                        patience.answered()
+                        yield event
             except PromptmillError as error:
                 pause_s = patience.pause_s(error, time.monotonic())
                 if pause_s is None:
@@ -335,45 +291,3 @@ class Promptmill:
     def ready(self) -> Readiness:
         """Whether the service can work now."""
         return self._call(batches.ready())
-
-    def _events_of_one_answer(self, following: Following) -> Iterator[BatchEvent]:
-        request = following.request()
-        try:
-            with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    response.read()
-                    raise error_of(answer_of(response))
-                following.begin(response.status_code, response.headers)
-                for piece in response.iter_bytes():
-                    yield from following.feed(piece)
-                    if following.is_over:
-                        return
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
-        following.finish()
-
-    def _stream(self, request: Request[bytes]) -> Iterator[bytes]:
-        try:
-            with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    response.read()
-                    raise error_of(answer_of(response))
-                yield from response.iter_bytes()
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
-
-    def _call(self, request: Request[T]) -> T:
-        for attempt in itertools.count(1):
-            decision = judge(request, self._send(request), attempt=attempt, attempts=self._attempts)
-            if not isinstance(decision, Again):
-                return decision.value
-            time.sleep(decision.pause_s)
-        raise AssertionError("the last attempt has returned or raised")
-
-    def _send(self, request: Request[T]) -> Answer | BrokenOff:
-        try:
-            return answer_of(self._http.request(**arguments_of(request, self._timeout_s)))
-        except httpx.DecodingError as error:
-            raise stream_error(error) from error
-        except httpx.RequestError as error:
-            return broken_off(error)
