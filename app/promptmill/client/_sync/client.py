@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Unpack
+from typing import Any, Unpack
 
 from promptmill.client._sync.benchmarks import Benchmarks
 from promptmill.client._sync.connection import Connection
@@ -28,8 +28,9 @@ from promptmill.client.records import (
     ResultPage,
     Worker,
 )
-from promptmill.client.requests import batches, steering, uploads
+from promptmill.client.requests import batches, in_process, steering, uploads
 from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
+from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
 from promptmill.client.requests.steering import BatchChanges
 
 
@@ -55,6 +56,73 @@ class Promptmill(Connection):
     def benchmarks(self) -> Benchmarks:
         """What the service can do with benchmarks."""
         return Benchmarks(self._call, self._stream)
+
+    def batch_generate(
+        self,
+        prompts: Iterable[Prompt],
+        model: str = DEFAULT_MODEL,
+        max_concurrent: int = 5,
+        rate_limit_delay: float = 0.1,
+        *,
+        idempotency_key: str | None = None,
+        **generate_kwargs: Any,  # noqa: ANN401 - any field of a batch
+    ) -> list[dict[str, Any]]:
+        """Run a batch to its end; the results are those of `OllamaManager.batch_generate`.
+
+        Called again with the same arguments, after a crash or an outage, it goes on where it was:
+        what has an answer is not asked again, what failed is. For another run of the same prompts
+        give another `idempotency_key`. `generate_kwargs` are further fields of a batch: `system`,
+        `options`, `timeout_s`, `max_attempts`, ...
+
+        Returns:
+            One dict per prompt, in their order: `prompt, response, model, success, error,
+            eval_count, eval_duration`.
+
+        Raises:
+            TypeError: A prompt is neither a text nor an object, or a field is none of a batch.
+            ValueError: A prompt is empty, or something cannot be said in JSON.
+        """
+        values = in_process.prompts_of(prompts)
+        fields = in_process.fields_of(model, max_concurrent, rate_limit_delay, generate_kwargs)
+        key = idempotency_key or in_process.key_of("batch-generate", values, fields)
+        if not values:
+            return []
+        batch = self.submit_stream(values, idempotency_key=key, **fields)
+        if batch.has_ended and not batch.all_succeeded:
+            batch = self.retry(batch.id)
+        self.wait(batch.id)
+        return [in_process.result_of(one) for one in self.stream_results(batch.id)]
+
+    def batch_benchmark(
+        self,
+        models: Iterable[str],
+        prompt: str = DEFAULT_BENCHMARK_PROMPT,
+        num_runs: int = 3,
+        *,
+        idempotency_key: str | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """Run a benchmark to its end; the figures are those of `OllamaManager.batch_benchmark`.
+
+        The service measures as it does for every benchmark, with a warm-up and the host to itself;
+        `benchmarks.create` has all that can be asked for. Called again with the same arguments it
+        returns the same benchmark; to measure again give another `idempotency_key`.
+
+        Returns:
+            For each model `model, latency, tokens_per_sec, prompt, response, num_runs, error`.
+
+        Raises:
+            TypeError: `models` is a single text, or one of them is no text.
+            ValueError: Something cannot be said in JSON.
+        """
+        names = in_process.models_of(models)
+        key = idempotency_key or in_process.key_of("batch-benchmark", names, prompt, num_runs)
+        if not names:
+            return {}
+        created = self.benchmarks.create(
+            names, idempotency_key=key, prompt=prompt, num_runs=num_runs
+        )
+        ended = self.benchmarks.wait(created.id)
+        return {name: in_process.figures_of(ended, name, prompt, num_runs) for name in names}
 
     def submit(
         self,
