@@ -11,15 +11,22 @@ import asyncio
 import contextlib
 import math
 import statistics
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from anyio.from_thread import start_blocking_portal
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 from promptmill import json_values
+from promptmill.domain.arguments import (
+    check_count,
+    check_name,
+    check_not_empty,
+    check_prompt,
+    seconds_of,
+    texts_of,
+)
 from promptmill.domain.benchmarks.flags import is_rate_impossible
 from promptmill.domain.benchmarks.records import Flag
 from promptmill.domain.calls import Call
@@ -29,10 +36,8 @@ from promptmill.domain.limits import Limits, next_start_at_ms
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Failed, Outcome, Succeeded
 from promptmill.domain.request_fields import check_generate_fields
-from promptmill.ollama.blocking import BlockingClient
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.failures.table import OllamaError
-from promptmill.ollama.wire import Tags
 
 DEFAULT_MODEL = "qwen3:8b"
 """The model of a batch that names none."""
@@ -50,6 +55,8 @@ RECOMMENDED_MODELS = {
     "coding": "qwen2.5-coder:7b",
 }
 """A model of Ollama's library for each kind of work."""
+
+T = TypeVar("T")
 
 _CONNECT_S = 5.0
 _NANO = 1_000_000_000
@@ -87,13 +94,10 @@ class OllamaManager:
         if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"base_url must be a text, not {type(base_url).__name__}")
         self.base_url = parse_ollama_host(base_url)
-        self.timeout = _number("timeout", timeout)
+        self.timeout = seconds_of("timeout", timeout)
         if not self.timeout:
             raise ValueError("timeout must be above 0 seconds")
         self._credentials = credentials_of(api_key, basic_auth)
-        self._blocking = BlockingClient(
-            self.base_url, timeout_s=self.timeout, credentials=self._credentials
-        )
 
     async def batch_generate(
         self,
@@ -127,16 +131,16 @@ class OllamaManager:
                 field or an option is none of Ollama's.
             ValueError: A prompt is empty, a limit is out of range, or a number is not finite.
         """
-        texts = _texts("prompts", prompts)
+        texts = texts_of("prompts", prompts)
         for index, text in enumerate(texts):
-            _not_empty(f"prompts[{index}]", text)
+            check_not_empty(f"prompts[{index}]", text)
         check_generate_fields(generate_kwargs)
         json_values.check(generate_kwargs)
-        _name("model", model)
-        _count("max_concurrent", max_concurrent)
+        check_name("model", model)
+        check_count("max_concurrent", max_concurrent)
         limits = Limits(
             max_concurrent=max_concurrent,
-            rate_limit_delay_s=_number("rate_limit_delay", rate_limit_delay),
+            rate_limit_delay_s=seconds_of("rate_limit_delay", rate_limit_delay),
         )
         calls = [self._call(model, text, generate_kwargs) for text in texts]
         outcomes = await self._run_all(calls, limits)
@@ -164,11 +168,11 @@ class OllamaManager:
                 list.
             ValueError: A name or the prompt is empty, or `num_runs` is below one.
         """
-        names = _texts("models", models)
+        names = texts_of("models", models)
         for index, name in enumerate(names):
-            _name(f"models[{index}]", name)
-        _prompt(prompt)
-        _count("num_runs", num_runs)
+            check_name(f"models[{index}]", name)
+        check_prompt(prompt)
+        check_count("num_runs", num_runs)
         figures: dict[str, dict[str, Any]] = {}
         async with contextlib.aclosing(self._client()) as client:
             for name in names:
@@ -178,43 +182,44 @@ class OllamaManager:
 
     def benchmark_model(self, model: str, prompt: str = DEFAULT_BENCHMARK_PROMPT) -> dict[str, Any]:
         """One run of one model, with the same fields as `batch_benchmark` has per model."""
-        _name("model", model)
-        _prompt(prompt)
+        check_name("model", model)
+        check_prompt(prompt)
         call = self._call(model, prompt, {})
-        return _figures(call, [self._blocking.run(call)])
+        return _figures(call, [self._wait_for(lambda client: client.run(call))])
 
     def check_ollama_running(self) -> bool:
         """Whether the server answers, and as Ollama does."""
         try:
-            return "version" in self._blocking.ask("GET", "/api/version")
+            self._wait_for(lambda client: client.version(within_s=self.timeout))
         except OllamaError:
             return False
+        return True
 
     def list_models(self) -> list[str]:
         """Names of the installed models; none when the server is down."""
         try:
-            tags = Tags.model_validate(self._blocking.ask("GET", "/api/tags"))
-        except (OllamaError, ValidationError):
+            models = self._wait_for(lambda client: client.list_models(within_s=self.timeout))
+        except OllamaError:
             return []
-        return [model.name for model in tags.models or ()]
+        return [model.name for model in models]
 
     def get_running_models(self) -> list[dict[str, Any]]:
         """The models in the server's memory, as `/api/ps` tells; none when the server is down."""
         try:
-            return self._blocking.ask("GET", "/api/ps").get("models") or []
+            return self._ask("GET", "/api/ps").get("models") or []
         except OllamaError:
             return []
 
     def get_model_info(self, model: str) -> dict[str, Any]:
         """What `/api/show` tells of a model; empty when it is not there or the server is down."""
         try:
-            return self._blocking.ask("POST", "/api/show", {"model": model})
+            return self._ask("POST", "/api/show", {"model": model})
         except OllamaError:
             return {}
 
     def ensure_model_available(self, model: str) -> bool:
         """Whether the model is installed at the end; pulls it if it is not."""
-        _name("model", model)
+        check_name("model", model)
         wanted = normalise_model(model)
         if any(normalise_model(name) == wanted for name in self.list_models()):
             return True
@@ -226,13 +231,17 @@ class OllamaManager:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
         bars = Progress(*columns, console=console, disable=not console.is_terminal)
         layers: dict[str, TaskID] = {}
+
+        async def pull(client: OllamaClient) -> None:
+            async for line in client.pull(model):
+                key = line.digest or line.status
+                if key not in layers:
+                    layers[key] = bars.add_task(line.status, total=line.total)
+                bars.update(layers[key], completed=line.completed or 0, total=line.total)
+
         try:
             with bars:
-                for line in self._blocking.pull(model):
-                    key = line.digest or line.status
-                    if key not in layers:
-                        layers[key] = bars.add_task(line.status, total=line.total)
-                    bars.update(layers[key], completed=line.completed or 0, total=line.total)
+                self._wait_for(pull)
         except OllamaError as error:
             if console.is_terminal:
                 console.print(str(error), markup=False)
@@ -250,6 +259,22 @@ class OllamaManager:
             known = ", ".join(RECOMMENDED_MODELS)
             raise ValueError(f"there is no recommendation for {task!r}; ask for {known}")
         return found
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return self._wait_for(lambda client: client.ask(method, path, body, within_s=self.timeout))
+
+    def _wait_for(self, work: Callable[[OllamaClient], Awaitable[T]]) -> T:
+        """The outcome of work with a client, in an event loop of a thread of its own.
+
+        A plain function may be called inside a running loop, where another one cannot run.
+        """
+
+        async def run() -> T:
+            async with contextlib.aclosing(self._client()) as client:
+                return await work(client)
+
+        with start_blocking_portal() as portal:
+            return portal.call(run)
 
     def _client(self) -> OllamaClient:
         waits = Timeouts(
@@ -355,46 +380,3 @@ def _tokens_per_s(runs: Sequence[Succeeded]) -> float | None:
     if not rated:
         return None
     return sum(count for count, _ in rated) * _NANO / sum(duration for _, duration in rated)
-
-
-def _texts(field: str, values: Iterable[str]) -> list[str]:
-    if isinstance(values, (str, bytes)):
-        raise TypeError(f"{field} must be a list of texts; for a single one write [{field[:-1]}]")
-    if not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"{field} must be a list of texts, not {type(values).__name__}")
-    texts = list(values)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{field}[{index}] must be a text, not {type(text).__name__}")
-    return texts
-
-
-def _prompt(prompt: str) -> None:
-    if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"prompt must be a text, not {type(prompt).__name__}")
-    _not_empty("prompt", prompt)
-
-
-def _not_empty(field: str, text: str) -> None:
-    if not text.strip():
-        raise ValueError(f"{field} must be a text that is not empty; Ollama would answer nothing")
-
-
-def _name(field: str, value: str) -> None:
-    if not isinstance(value, str) or not value.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"{field} must be the name of a model, not {value!r}")
-
-
-def _count(field: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"{field} must be a whole number, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{field} must be at least 1, not {value}")
-
-
-def _number(field: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"{field} must be a number of seconds, not {value!r}")
-    if not 0 <= value <= sys.float_info.max:
-        raise ValueError(f"{field} must be a number of seconds of at least 0, not {value}")
-    return float(value)

@@ -24,13 +24,10 @@ class Blocking:
         method = getattr(self._client, name)
         if isinstance(method, Benchmarks):
             return Blocking(method)
-
-        def call(*args: Any, **fields: Any) -> Any:
-            if inspect.isgeneratorfunction(method):
-                return _iterated(method(*args, **fields))
-            return _awaited(method, args, fields)
-
-        return call
+        # An iterator is annotated as one; everything else is awaited.
+        if inspect.signature(method).return_annotation.startswith("Iterator["):
+            return lambda *args, **fields: _iterated(method(*args, **fields))
+        return lambda *args, **fields: _awaited(method, args, fields)
 
 
 async def _iterated(values: Any) -> AsyncIterator[Any]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.domain.calls import Call
-from promptmill.domain.context_window import num_ctx_of, sent_text, text_of, was_cut
+from promptmill.domain.context_window import may_be_cut, num_ctx_of, sent_text, text_of, was_cut
 
 WINDOW = 4096
 ENGLISH = "filler text goes here and on. "
@@ -29,6 +29,19 @@ def test_a_text_that_is_longer_than_the_window_was_cut_however_the_version_cuts_
     sent = sent_text("word" * tokens)
 
     assert all(was_cut(count, sent, {window}) for count in kept(tokens, window))
+
+
+@given(st.sampled_from([128, 256, 512, 768, 1024, 2048, 4000, 4096, 32_768]), st.data())
+def test_every_prompt_that_was_cut_is_worth_asking_for_the_window(window, data) -> None:
+    tokens = data.draw(st.integers(window + 1, 4 * window))
+    counted = kept(tokens, window)
+
+    assert all(may_be_cut(count, sent_text("word" * tokens)) for count in counted)
+
+
+def test_an_ordinary_prompt_is_not_worth_asking_for_the_window() -> None:
+    assert not may_be_cut(300, sent_text("word" * 300))
+    assert not may_be_cut(None, sent_text("word" * 300))
 
 
 @given(st.integers(min_value=64, max_value=131_072), st.data())

@@ -207,7 +207,7 @@ def test_the_benchmark_of_one_model_ends_with_the_timeout():
     with running_in_thread(pretended(speed=Speed(request_s=3.0))) as url:
         found = OllamaManager(url, timeout=0.2).benchmark_model("tiny")
     assert found["latency"] is None
-    assert "in time" in found["error"]
+    assert found["error"].startswith("Timeout: ")
 
 
 # --- Plain functions ------------------------------------------------------------------------------

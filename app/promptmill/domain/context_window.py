@@ -21,6 +21,9 @@ all scripts have about 4 to 6, and a prompt that lost its half has twice as many
 _AROUND_HALF: Final = 4
 """How far from half the window the count of a cut prompt may be; Ollama keeps 4 tokens of the
 beginning unless `num_keep` says otherwise."""
+_SHORT: Final = 1000
+"""Tokens of a prompt below which windows are taken to be multiples of `_ROUND`."""
+_ROUND: Final = 128
 _LEAST_TOKENS_OF_UNKNOWN_WINDOW: Final = 1024
 """Half of the smallest window that models are used with. A shorter prompt was cut by nobody."""
 
@@ -68,6 +71,17 @@ def num_ctx_of(parameters: Mapping[str, Any]) -> int | None:
         return None
     wanted = cast("Mapping[str, Any]", options).get("num_ctx")
     return wanted if type(wanted) is int and wanted > 0 else None
+
+
+def may_be_cut(tokens: int | None, sent: SentText) -> bool:
+    """Whether it is worth asking a host for the window: cheap, and true for every cut prompt.
+
+    A short prompt is one only where the window is as small, and small windows are round numbers.
+    """
+    if not tokens:
+        return False
+    is_round = (tokens + 1) % _ROUND <= _AROUND_HALF + 1
+    return tokens >= _SHORT or is_round or sent.utf8_bytes > _BYTES_PER_TOKEN_AT_HALF * tokens
 
 
 def was_cut(tokens: int | None, sent: SentText, windows: Collection[int]) -> bool:

@@ -190,6 +190,22 @@ class OllamaClient:
         """
         return (await self._ask(wire.Version, "GET", "/api/version", within_s=within_s)).version
 
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        within_s: float = _ASK_S,
+    ) -> dict[str, Any]:
+        """The JSON object that the server sends for a request, with all of its fields.
+
+        Raises:
+            OllamaError: The server sent no object, or not within that time.
+        """
+        found = await self._ask(wire.Anything, method, path, body, within_s=within_s)
+        return found.model_extra or {}
+
     async def list_models(self, *, within_s: float = _ASK_S) -> list[InstalledModel]:
         """The models on the server's disk, from `/api/tags`.
 

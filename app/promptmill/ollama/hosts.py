@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
-from promptmill.domain.context_window import num_ctx_of
+from promptmill.domain.context_window import may_be_cut, num_ctx_of, text_of
 from promptmill.domain.hosts.reports import Aside, HostReport, Pace
 from promptmill.domain.hosts.spec import HostSpec
 from promptmill.domain.model_names import normalise_model
@@ -43,8 +43,6 @@ _WINDOW_S = 5.0
 """Age from which the window of a loaded model is asked for again."""
 _NEW_MODEL_S = 0.5
 """The same age where the model is not among those that were seen."""
-_SHORT_PROMPT = 100
-"""Tokens of a prompt below which nobody asks whether it was cut."""
 
 _NOT_PUT_ASIDE_S = 0.5
 """Until the next probe of a host that is not put aside."""
@@ -169,7 +167,8 @@ class Host:
         """
         wanted = num_ctx_of(call.parameters)
         if wanted is None:
-            if prompt_tokens is None or prompt_tokens < _SHORT_PROMPT:
+            sent = text_of(call)
+            if sent is None or not may_be_cut(prompt_tokens, sent):
                 return frozenset()
             async with self._asking_for_windows:
                 if self._window_is_old(call.model):

@@ -34,11 +34,6 @@ def encode(call: Call) -> bytes:
     return _JSON.encode(body).encode("ascii")
 
 
-def path(call: Call) -> str:
-    """Where the request goes."""
-    return "/api/generate" if call.messages is None else "/api/chat"
-
-
 def post(url: httpx.URL, body: bytes, extensions: dict[str, Any]) -> httpx.Request:
     """The request that sends `body`; a large one (images) in pieces, so that the loop is not held.
 

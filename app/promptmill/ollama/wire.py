@@ -25,6 +25,12 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+class Anything(BaseModel):
+    """An object of any fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class Version(_Body):
     """`/api/version`."""
 

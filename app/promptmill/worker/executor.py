@@ -7,22 +7,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
 from promptmill.domain import retry
-from promptmill.domain.calls import Call
 from promptmill.domain.limits import START_TOLERANCE_S, adapted_window_s
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.domain.retry import Finish, TryAgain
-from promptmill.domain.scheduling.load_groups import keep_alive_for
 from promptmill.observability.logs import get_logger
 from promptmill.observability.metrics import STARTS_LATE
 from promptmill.ollama.answer_checks import structured_output
 from promptmill.ollama.hosts import Host
 from promptmill.store.queue.leases import Completion, Lease
 from promptmill.worker.recorder import Recorder
+from promptmill.worker.scheduling.unloading import KeptModels
 
 
 class Abort(Enum):
@@ -64,11 +63,11 @@ class Executor:
         recorder: Recorder,
         *,
         backoff_s: Callable[[int], float],
-        keeps_models: bool = False,
+        kept: KeptModels | None = None,
     ) -> None:
-        """`hosts` by their keys; `keeps_models` as in `load_groups.keep_alive_for`."""
+        """`hosts` by their keys; without `kept`, `keep_alive` is sent as it was asked for."""
         self._hosts = hosts
-        self._keeps_models = keeps_models
+        self._kept = kept
         self._recorder = recorder
         self._backoff_s = backoff_s
         # By lease, not by prompt: a prompt whose lease was lost may be here twice.
@@ -163,7 +162,7 @@ class Executor:
         if lease.is_paced:
             self._note_start(lease, started)
         self._running[key].started = started
-        outcome = await self._hosts[lease.host_key].run(self._call_of(lease))
+        outcome = await self._call(lease)
         return await self._judged(outcome, lease) if isinstance(outcome, Succeeded) else outcome
 
     def _note_punctuality(self, *, missed: bool) -> None:
@@ -179,15 +178,14 @@ class Executor:
                 window_ms=round(self.start_window_s * 1000),
             )
 
-    def _call_of(self, lease: Lease) -> Call:
-        """The call as it is sent."""
-        call = lease.call
-        if not self._keeps_models:
-            return call
-        stay = keep_alive_for(call.parameters, delay_s=lease.limits.rate_limit_delay_s)
-        if stay == call.parameters.get("keep_alive"):
-            return call
-        return replace(call, parameters={**call.parameters, "keep_alive": stay})
+    async def _call(self, lease: Lease) -> Outcome:
+        host = self._hosts[lease.host_key]
+        if self._kept is None:
+            return await host.run(lease.call)
+        try:
+            return await host.run(self._kept.call_of(lease))
+        finally:
+            self._kept.note_end(lease)
 
     async def _judged(self, answer: Succeeded, lease: Lease) -> Outcome:
         """The answer with its defects; the event loop stays free while a schema is checked."""

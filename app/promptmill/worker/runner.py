@@ -44,6 +44,7 @@ from promptmill.worker.rescuer import Rescuer
 from promptmill.worker.scheduling.adaptive_concurrency import Adapter
 from promptmill.worker.scheduling.allocation import Place
 from promptmill.worker.scheduling.model_switching import Grouping
+from promptmill.worker.scheduling.unloading import KeptModels, Unloader
 
 _LOOK_EVERY_S = 5.0
 """Seconds between two polls of each of several hosts."""
@@ -136,15 +137,17 @@ class Worker:
         self._signals = signals
         self._places = places
         self._drain_s = settings.drain_s
+        self._keeps_models = settings.grouping
         backoff_s = full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s)
         self._stopping = False
         self._host_logs = {place.share.key: HostLog(place.host) for place in places}
         self.recorder = Recorder(signals.work_available)
+        kept = KeptModels()
         self.executor = Executor(
             {place.share.key: place.host for place in places},
             self.recorder,
             backoff_s=backoff_s,
-            keeps_models=settings.grouping,
+            kept=kept if settings.grouping else None,
         )
         self.grouping = Grouping(
             database,
@@ -198,6 +201,9 @@ class Worker:
             heartbeat_s=settings.heartbeat_s,
             poll_s=settings.poll_s,
         )
+        self.unloader = Unloader(
+            database=database, kept=kept, places=places, every_s=settings.poll_s
+        )
         self.purger = Purger(database)
         self.reporter = Reporter(
             database, places, worker_id=identity.id, every_s=settings.heartbeat_s
@@ -221,6 +227,8 @@ class Worker:
             await self._database.write(usage_limits.forget, place.share.key)
         # Which host has which model has to be known before the first prompt goes to one of several.
         await self._look_at_hosts()
+        if self._keeps_models:
+            await self.unloader.take_up()
         if self._database.is_sqlite:
             await self.rescuer.take_everything_back()
             await self._database.write(execution.take_all_back)
@@ -240,6 +248,7 @@ class Worker:
                 ("grouping", self.grouping.run_once, asyncio.Event()),
                 ("benchmarker", self.benchmarker.run_once, signals.benchmark_waiting),
                 ("reporter", self.reporter.run_once, asyncio.Event()),
+                ("unloader", self.unloader.run_once, asyncio.Event()),
                 ("purger", self.purger.run_once, signals.purge_requested),
                 ("adapter", self.adapter.run_once, asyncio.Event()),
                 ("puller", self.puller.run_once, signals.models_awaited),

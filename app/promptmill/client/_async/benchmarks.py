@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Protocol, TypeVar, Unpack
 
+from promptmill.client._async.watching import ended, watched
 from promptmill.client.benchmark_records import (
     Benchmark,
     BenchmarkComparison,
@@ -17,7 +18,6 @@ from promptmill.client.ndjson import LineSplitter
 from promptmill.client.requests import benchmarks as requests
 from promptmill.client.requests.batches import DownloadFormat, Request, new_idempotency_key
 from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
-from promptmill.client.watching import ended_async, watched_async
 
 T = TypeVar("T")
 
@@ -31,13 +31,15 @@ class AsyncCall(Protocol):
 
 
 class AsyncBenchmarks:
-    """`Benchmarks` for asyncio: the same arguments, methods and errors, to be awaited.
+    """The benchmarks of a service; `client.benchmarks` is one.
 
-    async with AsyncPromptmill() as client:
-        benchmark = await client.benchmarks.create(["qwen3:8b", "gemma3:4b"], num_runs=10)
-        ended = await client.benchmarks.wait(benchmark.id)
-        for name, result in ended.results.items():
-            print(name, result.latency, result.tokens_per_sec, result.error)
+    Methods raise what those of `AsyncPromptmill` do.
+
+        async with AsyncPromptmill() as client:
+            benchmark = await client.benchmarks.create(["qwen3:8b", "gemma3:4b"], num_runs=10)
+            ended = await client.benchmarks.wait(benchmark.id)
+            for name, result in ended.results.items():
+                print(name, result.latency, result.tokens_per_sec, result.error)
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class AsyncBenchmarks:
         reconnect_s: float = 60.0,
     ) -> AsyncIterator[Benchmark | Outage]:
         """The benchmark again and again, without its figures, as `watch` of batches does."""
-        return watched_async(
+        return watched(
             lambda wait_s: self.get(benchmark_id, results=False, wait_s=wait_s),
             every_s=every_s,
             timeout_s=timeout_s,
@@ -103,7 +105,7 @@ class AsyncBenchmarks:
         sightings = self.watch(
             benchmark_id, every_s=LONG_POLL_S, timeout_s=timeout_s, reconnect_s=reconnect_s
         )
-        return await self.get((await ended_async(sightings, benchmark_id, timeout_s)).id)
+        return await self.get((await ended(sightings, benchmark_id, timeout_s)).id)
 
     async def list(
         self,

@@ -1,40 +1,20 @@
-"""The client for asyncio: sends what `client.requests.batches` builds, over `httpx.AsyncClient`."""
+"""The asyncio client: sends the requests of `client.requests`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from types import TracebackType
-from typing import Self, TypeVar, Unpack
-
-import httpx
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import cached_property
+from typing import Any, Unpack
 
 from promptmill.client._async.benchmarks import AsyncBenchmarks
 from promptmill.client._async.reading import AsyncReading
+from promptmill.client._async.watching import ended, watched
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
-from promptmill.client.httpx_mapping import (
-    answer_of,
-    arguments_of,
-    async_arguments_of,
-    broken_off,
-    checked_base_url,
-    headers_of,
-    stream_error,
-    trusts_environment,
-)
-from promptmill.client.judgement import (
-    LONG_POLL_S,
-    Again,
-    BrokenOff,
-    Patience,
-    Sighting,
-    error_of,
-    judge,
-)
+from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
 from promptmill.client.ndjson import LineSplitter
 from promptmill.client.records import (
     Batch,
@@ -48,60 +28,102 @@ from promptmill.client.records import (
     ResultPage,
     Worker,
 )
-from promptmill.client.requests import batches, steering, uploads
-from promptmill.client.requests.batches import Answer, BatchFields, DownloadFormat, Prompt, Request
+from promptmill.client.requests import batches, in_process, steering, uploads
+from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
 from promptmill.client.requests.filters import ResultFilters
+from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
 from promptmill.client.requests.steering import BatchChanges
-from promptmill.client.watching import ended_async, watched_async
-
-T = TypeVar("T")
 
 
 class AsyncPromptmill(AsyncReading):
-    """`Promptmill` for asyncio: the same arguments, methods and errors, to be awaited.
+    """A connection to one service; use it in an `async with` block, or close it.
 
-    async with AsyncPromptmill() as client:
-        batch = await client.submit(["Why is the sky blue?"], model="qwen3:8b")
-        await client.wait(batch.id)
-        async for result in client.results(batch.id):
-            print(result.response)
+    `base_url` is where the service listens (`http://127.0.0.1:8000`). `timeout_s` bounds each
+    silence of the service, `attempts` how often a request is sent that can be repeated without
+    harm. `api_key` is for a service that wants one; `headers` go with every request. `transport` is
+    httpx's, for tests. What benchmarks need is under `benchmarks`.
+
+    Every method raises `ServiceUnreachable` when there is no answer, `PromptmillProblem` when the
+    service refuses, and `UnexpectedAnswer` when something else answers at that address.
+
+        async with AsyncPromptmill() as client:
+            batch = await client.submit(["Why is the sky blue?"], model="qwen3:8b")
+            await client.wait(batch.id)
+            async for result in client.results(batch.id):
+                print(result.response)
     """
 
-    def __init__(
+    @cached_property
+    def benchmarks(self) -> AsyncBenchmarks:
+        """What the service can do with benchmarks."""
+        return AsyncBenchmarks(self._call, self._stream)
+
+    async def batch_generate(
         self,
-        base_url: str = "http://127.0.0.1:8000",
+        prompts: Iterable[Prompt],
+        model: str = DEFAULT_MODEL,
+        max_concurrent: int = 5,
+        rate_limit_delay: float = 0.1,
         *,
-        timeout_s: float = 60.0,
-        attempts: int = 3,
-        api_key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        url = checked_base_url(base_url)
-        self._timeout_s = timeout_s
-        self._attempts = attempts
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers=headers_of(api_key, headers),
-            transport=transport,
-            trust_env=trusts_environment(url),
-        )
-        self.benchmarks = AsyncBenchmarks(self._call, self._stream)
+        idempotency_key: str | None = None,
+        **generate_kwargs: Any,  # noqa: ANN401 - any field of a batch
+    ) -> list[dict[str, Any]]:
+        """Run a batch to its end; the results are those of `OllamaManager.batch_generate`.
 
-    async def __aenter__(self) -> Self:
-        return self
+        Called again with the same arguments, after a crash or an outage, it goes on where it was:
+        what has an answer is not asked again, what failed is. For another run of the same prompts
+        give another `idempotency_key`. `generate_kwargs` are further fields of a batch: `system`,
+        `options`, `timeout_s`, `max_attempts`, ...
 
-    async def __aexit__(
+        Returns:
+            One dict per prompt, in their order: `prompt, response, model, success, error,
+            eval_count, eval_duration`.
+
+        Raises:
+            TypeError: A prompt is neither a text nor an object, or a field is none of a batch.
+            ValueError: A prompt is empty, or something cannot be said in JSON.
+        """
+        values = in_process.prompts_of(prompts)
+        fields = in_process.fields_of(model, max_concurrent, rate_limit_delay, generate_kwargs)
+        key = idempotency_key or in_process.key_of("batch-generate", values, fields)
+        if not values:
+            return []
+        batch = await self.submit_stream(values, idempotency_key=key, **fields)
+        if batch.has_ended and not batch.all_succeeded:
+            batch = await self.retry(batch.id)
+        await self.wait(batch.id)
+        return [in_process.result_of(one) async for one in self.stream_results(batch.id)]
+
+    async def batch_benchmark(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+        models: Iterable[str],
+        prompt: str = DEFAULT_BENCHMARK_PROMPT,
+        num_runs: int = 3,
+        *,
+        idempotency_key: str | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """Run a benchmark to its end; the figures are those of `OllamaManager.batch_benchmark`.
 
-    async def aclose(self) -> None:
-        """Give the connections back."""
-        await self._http.aclose()
+        The service measures as it does for every benchmark, with a warm-up and the host to itself;
+        `benchmarks.create` has all that can be asked for. Called again with the same arguments it
+        returns the same benchmark; to measure again give another `idempotency_key`.
+
+        Returns:
+            For each model `model, latency, tokens_per_sec, prompt, response, num_runs, error`.
+
+        Raises:
+            TypeError: `models` is a single text, or one of them is no text.
+            ValueError: Something cannot be said in JSON.
+        """
+        names = in_process.models_of(models)
+        key = idempotency_key or in_process.key_of("batch-benchmark", names, prompt, num_runs)
+        if not names:
+            return {}
+        created = await self.benchmarks.create(
+            names, idempotency_key=key, prompt=prompt, num_runs=num_runs
+        )
+        ended = await self.benchmarks.wait(created.id)
+        return {name: in_process.figures_of(ended, name, prompt, num_runs) for name in names}
 
     async def submit(
         self,
@@ -170,7 +192,7 @@ class AsyncPromptmill(AsyncReading):
         While the service is away (a restart), an `Outage` comes instead and it is tried again, for
         at most `reconnect_s`; then its error is raised.
         """
-        return watched_async(
+        return watched(
             lambda wait_s: self.get(batch_id, wait_s=wait_s),
             every_s=every_s,
             timeout_s=timeout_s,
@@ -188,7 +210,7 @@ class AsyncPromptmill(AsyncReading):
         sightings = self.watch(
             batch_id, every_s=LONG_POLL_S, timeout_s=timeout_s, reconnect_s=reconnect_s
         )
-        return await ended_async(sightings, batch_id, timeout_s)
+        return await ended(sightings, batch_id, timeout_s)
 
     async def results_page(
         self,
@@ -351,50 +373,3 @@ class AsyncPromptmill(AsyncReading):
     async def ready(self) -> Readiness:
         """Whether the service can work now."""
         return await self._call(batches.ready())
-
-    async def _events_of_one_answer(self, following: Following) -> AsyncGenerator[BatchEvent, None]:
-        request = following.request()
-        try:
-            async with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    await response.aread()
-                    raise error_of(answer_of(response))
-                following.begin(response.status_code, response.headers)
-                async for piece in response.aiter_bytes():
-                    for event in following.feed(piece):
-                        yield event
-                    if following.is_over:
-                        return
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
-        following.finish()
-
-    async def _stream(self, request: Request[bytes]) -> AsyncIterator[bytes]:
-        try:
-            async with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    await response.aread()
-                    raise error_of(answer_of(response))
-                async for piece in response.aiter_bytes():
-                    yield piece
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
-
-    async def _call(self, request: Request[T]) -> T:
-        for attempt in itertools.count(1):
-            decision = judge(
-                request, await self._send(request), attempt=attempt, attempts=self._attempts
-            )
-            if not isinstance(decision, Again):
-                return decision.value
-            await asyncio.sleep(decision.pause_s)
-        raise AssertionError("the last attempt has returned or raised")
-
-    async def _send(self, request: Request[T]) -> Answer | BrokenOff:
-        try:
-            arguments = async_arguments_of(request, self._timeout_s)
-            return answer_of(await self._http.request(**arguments))
-        except httpx.DecodingError as error:
-            raise stream_error(error) from error
-        except httpx.RequestError as error:
-            return broken_off(error)

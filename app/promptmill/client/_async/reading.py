@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
+from promptmill.client._async.connection import AsyncConnection
 from promptmill.client.reading_records import Stats, Summary, WaitingPrompt, WholePrompt
 from promptmill.client.requests import reading
-from promptmill.client.requests.batches import Request
-
-T = TypeVar("T")
 
 
-class AsyncReading:
-    """A part of `AsyncPromptmill`."""
-
-    async def _call(self, request: Request[T]) -> T:
-        raise NotImplementedError
+class AsyncReading(AsyncConnection):
+    """The part of `AsyncPromptmill` that reads single prompts, summaries and the whole service."""
 
     async def prompts(
         self, batch_id: str, *, state: Literal["running", "pending"] = "running", limit: int = 100

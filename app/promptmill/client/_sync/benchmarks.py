@@ -1,3 +1,4 @@
+# Generated from _async/benchmarks.py by scripts/sync_client.py: change that file instead.
 """What `Promptmill` can do with benchmarks."""
 
 from __future__ import annotations
@@ -5,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol, TypeVar, Unpack
 
+from promptmill.client._sync.watching import ended, watched
 from promptmill.client.benchmark_records import (
     Benchmark,
     BenchmarkComparison,
@@ -17,7 +19,6 @@ from promptmill.client.ndjson import LineSplitter
 from promptmill.client.requests import benchmarks as requests
 from promptmill.client.requests.batches import DownloadFormat, Request, new_idempotency_key
 from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
-from promptmill.client.watching import ended, watched
 
 T = TypeVar("T")
 
@@ -80,8 +81,8 @@ class Benchmarks:
         timeout_s: float | None = None,
         reconnect_s: float = 60.0,
     ) -> Iterator[Benchmark | Outage]:
-        """The benchmark again and again, without its figures, as `Promptmill.watch` does."""
-        yield from watched(
+        """The benchmark again and again, without its figures, as `watch` of batches does."""
+        return watched(
             lambda wait_s: self.get(benchmark_id, results=False, wait_s=wait_s),
             every_s=every_s,
             timeout_s=timeout_s,
@@ -99,7 +100,7 @@ class Benchmarks:
         sightings = self.watch(
             benchmark_id, every_s=LONG_POLL_S, timeout_s=timeout_s, reconnect_s=reconnect_s
         )
-        return self.get(ended(sightings, benchmark_id, timeout_s).id)
+        return self.get((ended(sightings, benchmark_id, timeout_s)).id)
 
     def list(
         self,
@@ -133,7 +134,8 @@ class Benchmarks:
         cursor: str | None = None
         while True:
             page = self.runs_page(benchmark_id, limit=page_size, cursor=cursor)
-            yield from page.data
+            for run in page.data:
+                yield run
             cursor = page.next_cursor
             if cursor is None:
                 return
@@ -142,8 +144,10 @@ class Benchmarks:
         """Every single run so far out of one streamed answer: fastest for many."""
         splitter = LineSplitter()
         for piece in self.download_runs(benchmark_id):
-            yield from map(requests.read_run_line, splitter.feed(piece))
-        yield from map(requests.read_run_line, splitter.end())
+            for line in splitter.feed(piece):
+                yield requests.read_run_line(line)
+        for line in splitter.end():
+            yield requests.read_run_line(line)
 
     def download_runs(
         self,
@@ -155,7 +159,7 @@ class Benchmarks:
 
         Whoever writes them to a file has a whole file only if the iteration came to its end.
         """
-        yield from self._stream(requests.download_runs(benchmark_id, format=format))
+        return self._stream(requests.download_runs(benchmark_id, format=format))
 
     def compare(self, benchmark_id: str, baseline_id: str | None = None) -> BenchmarkComparison:
         """The benchmark beside an ended one of the same work: what is faster, what slower.

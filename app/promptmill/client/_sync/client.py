@@ -1,37 +1,20 @@
-"""The client for ordinary code: sends the requests of `client.requests` over `httpx.Client`."""
+# Generated from _async/client.py by scripts/sync_client.py: change that file instead.
+"""The synchronous client: sends the requests of `client.requests`."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Self, TypeVar, Unpack
-
-import httpx
+from functools import cached_property
+from typing import Any, Unpack
 
 from promptmill.client._sync.benchmarks import Benchmarks
 from promptmill.client._sync.reading import Reading
+from promptmill.client._sync.watching import ended, watched
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
-from promptmill.client.httpx_mapping import (
-    answer_of,
-    arguments_of,
-    broken_off,
-    checked_base_url,
-    headers_of,
-    stream_error,
-    trusts_environment,
-)
-from promptmill.client.judgement import (
-    LONG_POLL_S,
-    Again,
-    BrokenOff,
-    Patience,
-    Sighting,
-    error_of,
-    judge,
-)
+from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
 from promptmill.client.ndjson import LineSplitter
 from promptmill.client.records import (
     Batch,
@@ -45,13 +28,11 @@ from promptmill.client.records import (
     ResultPage,
     Worker,
 )
-from promptmill.client.requests import batches, steering, uploads
-from promptmill.client.requests.batches import Answer, BatchFields, DownloadFormat, Prompt, Request
+from promptmill.client.requests import batches, in_process, steering, uploads
+from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
 from promptmill.client.requests.filters import ResultFilters
+from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
 from promptmill.client.requests.steering import BatchChanges
-from promptmill.client.watching import ended, watched
-
-T = TypeVar("T")
 
 
 class Promptmill(Reading):
@@ -72,41 +53,77 @@ class Promptmill(Reading):
                 print(result.response)
     """
 
-    def __init__(
+    @cached_property
+    def benchmarks(self) -> Benchmarks:
+        """What the service can do with benchmarks."""
+        return Benchmarks(self._call, self._stream)
+
+    def batch_generate(
         self,
-        base_url: str = "http://127.0.0.1:8000",
+        prompts: Iterable[Prompt],
+        model: str = DEFAULT_MODEL,
+        max_concurrent: int = 5,
+        rate_limit_delay: float = 0.1,
         *,
-        timeout_s: float = 60.0,
-        attempts: int = 3,
-        api_key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        url = checked_base_url(base_url)
-        self._timeout_s = timeout_s
-        self._attempts = attempts
-        self._http = httpx.Client(
-            base_url=url,
-            headers=headers_of(api_key, headers),
-            transport=transport,
-            trust_env=trusts_environment(url),
-        )
-        self.benchmarks = Benchmarks(self._call, self._stream)
+        idempotency_key: str | None = None,
+        **generate_kwargs: Any,  # noqa: ANN401 - any field of a batch
+    ) -> list[dict[str, Any]]:
+        """Run a batch to its end; the results are those of `OllamaManager.batch_generate`.
 
-    def __enter__(self) -> Self:
-        return self
+        Called again with the same arguments, after a crash or an outage, it goes on where it was:
+        what has an answer is not asked again, what failed is. For another run of the same prompts
+        give another `idempotency_key`. `generate_kwargs` are further fields of a batch: `system`,
+        `options`, `timeout_s`, `max_attempts`, ...
 
-    def __exit__(
+        Returns:
+            One dict per prompt, in their order: `prompt, response, model, success, error,
+            eval_count, eval_duration`.
+
+        Raises:
+            TypeError: A prompt is neither a text nor an object, or a field is none of a batch.
+            ValueError: A prompt is empty, or something cannot be said in JSON.
+        """
+        values = in_process.prompts_of(prompts)
+        fields = in_process.fields_of(model, max_concurrent, rate_limit_delay, generate_kwargs)
+        key = idempotency_key or in_process.key_of("batch-generate", values, fields)
+        if not values:
+            return []
+        batch = self.submit_stream(values, idempotency_key=key, **fields)
+        if batch.has_ended and not batch.all_succeeded:
+            batch = self.retry(batch.id)
+        self.wait(batch.id)
+        return [in_process.result_of(one) for one in self.stream_results(batch.id)]
+
+    def batch_benchmark(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        models: Iterable[str],
+        prompt: str = DEFAULT_BENCHMARK_PROMPT,
+        num_runs: int = 3,
+        *,
+        idempotency_key: str | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """Run a benchmark to its end; the figures are those of `OllamaManager.batch_benchmark`.
 
-    def close(self) -> None:
-        """Give the connections back."""
-        self._http.close()
+        The service measures as it does for every benchmark, with a warm-up and the host to itself;
+        `benchmarks.create` has all that can be asked for. Called again with the same arguments it
+        returns the same benchmark; to measure again give another `idempotency_key`.
+
+        Returns:
+            For each model `model, latency, tokens_per_sec, prompt, response, num_runs, error`.
+
+        Raises:
+            TypeError: `models` is a single text, or one of them is no text.
+            ValueError: Something cannot be said in JSON.
+        """
+        names = in_process.models_of(models)
+        key = idempotency_key or in_process.key_of("batch-benchmark", names, prompt, num_runs)
+        if not names:
+            return {}
+        created = self.benchmarks.create(
+            names, idempotency_key=key, prompt=prompt, num_runs=num_runs
+        )
+        ended = self.benchmarks.wait(created.id)
+        return {name: in_process.figures_of(ended, name, prompt, num_runs) for name in names}
 
     def submit(
         self,
@@ -175,7 +192,7 @@ class Promptmill(Reading):
         While the service is away (a restart), an `Outage` comes instead and it is tried again, for
         at most `reconnect_s`; then its error is raised.
         """
-        yield from watched(
+        return watched(
             lambda wait_s: self.get(batch_id, wait_s=wait_s),
             every_s=every_s,
             timeout_s=timeout_s,
@@ -224,7 +241,8 @@ class Promptmill(Reading):
             page = self.results_page(
                 batch_id, limit=page_size, cursor=cursor, status=status, **filters
             )
-            yield from page.data
+            for result in page.data:
+                yield result
             if (cursor := page.next_cursor) is None:
                 return
 
@@ -234,8 +252,10 @@ class Promptmill(Reading):
         """All finished results in prompt order out of one streamed answer: fastest for many."""
         splitter = LineSplitter()
         for piece in self.download_results(batch_id, status=status, **filters):
-            yield from map(batches.read_result_line, splitter.feed(piece))
-        yield from map(batches.read_result_line, splitter.end())
+            for line in splitter.feed(piece):
+                yield batches.read_result_line(line)
+        for line in splitter.end():
+            yield batches.read_result_line(line)
 
     def download_results(
         self,
@@ -246,7 +266,7 @@ class Promptmill(Reading):
         **filters: Unpack[ResultFilters],
     ) -> Iterator[bytes]:
         """The bytes of the results as they arrive, cut anywhere; whole only at the end."""
-        yield from self._stream(
+        return self._stream(
             batches.download_results(batch_id, format=format, status=status, filters=filters)
         )
 
@@ -268,9 +288,10 @@ class Promptmill(Reading):
         patience = Patience(reconnect_s)
         while not following.is_over:
             try:
-                for event in self._events_of_one_answer(following):
-                    patience.answered()
-                    yield event
+                with contextlib.closing(self._events_of_one_answer(following)) as events:
+                    for event in events:
+                        patience.answered()
+                        yield event
             except PromptmillError as error:
                 pause_s = patience.pause_s(error, time.monotonic())
                 if pause_s is None:
@@ -352,45 +373,3 @@ class Promptmill(Reading):
     def ready(self) -> Readiness:
         """Whether the service can work now."""
         return self._call(batches.ready())
-
-    def _events_of_one_answer(self, following: Following) -> Iterator[BatchEvent]:
-        request = following.request()
-        try:
-            with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    response.read()
-                    raise error_of(answer_of(response))
-                following.begin(response.status_code, response.headers)
-                for piece in response.iter_bytes():
-                    yield from following.feed(piece)
-                    if following.is_over:
-                        return
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
-        following.finish()
-
-    def _stream(self, request: Request[bytes]) -> Iterator[bytes]:
-        try:
-            with self._http.stream(**arguments_of(request, self._timeout_s)) as response:
-                if response.status_code not in request.expected:
-                    response.read()
-                    raise error_of(answer_of(response))
-                yield from response.iter_bytes()
-        except httpx.RequestError as error:
-            raise stream_error(error) from error
-
-    def _call(self, request: Request[T]) -> T:
-        for attempt in itertools.count(1):
-            decision = judge(request, self._send(request), attempt=attempt, attempts=self._attempts)
-            if not isinstance(decision, Again):
-                return decision.value
-            time.sleep(decision.pause_s)
-        raise AssertionError("the last attempt has returned or raised")
-
-    def _send(self, request: Request[T]) -> Answer | BrokenOff:
-        try:
-            return answer_of(self._http.request(**arguments_of(request, self._timeout_s)))
-        except httpx.DecodingError as error:
-            raise stream_error(error) from error
-        except httpx.RequestError as error:
-            return broken_off(error)

@@ -1,21 +1,17 @@
-"""What the client for ordinary code reads beyond batches and their results."""
+# Generated from _async/reading.py by scripts/sync_client.py: change that file instead.
+"""What the synchronous client reads beyond batches and their results."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
+from promptmill.client._sync.connection import Connection
 from promptmill.client.reading_records import Stats, Summary, WaitingPrompt, WholePrompt
 from promptmill.client.requests import reading
-from promptmill.client.requests.batches import Request
-
-T = TypeVar("T")
 
 
-class Reading:
-    """A part of `Promptmill`."""
-
-    def _call(self, request: Request[T]) -> T:
-        raise NotImplementedError
+class Reading(Connection):
+    """The part of `Promptmill` that reads single prompts, summaries and the whole service."""
 
     def prompts(
         self, batch_id: str, *, state: Literal["running", "pending"] = "running", limit: int = 100

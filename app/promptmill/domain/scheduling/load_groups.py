@@ -27,7 +27,7 @@ LOAD_OPTIONS: Final = (
 """Options that Ollama loads a model with."""
 ANY_GROUP: Final = ""
 """The name of the only group while grouping is off."""
-_USUAL_STAY_S: Final = 300.0
+USUAL_STAY_S: Final = 300.0
 """Seconds that Ollama keeps a model loaded by default."""
 _LEAST_STAY_S: Final = 60.0
 
@@ -101,10 +101,17 @@ def keep_alive_for(parameters: Mapping[str, Any], *, delay_s: float) -> Any:  # 
     """
     asked = parameters.get("keep_alive")
     least_s = max(_LEAST_STAY_S, 2 * delay_s)
-    stays_s = _USUAL_STAY_S if asked is None else _seconds_of(asked)
+    stays_s = USUAL_STAY_S if asked is None else _seconds_of(asked)
     if stays_s is None or stays_s < 0 or stays_s >= least_s:
         return asked
-    return max(_USUAL_STAY_S, least_s)
+    return max(USUAL_STAY_S, least_s)
+
+
+def seconds_to_stay(parameters: Mapping[str, Any]) -> float | None:
+    """How long the model is to stay loaded after its last prompt; None: as Ollama does, or ever."""
+    asked = parameters.get("keep_alive")
+    stays_s = None if asked is None else _seconds_of(asked)
+    return None if stays_s is None or stays_s < 0 else stays_s
 
 
 _UNITS: Final = {

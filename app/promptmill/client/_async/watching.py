@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from promptmill.client.errors import PromptmillError, WaitTimeout
@@ -23,39 +23,18 @@ class Ending(Protocol):
 W = TypeVar("W", bound=Ending)
 
 
-def watched(
-    get: Callable[[float], W], *, every_s: float, timeout_s: float | None, reconnect_s: float
-) -> Iterator[W | Outage]:
-    """What `get` tells, which is given the seconds that its answer may be held back.
-
-    Until that has ended or `timeout_s` is over. While the service is away an `Outage` comes instead
-    and it is tried again, for at most `reconnect_s`; then its error is raised.
-    """
-    patience = Patience(reconnect_s)
-    for wait_s in long_polls(every_s, timeout_s, time.monotonic):
-        try:
-            seen = get(wait_s)
-        except PromptmillError as error:
-            pause_s = patience.pause_s(error, time.monotonic())
-            if pause_s is None:
-                raise
-            yield Outage(error)
-            time.sleep(pause_s)
-            continue
-        patience.answered()
-        yield seen
-        if seen.has_ended:
-            return
-
-
-async def watched_async(
+async def watched(
     get: Callable[[float], Awaitable[W]],
     *,
     every_s: float,
     timeout_s: float | None,
     reconnect_s: float,
 ) -> AsyncIterator[W | Outage]:
-    """`watched` for asyncio."""
+    """What `get` tells, which is given the seconds that its answer may be held back.
+
+    Until that has ended or `timeout_s` is over. While the service is away an `Outage` comes instead
+    and it is tried again, for at most `reconnect_s`; then its error is raised.
+    """
     patience = Patience(reconnect_s)
     for wait_s in long_polls(every_s, timeout_s, time.monotonic):
         try:
@@ -73,22 +52,12 @@ async def watched_async(
             return
 
 
-def ended(sightings: Iterator[W | Outage], what: str, timeout_s: float | None) -> W:
+async def ended(sightings: AsyncIterator[W | Outage], what: str, timeout_s: float | None) -> W:
     """The last of what was watched.
 
     Raises:
         WaitTimeout: It had not ended when the watching did, after `timeout_s`.
     """
-    for sighting in sightings:
-        if not isinstance(sighting, Outage) and sighting.has_ended:
-            return sighting
-    raise WaitTimeout(f"{what} had not ended after {timeout_s:g} s")
-
-
-async def ended_async(
-    sightings: AsyncIterator[W | Outage], what: str, timeout_s: float | None
-) -> W:
-    """`ended` for asyncio."""
     async for sighting in sightings:
         if not isinstance(sighting, Outage) and sighting.has_ended:
             return sighting

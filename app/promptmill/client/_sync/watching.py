@@ -1,0 +1,64 @@
+# Generated from _async/watching.py by scripts/sync_client.py: change that file instead.
+"""Looking at something again and again until it has ended, through outages of the service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+from promptmill.client.errors import PromptmillError, WaitTimeout
+from promptmill.client.judgement import Outage, Patience, long_polls
+
+
+class Ending(Protocol):
+    """Something that ends."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change any more."""
+        ...
+
+
+W = TypeVar("W", bound=Ending)
+
+
+def watched(
+    get: Callable[[float], W],
+    *,
+    every_s: float,
+    timeout_s: float | None,
+    reconnect_s: float,
+) -> Iterator[W | Outage]:
+    """What `get` tells, which is given the seconds that its answer may be held back.
+
+    Until that has ended or `timeout_s` is over. While the service is away an `Outage` comes instead
+    and it is tried again, for at most `reconnect_s`; then its error is raised.
+    """
+    patience = Patience(reconnect_s)
+    for wait_s in long_polls(every_s, timeout_s, time.monotonic):
+        try:
+            seen = get(wait_s)
+        except PromptmillError as error:
+            pause_s = patience.pause_s(error, time.monotonic())
+            if pause_s is None:
+                raise
+            yield Outage(error)
+            time.sleep(pause_s)
+            continue
+        patience.answered()
+        yield seen
+        if seen.has_ended:
+            return
+
+
+def ended(sightings: Iterator[W | Outage], what: str, timeout_s: float | None) -> W:
+    """The last of what was watched.
+
+    Raises:
+        WaitTimeout: It had not ended when the watching did, after `timeout_s`.
+    """
+    for sighting in sightings:
+        if not isinstance(sighting, Outage) and sighting.has_ended:
+            return sighting
+    raise WaitTimeout(f"{what} had not ended after {timeout_s:g} s")

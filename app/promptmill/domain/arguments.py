@@ -1,0 +1,58 @@
+"""Checks of the arguments of `OllamaManager`, before anything is sent.
+
+Each raises a TypeError or a ValueError that begins with the argument's name.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+
+def texts_of(field: str, values: Iterable[str]) -> list[str]:
+    """The texts of a list, or a TypeError that names the one that is none."""
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{field} must be a list of texts; for a single one write [{field[:-1]}]")
+    if not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{field} must be a list of texts, not {type(values).__name__}")
+    texts = list(values)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"{field}[{index}] must be a text, not {type(text).__name__}")
+    return texts
+
+
+def check_prompt(prompt: str) -> None:
+    """Refuse a prompt that is no text or empty."""
+    if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"prompt must be a text, not {type(prompt).__name__}")
+    check_not_empty("prompt", prompt)
+
+
+def check_not_empty(field: str, text: str) -> None:
+    """Refuse a text of white space only."""
+    if not text.strip():
+        raise ValueError(f"{field} must be a text that is not empty; Ollama would answer nothing")
+
+
+def check_name(field: str, value: str) -> None:
+    """Refuse what cannot be the name of a model."""
+    if not isinstance(value, str) or not value.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"{field} must be the name of a model, not {value!r}")
+
+
+def check_count(field: str, value: int) -> None:
+    """Refuse what is no whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{field} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{field} must be at least 1, not {value}")
+
+
+def seconds_of(field: str, value: float) -> float:
+    """A number of seconds from 0 on."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{field} must be a number of seconds, not {value!r}")
+    if not 0 <= value <= sys.float_info.max:
+        raise ValueError(f"{field} must be a number of seconds of at least 0, not {value}")
+    return float(value)
