@@ -12,6 +12,42 @@ from tests.cli.pretended import Invoke
 SLOW = ("httpx", "pydantic_settings", "sqlalchemy", "alembic", "fastapi", "promptmill.settings")
 
 
+SERVER = (
+    *("promptmill.api", "promptmill.worker", "promptmill.store", "promptmill.services"),
+    *("promptmill.simulator", "promptmill.ollama", "promptmill.settings", "promptmill.main"),
+    *("fastapi", "uvicorn", "sqlalchemy", "sqlmodel", "alembic", "aiohttp", "structlog"),
+)
+RUN = """
+import sys
+from promptmill.cli import cli
+try:
+    cli({arguments!r}, prog_name="promptmill")
+except SystemExit as ended:
+    pass
+print([name for name in {names!r} if name in sys.modules], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--version"], (*SERVER, "httpx", "pydantic", "rich", "asyncio")),
+        (["submit", "--help"], (*SERVER, "httpx")),
+        # Nobody listens there, so that the command ends after it has loaded everything it needs.
+        (["submit", "Why?", "--url", "http://127.0.0.1:1"], SERVER),
+    ],
+    ids=["version", "help of submit", "submit"],
+)
+def test_a_command_loads_no_part_of_the_service(arguments: list[str], names: tuple[str]) -> None:
+    program = RUN.format(arguments=arguments, names=names)
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert ran.stderr.splitlines()[-1] == "[]"
+
+
 @pytest.mark.proof
 def test_help_loads_nothing_that_only_some_commands_need() -> None:
     program = f"import sys, promptmill.cli; print([name for name in {SLOW} if name in sys.modules])"

@@ -14,6 +14,8 @@ from promptmill.client import AsyncPromptmill, Promptmill
 from promptmill.manager import OllamaManager
 from promptmill.simulator import answer_text
 
+pytestmark = pytest.mark.proof
+
 PROMPTS = [f"Name a lake with {n} letters." for n in range(8)]
 PROGRAM = """
 import sys

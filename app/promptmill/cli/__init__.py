@@ -1,46 +1,95 @@
 """The command line: `promptmill`. One file per command; `docs/cli.md` is its manual.
 
-The rule to know: this package loads in a tenth of a second, because every command pays for it. What
-is slow to load (httpx, the settings, the service itself) is imported inside the function that needs
-it.
+The rule to know: a command's module is imported when the command is run, or when help lists all of
+them. What is slow to load (httpx, the settings, the service itself) is imported inside the function
+that needs it.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from promptmill.cli.commands.batches import cancel, delete, list_batches, show
-from promptmill.cli.commands.bench import bench
-from promptmill.cli.commands.control import pause, resume, retry, set_limits
-from promptmill.cli.commands.db import db
-from promptmill.cli.commands.demo import demo
-from promptmill.cli.commands.hosts import hosts
-from promptmill.cli.commands.models import models
-from promptmill.cli.commands.results import results
-from promptmill.cli.commands.serve import ServeCommand, serve
-from promptmill.cli.commands.simulate import simulate
-from promptmill.cli.commands.submit import submit
-from promptmill.cli.commands.version import version
-from promptmill.cli.commands.watch import watch
-from promptmill.cli.commands.worker import worker
-from promptmill.cli.commands.workers import workers
-from promptmill.cli.operation.doctor import doctor
-from promptmill.cli.operation.keys import keys
 from promptmill.cli.service.connection import ApiKeyFile, use_key_file
 
-_SERVICE = "The service"
-_BATCHES = "Batches"
-_BENCHMARKS = "Benchmarks"
+_SERVICE: Final = "The service"
+_BATCHES: Final = "Batches"
+_BENCHMARKS: Final = "Benchmarks"
+
+COMMANDS: Final = {
+    "demo": ("commands.demo:demo", _SERVICE),
+    "serve": ("commands.serve:serve", _SERVICE),
+    "worker": ("commands.worker:worker", _SERVICE),
+    "workers": ("commands.workers:workers", _SERVICE),
+    "hosts": ("commands.hosts:hosts", _SERVICE),
+    "simulate": ("commands.simulate:simulate", _SERVICE),
+    "doctor": ("operation.doctor:doctor", _SERVICE),
+    "db": ("commands.db:db", _SERVICE),
+    "keys": ("operation.keys:keys", _SERVICE),
+    "submit": ("commands.submit:submit", _BATCHES),
+    "watch": ("commands.watch:watch", _BATCHES),
+    "results": ("commands.results:results", _BATCHES),
+    "list": ("commands.batches:list_batches", _BATCHES),
+    "show": ("commands.batches:show", _BATCHES),
+    "pause": ("commands.control:pause", _BATCHES),
+    "resume": ("commands.control:resume", _BATCHES),
+    "retry": ("commands.control:retry", _BATCHES),
+    "set": ("commands.control:set_limits", _BATCHES),
+    "cancel": ("commands.batches:cancel", _BATCHES),
+    "delete": ("commands.batches:delete", _BATCHES),
+    "models": ("commands.models:models", _BATCHES),
+    "bench": ("commands.bench:bench", _BENCHMARKS),
+}
+"""Where each command is, below `cli`, and its panel in the help; in the help's order."""
 
 
-class _Arguments(TyperGroup):
-    """The commands; arguments whose bytes are no text end before any of them runs."""
+_WITH_SETTINGS: Final = frozenset({"serve", "worker"})
+"""Commands whose help has the table of settings."""
+
+
+class LazyCommands(TyperGroup):
+    """The commands of `COMMANDS`, each imported when it is asked for.
+
+    Arguments whose bytes are no text end before any of them runs.
+    """
+
+    @property
+    def commands(self) -> dict[str, Any]:
+        """All of them, imported: for guesses at a misspelt name, and for tests."""
+        return {name: self.get_command(None, name) for name in COMMANDS}
+
+    @commands.setter
+    def commands(self, value: object) -> None:
+        del value  # Typer found none: none is registered.
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - Typer's own copy of Click
+        """The names, without importing anything."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - as above
+        """The command of that name; None if there is none."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        place, panel = COMMANDS[cmd_name]
+        module, name = place.split(":")
+        loaded = getattr(import_module(f"promptmill.cli.{module}"), name)
+        app = typer.Typer(add_completion=False)
+        if isinstance(loaded, typer.Typer):
+            app.add_typer(loaded, name=cmd_name, rich_help_panel=panel)
+            return typer.main.get_group(app).commands[cmd_name]
+        kind = None
+        if cmd_name in _WITH_SETTINGS:
+            from promptmill.cli.commands.serve import ServeCommand as kind  # noqa: N813, PLC0415
+        app.command(cmd_name, rich_help_panel=panel, cls=kind)(loaded)
+        return typer.main.get_command(app)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride] - Typer's context is click's
         """Refuse what cannot be sent in JSON; names of files may be any bytes."""
@@ -63,7 +112,7 @@ def _is_file(name: str) -> bool:
 
 cli = typer.Typer(
     name="promptmill",
-    cls=_Arguments,
+    cls=LazyCommands,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -72,6 +121,8 @@ cli = typer.Typer(
 
 def _print_version(*, wanted: bool) -> None:
     if wanted:
+        from promptmill.cli.commands.version import version  # noqa: PLC0415
+
         typer.echo(f"promptmill {version()}")
         raise typer.Exit
 
@@ -93,32 +144,6 @@ def promptmill(
     """
     del show_version  # Its callback has printed it.
     use_key_file(api_key_file)
-
-
-cli.command(rich_help_panel=_SERVICE)(demo)
-cli.command(rich_help_panel=_SERVICE, cls=ServeCommand)(serve)
-cli.command(rich_help_panel=_SERVICE, cls=ServeCommand)(worker)
-cli.command(rich_help_panel=_SERVICE)(workers)
-cli.command(rich_help_panel=_SERVICE)(hosts)
-cli.command(rich_help_panel=_SERVICE)(simulate)
-cli.command(rich_help_panel=_SERVICE)(doctor)
-cli.add_typer(db, rich_help_panel=_SERVICE)
-cli.add_typer(keys, rich_help_panel=_SERVICE)
-
-cli.command(rich_help_panel=_BATCHES)(submit)
-cli.command(rich_help_panel=_BATCHES)(watch)
-cli.command(rich_help_panel=_BATCHES)(results)
-cli.command("list", rich_help_panel=_BATCHES)(list_batches)
-cli.command(rich_help_panel=_BATCHES)(show)
-cli.command(rich_help_panel=_BATCHES)(pause)
-cli.command(rich_help_panel=_BATCHES)(resume)
-cli.command(rich_help_panel=_BATCHES)(retry)
-cli.command("set", rich_help_panel=_BATCHES)(set_limits)
-cli.command(rich_help_panel=_BATCHES)(cancel)
-cli.command(rich_help_panel=_BATCHES)(delete)
-cli.command(rich_help_panel=_BATCHES)(models)
-
-cli.command(rich_help_panel=_BENCHMARKS)(bench)
 
 
 def main() -> None:
