@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from promptmill.api import build_api
 from promptmill.dashboard import install_dashboard
+from promptmill.observability.event_loop import measuring_lag
 from promptmill.runtime import open_resources
 from promptmill.settings import Settings
 from promptmill.worker.runner import working
@@ -22,10 +23,11 @@ def create_app(settings: Settings) -> FastAPI:
         async with contextlib.AsyncExitStack() as stack:
             resources = await stack.enter_async_context(open_resources(settings))
             app.state.resources = resources
+            await stack.enter_async_context(measuring_lag())
             if settings.embedded_worker:
                 await stack.enter_async_context(working(resources))
             yield
 
-    app = build_api(lifespan=lifespan)
+    app = build_api(lifespan=lifespan, root_path=settings.root_path)
     install_dashboard(app)
     return app

@@ -24,6 +24,7 @@ from promptmill.domain.benchmarks.flags import is_rate_impossible
 from promptmill.domain.benchmarks.records import Flag
 from promptmill.domain.calls import Call
 from promptmill.domain.hosts.address import parse_ollama_host
+from promptmill.domain.hosts.credentials import Credentials, basic, bearer
 from promptmill.domain.limits import Limits, next_start_at_ms
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Failed, Outcome, Succeeded
@@ -62,16 +63,27 @@ class OllamaManager:
     raises because the server is down: the failure is in what they return.
     """
 
-    def __init__(self, base_url: str = "http://localhost:11434", timeout: float = 30) -> None:
+    def __init__(
+        self,
+        base_url: str = "http://localhost:11434",
+        timeout: float = 30,
+        *,
+        api_key: str | None = None,
+        basic_auth: str | None = None,
+    ) -> None:
         """Nothing is sent yet.
 
         Args:
             base_url: The server, in any form that Ollama's own clients take (`host:port`, ...).
             timeout: Seconds that one prompt may take, from sending to the end of its answer.
+            api_key: Sent as `Authorization: Bearer ...`, for a proxy before the server that asks
+                for one.
+            basic_auth: `NAME:PASSWORD`, sent as `Authorization: Basic ...`, likewise.
 
         Raises:
             TypeError: `base_url` is no text, or `timeout` is no number.
-            ValueError: `base_url` is no address, or `timeout` is not above zero.
+            ValueError: `base_url` is no address, `timeout` is not above zero, `api_key` or
+                `basic_auth` is none, or the certificates that SSL_CERT_FILE names cannot be read.
         """
         if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"base_url must be a text, not {type(base_url).__name__}")
@@ -79,7 +91,10 @@ class OllamaManager:
         self.timeout = _number("timeout", timeout)
         if not self.timeout:
             raise ValueError("timeout must be above 0 seconds")
-        self._blocking = BlockingClient(self.base_url, timeout_s=self.timeout)
+        self._credentials = _credentials(api_key, basic_auth)
+        self._blocking = BlockingClient(
+            self.base_url, timeout_s=self.timeout, credentials=self._credentials
+        )
 
     async def batch_generate(
         self,
@@ -243,7 +258,7 @@ class OllamaManager:
             first_byte_s=self.timeout,
             between_chunks_s=self.timeout,
         )
-        return OllamaClient(self.base_url, timeouts=waits)
+        return OllamaClient(self.base_url, timeouts=waits, credentials=self._credentials)
 
     def _call(self, model: str, prompt: str, parameters: Mapping[str, Any]) -> Call:
         return Call(model=model, prompt=prompt, parameters=parameters, timeout_s=self.timeout)
@@ -341,6 +356,18 @@ def _tokens_per_s(runs: Sequence[Succeeded]) -> float | None:
     if not rated:
         return None
     return sum(count for count, _ in rated) * _NANO / sum(duration for _, duration in rated)
+
+
+def _credentials(api_key: str | None, basic_auth: str | None) -> Credentials | None:
+    if api_key is not None and basic_auth is not None:
+        raise ValueError("api_key and basic_auth cannot both be sent; give one")
+    for field, value, read in (("api_key", api_key, bearer), ("basic_auth", basic_auth, basic)):
+        if value is not None:
+            try:
+                return read(value)
+            except ValueError as error:
+                raise ValueError(f"{field} {error}") from None
+    return None
 
 
 def _texts(field: str, values: Iterable[str]) -> list[str]:

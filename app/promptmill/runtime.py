@@ -10,11 +10,13 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
+from promptmill.domain.errors import Unavailable
 from promptmill.domain.hosts.address import is_of_the_machine
 from promptmill.domain.hosts.spec import HostSpec
 from promptmill.observability.logs import get_logger
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.hosts import Host
+from promptmill.ollama.transport import CertificatesError
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import News, Signals
 from promptmill.settings import Settings
@@ -34,7 +36,8 @@ async def open_resources(
     `transport` takes the place of the network to Ollama, for tests.
 
     Raises:
-        Unavailable: The database cannot be reached.
+        Unavailable: The database cannot be reached, or the certificates to check hosts by not be
+            read.
     """
     _tune_the_interpreter()
     pooling = settings.poll_only
@@ -48,7 +51,7 @@ async def open_resources(
         settings.database_url, transaction_pooling=pooling, lease_s=settings.lease_s
     )
     signals = Signals()
-    hosts = tuple(_host(settings, spec, transport) for spec in settings.hosts)
+    hosts = tuple(open_host(settings, spec, transport) for spec in settings.hosts)
     try:
         async with contextlib.AsyncExitStack() as stack:
             if not (database.is_sqlite or settings.poll_only):
@@ -60,19 +63,27 @@ async def open_resources(
         await database.close()
 
 
-def _host(settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTransport | None) -> Host:
-    client = OllamaClient(
-        spec.url,
-        timeouts=Timeouts(
-            connect_s=settings.connect_timeout_s,
-            first_byte_s=settings.first_byte_timeout_s,
-            between_chunks_s=settings.stall_timeout_s,
-        ),
-        api_key=spec.api_key,
-        transport=transport,
+def open_host(
+    settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTransport | None = None
+) -> Host:
+    """A host as the settings describe it; its client is the caller's to close.
+
+    Raises:
+        Unavailable: The certificates that the environment names cannot be read.
+    """
+    timeouts = Timeouts(
+        connect_s=settings.connect_timeout_s,
+        first_byte_s=settings.first_byte_timeout_s,
+        between_chunks_s=settings.stall_timeout_s,
     )
+    try:
+        client = OllamaClient(
+            spec.url, timeouts=timeouts, credentials=spec.credentials, transport=transport
+        )
+    except CertificatesError as error:
+        raise Unavailable(f"No connection to {spec.url} can be made: {error}.") from None
     machine = settings.machine_identity if is_of_the_machine(spec.url) else None
-    return Host(client, spec=spec, machine=machine)
+    return Host(client, spec=spec, longest_limit_s=settings.retry_after_most_s, machine=machine)
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,8 @@
 """Every setting of the service, read from the environment once and checked at the start.
 
 Nothing happens at import: a program calls `load_settings()`. All variables carry the prefix
-`PROMPTMILL_`, except `OLLAMA_HOST` and `DATABASE_URL`, which other programs know under these names.
+`PROMPTMILL_`, except `OLLAMA_HOST`, `OLLAMA_API_KEY` and `DATABASE_URL`, which other programs know
+under these names. One that is empty or blank is unset: compose files write `${X:-}`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,25 @@ from pathlib import Path
 from typing import Annotated
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from promptmill.domain.authority import Authority, parse_authority
 from promptmill.domain.hosts.address import parse_ollama_host
+from promptmill.domain.hosts.credentials import bearer
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 from promptmill.domain.keys import EnvironmentKey, parse_environment_keys
 from promptmill.machine import LONGEST_MACHINE, identity_of_machine
 
 _MIB = 1024 * 1024
+_FOREIGN_NAMES = frozenset({"OLLAMA_HOST", "OLLAMA_API_KEY", "DATABASE_URL"})
 _MACHINE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_MACHINE}}}")
 
 
@@ -52,10 +62,18 @@ class Settings(BaseSettings):
         description="The Ollama server: host, host:port, :port or a URL, as Ollama's own client"
         " takes it; not used when PROMPTMILL_OLLAMA_HOSTS is set",
     )
+    ollama_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OLLAMA_API_KEY", "ollama_api_key"),
+        description="Sent to the server of OLLAMA_HOST as `Authorization: Bearer ...`, as Ollama's"
+        " own client does; not used when PROMPTMILL_OLLAMA_HOSTS is set, whose hosts have keys of"
+        " their own",
+    )
     ollama_hosts: SecretStr | None = Field(
         default=None,
         description="Several Ollama servers: addresses apart by commas, each with options after"
-        " semicolons (slots, api_key, models), or a JSON list; unset: the one of OLLAMA_HOST",
+        " semicolons (slots, api_key, basic_auth, models), or a JSON list; unset: the one of"
+        " OLLAMA_HOST",
     )
     database_url: str = Field(
         default_factory=default_database_url,
@@ -94,6 +112,15 @@ class Settings(BaseSettings):
         default="",
         description="Names under which browsers reach the service, apart by commas, each with a"
         " port or without; IP addresses and localhost need no entry",
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[\w.~-]+)*$",
+        description="Prefix under which a proxy serves the API, such as /promptmill",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses of proxies whose X-Forwarded-For and -Proto count, apart by commas",
     )
     cors_origins: str = Field(
         default="",
@@ -171,6 +198,14 @@ class Settings(BaseSettings):
     )
     retry_most_s: float = Field(
         default=60.0, ge=0, le=86400, description="Longest wait before any further attempt, seconds"
+    )
+
+    retry_after_most_s: float = Field(
+        default=86_400.0,
+        ge=1,
+        le=31 * 86_400,
+        description="Longest wait that a host may ask for with 429 and Retry-After, in seconds;"
+        " then its model is tried again",
     )
 
     connect_timeout_s: float = Field(
@@ -251,6 +286,15 @@ class Settings(BaseSettings):
     )
     log_json: bool = Field(default=False, description="Write log lines as JSON objects")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_what_is_blank_for_unset(cls, values: dict[str, object]) -> dict[str, object]:
+        return {
+            name: value
+            for name, value in values.items()
+            if not isinstance(value, str) or value.strip()
+        }
+
     @field_validator("ollama_host")
     @classmethod
     def _accept_every_form_of_ollamas_client(cls, value: str) -> str:
@@ -263,6 +307,18 @@ class Settings(BaseSettings):
             bound = f"1 to {LONGEST_MACHINE} visible ASCII characters without spaces"
             raise ValueError(f"must be {bound}, such as gpu-box-1")
         return value
+
+    @field_validator("ollama_api_key")
+    @classmethod
+    def _accept_what_a_header_can_carry(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            bearer(value.get_secret_value())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _accept_levels_in_any_case(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("ollama_hosts")
     @classmethod
@@ -278,7 +334,7 @@ class Settings(BaseSettings):
             raise ValueError("must start with sqlite:/// or postgresql://")
         if value in {"sqlite:///", "sqlite:///:memory:"} or "mode=memory" in value:
             raise ValueError("an in-memory database loses accepted work; name a file")
-        return value
+        return _with_home(value)
 
     @field_validator("api_keys")
     @classmethod
@@ -318,25 +374,21 @@ class Settings(BaseSettings):
         return () if keys is None else parse_environment_keys(keys.get_secret_value())
 
     @property
-    def known_registries(self) -> frozenset[str]:
-        """The servers of `pull_registries`."""
-        return frozenset(entry.lower() for entry in _entries(self.pull_registries))
-
-    @property
     def own_names(self) -> tuple[Authority, ...]:
         """The names of `allowed_hosts`."""
         return tuple(filter(None, map(parse_authority, _entries(self.allowed_hosts))))
 
-    @property
-    def trusted_origins(self) -> frozenset[str]:
-        """The origins of `cors_origins`, as browsers write them."""
-        return frozenset(entry.lower() for entry in _entries(self.cors_origins))
+    def listed(self, setting: str) -> frozenset[str]:
+        """The entries of a setting that is a list apart by commas, in small letters."""
+        return frozenset(entry.lower() for entry in _entries(getattr(self, setting)))
 
     @property
     def hosts(self) -> tuple[HostSpec, ...]:
         """The Ollama hosts, one at least, with their slots filled in."""
         if self.ollama_hosts is None:
-            return (HostSpec(url=self.ollama_host, slots=self.ollama_slots),)
+            key = self.ollama_api_key
+            api_key = None if key is None else key.get_secret_value()
+            return (HostSpec(url=self.ollama_host, slots=self.ollama_slots, api_key=api_key),)
         text = self.ollama_hosts.get_secret_value()
         return parse_hosts(text, default_slots=self.ollama_slots)
 
@@ -350,7 +402,18 @@ class Settings(BaseSettings):
         """The database file, or None with PostgreSQL."""
         if not self.database_url.startswith("sqlite:///"):
             return None
-        return Path(self.database_url.removeprefix("sqlite:///")).expanduser().absolute()
+        return Path(self.database_url.removeprefix("sqlite:///")).absolute()
+
+
+def _with_home(database_url: str) -> str:
+    """The URL with the home folder in the place of a `~`, which only a shell would replace."""
+    path = database_url.removeprefix("sqlite:///")
+    if path == database_url or not path.startswith("~"):
+        return database_url
+    try:
+        return f"sqlite:///{Path(path).expanduser()}"
+    except RuntimeError:
+        raise ValueError("names a home folder that is not known; write the whole path") from None
 
 
 def _entries(text: str) -> list[str]:
@@ -372,7 +435,7 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         SettingsError: One line for each wrong setting, naming its variable.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given = {name: value for name, value in overrides.items() if value not in {None, ""}}
     if "ollama_host" in given:
         # Options go before variables: the one host is meant, not the list in the environment.
         given.setdefault("ollama_hosts", None)
@@ -382,7 +445,7 @@ def load_settings(**overrides: object) -> Settings:
         lines: list[str] = []
         for problem in error.errors():
             field = str(problem["loc"][0]) if problem["loc"] else "settings"
-            name = field if field in {"OLLAMA_HOST", "DATABASE_URL"} else variable_name(field)
+            name = field if field in _FOREIGN_NAMES else variable_name(field)
             lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
         raise SettingsError("\n".join(lines)) from None
 

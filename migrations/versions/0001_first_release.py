@@ -150,6 +150,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("host_key", "group_key", name=op.f("pk_host_group")),
     )
     op.create_table(
+        "host_limit",
+        sa.Column("host_key", _KEY, autoincrement=False, nullable=False),
+        sa.Column("group_key", _KEY, autoincrement=False, nullable=False),
+        sa.Column("until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("host_key", "group_key", name=op.f("pk_host_limit")),
+    )
+    op.create_table(
         "host_pace",
         sa.Column("worker_id", sa.String(length=64), nullable=False),
         sa.Column("host_key", _KEY, autoincrement=False, nullable=False),
@@ -365,6 +373,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=32), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("losses", sa.Integer(), nullable=False),
+        sa.Column("turned_away", sa.Integer(), server_default="0", nullable=False),
         sa.Column("available_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("lease_token", sa.BigInteger(), nullable=True),
         sa.Column("lease_owner", sa.String(length=64), nullable=True),
@@ -525,6 +534,7 @@ def downgrade() -> None:
     op.drop_table("job")
     op.drop_table("host_report")
     op.drop_table("host_pace")
+    op.drop_table("host_limit")
     op.drop_table("host_group")
     op.drop_table("host")
     op.drop_table("benchmark_run")

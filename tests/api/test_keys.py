@@ -92,7 +92,7 @@ WRITES = {
 MAY = {
     Scope.READ: FOR_ANY_KEY | READS,
     Scope.SUBMIT: FOR_ANY_KEY | READS | WRITES,
-    Scope.METRICS: FOR_ANY_KEY,
+    Scope.METRICS: FOR_ANY_KEY | {("GET", "/metrics")},
 }
 
 

@@ -15,8 +15,6 @@ from tests.api.conftest import refuse_connections
 
 LATER = [
     ("GET", "/"),
-    ("GET", "/metrics"),
-    ("GET", "/v1/models"),
     ("GET", "/batches/batch_0/events"),
     ("GET", "/batches/"),
     ("GET", "/nowhere"),
@@ -159,7 +157,10 @@ async def test_a_request_is_one_log_line_without_its_query(service) -> None:
         "action": "http_request",
         "log_level": "info",
         "method": "GET",
+        "route": "/batches",
         "path": "/batches",
+        "client": "127.0.0.1",
+        "key": "local",
         "status": 200,
         "request_id": "r-2",
     }
@@ -191,3 +192,14 @@ async def test_a_service_without_resources_says_that_its_lifespan_is_to_blame() 
         response = await client.get("/batches")
 
     assert response.status_code == 500
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
+async def test_what_is_asked_for_all_the_time_is_logged_only_when_it_fails(
+    service, path: str
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await service.client.get(path)
+        await service.client.get(f"{path}?unknown=1")
+
+    assert [line["status"] for line in logs] == [422]

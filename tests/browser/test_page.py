@@ -69,22 +69,22 @@ def test_each_wrong_line_of_a_file_is_told_and_the_repaired_file_is_taken(work, 
     assert (prompt["id"], prompt["prompt"]) == ("1", 'Translate Say "hi",\nthen stop into French')
 
 
-def test_a_long_file_leaves_the_page_usable(work, window) -> None:
+def test_a_long_file_leaves_the_page_usable(work, window, tmp_path) -> None:
+    path: Path = tmp_path / "long.txt"
+    path.write_text("\n".join(f"question number {number}" for number in range(100_000)))
     page = window("/ui/batches/new")
     page.evaluate(
-        "window.longest = 0; new PerformanceObserver((list) => { for (const one of list.getEntries())"
-        " window.longest = Math.max(window.longest, one.duration); }).observe({entryTypes: ['longtask']})"
+        """window.longest = 0; new PerformanceObserver((list) => {
+            for (const one of list.getEntries()) window.longest = Math.max(window.longest, one.duration);
+        }).observe({entryTypes: ["longtask"]})"""
     )
-    content = "\n".join(f"question number {number}" for number in range(100_000)).encode()
-    page.locator("#file").set_input_files(
-        {"name": "long.txt", "mimeType": "text/plain", "buffer": content}
-    )
+    page.locator("#file").set_input_files(path)
     page.locator("#model").fill("tiny")
     page.get_by_role("button", name="Check only").click()
     expect(page.locator("#answer")).to_contain_text(
         "100,000 prompts would be accepted", timeout=60_000
     )
-    assert page.evaluate("window.longest") < 1_000
+    assert page.evaluate("window.longest") < 500
 
 
 def test_a_batch_is_steered_and_asked_for_before_it_is_cancelled(work, window) -> None:

@@ -138,3 +138,19 @@ def test_what_runs_now_is_shown_with_its_host(invoke: Invoke, service: respx.Moc
     result = invoke("show", "batch_1", "--running")
 
     assert all(word in result.stdout for word in ("7", "Why?", "http://gpu", "2"))
+
+
+def test_what_a_batch_waits_for_is_shown_with_its_end(
+    invoke: Invoke, service: respx.MockRouter
+) -> None:
+    waiting = {
+        "reason": "usage_limit",
+        "message": "you have reached your hourly usage limit",
+        "until": "2026-11-23T07:30:00.000Z",
+        "host": "http://gpu-1:11434",
+    }
+    service.get("/batches/batch_1").respond(200, json=batch("queued") | {"waiting_for": waiting})
+
+    shown = invoke("show", "batch_1").stdout
+
+    assert "you have reached your hourly usage limit; tried again at 2026-11-2" in shown

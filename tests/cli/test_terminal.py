@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
 from promptmill.cli.output.progress import Bar, Lines, display_on, numbers
 from promptmill.cli.output.terminal import duration, one_line, printable
-from promptmill.client import Batch
+from promptmill.client import Batch, WaitingFor
 from tests.cli.pretended import batch
 
 
@@ -51,6 +52,29 @@ def test_the_numbers_of_a_batch_say_what_went_wrong_and_what_is_left() -> None:
     assert numbers(shown) == "15/40, 5 failed, 1.23/s, 25 s left"
     assert numbers(queued) == "0/40, 3rd in the queue, about 4 min 05 s left"
     assert [numbers(one).split()[1] for one in places] == ["1st", "12th", "22nd"]
+
+
+def test_a_log_gets_a_line_when_a_batch_begins_to_wait_for_something_and_no_second_one() -> None:
+    written = io.StringIO()
+    times = iter([0.0, 6.0, 12.0, 18.0])
+    display = Lines(Console(file=written, width=200), lambda: next(times))
+    reason = {"reason": "host_unreachable", "message": "Connection refused", "host": "http://gpu"}
+    soon = datetime.now(UTC) + timedelta(seconds=5)
+    waiting = [
+        record("queued", pending=40).model_copy(
+            update={"waiting_for": WaitingFor(**reason, until=soon + timedelta(seconds=n))}
+        )
+        for n in range(3)
+    ]
+
+    with display:
+        for one in (record("queued", pending=40), *waiting):
+            display.show(one)
+
+    assert written.getvalue().splitlines() == [
+        "queued: 0/40",
+        "queued: 0/40, waits: Connection refused",
+    ]
 
 
 def test_a_log_gets_a_line_for_each_status_and_now_and_then_one_of_progress() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.engine import make_url
 
 from promptmill.cli.service.child_processes import listening
@@ -36,6 +37,16 @@ class WorkerProcess:
         assert process.stdout is not None
         self.first_line = process.stdout.readline()
         self.name = self.first_line.strip().rpartition(" ")[2]
+
+    def metrics(self) -> dict[str, float]:
+        """The sum over all labels of each sample of `/metrics`."""
+        address = re.search(r"http://127\.0\.0\.1:\d+/metrics", self.log.read_text())
+        assert address is not None
+        found = dict[str, float]()
+        for family in text_string_to_metric_families(httpx.get(address[0]).text):
+            for sample in family.samples:
+                found[sample.name] = found.get(sample.name, 0) + sample.value
+        return found
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -63,7 +74,8 @@ class Fleet:
             "PROMPTMILL_HEARTBEAT_S": "0.5",
             **{name: str(value) for name, value in variables.items()},
         }
-        command = ["worker", "--concurrency", str(concurrency), *self._places]
+        command = ["worker", "--concurrency", str(concurrency), "--metrics-port", "0"]
+        command += self._places
         return WorkerProcess(self._stack.enter_context(_process(command, environment, log)), log)
 
     def submit(self, prompts: int, **fields: Any) -> str:
@@ -276,3 +288,29 @@ def test_wrong_settings_are_named_and_end_the_program_with_2(
 
     assert result.exit_code == 2
     assert "PROMPTMILL_LEASE_S: " in result.stderr
+
+
+def test_the_counters_of_four_workers_equal_the_database_though_one_slept_through_its_leases(
+    fleet: Callable[..., Fleet], postgresql_url: str
+) -> None:
+    running = fleet(postgresql_url, request_s=0.3)
+    workers = [running.worker(concurrency=8) for _ in range(4)]
+    batch_id = running.submit(300, max_concurrent=32)
+    running.until(batch_id, running=32)
+    workers[0].process.send_signal(signal.SIGSTOP)
+    batch = running.ended(batch_id)
+    workers[0].process.send_signal(signal.SIGCONT)
+
+    def counted(name: str) -> float:
+        return sum(worker.metrics()[f"promptmill_{name}"] for worker in workers)
+
+    deadline = time.monotonic() + 20
+    while not counted("outcomes_fenced_total"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert batch["counts"]["succeeded"] == 300
+    assert counted("prompts_finished_total") == 300
+    assert counted("prompt_duration_seconds_count") == 300
+    assert counted("tokens_total") == sum(batch["usage"].values())
+    assert counted("prompts_rescued_total") >= 1
+    assert max(worker.metrics()["promptmill_event_loop_lag_seconds_count"] for worker in workers)

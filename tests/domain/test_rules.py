@@ -32,7 +32,7 @@ from promptmill.domain.limits import (
     startable,
 )
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from promptmill.domain.retry import MOST_LOSSES, Finish, TryAgain, decide
+from promptmill.domain.retry import MOST_LOSSES, MOST_TURNED_AWAY, Finish, TryAgain, decide
 
 FREE = Limits(max_concurrent=5, rate_limit_delay_s=0)
 
@@ -115,7 +115,7 @@ def failed(blame: Blame) -> Failed:
         (failed(Blame.ATTEMPT), 1, TryAgain(wait_s=1.0, charged=True)),
         (failed(Blame.ATTEMPT), 2, TryAgain(wait_s=2.0, charged=True)),
         (failed(Blame.ATTEMPT), 3, Finish()),
-        (failed(Blame.HOST), 3, TryAgain(wait_s=0.0, charged=False)),
+        (failed(Blame.HOST), 3, TryAgain(wait_s=0.0, charged=False, turned_away=True)),
     ],
 )
 def test_what_follows_depends_on_whom_the_failure_speaks_about(outcome, attempt, decision) -> None:
@@ -133,6 +133,41 @@ def test_what_fell_with_its_host_is_not_charged_until_it_has_fallen_too_often() 
     assert follows(0, attempt=3) == TryAgain(3.0, charged=False, lost=True)
     assert follows(MOST_LOSSES - 1) == TryAgain(1.0, charged=True)
     assert follows(MOST_LOSSES - 1, attempt=3) == Finish()
+
+
+@pytest.mark.parametrize("blame", [Blame.HOST, Blame.LIMIT])
+def test_what_a_host_turns_away_is_not_charged_and_comes_to_an_end_all_the_same(blame) -> None:
+    def follows(turned_away: int, attempt: int = 1):
+        return decide(
+            failed(blame),
+            attempt=attempt,
+            max_attempts=3,
+            backoff_s=float,
+            turned_away=turned_away,
+        )
+
+    uncharged = [follows(number) for number in range(MOST_TURNED_AWAY - 1)]
+    assert all(not one.charged and one.turned_away for one in uncharged)
+    assert follows(MOST_TURNED_AWAY - 1) == TryAgain(1.0, charged=True)
+    assert follows(MOST_TURNED_AWAY - 1, attempt=3) == Finish()
+
+
+def test_a_prompt_that_its_host_always_turns_away_waits_longer_each_time() -> None:
+    waits = [
+        decide(
+            failed(Blame.HOST), attempt=1, max_attempts=3, backoff_s=float, turned_away=number
+        ).wait_s
+        for number in (0, 9, 10, 20)
+    ]
+    assert waits == [0.0, 0.0, 1.0, 11.0]
+
+
+def test_a_model_that_is_limited_waits_as_long_as_its_host_says() -> None:
+    limited = replace(failed(Blame.LIMIT), retry_after_s=3600.0)
+    follows = decide(limited, attempt=1, max_attempts=3, backoff_s=float)
+    assert follows == TryAgain(3600.0, charged=False, turned_away=True, waits_with_model=True)
+    last = decide(limited, attempt=1, max_attempts=3, backoff_s=float, turned_away=99)
+    assert last == TryAgain(3600.0, charged=True)
 
 
 def test_a_refusal_is_not_charged_while_another_host_is_left_until_there_were_too_many() -> None:

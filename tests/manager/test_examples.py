@@ -112,10 +112,13 @@ def test_the_page_shows_every_signature_as_it_is(name):
     for parameter in inspect.signature(
         getattr(OllamaManager, name, OllamaManager)
     ).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and "*" not in shown:
+            shown.append("*")
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             shown.append(f"**{parameter.name}")
         elif parameter.default is not inspect.Parameter.empty:
-            shown.append(f"{parameter.name}={json.dumps(parameter.default)}")
+            value = parameter.default
+            shown.append(f"{parameter.name}={value if value is None else json.dumps(value)}")
         elif parameter.name != "self":
             shown.append(parameter.name)
     assert f"`{name}({', '.join(shown)})`" in PAGE.read_text()

@@ -8,12 +8,16 @@ from __future__ import annotations
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON, DEFECTS, Blame
 from promptmill.ollama.answer_checks import structured_output
 from promptmill.ollama.failures import table as errors
-from promptmill.ollama.failures.table import AnswerRule, Timeout, Verdict
+from promptmill.ollama.failures.exceptions import EXCEPTIONS
+from promptmill.ollama.failures.table import AnswerRule, Timeout
+from promptmill.ollama.failures.verdicts import Verdict
 
 FOLLOWS = {
     Blame.PROMPT: "fails at once",
     Blame.ATTEMPT: "tried again",
     Blame.REFUSAL: "goes to another host",
+    Blame.GATEWAY: "depends on the host",
+    Blame.LIMIT: "waits for its model",
     Blame.HOST: "goes back uncharged",
 }
 
@@ -78,8 +82,8 @@ def exceptions() -> str:
         "|---|---|---|---|---|---|",
     ]
     kinds: dict[int, list[str]] = {}
-    rules = {id(rule): rule for rule in errors.EXCEPTIONS.values()}
-    for kind, rule in errors.EXCEPTIONS.items():
+    rules = {id(rule): rule for rule in EXCEPTIONS.values()}
+    for kind, rule in EXCEPTIONS.items():
         kinds.setdefault(id(rule), []).append(f"`{_named(kind)}`")
     rows += [
         f"| {rules[key].meaning.format(url='the host')} | {_verdict(rules[key].before)}"

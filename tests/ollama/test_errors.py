@@ -13,17 +13,15 @@ import httpx
 import pytest
 
 from promptmill.domain.outcomes import Blame, ErrorCode
+from promptmill.ollama.failures.exceptions import EXCEPTIONS, Phase, failed_exception
 from promptmill.ollama.failures.table import (
     ANSWERS,
     BREAKS,
-    EXCEPTIONS,
     TIMEOUTS,
     Break,
-    Phase,
     Timeout,
     failed_answer,
     failed_break,
-    failed_exception,
     failed_pull,
     failed_timeout,
 )
@@ -106,7 +104,7 @@ OLLAMA_ANSWERS = [
     (403, "ollama cloud is disabled", ErrorCode.HOST_REFUSED, Blame.PROMPT),
     (404, "model 'x' not found", ErrorCode.MODEL_NOT_FOUND, Blame.PROMPT),
     (404, "model '' not found", ErrorCode.MODEL_NOT_FOUND, Blame.PROMPT),
-    (429, "too many requests", ErrorCode.SERVER_BUSY, Blame.HOST),
+    (429, "too many requests", ErrorCode.SERVER_BUSY, Blame.LIMIT),
     (499, "request canceled", ErrorCode.SERVER_ERROR, Blame.ATTEMPT),
     (500, 'option "num_ctx" must be of type integer', ErrorCode.INVALID_REQUEST, Blame.PROMPT),
     (500, 'invalid format: "\\"xml\\""', ErrorCode.INVALID_REQUEST, Blame.PROMPT),
@@ -142,11 +140,18 @@ def test_every_refusal_of_ollama_is_told_by_its_code_and_words(status, words, co
             502,
             b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
             ErrorCode.HOST_UNREACHABLE,
-            Blame.HOST,
+            Blame.GATEWAY,
             "502 Bad Gateway",
         ),
-        (504, b"upstream timed out", ErrorCode.HOST_UNREACHABLE, Blame.HOST, "upstream"),
-        (599, b"\xff\xfe", ErrorCode.SERVER_ERROR, Blame.ATTEMPT, "failed"),
+        (503, b"<title>503</title>", ErrorCode.HOST_UNREACHABLE, Blame.GATEWAY, "gave up"),
+        (503, b"", ErrorCode.HOST_UNREACHABLE, Blame.GATEWAY, "gave up"),
+        (504, b"upstream timed out", ErrorCode.TIMEOUT, Blame.GATEWAY, "upstream"),
+        (504, b"", ErrorCode.TIMEOUT, Blame.GATEWAY, "proxy_read_timeout"),
+        (521, b"", ErrorCode.HOST_UNREACHABLE, Blame.GATEWAY, "gave up"),
+        (524, b"<html>", ErrorCode.TIMEOUT, Blame.GATEWAY, "gave up"),
+        (599, b"\xff\xfe", ErrorCode.TIMEOUT, Blame.GATEWAY, "gave up"),
+        (429, b"<title>429</title>", ErrorCode.SERVER_BUSY, Blame.LIMIT, "limits"),
+        (510, b"\xff\xfe", ErrorCode.SERVER_ERROR, Blame.ATTEMPT, "failed"),
         (401, b"", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "sign-in"),
         (405, b"", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "no Ollama API"),
         (501, b"<title>x</title>", ErrorCode.HOST_REFUSED, Blame.REFUSAL, "no Ollama API"),
@@ -159,6 +164,21 @@ def test_what_a_proxy_says_is_not_taken_for_ollamas_word(status, body, code, bla
     failed = failed_answer(URL, status, body)
     assert (failed.code, failed.blame) == (code, blame)
     assert says in failed.message
+
+
+@pytest.mark.parametrize(("after_s", "says"), [(60.02, "60 s"), (2.04, "2 s"), (0.12, "0.12 s")])
+@pytest.mark.parametrize("status", [502, 503, 504, 520, 524])
+def test_a_proxy_that_gave_up_is_told_with_the_seconds_that_it_took(status, after_s, says) -> None:
+    failed = failed_answer(URL, status, b"<title>A page</title>", after_s=after_s)
+    assert f"A proxy before the host gave up after about {says} ({URL} answered" in failed.message
+    assert "A page" in failed.message
+
+
+@pytest.mark.parametrize("status", [502, 503, 504, 524])
+def test_what_ollama_itself_says_under_the_status_of_a_proxy_is_no_proxys(status) -> None:
+    failed = failed_answer(URL, status, b'{"error":"the cloud is away"}', after_s=3.0)
+    assert failed.blame is not Blame.GATEWAY
+    assert "proxy" not in failed.message
 
 
 @pytest.mark.parametrize(

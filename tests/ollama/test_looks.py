@@ -10,6 +10,7 @@ import pytest
 import respx
 
 from promptmill.domain.calls import Call
+from promptmill.domain.hosts.credentials import bearer
 from promptmill.domain.hosts.spec import HostSpec
 from promptmill.domain.outcomes import ErrorCode, Failed, Succeeded
 from promptmill.ollama.client import OllamaClient
@@ -165,7 +166,7 @@ async def test_the_key_goes_to_its_host_with_every_request_and_to_no_other() -> 
             await exchange.send(plain("200 OK", LAST, "application/x-ndjson"))
 
     async with raw_host(respond) as guarded, raw_host(respond) as open_one:
-        clients = OllamaClient(guarded.url, api_key=KEY), OllamaClient(open_one.url)
+        clients = OllamaClient(guarded.url, credentials=bearer(KEY)), OllamaClient(open_one.url)
         for client in clients:
             host = Host(client)
             await host.look()
@@ -190,7 +191,7 @@ async def test_the_key_is_struck_out_of_what_a_proxy_says_and_follows_no_redirec
         )
 
     async with raw_host(respond) as raw:
-        client = OllamaClient(raw.url, api_key=KEY)
+        client = OllamaClient(raw.url, credentials=bearer(KEY))
         outcome = await client.run(Call(model="m", prompt="x"))
         with pytest.raises(OllamaError) as caught:
             await client.version()

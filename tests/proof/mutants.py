@@ -38,6 +38,7 @@ class Mutant:
 
 
 QUEUE = "app/promptmill/store/queue/completions.py"
+RETURNS = "app/promptmill/store/queue/returns.py"
 CLAIMS = "app/promptmill/store/queue/claims.py"
 RACES = "tests/store/test_races.py"
 GROUPS = "tests/store/test_groups.py"
@@ -59,7 +60,7 @@ MUTANTS = (
         "no lease token where a prompt is put back",
         (
             Change(
-                QUEUE,
+                RETURNS,
                 '        task.c.lease_token == sa.bindparam("token"),\n',
                 '        sa.bindparam("token", type_=sa.BigInteger) > -1,\n',
             ),
@@ -144,7 +145,7 @@ MUTANTS = (
     ),
     Mutant(
         "a permit taken back although another start was permitted since",
-        (Change(QUEUE, '        job.c.last_permit == sa.bindparam("token"),\n', ""),),
+        (Change(RETURNS, '        job.c.last_permit == sa.bindparam("token"),\n', ""),),
         ("tests/store/test_queue.py",),
     ),
     Mutant(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from promptmill.domain.hosts.credentials import basic, bearer
 from promptmill.domain.hosts.spec import HostSpec
 from promptmill.machine import identity_of_machine
 from promptmill.settings import (
@@ -14,6 +15,7 @@ from promptmill.settings import (
     SettingsError,
     load_settings,
     settings_page,
+    variable_name,
 )
 
 
@@ -96,6 +98,81 @@ def test_the_page_lists_every_setting_as_the_code_has_it() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     table = page.read_text().partition("| variable |")[2].partition("\n\n")[0]
     assert "| variable |" + table == settings_page().rstrip()
+
+
+VARIABLES = [variable_name(name) for name in Settings.model_fields]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t \n"])
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_a_variable_that_is_empty_or_blank_is_unset(
+    monkeypatch: pytest.MonkeyPatch, variable: str, blank: str
+) -> None:
+    usual = load_settings()
+    monkeypatch.setenv(variable, blank)
+    assert load_settings() == usual
+
+
+def test_an_option_that_is_empty_leaves_its_variable_in_force(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "gpu")
+    assert load_settings(ollama_host="").ollama_host == "http://gpu:11434"
+
+
+@pytest.mark.parametrize("level", ["debug", "INFO", "Warning", " ERROR "])
+def test_log_levels_are_taken_in_any_case(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    monkeypatch.setenv("PROMPTMILL_LOG_LEVEL", level)
+    assert load_settings().log_level == level.strip().lower()
+
+
+@pytest.mark.parametrize(
+    "address", ["http//127.0.0.1", "http:/gpu", "https//gpu:1", "HTTP//gpu", "htp//gpu"]
+)
+@pytest.mark.parametrize("variable", ["OLLAMA_HOST", "PROMPTMILL_OLLAMA_HOSTS"])
+def test_a_misspelt_address_is_refused_and_not_taken_for_a_host_of_that_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, address: str
+) -> None:
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(SettingsError, match="misspelt"):
+        load_settings()
+
+
+def test_a_tilde_in_a_sqlite_url_is_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///~/p.db")
+    settings = load_settings()
+    assert settings.database_url == f"sqlite:///{tmp_path}/p.db"
+    assert settings.sqlite_path == tmp_path / "p.db"
+
+
+def test_the_home_folder_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///~nobody-of-that-name/p.db")
+    with pytest.raises(SettingsError, match="DATABASE_URL: names a home folder"):
+        load_settings()
+
+
+def test_ollamas_own_variable_gives_the_key_of_the_one_host_and_of_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", "sk-123")
+    (host,) = load_settings().hosts
+    assert host.credentials == bearer("sk-123")
+    assert "sk-123" not in repr(load_settings())
+    monkeypatch.setenv("PROMPTMILL_OLLAMA_HOSTS", "gpu-1,gpu-2;basic_auth=me:pw")
+    assert [one.credentials for one in load_settings().hosts] == [None, basic("me:pw")]
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", "Bearer sk-123")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).startswith("OLLAMA_API_KEY: must be a text of visible ASCII")
+    assert "sk-123" not in str(caught.value)
 
 
 def test_a_machine_is_what_the_setting_says_else_its_id_else_its_host_name(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from promptmill.simulator import (
     SimulatorSettings,
     Speed,
@@ -13,6 +15,7 @@ from promptmill.simulator import (
     running,
     running_in_thread,
 )
+from promptmill.simulator.engine.catalog import plain_model
 
 
 async def test_a_call_is_logged_with_its_times_and_its_end(simulated):
@@ -117,6 +120,18 @@ async def test_settings_alone_are_enough_to_run_one():
         names = [model["name"] for model in (await client.get("/api/tags")).json()["models"]]
     assert "qwen3:8b" in names
     assert "nomic-embed-text:latest" in names
+
+
+@pytest.mark.parametrize(
+    ("name", "can"), [("nomic-embed-text", ["embedding"]), ("tiny", ["completion"])]
+)
+async def test_a_model_that_is_named_can_do_what_its_name_is_known_for(name, can):
+    import httpx
+
+    settings = SimulatorSettings(models=(plain_model(name),))
+    async with running(settings) as url, httpx.AsyncClient(base_url=url) as client:
+        shown = (await client.post("/api/show", json={"model": name})).json()
+    assert shown["capabilities"] == can
 
 
 def test_a_simulator_runs_in_a_thread():

@@ -80,6 +80,7 @@ _RECORDS = frozenset(
         TaskEvent.RETRY,
         TaskEvent.RELEASE,
         JobEvent.STOP,
+        JobEvent.UNSTART,
     }
 )
 _REQUESTS = {
@@ -533,6 +534,8 @@ def some_of(leases: Sequence[Lease]) -> st.SearchStrategy[list[Lease]]:
 
 _BROKE = Failed(code=ErrorCode.SERVER_ERROR, message="it broke", blame=Blame.ATTEMPT)
 _LATE = Failed(code=ErrorCode.TIMEOUT, message="too late", blame=Blame.ATTEMPT)
+_DOWN = Failed(code=ErrorCode.HOST_UNREACHABLE, message="refused", blame=Blame.HOST)
+_LIMITED = Failed(code=ErrorCode.SERVER_BUSY, message="429", blame=Blame.LIMIT, retry_after_s=0.5)
 _ABORTED = Failed(code=ErrorCode.CANCELLED, message="cancelled", blame=Blame.PROMPT)
 ENDINGS: st.SearchStrategy[tuple[Outcome | None, Decision]] = st.sampled_from(
     [
@@ -544,6 +547,8 @@ ENDINGS: st.SearchStrategy[tuple[Outcome | None, Decision]] = st.sampled_from(
         (_LATE, TryAgain(wait_s=0.0, charged=True)),
         (_BROKE, TryAgain(wait_s=0.0, charged=False)),
         (_BROKE, TryAgain(wait_s=0.5, charged=True)),
+        (_DOWN, TryAgain(wait_s=0.0, charged=False, turned_away=True)),
+        (_LIMITED, TryAgain(0.5, charged=False, turned_away=True, waits_with_model=True)),
         (_ABORTED, TryAgain(wait_s=0.0, charged=False, keeps_place=True)),
         (_ABORTED, TryAgain(wait_s=0.0, charged=False, keeps_place=True, unused=True)),
     ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from promptmill.domain import outcomes
 from promptmill.domain.outcomes import Blame, ErrorCode
-from promptmill.domain.retry import MOST_LOSSES
+from promptmill.domain.retry import MOST_LOSSES, MOST_TURNED_AWAY
 from promptmill.ollama.health import PROMPTS_FAILED_IN_A_ROW
 from promptmill.simulator import FaultKind
 
@@ -42,6 +42,7 @@ class Promise:
 _UNREACHABLE, _ERROR = ErrorCode.HOST_UNREACHABLE, ErrorCode.SERVER_ERROR
 _CUT, _LATE, _BUSY = ErrorCode.INCOMPLETE, ErrorCode.TIMEOUT, ErrorCode.SERVER_BUSY
 _PROMPT, _ATTEMPT, _HOST = Blame.PROMPT, Blame.ATTEMPT, Blame.HOST
+_LIMIT = Blame.LIMIT
 _REFUSED, _REFUSAL = ErrorCode.HOST_REFUSED, Blame.REFUSAL
 
 PROMISES: dict[FaultKind, Promise] = {
@@ -64,10 +65,15 @@ PROMISES: dict[FaultKind, Promise] = {
     FaultKind.ERROR: Promise("sends an error line in mid-answer", _ERROR, _ATTEMPT),
     FaultKind.NOT_JSON: Promise("sends a line that is no JSON", _ERROR, _ATTEMPT),
     FaultKind.PAGE: Promise("(a proxy) sends a page of HTML under 200", _REFUSED, _REFUSAL),
-    FaultKind.BAD_GATEWAY: Promise("(a proxy) sends a page of HTML under 502", _UNREACHABLE, _HOST),
+    FaultKind.BAD_GATEWAY: Promise(
+        "(a proxy) sends a page of HTML under 502", _UNREACHABLE, _ATTEMPT
+    ),
+    FaultKind.PROXY_BUSY: Promise("(a proxy) sends such a page under 503", _UNREACHABLE, _ATTEMPT),
+    FaultKind.PROXY_LATE: Promise("(a proxy) sends such a page under 504", _LATE, _ATTEMPT),
+    FaultKind.CLOUDFLARE_LATE: Promise("(Cloudflare) sends such a page under 524", _LATE, _ATTEMPT),
     FaultKind.UPSTREAM: Promise("cannot reach the cloud (502 with JSON)", _ERROR, _ATTEMPT),
     FaultKind.BUSY: Promise("is full (503)", _BUSY, _HOST),
-    FaultKind.RATE_LIMITED: Promise("limits the rate (429)", _BUSY, _HOST),
+    FaultKind.RATE_LIMITED: Promise("limits the requests (429)", _BUSY, _LIMIT),
     FaultKind.UNAUTHORIZED: Promise("demands a sign-in for a cloud model (401)", _REFUSED, _PROMPT),
     FaultKind.FORBIDDEN: Promise("(or a proxy) denies access (403)", _REFUSED, _REFUSAL),
     FaultKind.MISSING: Promise("does not have the model (404)", ErrorCode.MODEL_NOT_FOUND, _PROMPT),
@@ -99,6 +105,7 @@ PROMISES: dict[FaultKind, Promise] = {
 DEFECTS: dict[FaultKind, ErrorCode] = {FaultKind.LENGTH: ErrorCode.TRUNCATED}
 """What is noted of an answer that succeeds all the same."""
 
+_PATIENTLY = f"{MOST_TURNED_AWAY - 1} times more than `max_attempts`"
 _AGAIN = {
     _PROMPT: ("no", "one attempt"),
     _ATTEMPT: ("until `max_attempts`", "one attempt each time"),
@@ -106,7 +113,8 @@ _AGAIN = {
         "at another host; with none left, until `max_attempts`",
         "nothing; with none left, one attempt each time",
     ),
-    _HOST: ("for as long as it takes", "nothing"),
+    _HOST: (_PATIENTLY, "nothing"),
+    _LIMIT: (f"{_PATIENTLY}, each time after the wait that is told", "nothing"),
     None: ("no", "one attempt"),
 }
 
@@ -139,10 +147,12 @@ def _gets(kind: FaultKind, promise: Promise) -> str:
     if promise.code is None:
         noted = f", `defect` is `{DEFECTS[kind]}`" if kind in DEFECTS else ""
         return f"its answer{noted}"
-    return "its answer, later" if promise.blame is _HOST else f"`{promise.code}`"
+    return "its answer, later" if promise.blame in {_HOST, _LIMIT} else f"`{promise.code}`"
 
 
 def _host(promise: Promise) -> str:
+    if promise.blame is _LIMIT:
+        return "stays, but gets nothing of that model until then"
     if promise.aside_after is None:
         return "stays"
     if promise.aside_after == 1:

@@ -8,7 +8,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
-from promptmill.access.routes import ANY_KEY, Route
+from promptmill.access.routes import ANY_KEY, Route, Sufficient
 from promptmill.domain.errors import Forbidden, Unauthenticated
 from promptmill.domain.keys import ANYBODY, Caller, Scope
 from promptmill.services import keys
@@ -42,22 +42,32 @@ async def identify(resources: Resources, scope: AsgiScope, route: Route | None) 
 
     Raises:
         Unauthenticated: There is no key, or none that is good, and the route needs one.
-        Forbidden: The key has no scope that allows the request.
         Unavailable: The database cannot be read.
     """
-    sufficient = ANY_KEY if route is None else route.sufficient(scope["method"])
-    if sufficient is None:
+    if _sufficient(scope, route) is None:
         return ANYBODY
     key = key_in(scope)
     if key is None:
         raise Unauthenticated(_NO_KEY)
-    caller = await check_key(resources, key)
-    if not caller.may(sufficient):
+    return await check_key(resources, key)
+
+
+def require_scope(caller: Caller, scope: AsgiScope, route: Route | None) -> None:
+    """Make sure that the caller may send the request.
+
+    Raises:
+        Forbidden: The key has no scope that allows the request.
+    """
+    sufficient = _sufficient(scope, route)
+    if sufficient is not None and not caller.may(sufficient):
         raise Forbidden(
             f"The key {caller.name} has the scopes {_listed(caller.scopes)}; this request takes"
             f" one of {_listed(sufficient)}."
         )
-    return caller
+
+
+def _sufficient(scope: AsgiScope, route: Route | None) -> Sufficient:
+    return ANY_KEY if route is None else route.sufficient(scope["method"])
 
 
 def _listed(scopes: Iterable[Scope]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from promptmill.domain.keys import Scope
 
@@ -42,6 +42,7 @@ class Route:
 TABLE: Final = (
     Route("/health", {"GET": OPEN}),
     Route("/ready", {"GET": ANY_KEY}),
+    Route("/metrics", {"GET": METRICS}),
     Route("/docs", {"GET": ANY_KEY}, is_page=True),
     Route("/docs/start.js", {"GET": ANY_KEY}),
     Route("/docs/assets/{name}", {"GET": ANY_KEY}),
@@ -113,3 +114,10 @@ def find_route(path: str) -> Route | None:
     if (exact := _EXACT.get(path)) is not None:
         return exact
     return next((route for pattern, route in _TEMPLATES if pattern.fullmatch(path)), None)
+
+
+def path_below_root(scope: Mapping[str, Any]) -> str:
+    """The path of a request without the prefix of a proxy."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptmill.access.browser import Asked, Let, Policy, Ruling, cors_headers, judge
-from promptmill.access.callers import identify
-from promptmill.access.routes import Route, find_route
+from promptmill.access.callers import identify, require_scope
+from promptmill.access.routes import Route, find_route, path_below_root
 from promptmill.api.dependencies import resources_in
 from promptmill.api.errors.problems import error_response
 from promptmill.domain.errors import Forbidden, Unauthenticated, Unavailable
@@ -60,10 +60,11 @@ class AccessControl:
             return
         try:
             caller = await identify(resources, scope, route) if needs_key else ANYBODY
+            scope["state"]["caller"] = caller
+            require_scope(caller, scope, route)
         except (Unauthenticated, Forbidden, Unavailable) as error:
             await error_response(scope, error)(scope, receive, send)
             return
-        scope["state"]["caller"] = caller
         with structlog.contextvars.bound_contextvars(key=caller.name):
             await self._app(scope, receive, send)
 
@@ -76,7 +77,7 @@ def judge_origin(
     policy = Policy(
         needs_key=needs_key,
         allowed_hosts=settings.own_names,
-        cors_origins=settings.trusted_origins,
+        cors_origins=settings.listed("cors_origins"),
     )
     asked = Asked(
         method=scope["method"],
@@ -88,13 +89,6 @@ def judge_origin(
         is_page=route is not None and route.is_page,
     )
     return judge(asked, policy)
-
-
-def path_below_root(scope: Scope) -> str:
-    """The path of a request without the prefix of a proxy."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
-    return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
 def _adding(extra: Mapping[str, str], send: Send) -> Send:

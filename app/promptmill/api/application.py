@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from promptmill.api.access_control import AccessControl
 from promptmill.api.errors.problems import install_problem_handlers
@@ -23,12 +23,14 @@ from promptmill.api.routes import (
     events,
     health,
     hosts,
+    metrics,
     models,
     reading,
     results,
     submission,
     workers,
 )
+from promptmill.services.resources import Resources
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 """What surrounds the application's life: it opens the resources and puts them on its state."""
@@ -47,12 +49,16 @@ ROUTERS: Final = (
     hosts.router,
     workers.router,
     health.router,
+    metrics.router,
     documentation.router,
 )
 
 
-def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
-    """The API. Before its first request the lifespan must have set `app.state.resources`."""
+def build_api(*, lifespan: Lifespan | None = None, root_path: str = "") -> FastAPI:
+    """The API. Before its first request the lifespan must have set `app.state.resources`.
+
+    `root_path` is the prefix under which a proxy serves it.
+    """
     app = FastAPI(
         title="Promptmill",
         summary="The batch service for Ollama",
@@ -64,11 +70,24 @@ def build_api(*, lifespan: Lifespan | None = None) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
-    for router in ROUTERS:
-        app.include_router(router)
-    install_openapi(app, ROUTERS)
-    install_problem_handlers(app, ROUTERS)
+    app.state.root_path = root_path
+    _install(app, ROUTERS, root_path=root_path)
     app.mount("/v1", openai_dialect())
-    app.add_middleware(AccessControl)
-    app.add_middleware(RequestContext)
     return app
+
+
+def build_metrics_api(resources: Resources) -> FastAPI:
+    """`/metrics` and `/health` alone, for a worker; the same rules of access hold."""
+    app = FastAPI(version=version("promptmill"), docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.resources = resources
+    _install(app, (health.router, metrics.router))
+    return app
+
+
+def _install(app: FastAPI, routers: Sequence[APIRouter], *, root_path: str = "") -> None:
+    for router in routers:
+        app.include_router(router)
+    install_openapi(app, routers)
+    install_problem_handlers(app, routers)
+    app.add_middleware(AccessControl)
+    app.add_middleware(RequestContext, root_path=root_path)

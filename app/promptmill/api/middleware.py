@@ -16,11 +16,18 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptmill.access.browser import safety_headers
+from promptmill.access.routes import Route, find_route, path_below_root
 from promptmill.api.errors.problems import INTERNAL_ERROR, problem_response
+from promptmill.domain.keys import Caller
 from promptmill.observability.logs import get_logger
+from promptmill.observability.metrics import HTTP_DURATION, HTTP_REQUESTS, OTHER
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+_POLLED: Final = frozenset({"/health", "/ready", "/metrics"})
+"""Asked for every few seconds; the log tells of these only when they fail."""
+_OK: Final = 200
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _log = get_logger()
 
@@ -28,25 +35,33 @@ _log = get_logger()
 class RequestContext:
     """Names each request, answers what nobody caught, and writes one line about it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, root_path: str = "") -> None:
+        """`root_path` is the prefix under which a proxy serves the application."""
         self._app = app
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything else passes through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._root_path:
+            scope["root_path"] = self._root_path
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await _Exchange(request_id).run(self._app, scope, receive, send)
+        route = find_route(path_below_root(scope))
+        client = scope["client"][0] if scope.get("client") else None
+        with structlog.contextvars.bound_contextvars(request_id=request_id, client=client):
+            await _Exchange(request_id, route).run(self._app, scope, receive, send)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, route: Route | None) -> None:
         self._request_id = request_id
+        self._route = OTHER if route is None else route.path
+        self._began = time.perf_counter()
         self._status: int | None = None
         """Of the answer; None until it has begun."""
 
@@ -54,6 +69,7 @@ class _Exchange:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._status = message["status"]
+                self._count(scope["method"], message["status"])
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = self._request_id
                 is_html = headers.get("content-type", "").startswith("text/html")
@@ -61,7 +77,6 @@ class _Exchange:
                     headers.setdefault(name, value)
             await send(message)
 
-        started = time.perf_counter()
         try:
             await app(scope, receive, send_with_headers)
         except ClientDisconnect:
@@ -77,14 +92,27 @@ class _Exchange:
             )
             await response(scope, receive, send_with_headers)
         finally:
-            _log.info(
-                "Request answered" if self._status else "Client left before an answer",
-                action="http_request",
-                method=scope["method"],
-                path=scope["path"],
-                status=self._status,
-                duration_s=round(time.perf_counter() - started, 6),
-            )
+            self._log(scope)
+
+    def _count(self, method: str, status: int) -> None:
+        method = method if method in _METHODS else OTHER
+        HTTP_REQUESTS.labels(method, self._route, str(status)).inc()
+        HTTP_DURATION.labels(method, self._route).observe(time.perf_counter() - self._began)
+
+    def _log(self, scope: Scope) -> None:
+        if self._route in _POLLED and self._status == _OK:
+            return
+        caller: Caller | None = scope["state"].get("caller")
+        _log.info(
+            "Request answered" if self._status else "Client left before an answer",
+            action="http_request",
+            method=scope["method"],
+            route=self._route,
+            path=scope["path"],
+            status=self._status,
+            duration_s=round(time.perf_counter() - self._began, 6),
+            key=caller.name if caller else None,
+        )
 
 
 def _request_id(scope: Scope) -> str:

@@ -30,6 +30,7 @@ from promptmill.cli.commands.version import version
 from promptmill.cli.commands.watch import watch
 from promptmill.cli.commands.worker import worker
 from promptmill.cli.commands.workers import workers
+from promptmill.cli.operation.doctor import doctor
 from promptmill.cli.operation.keys import keys
 from promptmill.cli.service.connection import ApiKeyFile, use_key_file
 
@@ -100,6 +101,7 @@ cli.command(rich_help_panel=_SERVICE, cls=ServeCommand)(worker)
 cli.command(rich_help_panel=_SERVICE)(workers)
 cli.command(rich_help_panel=_SERVICE)(hosts)
 cli.command(rich_help_panel=_SERVICE)(simulate)
+cli.command(rich_help_panel=_SERVICE)(doctor)
 cli.add_typer(db, rich_help_panel=_SERVICE)
 cli.add_typer(keys, rich_help_panel=_SERVICE)
 

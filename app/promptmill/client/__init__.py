@@ -65,6 +65,7 @@ from promptmill.client.records import (
     Result,
     ResultPage,
     Usage,
+    WaitingFor,
     Worker,
 )
 from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
@@ -136,6 +137,7 @@ __all__ = [
     "UnexpectedAnswer",
     "Usage",
     "WaitTimeout",
+    "WaitingFor",
     "WaitingPrompt",
     "WholePrompt",
     "Worker",

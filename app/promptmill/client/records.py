@@ -104,6 +104,19 @@ class Pull(Record):
     """Why the last attempt failed."""
 
 
+class WaitingFor(Record):
+    """Why a batch does not advance."""
+
+    reason: str
+    """`host_unreachable`, `usage_limit`, ...; the documentation of the service lists them."""
+    message: str
+    """A sentence for people."""
+    until: datetime | None = None
+    """When it is tried again; None when nobody knows."""
+    host: str | None = None
+    """The host that it is about."""
+
+
 class Batch(Record):
     """A batch as it stood when the service answered."""
 
@@ -127,6 +140,8 @@ class Batch(Record):
     """Seconds until it will have ended, with what goes before and beside it; None: unknown."""
     queue_position: int | None = None
     """Place among the batches that wait for their first start, from 1; None once it has started."""
+    waiting_for: WaitingFor | None = None
+    """Why it does not advance; None while it does."""
     usage: Usage = Usage()
     created_at: datetime
     started_at: datetime | None = None

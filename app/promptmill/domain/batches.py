@@ -7,7 +7,8 @@ since 1970 UTC and end in `_ms`; what has not happened is None.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from promptmill.domain.lifecycle import JobState, TaskState
@@ -85,6 +86,11 @@ class BatchChanges:
     priority: int | None = None
     metadata: Mapping[str, str] | None = None
 
+    def named(self) -> list[str]:
+        """The names of what is to be changed."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return [name for name, value in values.items() if value is not None and value is not False]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyKey:
@@ -119,6 +125,48 @@ class Usage:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+
+class WaitingReason(StrEnum):
+    """Why a batch does not advance. Part of the HTTP contract: never rename a member."""
+
+    HOST_UNREACHABLE = "host_unreachable"
+    """No connection to the host can be made, or a proxy before it says so."""
+    HOST_REFUSES = "host_refuses"
+    """The host, or what answers in its place, takes no prompts (401, 403, no Ollama)."""
+    HOST_BUSY = "host_busy"
+    """The host takes no more work at the moment (503)."""
+    HOST_FAILS = "host_fails"
+    """Different prompts failed at the host one after another, or it does not answer in time."""
+    USAGE_LIMIT = "usage_limit"
+    """The host limits the requests for the model (429)."""
+    MODEL_MISSING = "model_missing"
+    """No host has a model of the batch, and it is pulled or waits to be pulled."""
+    BENCHMARK = "benchmark"
+    """A benchmark has the host to itself."""
+    PAUSED = "paused"
+    """Somebody has paused the batch."""
+    OTHER_BATCHES = "other_batches"
+    """Other batches go first."""
+    START_LIMIT = "start_limit"
+    """The batch's own `rate_limit_delay`."""
+    NEXT_ATTEMPT = "next_attempt"
+    """The prompts that are left have failed, and wait for their next attempt."""
+    WORKERS_MISSING = "workers_missing"
+    """No worker is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """What a batch waits for that does not advance."""
+
+    reason: WaitingReason
+    message: str
+    """A sentence for people."""
+    until_ms: int | None = None
+    """When it will be tried again; None: nobody knows."""
+    host: str | None = None
+    """The host that it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +210,8 @@ class Batch:
 
     Not compared: it changes with everything else that runs, and with the mere passing of time.
     """
+    waiting_for: WaitingFor | None = field(default=None, compare=False)
+    """What it waits for, as `services.waiting` finds out; None while it advances."""
     auto_pull: bool = False
     """Whether models that no host has are pulled before its prompts run."""
     pulls: tuple[Pull, ...] = ()

@@ -3,7 +3,7 @@
 Rule 1: whatever changes a state names an event of this file, and the store writes
 `UPDATE ... WHERE state IN sources(event)`. Rule 2: what is not in the tables cannot happen.
 
-A job:    receiving -> queued -> running -> completed | failed | expired
+A job:    receiving -> queued <-> running -> completed | failed | expired
                        queued | running <-> paused;  all three -> cancelling -> cancelled | failed
 A task:   pending <-> running -> succeeded | failed | cancelled;
           pending -> cancelled | expired | failed (refused, with no call)
@@ -61,6 +61,7 @@ class JobEvent(Enum):
 
     RECEIVE = "the last line of its upload is stored"
     START = "its first prompt is claimed"
+    UNSTART = "what was claimed of it came back, and nothing of it has run yet"
     PAUSE = "a client asks that nothing new be started"
     RESUME_UNSTARTED = "a client lets it go on; no prompt has started yet"
     RESUME = "a client lets it go on"
@@ -96,6 +97,7 @@ _ENDED = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.EXPI
 JOB_TRANSITIONS: Final[dict[JobEvent, dict[JobState, JobState]]] = {
     JobEvent.RECEIVE: {JobState.RECEIVING: JobState.QUEUED},
     JobEvent.START: {JobState.QUEUED: JobState.RUNNING},
+    JobEvent.UNSTART: {JobState.RUNNING: JobState.QUEUED},
     JobEvent.PAUSE: {JobState.QUEUED: JobState.PAUSED, JobState.RUNNING: JobState.PAUSED},
     JobEvent.RESUME_UNSTARTED: {JobState.PAUSED: JobState.QUEUED},
     JobEvent.RESUME: {JobState.PAUSED: JobState.RUNNING},
@@ -133,6 +135,8 @@ TASK_TRANSITIONS: Final[dict[TaskEvent, dict[TaskState, TaskState]]] = {
 
 TERMINAL_JOB_STATES: Final = frozenset(_ENDED)
 """Jobs that change only by `retry`."""
+LIVE_JOB_STATES: Final = frozenset(JobState) - TERMINAL_JOB_STATES - {JobState.RECEIVING}
+"""Jobs that clients can see and that have not ended."""
 TERMINAL_TASK_STATES: Final = frozenset(
     {TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED}
 )

@@ -80,6 +80,12 @@ class Blame(Enum):
     REFUSAL = "refusal"
     """The host, or what answers in its place, takes no prompts: it is put aside, and the prompt
     goes back uncharged while another host is left."""
+    GATEWAY = "gateway"
+    """A proxy before the host gave up. Nothing is decided by that alone: the attempt's failure if
+    the host answers otherwise, the host's if it does not (`ollama.hosts` asks it)."""
+    LIMIT = "limit"
+    """The host takes nothing for this model for a while (429): the prompt goes back uncharged, and
+    the host's other models go on."""
     HOST = "host"
     """The host is not there or takes nothing: the prompt goes back uncharged, the host rests."""
 
@@ -136,6 +142,8 @@ class Failed:
     metrics: CallMetrics = field(default_factory=CallMetrics)
     defect: ErrorCode | None = None
     """The first defect of an answer that came whole: `truncated` where that made it no JSON."""
+    retry_after_s: float | None = None
+    """Of `Blame.LIMIT`: seconds until the model may be asked for again; None: nobody said."""
 
 
 Outcome = Succeeded | Failed

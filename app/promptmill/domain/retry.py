@@ -14,6 +14,12 @@ from promptmill.domain.outcomes import Blame, Failed, Outcome
 
 MOST_LOSSES: Final = 10
 """So often what runs a prompt may die, its worker or its host: fewer times it costs no attempt."""
+MOST_TURNED_AWAY: Final = 100
+"""So often a host may take nothing when a prompt comes: fewer times it costs no attempt.
+
+With the waits of the host, and from the tenth time on of the prompt, that is most of an hour.
+"""
+_PATIENT: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,10 @@ class TryAgain:
     calls that were not begun, or broken off because the worker stops."""
     unused: bool = False
     """Whether the call was not begun, so that its permit to start counts no more."""
+    turned_away: bool = False
+    """Whether it counts against `MOST_TURNED_AWAY`."""
+    waits_with_model: bool = False
+    """Whether the wait is for every prompt of the model at that host, and not for this one."""
 
 
 Decision = Finish | TryAgain
@@ -48,27 +58,34 @@ def decide(
     max_attempts: int,
     backoff_s: Callable[[int], float],
     losses: int = 0,
+    turned_away: int = 0,
     is_elsewhere: bool = False,
 ) -> Decision:
     """Whether the prompt is finished after its `attempt`-th try (the first is 1).
 
     `backoff_s(attempt)` draws the seconds to wait after that try. `losses` is how often before what
-    ran it died: one that brings its host down comes back less and less often. `is_elsewhere` says
+    ran it died: one that brings its host down comes back less and less often; `turned_away` how
+    often before its host took nothing. `is_elsewhere` says
     whether another host is left for a prompt that its host refused; a prompt that is itself the
     reason for the refusal must end some day, so what is uncharged is counted as a loss.
     """
-    if not isinstance(outcome, Failed):
+    if not isinstance(outcome, Failed) or outcome.blame is Blame.PROMPT:
         return Finish()
     is_spared = is_elsewhere or outcome.blame is Blame.LOSS
     match outcome.blame:
-        case Blame.PROMPT:
-            return Finish()
-        case Blame.HOST:
-            # The host rests as a whole, so the prompt itself need not wait.
-            return TryAgain(wait_s=0.0, charged=False)
+        case Blame.HOST if turned_away + 1 < MOST_TURNED_AWAY:
+            # The host rests as a whole, so the prompt itself need not wait, unless it is the prompt
+            # that the host always turns away.
+            again = turned_away - _PATIENT + 1
+            wait_s = backoff_s(again) if again > 0 else 0.0
+            return TryAgain(wait_s=wait_s, charged=False, turned_away=True)
+        case Blame.LIMIT if turned_away + 1 < MOST_TURNED_AWAY:
+            wait_s = outcome.retry_after_s or 0.0
+            return TryAgain(wait_s=wait_s, charged=False, turned_away=True, waits_with_model=True)
         case Blame.LOSS | Blame.REFUSAL if is_spared and losses + 1 < MOST_LOSSES:
             return TryAgain(wait_s=backoff_s(attempt + losses), charged=False, lost=True)
-        case Blame.ATTEMPT | Blame.LOSS | Blame.REFUSAL:
+        case _:
             if attempt >= max_attempts:
                 return Finish()
-            return TryAgain(wait_s=backoff_s(attempt), charged=True)
+            wait_s = max(backoff_s(attempt), outcome.retry_after_s or 0.0)
+            return TryAgain(wait_s=wait_s, charged=True)

@@ -6,6 +6,9 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
+from os import getpid
+from socket import gethostname
 from types import TracebackType
 from typing import cast
 
@@ -40,6 +43,9 @@ def configure_logging(*, level: str, as_json: bool) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.ExceptionRenderer(_told),
     ]
+    if as_json:
+        # Lines of many machines come together where they are read by programs.
+        shared.insert(0, _of_this_process(version("promptmill"), f"{gethostname()}-{getpid()}"))
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -57,6 +63,16 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(logging.getLevelNamesMapping()[level.upper()], logging.WARNING))
+
+
+def _of_this_process(version: str, instance: str) -> structlog.types.Processor:
+    def add(
+        logger: structlog.types.WrappedLogger, name: str, line: structlog.types.EventDict
+    ) -> structlog.types.EventDict:
+        del logger, name
+        return {"version": version, "instance": instance, **line}
+
+    return add
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

@@ -17,24 +17,24 @@ import httpx
 from pydantic import ValidationError
 
 from promptmill.domain.calls import Call
+from promptmill.domain.hosts.credentials import Credentials
 from promptmill.domain.outcomes import CallMetrics, Outcome
 from promptmill.ollama import request as requests
 from promptmill.ollama import wire
 from promptmill.ollama.answer import Answer
+from promptmill.ollama.failures.exceptions import Phase, failed_exception
 from promptmill.ollama.failures.table import (
     Break,
     OllamaError,
-    Phase,
     Timeout,
     failed_answer,
     failed_break,
-    failed_exception,
     failed_pull,
     failed_request,
     failed_timeout,
 )
 from promptmill.ollama.models import PullProgress
-from promptmill.ollama.transport import HEADERS, tls_for
+from promptmill.ollama.transport import headers_with, tls_for
 
 _OK = 200
 _CONNECT_S = 5.0
@@ -44,10 +44,18 @@ _PULL_SILENCE_S = 900.0
 class BlockingClient:
     """Requests to one server, each on a connection of its own."""
 
-    def __init__(self, base_url: str, *, timeout_s: float) -> None:
-        """`base_url` as `parse_ollama_host` gives it; `timeout_s` is for a whole request."""
+    def __init__(
+        self, base_url: str, *, timeout_s: float, credentials: Credentials | None = None
+    ) -> None:
+        """`base_url` as `parse_ollama_host` gives it; `timeout_s` is for a whole request.
+
+        Raises:
+            CertificatesError: The certificates that the environment names cannot be read.
+        """
         self.base_url = base_url
         self._timeout_s = timeout_s
+        self._credentials = credentials
+        self._headers = headers_with(credentials)
         self._tls = tls_for(base_url)
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -131,17 +139,23 @@ class BlockingClient:
     ) -> Generator[httpx.Response, None, None]:
         """An answer with status 200, closed at the end."""
         timeout = httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s))
+        began_at = time.perf_counter()
         with (
             httpx.Client(verify=self._tls, trust_env=False, timeout=timeout) as client,
             client.stream(
-                method, f"{self.base_url}{path}", content=content, headers=HEADERS
+                method, f"{self.base_url}{path}", content=content, headers=self._headers
             ) as response,
         ):
             if response.status_code != _OK:
                 body = b""
                 with contextlib.suppress(httpx.HTTPError):
                     body = response.read()
-                raise OllamaError(failed_answer(self.base_url, response.status_code, body))
+                after_s = time.perf_counter() - began_at
+                failed = failed_answer(self.base_url, response.status_code, body, after_s=after_s)
+                if self._credentials is not None:
+                    told = self._credentials.strike_out(failed.message)
+                    failed = replace(failed, message=told)
+                raise OllamaError(failed)
             yield response
 
     def _translated(self, error: Exception) -> OllamaError:

@@ -25,19 +25,19 @@ from pydantic import BaseModel, ValidationError
 from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
 from promptmill.domain.hosts.address import parse_ollama_host
+from promptmill.domain.hosts.credentials import Credentials
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import CallMetrics, Failed, Outcome
 from promptmill.ollama import wire
 from promptmill.ollama.answer import Answer
 from promptmill.ollama.deadlines import Deadlines
+from promptmill.ollama.failures.exceptions import Phase, failed_exception
 from promptmill.ollama.failures.table import (
     Break,
     OllamaError,
-    Phase,
     Timeout,
     failed_answer,
     failed_break,
-    failed_exception,
     failed_pull,
     failed_request,
     failed_timeout,
@@ -48,6 +48,7 @@ from promptmill.ollama.models import InstalledModel, ModelInfo, PullProgress, Ru
 from promptmill.ollama.request import encode, post
 from promptmill.ollama.timed_answer import TimedAnswer
 from promptmill.ollama.transport import open_transport
+from promptmill.ollama.usage_limits import retry_after_s
 
 _OK = 200
 _ERROR_BODY_BOUND = 64 * 1024
@@ -85,7 +86,7 @@ class OllamaClient:
         base_url: str,
         *,
         timeouts: Timeouts | None = None,
-        api_key: str | None = None,
+        credentials: Credentials | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -94,18 +95,19 @@ class OllamaClient:
         Args:
             base_url: Anything that `parse_ollama_host` takes.
             timeouts: Of every call.
-            api_key: Sent as `Authorization: Bearer ...` by the network, and struck out of what the
-                server says in an error.
+            credentials: Sent as `Authorization` by the network, and struck out of what the server
+                says in an error.
             transport: Takes the place of the network, for tests.
             clock: Monotonic seconds, for the measured times (`latency_s`, `ttft_s`).
 
         Raises:
-            ValueError: `base_url` is no address.
+            ValueError: `base_url` is no address, or the certificates that the environment names
+                cannot be read.
         """
         self.base_url = parse_ollama_host(base_url)
         self.timeouts = timeouts or Timeouts()
-        self._api_key = api_key
-        self._transport = transport or open_transport(self.base_url, api_key=api_key)
+        self._credentials = credentials
+        self._transport = transport or open_transport(self.base_url, credentials=credentials)
         self._clock = clock
         self._generate_url = httpx.URL(f"{self.base_url}/api/generate")
         self._chat_url = httpx.URL(f"{self.base_url}/api/chat")
@@ -155,7 +157,8 @@ class OllamaClient:
                 await self._read(response, answer, deadlines)
                 failed = answer.failed
             else:
-                failed = await self._refusal(response)
+                after_s = self._clock() - sent_at
+                failed = await self._refusal(response, after_s=after_s)
         except asyncio.CancelledError:
             passed = deadlines.passed_and_uncancelled()
             if passed is None:
@@ -297,7 +300,7 @@ class OllamaClient:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
 
-    async def _refusal(self, response: httpx.Response) -> Failed:
+    async def _refusal(self, response: httpx.Response, *, after_s: float | None = None) -> Failed:
         """What an answer with another status than 200 means."""
         body = bytearray()
         # The status says what there is to say, also when the connection breaks after it.
@@ -306,7 +309,15 @@ class OllamaClient:
                 body += chunk
                 if len(body) > _ERROR_BODY_BOUND:
                     break
-        return failed_answer(self.base_url, response.status_code, bytes(body))
+        return failed_answer(
+            self.base_url,
+            response.status_code,
+            bytes(body),
+            after_s=after_s,
+            retry_after_s=retry_after_s(
+                response.headers.get("retry-after"), date=response.headers.get("date")
+            ),
+        )
 
     async def _ask(
         self,
@@ -358,10 +369,10 @@ class OllamaClient:
         return OllamaError(self._failed(error, phase))
 
     def _told(self, failed: Failed) -> Failed:
-        """The failure without the key: a proxy that refuses it may repeat it."""
-        if self._api_key is None or self._api_key not in failed.message:
+        """The failure without the credentials."""
+        if self._credentials is None:
             return failed
-        return replace(failed, message=failed.message.replace(self._api_key, "***"))
+        return replace(failed, message=self._credentials.strike_out(failed.message))
 
     def _failed(self, error: Exception, phase: Phase) -> Failed:
         connect_s = self.timeouts.connect_s

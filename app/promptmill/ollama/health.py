@@ -37,6 +37,8 @@ OF_THE_HOST = frozenset(
     }
 )
 """Failures that may be the host's, when they come to many."""
+OF_NO_PROMPT = frozenset({Blame.HOST, Blame.REFUSAL, Blame.GATEWAY})
+"""Failures that no prompt has to do with: one of them puts the host aside."""
 _LATENCIES_KEPT = 64
 _MODELS_KEPT = 64
 
@@ -93,9 +95,9 @@ def after_call(
     if isinstance(outcome, Succeeded):
         return replace(health, rests=0, failing=frozenset()) if health.troubled else health
     match outcome.blame:
-        case Blame.HOST | Blame.REFUSAL:
+        case Blame.HOST | Blame.REFUSAL | Blame.GATEWAY:
             return _resting(health, outcome, now)
-        case Blame.PROMPT:
+        case Blame.PROMPT | Blame.LIMIT:
             # Whoever refuses a prompt is there; that prompts are worked on is not shown by it.
             return replace(health, rests=0) if health.rests else health
         case Blame.ATTEMPT | Blame.LOSS:
@@ -128,7 +130,7 @@ def after_look(health: Health, trouble: Failed | None, *, now: float) -> Health:
     if trouble is None:
         return health if health.missed == 0 else replace(health, missed=0)
     missed = health.missed + 1
-    if trouble.blame in {Blame.HOST, Blame.REFUSAL} or missed >= LOOKS_MISSED_IN_A_ROW:
+    if trouble.blame in OF_NO_PROMPT or missed >= LOOKS_MISSED_IN_A_ROW:
         return _resting(health, trouble, now)
     return replace(health, missed=missed)
 

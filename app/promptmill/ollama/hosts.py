@@ -35,6 +35,7 @@ from promptmill.ollama.health import (
 )
 from promptmill.ollama.heard_answer import Piece
 from promptmill.ollama.models import InstalledModel, RunningModel
+from promptmill.ollama.usage_limits import LONGEST_TOLD_S, UsageLimits
 
 LOOK_S = 2.0
 """Most seconds that each of the three questions of a look may take."""
@@ -78,11 +79,13 @@ class Host:
         client: OllamaClient,
         *,
         spec: HostSpec | None = None,
+        longest_limit_s: float = LONGEST_TOLD_S,
         machine: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` gives monotonic seconds; the client stays the caller's to close.
 
+        `longest_limit_s` bounds the seconds that the host can ask to be left alone for a model.
         Without a `spec` the host has no slots of its own and may be asked for every model.
         `machine` is the one that the address is of, None when it is of the network.
         """
@@ -92,6 +95,11 @@ class Host:
         self.health = Health()
         self.view = View()
         self.tally = Tally()
+        self.limits = UsageLimits(longest_limit_s)
+        """Models that the host turns away for a while."""
+        self._asking = asyncio.Lock()
+        self._asked_at = 0.0
+        self._answered = False
         self._flights = Flights()
         self._abilities: dict[str, tuple[str, ...]] = {}
         """Capabilities by the digests of models, from servers that do not list them."""
@@ -131,6 +139,10 @@ class Host:
         if self.view.installed is None:
             return None
         return normalise_model(model) in self.view.names
+
+    def has_loaded(self, model: str) -> bool:
+        """Whether the model was in the host's memory when it was last looked at."""
+        return self._loaded(model) is not None
 
     async def capabilities_of(self, model: str, *, within_s: float) -> tuple[str, ...]:
         """What the host says that a model can do; empty where it does not say it in that time."""
@@ -181,11 +193,6 @@ class Host:
         loaded = self.view.loaded or ()
         return next((one for one in loaded if normalise_model(one.name) == name), None)
 
-    def has_loaded(self, model: str) -> bool:
-        """Whether the model was in the host's memory when it was last looked at."""
-        wanted = normalise_model(model)
-        return any(normalise_model(one.name) == wanted for one in self.view.loaded or ())
-
     def seconds_since(self, moment: float) -> float:
         """How long ago a moment of the view was; negative for one that is to come."""
         return self._clock() - moment
@@ -220,7 +227,10 @@ class Host:
 
         What goes down with the host, or with the model's process, is blamed on nobody in
         particular (`Blame.LOSS`). To tell that, a failure may be kept back for a moment.
+        While the host turns the model away nothing is sent, and the refusal is returned again.
         """
+        if (refusal := self.limits.refusal(call.model, now=self._clock())) is not None:
+            return refusal
         with self._flights.begin(call.model) as flight:
             outcome = await self._call(call, heard=heard)
             fell = await flight.fell_with_others(outcome)
@@ -242,8 +252,12 @@ class Host:
     ) -> Outcome:
         returns = self.health.returns
         outcome = await self.client.run(call, timeline=timeline, heard=heard)
+        if isinstance(outcome, Failed) and outcome.blame is Blame.GATEWAY:
+            answers = await self._answers_now()
+            outcome = replace(outcome, blame=Blame.ATTEMPT if answers else Blame.HOST)
         spoken = counted(outcome, call)
         now = self._clock()
+        outcome = self.limits.after_call(outcome, model=call.model, now=now)
         self.tally.note(spoken, model=call.model, now=now)
         self.health = after_call(
             self.health,
@@ -253,6 +267,22 @@ class Host:
             fingerprint=0 if isinstance(outcome, Succeeded) else fingerprint_of(call),
         )
         return outcome
+
+    async def _answers_now(self) -> bool:
+        """Whether the host tells its version, asked after a proxy gave up; one asks for all.
+
+        The proxy's page alone does not say whether the host is down or only one prompt too long.
+        """
+        failed_at = self._clock()
+        async with self._asking:
+            if self._asked_at < failed_at:
+                self._asked_at = self._clock()
+                try:
+                    await self.client.version(within_s=LOOK_S)
+                    self._answered = True
+                except OllamaError:
+                    self._answered = False
+            return self._answered
 
     async def probe(self) -> float:
         """Look at the host if it is put aside and has rested; the seconds until the next look.

@@ -8,6 +8,8 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from promptmill.domain.hosts.credentials import Credentials
+
 _KEEPALIVE_S = 4.0
 """An idle connection is closed after this, before a server behind uvicorn (5 s) or a proxy does:
 a prompt sent on a connection that is just being closed would count as a failed attempt."""
@@ -22,7 +24,13 @@ HEADERS = {
 """Of every request; in the session, since httpx takes 7 µs per call to copy and decode them."""
 
 
-def open_transport(base_url: str, *, api_key: str | None = None) -> httpx.AsyncBaseTransport:
+class CertificatesError(ValueError):
+    """The certificates that the environment names cannot be read."""
+
+
+def open_transport(
+    base_url: str, *, credentials: Credentials | None = None
+) -> httpx.AsyncBaseTransport:
     """A transport to one server; nothing is opened before its first request.
 
     Connections are not limited, the callers' limits are the limit. No proxy and no password file
@@ -31,7 +39,7 @@ def open_transport(base_url: str, *, api_key: str | None = None) -> httpx.AsyncB
     goes to this server and to no other.
     """
     context = tls_for(base_url)
-    headers = HEADERS if api_key is None else HEADERS | {"Authorization": f"Bearer {api_key}"}
+    headers = headers_with(credentials)
 
     def open_session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -46,11 +54,28 @@ def open_transport(base_url: str, *, api_key: str | None = None) -> httpx.AsyncB
     return AiohttpTransport(verify=context, trust_env=False, client=open_session)
 
 
+def headers_with(credentials: Credentials | None) -> dict[str, str]:
+    """The headers of every request to a host that wants these credentials."""
+    if credentials is None:
+        return HEADERS
+    return HEADERS | {"Authorization": credentials.authorization}
+
+
 def tls_for(base_url: str) -> ssl.SSLContext:
     """What checks the certificate of an `https` address, against certifi's or the environment's.
 
     For `http` an empty one, which is never used and spares reading the certificates (20 ms).
+
+    Raises:
+        CertificatesError: What SSL_CERT_FILE or SSL_CERT_DIR names cannot be read.
     """
     if base_url.startswith("https:"):
-        return httpx.create_ssl_context()
+        try:
+            return httpx.create_ssl_context()
+        except OSError as error:
+            words = error.strerror if not isinstance(error, ssl.SSLError) else error.reason
+            raise CertificatesError(
+                "the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read:"
+                f" {(words or str(error)).replace('_', ' ').lower()}"
+            ) from None
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -94,7 +94,6 @@ class RowFile:
             return texts_of(files, self._reading.encoding, self.faults, self.notes)
         found = stack.enter_context(opened(name))
         self.folder = Path() if name == STDIN else Path(name).parent
-        self._label = "line"
         binary = next((one for magic, one in _BINARY.items() if found.head.startswith(magic)), None)
         if binary is None:
             return self._rows_of_text(found)

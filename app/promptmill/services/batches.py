@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from promptmill.domain.batches import Batch, BatchDraft, IdempotencyKey, TaskResult
 from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
+from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
-from promptmill.services.forecasts import foretold
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
+from promptmill.services.waiting import with_prospects
 from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs, results, transitions
 from promptmill.store.db.database import Transaction
@@ -65,7 +66,7 @@ async def submit(
         LimitExceeded: The queue would have more prompts than the settings or the key allow.
         Unavailable: The database cannot take it; nothing was stored.
     """
-    known = resources.settings.known_registries
+    known = resources.settings.listed("pull_registries")
     admission.require_known_registries(draft, draft.prompts, known)
     submission = await resources.database.write(
         _submit,
@@ -76,6 +77,7 @@ async def submit(
         grouped=resources.settings.grouping,
     )
     if submission.created:
+        audit(Change.BATCH_CREATED, submission.batch.id, prompts=len(draft.prompts))
         resources.signals.spread(News.WORK)
     return submission
 
@@ -108,7 +110,7 @@ async def get(resources: Resources, batch_id: str) -> Batch:
         NotFound: There is none of that id.
     """
     batch = await resources.database.read(jobs.get, batch_id)
-    (told,) = await foretold(resources, [batch])
+    (told,) = await with_prospects(resources, [batch])
     return told
 
 
@@ -157,7 +159,7 @@ async def list_batches(
     )
     shown = found[:limit]
     return BatchPage(
-        batches=await foretold(resources, shown),
+        batches=await with_prospects(resources, shown),
         next_cursor=shown[-1].id if len(found) > limit else None,
     )
 
@@ -232,6 +234,7 @@ async def cancel(resources: Resources, batch_id: str) -> Batch:
         return jobs.get(tx, batch_id)
 
     batch = await resources.database.write(request)
+    audit(Change.BATCH_CANCELLED, batch_id)
     resources.signals.spread(News.ENDING)
     return batch
 
@@ -244,4 +247,5 @@ async def delete(resources: Resources, batch_id: str) -> None:
         Conflict: It has not ended.
     """
     await resources.database.write(jobs.mark_deleted, batch_id)
+    audit(Change.BATCH_DELETED, batch_id)
     resources.signals.purge_requested.set()

@@ -20,6 +20,7 @@ from promptmill.domain.benchmarks.summary import NO_ENVIRONMENT, ModelResult, su
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
+from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import News
@@ -87,6 +88,7 @@ async def submit(
     """
     submission = await resources.database.write(_submit, draft, idempotency, caller.key_id)
     if submission.created:
+        audit(Change.BENCHMARK_CREATED, submission.benchmark.id)
         resources.signals.spread(News.BENCHMARK)
     return submission
 
@@ -307,6 +309,7 @@ async def cancel(resources: Resources, benchmark_id: str) -> Benchmark:
         return benchmarks.get(tx, benchmark_id)
 
     found = await resources.database.write(request)
+    audit(Change.BENCHMARK_CANCELLED, benchmark_id)
     resources.signals.spread(News.BENCHMARK)
     if found.state in TERMINAL_JOB_STATES:
         resources.signals.spread(News.ENDED)
@@ -323,4 +326,5 @@ async def delete(resources: Resources, benchmark_id: str) -> None:
         Conflict: It has not ended.
     """
     await resources.database.write(benchmarks.mark_deleted, benchmark_id)
+    audit(Change.BENCHMARK_DELETED, benchmark_id)
     resources.signals.purge_requested.set()

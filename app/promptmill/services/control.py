@@ -8,9 +8,10 @@ from promptmill.domain.batches import Batch, BatchChanges
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import JobState
+from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
-from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
+from promptmill.services.waiting import with_prospects
 from promptmill.services.wakeups import News
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.database import Transaction
@@ -28,7 +29,7 @@ async def pause(resources: Resources, batch_id: str) -> Batch:
         NotFound: There is none of that id.
         Conflict: It has ended, or is about to.
     """
-    return await _change(resources, batch_id, transitions.request_pause)
+    return await _change(resources, batch_id, transitions.request_pause, Change.BATCH_PAUSED)
 
 
 async def resume(resources: Resources, batch_id: str) -> Batch:
@@ -38,7 +39,7 @@ async def resume(resources: Resources, batch_id: str) -> Batch:
         NotFound: There is none of that id.
         Conflict: It has ended, or is about to.
     """
-    return await _change(resources, batch_id, transitions.request_resume)
+    return await _change(resources, batch_id, transitions.request_resume, Change.BATCH_RESUMED)
 
 
 async def update(
@@ -55,19 +56,24 @@ async def update(
     def work(tx: Transaction, of_id: str) -> None:
         transitions.update(tx, of_id, changes)
 
-    return await _change(resources, batch_id, work)
+    return await _change(resources, batch_id, work, Change.BATCH_UPDATED, fields=changes.named())
 
 
 async def _change(
-    resources: Resources, batch_id: str, work: Callable[[Transaction, str], None]
+    resources: Resources,
+    batch_id: str,
+    work: Callable[[Transaction, str], None],
+    what: Change,
+    **details: list[str],
 ) -> Batch:
     def change(tx: Transaction) -> Batch:
         work(tx, batch_id)
         return jobs.get(tx, batch_id)
 
     batch = await resources.database.write(change)
+    audit(what, batch_id, **details)
     resources.signals.spread(News.WORK)
-    (told,) = await foretold(resources, [batch])
+    (told,) = await with_prospects(resources, [batch])
     return told
 
 
@@ -103,8 +109,9 @@ async def retry(
         swept = await database.write(_begin_retry, batch_id, expires_in_s, require_room)
         while swept.last_index is not None:
             swept = await database.write(_retry_more, batch_id, swept.last_index)
+    audit(Change.BATCH_RETRIED, batch_id)
     resources.signals.spread(News.WORK)
-    (told,) = await foretold(resources, [await database.read(jobs.get, batch_id)])
+    (told,) = await with_prospects(resources, [await database.read(jobs.get, batch_id)])
     return told
 
 

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 from promptmill.domain.batches import Batch, TaskResult
 from promptmill.domain.errors import NotFound, Unavailable
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
-from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
+from promptmill.services.waiting import with_prospects
 from promptmill.store.batches import jobs, results
 from promptmill.store.db.database import Transaction
 
@@ -175,7 +175,7 @@ async def _look(
     read = _read_with_results if with_results else _read
     try:
         look = await resources.database.read(read, batch_id, after)
-        (batch,) = await foretold(resources, [look.batch])
+        (batch,) = await with_prospects(resources, [look.batch])
         return replace(look, batch=batch)
     except Unavailable:
         # Ending the stream would make a browser ask again, be told 503, and give up for good.

@@ -24,6 +24,14 @@ class LastForecast:
 
 
 @dataclass(slots=True)
+class LastStats:
+    """When the gauges of the database were last read; kept by `services.monitoring.gauges`."""
+
+    fresh_until: float = 0.0
+    """Monotonic seconds."""
+
+
+@dataclass(slots=True)
 class KnownKeys:
     """The API keys as they were last read from the database; kept by `services.keys`."""
 
@@ -68,6 +76,7 @@ class Resources:
     signals: Signals
     own_workers: dict[str, OwnWorker] = field(default_factory=dict[str, OwnWorker])
     """The workers of this process by their ids; of hosts `hosts` tells more than they report."""
+    last_stats: LastStats = field(default_factory=LastStats)
     known_keys: KnownKeys = field(default_factory=KnownKeys)
     last_forecast: LastForecast = field(default_factory=LastForecast)
     snapshots: Snapshots = field(default_factory=Snapshots)

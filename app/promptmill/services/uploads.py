@@ -10,6 +10,7 @@ from typing import Final
 from promptmill.domain.batches import BatchDraft, IdempotencyKey, PromptDraft
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.keys import ANYBODY, Caller
+from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.batches import Submission
 from promptmill.services.recommended_limit import with_starting_limit
@@ -44,7 +45,7 @@ class Upload:
             Unavailable: The database cannot take them, or the upload was silent for so long that
                 it was given up.
         """
-        known = self._resources.settings.known_registries
+        known = self._resources.settings.listed("pull_registries")
         admission.require_known_registries(self._draft, prompts, known, first_index=self._stored)
         for first in range(0, len(prompts), PIECE_PROMPTS):
             piece = prompts[first : first + PIECE_PROMPTS]
@@ -74,6 +75,7 @@ class Upload:
         idempotency = IdempotencyKey(key=self._key, body_hash=body_hash) if self._key else None
         submission = await self._resources.database.write(self._finish, idempotency)
         if submission.created:
+            audit(Change.BATCH_CREATED, submission.batch.id, prompts=self._stored)
             self._resources.signals.spread(News.WORK)
         else:
             self._resources.signals.purge_requested.set()

@@ -16,6 +16,7 @@ from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue import candidates, claims, completions
 from promptmill.store.queue.leases import Completion, HostShare, Lease, Recorded
 from promptmill.worker.closer import announce_ended
+from promptmill.worker.counting import count_recorded
 from promptmill.worker.executor import Executor
 from promptmill.worker.loops import wait_for
 from promptmill.worker.recorder import Recorder, could_not_be_stored
@@ -130,6 +131,7 @@ class Dispatcher:
         self._is_quick = time.monotonic() - began <= _QUICK_S
         self.finished += done.recorded.finished
         self.fenced += done.recorded.fenced
+        count_recorded(done.recorded, took_s=self.last_exchange_at - began)
         if finished or done.leases:
             self._signals.job_changed.send()
         announce_ended(done.ended, self._signals)
@@ -214,6 +216,8 @@ class Dispatcher:
             finished=sum(each.recorded.finished for each in done),
             fenced=sum(each.recorded.fenced for each in done),
             job_stopped=any(each.recorded.job_stopped for each in done),
+            results=[result for each in done for result in each.recorded.results],
+            returned=[back for each in done for back in each.recorded.returned],
         )
         ended = [batch_id for each in done for batch_id in each.ended]
         return _Exchange(recorded, ended, leases=(), short=(), interrupted=True)

@@ -157,7 +157,7 @@ class Puller:
                 self._signals.job_changed.send()
 
     async def _note_failure(self, lease: PullLease, failed: Failed) -> None:
-        is_charged = failed.blame is not Blame.HOST
+        is_charged = failed.blame not in {Blame.HOST, Blame.GATEWAY, Blame.LIMIT}
         await self._database.write(
             pulls.fail,
             lease,

@@ -18,6 +18,7 @@ from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succee
 from promptmill.domain.retry import Finish, TryAgain
 from promptmill.domain.scheduling.load_groups import keep_alive_for
 from promptmill.observability.logs import get_logger
+from promptmill.observability.metrics import STARTS_LATE
 from promptmill.ollama.answer_checks import structured_output
 from promptmill.ollama.hosts import Host
 from promptmill.store.queue.leases import Completion, Lease
@@ -157,6 +158,7 @@ class Executor:
         if lease.is_paced:
             self._note_punctuality(missed=missed)
         if missed:
+            STARTS_LATE.inc()
             return None
         if lease.is_paced:
             self._note_start(lease, started)
@@ -257,6 +259,7 @@ class Executor:
                 attempt=lease.attempt,
                 max_attempts=lease.max_attempts,
                 losses=lease.losses,
+                turned_away=lease.turned_away,
                 is_elsewhere=self._is_elsewhere(lease),
                 backoff_s=self._backoff_s,
             )

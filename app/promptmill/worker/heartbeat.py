@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from promptmill.domain.workers import WorkerIdentity
 from promptmill.observability.logs import get_logger
+from promptmill.observability.metrics import LEASES_LOST
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import workers
@@ -52,6 +53,7 @@ class Heartbeat:
         held = await self._database.write(self._beat, [task_id for task_id, _ in before])
         # What is being recorded at this moment is passed over by the renewal, and is not lost.
         if aborted := self._executor.abort_lost(before - held):
+            LEASES_LOST.inc(aborted)
             get_logger().warning(
                 "Leases were lost; their calls are given up.",
                 action="leases_lost",

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from promptmill.domain.errors import Unavailable
 from promptmill.observability.logs import get_logger
+from promptmill.observability.metrics import ROLE_FAILURES
 
 _PAUSE_AFTER_ERROR_S = 1.0
 _TOLD_FOR_S = 60.0
@@ -28,6 +29,7 @@ async def repeat(name: str, run_once: Callable[[], Awaitable[float]], wake: asyn
         try:
             wait_s = await run_once()
         except Exception as error:
+            ROLE_FAILURES.labels(name).inc()
             repeats = told.repeats_before(error)
             if repeats is None:
                 pass

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from promptmill.observability.logs import get_logger
+from promptmill.observability.metrics import PROMPTS_RESCUED
 from promptmill.services.wakeups import News, Signals
 from promptmill.store.db import clocks
 from promptmill.store.db.database import Database, Transaction
@@ -73,6 +74,7 @@ class Rescuer:
             self._tell(total)
 
     def _tell(self, rescued: int) -> None:
+        PROMPTS_RESCUED.inc(rescued)
         get_logger().info(
             "Prompts of a worker that is gone went back to the queue.",
             action="prompts_rescued",

@@ -22,7 +22,7 @@ from promptmill.services.resources import OwnWorker, Resources
 from promptmill.services.wakeups import News
 from promptmill.store.benchmarks import execution
 from promptmill.store.downloads import pulls
-from promptmill.store.hosts import workers
+from promptmill.store.hosts import usage_limits, workers
 from promptmill.store.hosts.hosts import register_host
 from promptmill.store.openai import execution as openai
 from promptmill.store.queue.leases import HostShare
@@ -33,6 +33,7 @@ from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.downloads import Puller
 from promptmill.worker.executor import Executor
 from promptmill.worker.heartbeat import Heartbeat
+from promptmill.worker.host_log import HostLog
 from promptmill.worker.loops import repeat, wait_for
 from promptmill.worker.openai.finalizer import Finalizer
 from promptmill.worker.openai.intake import Intake
@@ -137,6 +138,7 @@ class Worker:
         self._drain_s = settings.drain_s
         backoff_s = full_jitter(base_s=settings.retry_base_s, most_s=settings.retry_most_s)
         self._stopping = False
+        self._host_logs = {place.share.key: HostLog(place.host) for place in places}
         self.recorder = Recorder(signals.work_available)
         self.executor = Executor(
             {place.share.key: place.host for place in places},
@@ -215,6 +217,8 @@ class Worker:
     async def take_up(self) -> None:
         """Register the worker, and return what a predecessor left running."""
         await self._database.write(workers.register, self._identity)
+        for place in self._places:
+            await self._database.write(usage_limits.forget, place.share.key)
         # Which host has which model has to be known before the first prompt goes to one of several.
         await self._look_at_hosts()
         if self._database.is_sqlite:
@@ -279,8 +283,12 @@ class Worker:
 
     async def _probe(self, place: Place) -> float:
         host = place.host
+        log = self._host_logs[place.share.key]
+        # What set it aside and took it back again between two looks has its line, too.
+        log.note()
         was_available = host.available
         wait_s = await host.probe()
+        log.note()
         if host.available and not was_available:
             self._signals.work_available.set()
         return wait_s

@@ -184,7 +184,10 @@ async def cut_off(dialect: Dialect) -> None:
             "path": "/v1/files",
             "raw_path": b"/v1/files",
             "query_string": b"",
-            "headers": [(b"content-type", request.headers["content-type"].encode())],
+            "headers": [
+                (b"host", b"service.localhost"),
+                (b"content-type", request.headers["content-type"].encode()),
+            ],
         },
         receive,
         send,

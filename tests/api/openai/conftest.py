@@ -125,13 +125,13 @@ async def open_dialect(database_url: str, ollama_url: str) -> AsyncIterator[Call
             client = await stack.enter_async_context(
                 httpx.AsyncClient(
                     transport=httpx.ASGITransport(app, raise_app_exceptions=False),
-                    base_url="http://service.test/v1/",
+                    base_url="http://service.localhost/v1/",
                 )
             )
             return Dialect(
                 openai=openai.AsyncOpenAI(
                     api_key="any",
-                    base_url="http://service.test/v1",
+                    base_url="http://service.localhost/v1",
                     http_client=client,
                     _strict_response_validation=True,
                 ),

@@ -178,7 +178,7 @@ async def test_the_steering_of_a_batch_is_taken_and_a_wrong_one_is_named(dialect
     wanted = {"max_concurrent": 2, "rate_limit_delay": 0.5, "priority": 7, "max_failures": "50%"}
     batch = await dialect.create(line("a"), extra_body={"promptmill": wanted})
     await dialect.ended(batch)
-    native = (await dialect.http.get(f"http://service.test/batches/{batch.id}")).json()
+    native = (await dialect.http.get(f"http://service.localhost/batches/{batch.id}")).json()
     assert {name: native[name] for name in wanted} == wanted
 
     response = await dialect.http.post(

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from promptmill.domain.batches import Batch, FailureLimit, TaskResult
+from promptmill.domain.batches import Batch, FailureLimit, TaskResult, WaitingFor
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON
 from promptmill.domain.scheduling.downloads import Pull
 from promptmill.domain.workers import Worker, WorkerState
@@ -109,6 +109,7 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         "prompts_per_s": _rounded(batch.prompts_per_s, 3),
         "eta_s": _rounded(batch.eta_s, 1),
         "queue_position": batch.queue_position,
+        "waiting_for": None if batch.waiting_for is None else _waiting_for(batch.waiting_for),
         "usage": {
             "prompt_tokens": batch.usage.prompt_tokens,
             "completion_tokens": batch.usage.completion_tokens,
@@ -128,6 +129,15 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         "pulls": [_pull(pull) for pull in batch.pulls],
         "key": batch.key_name,
         "parameters": batch.parameters,
+    }
+
+
+def _waiting_for(waiting: WaitingFor) -> dict[str, Any]:
+    return {
+        "reason": waiting.reason.value,
+        "message": waiting.message,
+        "until": timestamp(waiting.until_ms),
+        "host": waiting.host,
     }
 
 

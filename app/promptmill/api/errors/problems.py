@@ -36,6 +36,7 @@ from promptmill.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from promptmill.observability.metrics import HTTP_REFUSED
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LONGEST_INSTANCE = 256
@@ -216,6 +217,15 @@ KIND_OF_ERROR: Final[Mapping[type[Exception], Kind]] = {
     StorageFull: STORAGE_FULL,
     Unavailable: UNAVAILABLE,
 }
+_REFUSALS: Final = {
+    UNAUTHENTICATED.slug: "key",
+    FORBIDDEN.slug: "scope",
+    CROSS_ORIGIN.slug: "origin",
+    HOST_NOT_ALLOWED.slug: "host",
+    LIMIT_EXCEEDED.slug: "full",
+    BODY_TOO_LARGE.slug: "size",
+}
+"""What the metric of refused requests calls these problems."""
 _KIND_OF_STATUS: Final = {kind.status: kind for kind in reversed(KINDS)}
 
 
@@ -237,8 +247,10 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The answer that tells of a problem."""
+    if (reason := _REFUSALS.get(kind.slug)) is not None:
+        HTTP_REFUSED.labels(reason).inc()
     document: dict[str, Any] = {
-        "type": kind.type,
+        "type": f"{_prefix(scope)}{kind.type}",
         "title": kind.title,
         "status": status or kind.status,
         "detail": detail,
@@ -273,6 +285,11 @@ def install_problem_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None
     app.add_exception_handler(Refused, _tell_refusal)
     app.add_exception_handler(RequestValidationError, _tell_parameters)
     app.add_exception_handler(HTTPException, tell_http_error)
+
+
+def _prefix(scope: Scope) -> str:
+    """The prefix of a proxy, also for an application that is mounted in another one."""
+    return str(scope.get("app_root_path", scope.get("root_path", ""))).rstrip("/")
 
 
 def error_response(scope: Scope, error: Exception) -> Response:

@@ -52,7 +52,7 @@ async def _read(
     request: Request, resources: Resources, form: BodyForm, check: ModelCheck
 ) -> tuple[BatchDraft, int, list[object]]:
     """The batch without its prompts, their number, and the formats that they have."""
-    known = resources.settings.known_registries
+    known = resources.settings.listed("pull_registries")
     if form is BodyForm.JSON:
         draft = (await receive_batch(request, resources.settings, check)).draft
         admission.require_known_registries(draft, draft.prompts, known)

@@ -88,7 +88,7 @@ def batch_document(batch: OpenAIBatch) -> dict[str, Any]:
 
 
 async def _create(request: Request) -> Response:
-    resources = await resources_of(request)
+    resources = resources_of(request)
     key = idempotency_key(request)
     members = await json_body(request)
     draft = read_batch(members, usual_window_s=resources.settings.batch_window_s)
@@ -101,7 +101,7 @@ async def _create(request: Request) -> Response:
 async def _list(request: Request) -> Response:
     query = request.query_params
     found = await batches.list_batches(
-        await resources_of(request),
+        resources_of(request),
         limit=limit_of(query, usual=_USUAL_PAGE, most=_MOST_PER_PAGE),
         after=after_of(query, _ID.fullmatch),
     )
@@ -119,17 +119,17 @@ def _batch_id(request: Request) -> str:
 
 async def _read(request: Request) -> Response:
     return json_response(
-        batch_document(await batches.get(await resources_of(request), _batch_id(request)))
+        batch_document(await batches.get(resources_of(request), _batch_id(request)))
     )
 
 
 async def _cancel(request: Request) -> Response:
-    batch = await batches.cancel(await resources_of(request), _batch_id(request))
+    batch = await batches.cancel(resources_of(request), _batch_id(request))
     return json_response(batch_document(batch))
 
 
 async def _results(request: Request) -> Response:
-    resources = await resources_of(request)
+    resources = resources_of(request)
     wanted = choice_of(request.query_params, "status", ("completed", "failed"))
     batch = await batches.get(resources, _batch_id(request))
 

@@ -54,7 +54,7 @@ def file_document(stored: StoredFile) -> dict[str, Any]:
 
 
 async def _create(request: Request) -> Response:
-    resources = await resources_of(request)
+    resources = resources_of(request)
     key = idempotency_key(request)
     upload = Upload(resources)
     try:
@@ -78,7 +78,7 @@ async def _list(request: Request) -> Response:
     purpose = choice_of(query, "purpose", tuple(Purpose))
     order = choice_of(query, "order", ("asc", "desc"))
     found = await files.list_files(
-        await resources_of(request),
+        resources_of(request),
         limit=limit_of(query, usual=_MOST_PER_PAGE, most=_MOST_PER_PAGE),
         after=after_of(query, _ID.fullmatch),
         purpose=None if purpose is None else Purpose(purpose),
@@ -97,18 +97,18 @@ def _file_id(request: Request) -> str:
 
 
 async def _read(request: Request) -> Response:
-    stored = await files.get(await resources_of(request), _file_id(request))
+    stored = await files.get(resources_of(request), _file_id(request))
     return json_response(file_document(stored))
 
 
 async def _delete(request: Request) -> Response:
     file_id = _file_id(request)
-    await files.delete(await resources_of(request), file_id)
+    await files.delete(resources_of(request), file_id)
     return json_response({"id": file_id, "object": "file", "deleted": True})
 
 
 async def _content(request: Request) -> Response:
-    resources = await resources_of(request)
+    resources = resources_of(request)
     stored = await files.get(resources, _file_id(request))
     ascii_name = _NOT_IN_A_NAME.sub("_", stored.filename) or "file"
     encoded = quote(stored.filename, safe="")

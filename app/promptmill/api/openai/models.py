@@ -19,7 +19,7 @@ _LOCAL: Final = "library"
 
 async def _documents(request: Request) -> dict[str, dict[str, Any]]:
     """The models by their normalised names."""
-    found = await installed_models(await resources_of(request))
+    found = await installed_models(resources_of(request))
     return {
         name: {
             "id": model.name,

@@ -37,7 +37,7 @@ Asked = asyncio.Task[Outcome]
 
 
 async def _answer(request: Request, endpoint: Endpoint) -> Response:
-    resources = await resources_of(request)
+    resources = resources_of(request)
     members = await json_body(request, most=_MOST_BYTES)
     call = await asyncio.to_thread(_call, endpoint, members)
     name, created = secrets.token_hex(12), int(time.time())

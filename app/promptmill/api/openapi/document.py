@@ -167,6 +167,7 @@ def install_openapi(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 
 def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
+    root_path: str = getattr(app.state, "root_path", "")
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -174,6 +175,7 @@ def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
         description=app.description,
         routes=app.routes,
         tags=TAGS,
+        servers=[{"url": root_path}] if root_path else None,
     )
     _, models = models_json_schema(
         [
@@ -201,7 +203,7 @@ def _add_links(document: dict[str, Any]) -> None:
                 "description": f"{operation['summary']}, by the `id` of the answer.",
             }
             for path, operations in document["paths"].items()
-            if f"{{{parameter}}}" in path
+            if f"{{{parameter}}}" in path and path.count("{") == 1
             for operation in operations.values()
         }
 

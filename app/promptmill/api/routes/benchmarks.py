@@ -136,7 +136,7 @@ async def submit_benchmark(
     await require_text_models(resources, draft.models)
     idempotency = IdempotencyKey(key=key, body_hash=sha256(body).hexdigest()) if key else None
     submission = await benchmarks.submit(resources, draft, idempotency=idempotency, caller=caller)
-    headers = {"Location": f"/benchmarks/{submission.benchmark.id}"}
+    headers = {"Location": f"{request.scope['root_path']}/benchmarks/{submission.benchmark.id}"}
     if not submission.created:
         headers["Idempotent-Replayed"] = "true"
     document = benchmark_document(submission.benchmark)

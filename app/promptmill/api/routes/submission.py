@@ -84,7 +84,7 @@ async def submit_batch(
         return JsonResponse(await dry_run(request, resources, form, caller))
     receive = _receive_json if form is BodyForm.JSON else _receive_ndjson
     submission = await receive(request, resources, key, caller)
-    headers = {"Location": f"/batches/{submission.batch.id}"}
+    headers = {"Location": f"{request.scope['root_path']}/batches/{submission.batch.id}"}
     if not submission.created:
         headers["Idempotent-Replayed"] = "true"
     return JsonResponse(batch_document(submission.batch), status_code=202, headers=headers)

@@ -65,6 +65,45 @@ class Pull(ResponseModel):
     )
 
 
+class WaitingFor(ResponseModel):
+    """Why a batch does not advance."""
+
+    reason: Literal[
+        "host_unreachable",
+        "host_refuses",
+        "host_busy",
+        "host_fails",
+        "usage_limit",
+        "model_missing",
+        "benchmark",
+        "paused",
+        "other_batches",
+        "start_limit",
+        "next_attempt",
+        "workers_missing",
+    ] = Field(
+        description="`host_unreachable` (no connection, or a proxy says so), `host_refuses` (401,"
+        " 403, no Ollama), `host_busy` (503), `host_fails` (different prompts failed there in a"
+        " row, or it does not answer in time), `usage_limit` (429), `model_missing` (see `pulls`),"
+        " `benchmark` (it has the host to itself), `paused`, `other_batches` (they go first),"
+        " `start_limit` (`rate_limit_delay`), `next_attempt` (what is left has failed and will be"
+        " tried again), `workers_missing`. Newer versions may have more.",
+        examples=["host_unreachable"],
+    )
+    message: str = Field(
+        description="A sentence for people.",
+        examples=["No connection to http://gpu-1:11434 could be made: Connection refused"],
+    )
+    until: Time | None = Field(
+        description="When it is tried again; null: nobody knows.",
+        examples=["2026-11-23T06:30:10.123Z"],
+    )
+    host: str | None = Field(
+        description="The host that it is about; null: none alone.",
+        examples=["http://gpu-1:11434"],
+    )
+
+
 class BatchSummary(ResponseModel):
     """A batch without its results."""
 
@@ -112,6 +151,12 @@ class BatchSummary(ResponseModel):
         " and then by age; null when it has started. Those that have started are not counted:"
         " `eta_s` knows of them.",
         examples=[1],
+    )
+    waiting_for: WaitingFor | None = Field(
+        description="Why it does not advance; null while it does, and when it has ended. Where"
+        " several things hold it up, the one that is over first. While it waits for a host, a model"
+        " or a worker, `eta_s` is null.",
+        examples=[None],
     )
     usage: Usage = Field(
         description="Tokens so far.", examples=[{"prompt_tokens": 11, "completion_tokens": 20}]

@@ -13,7 +13,7 @@ from promptmill.cli.output.terminal import duration, local_time, one_line, out, 
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
 
 if TYPE_CHECKING:
-    from promptmill.client import Batch
+    from promptmill.client import Batch, WaitingFor
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the API has it.")]
 
@@ -135,6 +135,7 @@ def _facts(batch: Batch) -> list[tuple[str, str]]:
         ("status", batch.status),
         ("prompts", numbers(batch)),
         ("model", batch.model),
+        ("waits for", batch.waiting_for and _waits_for(batch.waiting_for)),
         ("pulls", ", ".join(pulling(batch))),
         ("limits", _limits(batch)),
         ("priority", str(batch.priority) if batch.priority else None),
@@ -150,6 +151,11 @@ def _facts(batch: Batch) -> list[tuple[str, str]]:
         ("error", batch.error),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _waits_for(waiting: WaitingFor) -> str:
+    until = "" if waiting.until is None else f"; tried again at {local_time(waiting.until)}"
+    return f"{waiting.message}{until}"
 
 
 def _limits(batch: Batch) -> str:

@@ -20,6 +20,14 @@ def worker(
     ollama_host: Annotated[
         str | None, typer.Option(metavar="HOST", help="The Ollama server (OLLAMA_HOST).")
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port on this machine for GET /metrics and /health; 0 takes a free one.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
 ) -> None:
     """Work off the queue of a database, without HTTP: any number of these, on any machine.
 
@@ -29,4 +37,9 @@ def worker(
     """
     from promptmill.cli.service.working import run_worker  # noqa: PLC0415 - the whole service hangs on it
 
-    run_worker(concurrency=concurrency, database_url=database_url, ollama_host=ollama_host)
+    run_worker(
+        metrics_port,
+        concurrency=concurrency,
+        database_url=database_url,
+        ollama_host=ollama_host,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
@@ -12,12 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from promptmill.cli.output.terminal import duration, one_line
+from promptmill.cli.output.terminal import duration, local_time, one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, Pull
 
 _ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
+_FAR_S: Final = 30.0
+"""Seconds from which it is worth telling when something is tried again."""
 _LINE_EVERY_S: Final = 5.0
 """Seconds between two lines where there is no terminal."""
 
@@ -41,7 +44,7 @@ class Display(ABC):
 
     def show(self, batch: Batch) -> None:
         """A batch as it stands."""
-        counts, awaited = batch.counts, pulling(batch)
+        counts, awaited = batch.counts, [*pulling(batch), *waiting(batch)]
         words = ", ".join([numbers(batch), *awaited])
         self.draw(batch.status, counts.finished, counts.total, words, news=tuple(awaited))
 
@@ -163,6 +166,24 @@ def pulling(batch: Batch) -> list[str]:
         elif pull.status == "pulling":
             told.append(f"pulling {model} at {pull.host}{_how_far(pull)}")
     return told
+
+
+def waiting(batch: Batch) -> list[str]:
+    """What a batch waits for, in words; nothing for a pause, which `status` says, or a download."""
+    reason = batch.waiting_for
+    if reason is None or reason.reason in {"paused", "model_missing"}:
+        return []
+    # The time of day and not the seconds, so that the same wait is told once.
+    until = "" if reason.until is None or not _is_far(reason.until) else _at(reason.until)
+    return [f"waits: {one_line(reason.message, 300)}{until}"]
+
+
+def _is_far(moment: datetime) -> bool:
+    return (moment - datetime.now(UTC)).total_seconds() >= _FAR_S
+
+
+def _at(moment: datetime) -> str:
+    return f"; tried again at {local_time(moment)}"
 
 
 def _how_far(pull: Pull) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -11,12 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import fail
-from promptmill.settings import Settings, SettingsError, load_settings, variable_name
+from promptmill.cli.output.terminal import fail, say
+from promptmill.settings import (
+    Settings,
+    SettingsError,
+    load_settings,
+    variable_name,
+)
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+_PREFIX: Final = "PROMPTMILL_"
+_OF_CLIENTS: Final = frozenset({"PROMPTMILL_URL", "PROMPTMILL_API_KEY", "PROMPTMILL_API_KEY_FILE"})
+"""Read by the command line, not by the service."""
 _PASSWORD_IN_URL: Final = re.compile(r"(?P<before>://[^/@]*?:)[^@]*(?=@)")
 _PASSWORD_IN_QUERY: Final = re.compile(r"(?P<before>[?&](?:ssl)?password=)[^&]*")
 
@@ -28,6 +39,33 @@ def checked_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - whatever a
     except SettingsError as error:
         fail("these settings are wrong", *str(error).splitlines())
         raise typer.Exit(exit_codes.REFUSED) from None
+
+
+def given_variables(environment: Mapping[str, str] | None = None) -> Sequence[str]:
+    """The names of the service's variables that are set, without their values."""
+    found = os.environ if environment is None else environment  # noqa: TID251 - only their names
+    known = {variable_name(field) for field in Settings.model_fields}
+    return sorted(name for name in found if name in known)
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> Mapping[str, str | None]:
+    """The variables that begin like the service's and are none, each with the nearest known one."""
+    found = os.environ if environment is None else environment  # noqa: TID251 - only their names
+    known = {variable_name(field) for field in Settings.model_fields} | _OF_CLIENTS
+    ends = {name.removeprefix(_PREFIX): name for name in known}
+    nearest: dict[str, str | None] = {}
+    for name in sorted(found):
+        if name.startswith(_PREFIX) and name not in known:
+            close = get_close_matches(name.removeprefix(_PREFIX), ends, n=1, cutoff=0.7)
+            nearest[name] = ends[close[0]] if close else None
+    return nearest
+
+
+def tell_unknown_variables() -> None:
+    """Warn of variables that begin like a setting and are none: a typo would else pass silently."""
+    for name, nearest in unknown_variables().items():
+        meant = f"; did you mean {nearest}?" if nearest else ""
+        say(f"warning: {name} is no setting of Promptmill{meant}", style="yellow")
 
 
 def without_password(url: str) -> str:

@@ -17,7 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
-from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.cli.service.service_settings import (
+    checked_settings,
+    tell_unknown_variables,
+    without_password,
+)
 from promptmill.domain.errors import PromptmillError, WorkerEnded
 from promptmill.main import create_app
 from promptmill.observability.logs import configure_logging, get_logger
@@ -41,9 +45,10 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
     """
     settings = checked_settings(**options)
     configure_logging(level=settings.log_level, as_json=settings.log_json)
+    tell_unknown_variables()
     has_keys = _has_keys(settings)
     _refuse_to_be_open(settings, has_keys=has_keys)
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     # The port is the kernel's choice with --port 0. Stdout, so that a program can wait for it.
     url = url_of(settings.host, listener.getsockname()[1])
     typer.echo(f"Promptmill {version()} listens on {url}")
@@ -59,6 +64,9 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
             access_log=False,
             log_config=None,
             server_header=False,
+            # uvicorn would else believe whatever runs on this machine.
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=_REQUESTS_MAY_END_S,
         )
     )
@@ -161,7 +169,12 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        typer.Exit: It cannot.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -183,9 +196,9 @@ def _introduce(settings: Settings, url: str, *, has_keys: bool) -> None:
         say("  worker         none here: batches wait until another process works them off")
     if has_keys:
         say("  keys           needed; `promptmill keys list` shows them")
-    if has_keys and not _is_loopback(settings.host):
+    if has_keys and not is_loopback(settings.host):
         say("  note           keys go over plain http; put a proxy with TLS before it")
-    elif not _is_loopback(settings.host):
+    elif not is_loopback(settings.host):
         say(f"  note           whoever reaches {settings.host} can use it (no keys)")
     say("  Ctrl-C stops it; accepted work is kept and goes on at the next start.")
 
@@ -207,14 +220,14 @@ def _has_keys(settings: Settings) -> bool:
         finally:
             database.close_now()
     except PromptmillError as error:
-        if _is_loopback(settings.host):
+        if is_loopback(settings.host):
             return False  # The start itself will tell of it.
         fail(f"cannot start: {error}")
         raise typer.Exit(exit_codes.UNREACHABLE) from None
 
 
 def _refuse_to_be_open(settings: Settings, *, has_keys: bool) -> None:
-    if has_keys or settings.allow_no_keys or _is_loopback(settings.host):
+    if has_keys or settings.allow_no_keys or is_loopback(settings.host):
         return
     fail(
         f"there are no keys, and whoever reaches {settings.host} could use the service",
@@ -223,7 +236,8 @@ def _refuse_to_be_open(settings: Settings, *, has_keys: bool) -> None:
     raise typer.Exit(exit_codes.REFUSED)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
     if host == "localhost":
         return True
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+from collections.abc import AsyncGenerator, Generator
 from typing import Any, Final
 
 import typer
@@ -12,18 +14,24 @@ import uvloop
 from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
-from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.cli.service.service_settings import (
+    checked_settings,
+    tell_unknown_variables,
+    without_password,
+)
 from promptmill.domain.errors import PromptmillError, WorkerEnded
 from promptmill.domain.workers import WorkerIdentity
+from promptmill.observability.event_loop import measuring_lag
 from promptmill.observability.logs import configure_logging
 from promptmill.runtime import open_resources
+from promptmill.services.resources import Resources
 from promptmill.settings import Settings
 from promptmill.worker.runner import working
 
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_worker(**options: Any) -> None:  # noqa: ANN401 - one per setting, checked there
+def run_worker(metrics_port: int | None = None, **options: Any) -> None:  # noqa: ANN401 - one per setting, checked there
     """Work until SIGTERM or Ctrl-C. `options` go before the environment where they are not None.
 
     Raises:
@@ -31,9 +39,10 @@ def run_worker(**options: Any) -> None:  # noqa: ANN401 - one per setting, check
     """
     settings = checked_settings(**options)
     configure_logging(level=settings.log_level, as_json=settings.log_json)
+    tell_unknown_variables()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_work(settings))
+            runner.run(_work(settings, metrics_port))
     except WorkerEnded as error:
         fail(str(error))
         raise typer.Exit(exit_codes.WORKER_ENDED) from None
@@ -42,11 +51,57 @@ def run_worker(**options: Any) -> None:  # noqa: ANN401 - one per setting, check
         raise typer.Exit(exit_codes.UNREACHABLE) from None
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, metrics_port: int | None) -> None:
     stop = _stop_signal()
-    async with open_resources(settings) as resources, working(resources) as identity:
+    async with (
+        open_resources(settings) as resources,
+        measuring_lag(),
+        _telling_metrics(resources, metrics_port),
+        working(resources) as identity,
+    ):
         _introduce(settings, identity)
         await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def _telling_metrics(resources: Resources, port: int | None) -> AsyncGenerator[None, None]:
+    """Answer `GET /metrics` on this machine while the block runs, if there is a port for it."""
+    if port is None:
+        yield
+        return
+    # Only workers that are asked for metrics pay for loading HTTP.
+    import uvicorn  # noqa: PLC0415
+
+    from promptmill.api.application import build_metrics_api  # noqa: PLC0415
+    from promptmill.cli.service.serving import listen  # noqa: PLC0415
+
+    class QuietServer(uvicorn.Server):
+        """uvicorn's server without handlers of signals: these are the worker's."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Generator[None, None, None]:
+            """Leave all signals alone."""
+            yield
+
+    listener = listen("127.0.0.1", port)
+    say(f"  metrics        http://127.0.0.1:{listener.getsockname()[1]}/metrics")
+    config = uvicorn.Config(
+        build_metrics_api(resources),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = QuietServer(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="metrics")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
 
 
 def _stop_signal() -> asyncio.Event:

@@ -200,11 +200,10 @@ class AsyncPromptmill(AsyncReading):
         **filters: Unpack[ResultFilters],
     ) -> ResultPage:
         """A page of finished results in prompt order; `cursor` is the page before's."""
-        return await self._call(
-            batches.results_page(
-                batch_id, limit=limit, cursor=cursor, status=status, filters=filters
-            )
+        request = batches.results_page(
+            batch_id, limit=limit, cursor=cursor, status=status, filters=filters
         )
+        return await self._call(request)
 
     async def results(
         self,
@@ -222,8 +221,7 @@ class AsyncPromptmill(AsyncReading):
             )
             for result in page.data:
                 yield result
-            cursor = page.next_cursor
-            if cursor is None:
+            if (cursor := page.next_cursor) is None:
                 return
 
     async def stream_results(

@@ -205,11 +205,10 @@ class Promptmill(Reading):
         **filters: Unpack[ResultFilters],
     ) -> ResultPage:
         """A page of finished results in prompt order; `cursor` is the page before's."""
-        return self._call(
-            batches.results_page(
-                batch_id, limit=limit, cursor=cursor, status=status, filters=filters
-            )
+        request = batches.results_page(
+            batch_id, limit=limit, cursor=cursor, status=status, filters=filters
         )
+        return self._call(request)
 
     def results(
         self,
@@ -226,8 +225,7 @@ class Promptmill(Reading):
                 batch_id, limit=page_size, cursor=cursor, status=status, **filters
             )
             yield from page.data
-            cursor = page.next_cursor
-            if cursor is None:
+            if (cursor := page.next_cursor) is None:
                 return
 
     def stream_results(

@@ -23,7 +23,6 @@ const keys = {
   g: () => { going = true; setTimeout(() => { going = false; }, 1500); },
   j: () => choose(1),
   k: () => choose(-1),
-  x: () => document.activeElement?.closest("tr")?.querySelector("input[type=checkbox]")?.click(),
   r: () => {
     const menu = byId("refresh");
     menu.value = menu.value === "0" ? "5" : "0";

@@ -19,6 +19,7 @@ _MACHINE_NAMES = frozenset({"localhost", "host.docker.internal", "host.container
 """Names of the machine itself, the last two as a container calls the machine that runs it."""
 _LABELS = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
 _PATH = re.compile(r"[A-Za-z0-9/._~%!$&'()*+,;=:@-]*")
+_MISSPELT_SCHEME = re.compile(r"h?t{1,3}ps?:?", re.IGNORECASE)
 _NAME_BOUND = 253
 _EXAMPLES = "write it like 'localhost', '192.168.1.20:11434' or 'https://ollama.example.com'"
 
@@ -76,16 +77,22 @@ def _split(text: str) -> tuple[str | None, str, str]:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "", text
-    elif scheme.lower() not in _SCHEME_PORTS:
+    host_and_port, slash, path = rest.partition("/")
+    is_misspelt = bool(not separator and slash and _MISSPELT_SCHEME.fullmatch(host_and_port))
+    is_strange = bool(separator) and scheme.lower() not in _SCHEME_PORTS
+    if "@" in (text if is_misspelt or is_strange else host_and_port):
+        # The text itself is not repeated: it holds the secret.
+        raise ValueError(
+            "an Ollama address must not hold a user name or password, for it is shown in results;"
+            " PROMPTMILL_OLLAMA_HOSTS takes them beside it (ADDRESS;basic_auth=NAME:PASSWORD), and"
+            " OllamaManager as basic_auth"
+        )
+    if is_misspelt:
+        raise ValueError(f"{text!r} is misspelt: http:// has a colon and two slashes; {_EXAMPLES}")
+    if is_strange:
         raise ValueError(f"{text!r} must start with http:// or https://, or with no scheme at all")
     if "?" in rest or "#" in rest:
         raise ValueError(f"{text!r} has a query or a fragment; give the address alone")
-    host_and_port, slash, path = rest.partition("/")
-    if "@" in host_and_port:
-        raise ValueError(
-            "an Ollama address must not hold a user name or password, it is shown in results;"
-            " give the address alone"  # The text itself is not repeated: it holds the secret.
-        )
     if slash and not host_and_port and path.strip("/"):
         raise ValueError(f"{text!r} names no host; {_EXAMPLES}")
     return scheme.lower() or None, host_and_port, slash + path

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from promptmill.domain.hosts.address import parse_ollama_host
+from promptmill.domain.hosts.credentials import Credentials, basic, bearer
 
 MOST_SLOTS = 4096
 """Most that `slots` of a host may be."""
 
 _MOST = str(MOST_SLOTS)
-_OPTIONS = ("slots", "api_key", "models")
+_OPTIONS = ("slots", "api_key", "basic_auth", "models")
+_SECRETS = ("api_key", "basic_auth")
 _JSON_LIST = re.compile(r"\[\s*([\"{\[\]]|$)")
 """How a JSON list begins; an IPv6 address in brackets does not."""
-_LONE_OPTION = re.compile(r"\s*(slots|api_key|models)\s*=", re.IGNORECASE)
-_KEY = re.compile(r"[\x21-\x7e]+")
-"""What an HTTP header can carry as one word."""
+_LONE_OPTION = re.compile(r"\s*(slots|api_key|basic_auth|models)\s*=", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,17 @@ class HostSpec:
     """Most calls in flight there, over all batches and workers; None: only the batches' limits."""
     api_key: str | None = field(default=None, repr=False)
     """Sent to this host alone, as `Authorization: Bearer ...`; never shown."""
+    basic_auth: str | None = field(default=None, repr=False)
+    """`NAME:PASSWORD`, sent to this host alone, as `Authorization: Basic ...`; never shown."""
     models: tuple[str, ...] | None = None
     """The only models that it is asked for, as they were written; None: whatever it has."""
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What is sent with every request to the host."""
+        if self.api_key is not None:
+            return bearer(self.api_key)
+        return None if self.basic_auth is None else basic(self.basic_auth)
 
 
 def parse_hosts(text: str, *, default_slots: int | None = None) -> tuple[HostSpec, ...]:
@@ -54,16 +63,19 @@ def parse_hosts(text: str, *, default_slots: int | None = None) -> tuple[HostSpe
     if not text.strip():
         return ()
     written = _of_json(text) if _JSON_LIST.match(text.strip()) else _of_short_form(text)
-    secret = "api_key" in text.lower()
+    secret = any(name in text.lower() for name in _SECRETS)
     specs: list[HostSpec] = []
     for number, (address, options) in enumerate(written, start=1):
         where = f"entry {number}"
         spec = HostSpec(
             url=_url(address, where, secret=secret),
             slots=_slots(options.get("slots"), where) or default_slots,
-            api_key=_api_key(options.get("api_key"), where),
+            api_key=_secret(options.get("api_key"), f"api_key of {where}", bearer),
+            basic_auth=_secret(options.get("basic_auth"), f"basic_auth of {where}", basic),
             models=_models(options.get("models"), where),
         )
+        if spec.api_key is not None and spec.basic_auth is not None:
+            raise ValueError(f"{where} has api_key and basic_auth; keep one")
         for earlier, other in enumerate(specs, start=1):
             if other.url == spec.url:
                 raise ValueError(
@@ -99,8 +111,8 @@ def _short_options(written: Sequence[str], where: str) -> Mapping[str, Any]:
         # What is not understood is not repeated: it may be the rest of a key with ';' in it.
         if not sign or name not in _OPTIONS:
             raise ValueError(
-                f"option {place} of {where} is none of slots=, api_key= and models=;"
-                " a key with ',' or ';' in it needs the JSON form"
+                f"option {place} of {where} is none of slots=, api_key=, basic_auth= and models=;"
+                " a key or password with ',' or ';' in it needs the JSON form"
             )
         if name in options:
             raise ValueError(f"{where} says {name} twice; keep one")
@@ -129,7 +141,8 @@ def _of_json(text: str) -> _Written:
         unknown = sorted(options.keys() - {"url", *_OPTIONS})
         if unknown:
             raise ValueError(
-                f"{where} has {unknown[0][:20]!r}, which is none of url, slots, api_key and models"
+                f"{where} has {unknown[0][:20]!r}, which is none of url, slots, api_key,"
+                " basic_auth and models"
             )
         url = options.get("url")
         if not isinstance(url, str) or not url.strip():
@@ -148,8 +161,8 @@ def _url(address: str, where: str, *, secret: bool) -> str:
             # A key with a comma in it would stand here as an address.
             raise ValueError(
                 f"{where} is not the address of a host; write it like gpu-1:11434 or"
-                " https://ollama.example.com, and a key with ',' or ';' in it in the JSON form"
-                " (the text is not shown, for the setting holds a key)"
+                " https://ollama.example.com, and a key or password with ',' or ';' in it in the"
+                " JSON form (the text is not shown, for the setting holds a secret)"
             ) from None
         raise ValueError(f"{where}: {error}") from None
 
@@ -162,15 +175,14 @@ def _slots(value: object, where: str) -> int | None:
     return value
 
 
-def _api_key(value: object, where: str) -> str | None:
+def _secret(value: object, what: str, read: Callable[[str], Credentials]) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not _KEY.fullmatch(value):
-        raise ValueError(
-            f"api_key of {where} must be a text of visible ASCII characters without spaces, the key"
-            " alone, without 'Bearer'"
-        )
-    return value
+    try:
+        read(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{what} {error}") from None
+    return cast("str", value)
 
 
 def _models(value: object, where: str) -> tuple[str, ...] | None:

@@ -62,7 +62,7 @@ def judge(
     if not defects:
         return answer
     first = defects[0].code
-    if call.cut_is_answer and first is ErrorCode.TRUNCATED:
+    if call.cut_is_answer and any(one.code is ErrorCode.TRUNCATED for one in defects):
         return replace(answer, defect=first)
     failures = DEFAULT_FAIL_ON if fail_on is None else fail_on
     for defect in defects:

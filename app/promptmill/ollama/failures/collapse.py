@@ -17,6 +17,7 @@ from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome
 GRACE_S = 0.25
 """So much later than the first of them the calls of a process that died fail at most."""
 _COLLAPSES = frozenset({ErrorCode.SERVER_ERROR, ErrorCode.INCOMPLETE, ErrorCode.HOST_UNREACHABLE})
+_TURNED_AWAY = frozenset({Blame.HOST, Blame.REFUSAL, Blame.LIMIT})
 
 
 class Flight:
@@ -34,7 +35,7 @@ class Flight:
 
         A failure waits for up to `GRACE_S` to see what becomes of the others.
         """
-        if isinstance(outcome, Failed) and outcome.blame in {Blame.HOST, Blame.REFUSAL}:
+        if isinstance(outcome, Failed) and outcome.blame in _TURNED_AWAY:
             return False  # it never got through, which says nothing about the others
         if not _may_be_a_collapse(outcome):
             if self.collapse is not None:

@@ -1,27 +1,22 @@
 """THE failure table: every way in which a call to Ollama can fail, and what it means for a prompt.
 
 The one rule to know: nothing elsewhere decides a `Blame`. A failure enters as a status with a body
-(`ANSWERS`), as an exception (`EXCEPTIONS`), as a broken stream (`BREAKS`) or as a passed timeout
-(`TIMEOUTS`) and leaves as a `Failed`. `docs/ollama-failures.md` shows these tables to users and a
-test compares the two; another fails when httpx or aiohttp has an exception that no row covers.
+(`ANSWERS`), as an exception (`exceptions.EXCEPTIONS`), as a broken stream (`BREAKS`) or as a passed
+timeout (`TIMEOUTS`) and leaves as a `Failed`. `docs/ollama-failures.md` shows these tables to users
+and a test compares the two.
 
 The texts are Ollama's own, seen on 0.24.0 and read in later versions.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
-import socket
-import ssl
 from dataclasses import dataclass
 from enum import Enum
 
-import aiohttp
-import httpx
-
-from promptmill.domain.outcomes import Blame, ErrorCode, Failed
+from promptmill.domain.outcomes import Blame, Failed
+from promptmill.ollama.failures import verdicts
+from promptmill.ollama.failures.verdicts import Verdict
 from promptmill.ollama.failures.wording import WORDS_BOUND, Speaker, server_words
 from promptmill.ollama.text import one_line
 
@@ -32,28 +27,6 @@ class OllamaError(Exception):
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.message)
         self.failed = failed
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a failure means: the code that the user sees, and whose fault it is."""
-
-    code: ErrorCode
-    blame: Blame
-
-
-_REFUSED = Verdict(ErrorCode.HOST_REFUSED, Blame.REFUSAL)
-_MODEL_REFUSED = Verdict(ErrorCode.HOST_REFUSED, Blame.PROMPT)
-_NO_MODEL = Verdict(ErrorCode.MODEL_NOT_FOUND, Blame.PROMPT)
-_INVALID = Verdict(ErrorCode.INVALID_REQUEST, Blame.PROMPT)
-_BUSY = Verdict(ErrorCode.SERVER_BUSY, Blame.HOST)
-_GONE = Verdict(ErrorCode.HOST_UNREACHABLE, Blame.HOST)
-_BROKEN = Verdict(ErrorCode.HOST_UNREACHABLE, Blame.ATTEMPT)
-_CUT = Verdict(ErrorCode.INCOMPLETE, Blame.ATTEMPT)
-_ERROR = Verdict(ErrorCode.SERVER_ERROR, Blame.ATTEMPT)
-_UNUSABLE = Verdict(ErrorCode.SERVER_ERROR, Blame.PROMPT)
-_NOT_CONNECTED = Verdict(ErrorCode.TIMEOUT, Blame.HOST)
-_LATE = Verdict(ErrorCode.TIMEOUT, Blame.ATTEMPT)
 
 
 # --- Answers with another status than 200 ---------------------------------------------------------
@@ -78,44 +51,56 @@ def _only(status: int) -> range:
 
 
 _NO_API = "There is no Ollama API at this address"
+_SIGN_IN = "The host demands a sign-in; api_key or basic_auth of the host can give one"
+_PROXY_GAVE_UP = "A proxy before the host gave up"
+_WHOLE_S = 10
+_RAISE_THE_LIMIT = " (its time limit can be raised; nginx calls it proxy_read_timeout)"
 
 ANSWERS: tuple[AnswerRule, ...] = (
-    AnswerRule(statuses=range(201, 300), verdict=_REFUSED, meaning=_NO_API),
+    AnswerRule(statuses=range(201, 300), verdict=verdicts.REFUSED, meaning=_NO_API),
     AnswerRule(
         statuses=range(300, 400),
-        verdict=_REFUSED,
+        verdict=verdicts.REFUSED,
         meaning="The host redirects elsewhere; give the address it names as the host's",
     ),
     AnswerRule(
         statuses=_only(401),
         speaker=Speaker.CLOUD,
-        verdict=_MODEL_REFUSED,
+        verdict=verdicts.MODEL_REFUSED,
         meaning="The host is not signed in to the cloud that runs the model",
     ),
-    AnswerRule(statuses=_only(401), verdict=_REFUSED, meaning="The host demands a sign-in"),
+    AnswerRule(statuses=_only(401), verdict=verdicts.REFUSED, meaning=_SIGN_IN),
     AnswerRule(
         # Of a cloud model; Ollama's check of the `Host` header has no words.
         statuses=_only(403),
         speaker=Speaker.OLLAMA,
-        verdict=_MODEL_REFUSED,
+        verdict=verdicts.MODEL_REFUSED,
         meaning="The host denies access to the model",
     ),
-    AnswerRule(statuses=_only(403), verdict=_REFUSED, meaning="The host denies access"),
+    AnswerRule(statuses=_only(403), verdict=verdicts.REFUSED, meaning="The host denies access"),
     AnswerRule(
         statuses=_only(404),
         speaker=Speaker.OLLAMA,
-        verdict=_NO_MODEL,
+        verdict=verdicts.NO_MODEL,
         meaning="The host does not have the model; pull it first",
     ),
-    AnswerRule(statuses=range(404, 406), speaker=Speaker.OTHER, verdict=_REFUSED, meaning=_NO_API),
-    AnswerRule(statuses=_only(408), verdict=_LATE, meaning="A proxy gave up waiting"),
-    AnswerRule(statuses=_only(429), verdict=_BUSY, meaning="The host limits the rate of requests"),
-    AnswerRule(statuses=_only(499), verdict=_ERROR, meaning="The host dropped the request"),
-    AnswerRule(statuses=range(400, 500), verdict=_INVALID, meaning="The host refused the request"),
+    AnswerRule(
+        statuses=range(404, 406), speaker=Speaker.OTHER, verdict=verdicts.REFUSED, meaning=_NO_API
+    ),
+    AnswerRule(statuses=_only(408), verdict=verdicts.LATE, meaning="A proxy gave up waiting"),
+    AnswerRule(
+        statuses=_only(429),
+        verdict=verdicts.LIMITED,
+        meaning="The host limits the requests for the model",
+    ),
+    AnswerRule(statuses=_only(499), verdict=verdicts.ERROR, meaning="The host dropped the request"),
+    AnswerRule(
+        statuses=range(400, 500), verdict=verdicts.INVALID, meaning="The host refused the request"
+    ),
     AnswerRule(
         statuses=_only(500),
         words=re.compile(r"^(option \"|invalid format|template: )"),
-        verdict=_INVALID,
+        verdict=verdicts.INVALID,
         meaning="The host refused the request",
     ),
     AnswerRule(
@@ -123,42 +108,83 @@ ANSWERS: tuple[AnswerRule, ...] = (
         words=re.compile(
             r"no longer compatible|may be incompatible|exceeds file size|unknown model architecture"
         ),
-        verdict=_UNUSABLE,
+        verdict=verdicts.UNUSABLE,
         meaning="The host cannot use the model",
     ),
-    AnswerRule(statuses=_only(501), speaker=Speaker.OTHER, verdict=_REFUSED, meaning=_NO_API),
-    AnswerRule(statuses=_only(501), verdict=_INVALID, meaning="The model cannot do this"),
     AnswerRule(
-        # Ollama itself says 502 when a cloud model is down: then the host is well, and putting it
-        # aside would stop the local models too.
-        statuses=_only(502),
-        speaker=Speaker.OTHER,
-        verdict=_GONE,
-        meaning="A proxy cannot reach the host",
+        statuses=_only(501), speaker=Speaker.OTHER, verdict=verdicts.REFUSED, meaning=_NO_API
     ),
-    AnswerRule(statuses=_only(503), verdict=_BUSY, meaning="The host takes no more work now"),
+    AnswerRule(statuses=_only(501), verdict=verdicts.INVALID, meaning="The model cannot do this"),
+    # A page under these is a proxy's. Ollama itself says 502 when a cloud model is down, and 503
+    # when its queue is full.
+    AnswerRule(
+        statuses=range(502, 504),
+        speaker=Speaker.OTHER,
+        verdict=verdicts.NO_UPSTREAM,
+        meaning=_PROXY_GAVE_UP,
+    ),
     AnswerRule(
         statuses=_only(504),
         speaker=Speaker.OTHER,
-        verdict=_GONE,
-        meaning="A proxy waited for the host in vain",
+        verdict=verdicts.PROXY_LATE,
+        meaning=_PROXY_GAVE_UP,
     ),
-    AnswerRule(statuses=range(500, 600), verdict=_ERROR, meaning="The host failed"),
     AnswerRule(
-        statuses=range(1000), verdict=_ERROR, meaning="The host answered in an unexpected way"
+        statuses=_only(503), verdict=verdicts.BUSY, meaning="The host takes no more work now"
+    ),
+    AnswerRule(
+        # Cloudflare's; 524 is its timeout.
+        statuses=_only(524),
+        speaker=Speaker.OTHER,
+        verdict=verdicts.PROXY_LATE,
+        meaning=_PROXY_GAVE_UP,
+    ),
+    AnswerRule(
+        statuses=range(520, 531),
+        speaker=Speaker.OTHER,
+        verdict=verdicts.NO_UPSTREAM,
+        meaning=_PROXY_GAVE_UP,
+    ),
+    AnswerRule(
+        statuses=range(598, 600),
+        speaker=Speaker.OTHER,
+        verdict=verdicts.PROXY_LATE,
+        meaning=_PROXY_GAVE_UP,
+    ),
+    AnswerRule(statuses=range(500, 600), verdict=verdicts.ERROR, meaning="The host failed"),
+    AnswerRule(
+        statuses=range(1000),
+        verdict=verdicts.ERROR,
+        meaning="The host answered in an unexpected way",
     ),
 )
 
 
-def failed_answer(base_url: str, status: int, body: bytes) -> Failed:
-    """What an answer with another status than 200 means. `body` may be cut."""
+def failed_answer(
+    base_url: str,
+    status: int,
+    body: bytes,
+    *,
+    after_s: float | None = None,
+    retry_after_s: float | None = None,
+) -> Failed:
+    """What an answer with another status than 200 means. `body` may be cut.
+
+    `after_s` is how long the answer took, `retry_after_s` what its `Retry-After` says.
+    """
     speaker, words = server_words(body)
     rule = next((rule for rule in ANSWERS if _fits(rule, status, speaker, words)), ANSWERS[-1])
+    verdict, meaning = rule.verdict, rule.meaning
     said = f": {words}" if words else ""
+    if verdict.blame is Blame.GATEWAY and after_s is not None:
+        meaning += f" after about {after_s:{'.0f' if after_s >= _WHOLE_S else '.2g'}} s"
+    if verdict == verdicts.PROXY_LATE:
+        said += _RAISE_THE_LIMIT
     return Failed(
-        code=rule.verdict.code,
-        blame=rule.verdict.blame,
-        message=f"{rule.meaning} ({base_url} answered {status}){said}",
+        code=verdict.code,
+        blame=verdict.blame,
+        message=f"{meaning} ({base_url} answered {status}){said}",
+        retry_after_s=retry_after_s if verdict.blame is Blame.LIMIT else None,
     )
 
 
@@ -168,143 +194,6 @@ def _fits(rule: AnswerRule, status: int, speaker: Speaker, words: str) -> bool:
         and (rule.speaker in {None, speaker} or rule.speaker is speaker.hands_on)
         and (rule.words is None or rule.words.search(words) is not None)
     )
-
-
-# --- Exceptions -----------------------------------------------------------------------------------
-
-
-class Phase(Enum):
-    """How far a call had come when something broke."""
-
-    ASKED = "before any answer"
-    ANSWERING = "during the answer"
-
-
-@dataclass(frozen=True, slots=True)
-class ExceptionRule:
-    """A row of `EXCEPTIONS`: the verdict before any answer, and during one."""
-
-    before: Verdict
-    during: Verdict
-    meaning: str
-
-
-_NO_CONNECTION = ExceptionRule(_GONE, _GONE, "No connection to {url} could be made")
-_NO_TLS = ExceptionRule(_GONE, _GONE, "No secure connection to {url} could be made")
-_NO_CONNECTION_IN_TIME = ExceptionRule(
-    _NOT_CONNECTED, _NOT_CONNECTED, "No connection to {url} could be made in time"
-)
-_TOO_LATE = ExceptionRule(_LATE, _LATE, "{url} did not go on in time")
-_BREAK = ExceptionRule(_BROKEN, _CUT, "The connection to {url} broke")
-_NOT_HTTP = ExceptionRule(_ERROR, _CUT, "{url} did not answer in proper HTTP")
-_OUR_REQUEST = ExceptionRule(_INVALID, _INVALID, "The request to {url} could not be formed")
-_BUG = ExceptionRule(_ERROR, _ERROR, "The call to {url} failed in an unexpected way")
-
-EXCEPTIONS: dict[type[BaseException], ExceptionRule] = {
-    # httpx, the whole tree. With the aiohttp transport most of these only wrap an exception of
-    # aiohttp, and not always the right one (a server that disconnects is a `ConnectTimeout`):
-    # `failed_exception` therefore looks at the cause first.
-    httpx.HTTPError: _BUG,
-    httpx.RequestError: _BREAK,
-    httpx.TransportError: _BREAK,
-    httpx.TimeoutException: _TOO_LATE,
-    httpx.ConnectTimeout: _NO_CONNECTION_IN_TIME,
-    httpx.ReadTimeout: _TOO_LATE,
-    httpx.WriteTimeout: _TOO_LATE,
-    httpx.PoolTimeout: _NO_CONNECTION_IN_TIME,
-    httpx.NetworkError: _BREAK,
-    httpx.ConnectError: _NO_CONNECTION,
-    httpx.ReadError: _BREAK,
-    httpx.WriteError: _BREAK,
-    httpx.CloseError: _BREAK,
-    httpx.ProtocolError: _NOT_HTTP,
-    httpx.LocalProtocolError: _OUR_REQUEST,
-    httpx.RemoteProtocolError: _BREAK,
-    httpx.ProxyError: _NO_CONNECTION,
-    httpx.UnsupportedProtocol: _OUR_REQUEST,
-    httpx.DecodingError: _NOT_HTTP,
-    httpx.TooManyRedirects: _NOT_HTTP,
-    httpx.HTTPStatusError: _BUG,
-    httpx.InvalidURL: _OUR_REQUEST,
-    httpx.CookieConflict: _BUG,
-    httpx.StreamError: _BUG,
-    httpx.StreamConsumed: _BUG,
-    httpx.StreamClosed: _BUG,
-    httpx.ResponseNotRead: _BUG,
-    httpx.RequestNotRead: _BUG,
-    # aiohttp, under the transport: as a cause, or as it is where the transport does not wrap it.
-    aiohttp.ClientError: _BREAK,
-    aiohttp.ClientConnectionError: _BREAK,
-    aiohttp.ClientConnectionResetError: _BREAK,
-    aiohttp.ClientOSError: _BREAK,
-    aiohttp.ClientConnectorError: _NO_CONNECTION,
-    aiohttp.ClientConnectorDNSError: _NO_CONNECTION,
-    aiohttp.ClientProxyConnectionError: _NO_CONNECTION,
-    aiohttp.ClientSSLError: _NO_TLS,
-    aiohttp.ClientConnectorSSLError: _NO_TLS,
-    aiohttp.ClientConnectorCertificateError: _NO_TLS,
-    aiohttp.ServerFingerprintMismatch: _NO_TLS,
-    aiohttp.ServerConnectionError: _BREAK,
-    aiohttp.ServerDisconnectedError: _BREAK,
-    aiohttp.ServerTimeoutError: _TOO_LATE,
-    aiohttp.ConnectionTimeoutError: _NO_CONNECTION_IN_TIME,
-    aiohttp.SocketTimeoutError: _TOO_LATE,
-    aiohttp.ClientPayloadError: _BREAK,
-    aiohttp.ClientResponseError: _NOT_HTTP,
-    aiohttp.ClientHttpProxyError: _NO_CONNECTION,
-    aiohttp.ContentTypeError: _NOT_HTTP,
-    aiohttp.WSServerHandshakeError: _NOT_HTTP,
-    aiohttp.TooManyRedirects: _NOT_HTTP,
-    aiohttp.InvalidURL: _OUR_REQUEST,
-    aiohttp.InvalidUrlClientError: _OUR_REQUEST,
-    aiohttp.InvalidUrlRedirectClientError: _OUR_REQUEST,
-    aiohttp.NonHttpUrlClientError: _OUR_REQUEST,
-    aiohttp.NonHttpUrlRedirectClientError: _OUR_REQUEST,
-    aiohttp.RedirectClientError: _NOT_HTTP,
-    # The standard library, where both let it through.
-    ConnectionRefusedError: _NO_CONNECTION,
-    socket.gaierror: _NO_CONNECTION,
-    ssl.SSLError: _NO_TLS,
-    ssl.SSLCertVerificationError: _NO_TLS,
-    TimeoutError: _TOO_LATE,
-    OSError: _BREAK,
-    asyncio.IncompleteReadError: _BREAK,
-    EOFError: _BREAK,
-    Exception: _BUG,
-}
-
-
-def failed_exception(
-    base_url: str, error: BaseException, phase: Phase, *, connect_s: float | None = None
-) -> Failed:
-    """What an exception out of the transport means, at that point of the call.
-
-    `connect_s` is the connect timeout, for the message.
-    """
-    cause = error.__cause__
-    told = cause if isinstance(cause, aiohttp.ClientError) else error
-    rule = next(EXCEPTIONS[kind] for kind in type(told).__mro__ if kind in EXCEPTIONS)
-    if rule is _NO_CONNECTION_IN_TIME and connect_s is not None:
-        return failed_timeout(base_url, Timeout.CONNECT, connect_s)
-    verdict = rule.before if phase is Phase.ASKED else rule.during
-    when = f" {phase.value}" if rule is _BREAK else ""
-    return Failed(
-        code=verdict.code,
-        blame=verdict.blame,
-        message=f"{rule.meaning.format(url=base_url)}{when}: {_words_of(told)}",
-    )
-
-
-def _words_of(error: BaseException) -> str:
-    """The system's own words where it has some: aiohttp's only repeat the address."""
-    system = getattr(error, "os_error", error)
-    if isinstance(system, socket.gaierror):
-        text = system.strerror or ""
-    elif isinstance(system, OSError) and system.errno is not None:
-        text = os.strerror(system.errno)
-    else:
-        text = str(system)
-    return one_line(text, WORDS_BOUND) or type(error).__name__
 
 
 # --- Timeouts and broken streams ------------------------------------------------------------------
@@ -320,10 +209,10 @@ class Timeout(Enum):
 
 
 TIMEOUTS: dict[Timeout, Verdict] = {
-    Timeout.CONNECT: _NOT_CONNECTED,
-    Timeout.FIRST_BYTE: _LATE,
-    Timeout.BETWEEN_CHUNKS: _LATE,
-    Timeout.WHOLE_CALL: _LATE,
+    Timeout.CONNECT: verdicts.NOT_CONNECTED,
+    Timeout.FIRST_BYTE: verdicts.LATE,
+    Timeout.BETWEEN_CHUNKS: verdicts.LATE,
+    Timeout.WHOLE_CALL: verdicts.LATE,
 }
 
 
@@ -347,13 +236,13 @@ class Break(Enum):
 
 
 BREAKS: dict[Break, Verdict] = {
-    Break.ERROR_LINE: _ERROR,
-    Break.NO_DONE: _CUT,
-    Break.NO_SUCCESS: _CUT,
-    Break.NO_OLLAMA: _REFUSED,
-    Break.NOT_JSON: _ERROR,
-    Break.LINE_TOO_LONG: _ERROR,
-    Break.ANSWER_TOO_LONG: _ERROR,
+    Break.ERROR_LINE: verdicts.ERROR,
+    Break.NO_DONE: verdicts.CUT,
+    Break.NO_SUCCESS: verdicts.CUT,
+    Break.NO_OLLAMA: verdicts.REFUSED,
+    Break.NOT_JSON: verdicts.ERROR,
+    Break.LINE_TOO_LONG: verdicts.ERROR,
+    Break.ANSWER_TOO_LONG: verdicts.ERROR,
 }
 
 
@@ -370,7 +259,7 @@ def failed_break(kind: Break, words: str = "") -> Failed:
 
 def failed_pull(words: str) -> Failed:
     """What an error line of a pull means: the model is unknown, or the fetching failed."""
-    verdict = _NO_MODEL if _UNKNOWN_TO_REGISTRY.search(words) else _ERROR
+    verdict = verdicts.NO_MODEL if _UNKNOWN_TO_REGISTRY.search(words) else verdicts.ERROR
     return Failed(
         code=verdict.code,
         blame=verdict.blame,
@@ -381,8 +270,8 @@ def failed_pull(words: str) -> Failed:
 def failed_unload(base_url: str, model: str, seconds: float) -> Failed:
     """A model that is still in the server's memory so many seconds after it promised to go."""
     return Failed(
-        code=_LATE.code,
-        blame=_LATE.blame,
+        code=verdicts.LATE.code,
+        blame=verdicts.LATE.blame,
         message=f"Timeout: {base_url} still holds {one_line(model, WORDS_BOUND)} in memory "
         f"{seconds:g} s after it was told to unload it.",
     )
@@ -394,7 +283,7 @@ _UNKNOWN_TO_REGISTRY = re.compile(r"file does not exist|not found")
 def failed_request(error: Exception) -> Failed:
     """A call that cannot even be written down as a request."""
     return Failed(
-        code=_INVALID.code,
-        blame=_INVALID.blame,
+        code=verdicts.INVALID.code,
+        blame=verdicts.INVALID.blame,
         message=f"The request cannot be sent: {one_line(str(error), WORDS_BOUND)}.",
     )

@@ -9,13 +9,13 @@ from typing import Final
 
 from promptmill.domain.batches import Batch
 from promptmill.domain.errors import Unavailable
-from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
+from promptmill.domain.lifecycle import LIVE_JOB_STATES, TERMINAL_JOB_STATES
 from promptmill.domain.reading import BatchFilter, BatchFindings, Causes, QueueCounts
 from promptmill.domain.workers import Worker, WorkerState
 from promptmill.services import hosts, models, workers
-from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
-from promptmill.store.batches import findings, jobs, overview
+from promptmill.services.waiting import with_prospects
+from promptmill.store.batches import findings, overview
 from promptmill.store.db.database import Transaction
 
 MOST_LIVE: Final = 12
@@ -60,7 +60,7 @@ async def glance(resources: Resources) -> Glance:
         )
         return Glance(
             counts=counts,
-            live=await foretold(resources, found),
+            live=await with_prospects(resources, found),
             hosts=seen,
             workers=working,
             needs_a_hand=_needs_a_hand(resources, counts, seen, working),
@@ -166,12 +166,12 @@ async def batch_causes(resources: Resources, batch: Batch) -> Causes:
 
 
 def _age_s(batch: Batch) -> float:
-    return _FINDINGS_S if batch.state in jobs.LIVE_STATES else _ENDED_S
+    return _FINDINGS_S if batch.state in LIVE_JOB_STATES else _ENDED_S
 
 
 def _state_of(batch: Batch) -> object:
     """What is another when results have come or were taken back since the batch ended."""
-    is_live = batch.state in jobs.LIVE_STATES
+    is_live = batch.state in LIVE_JOB_STATES
     return None if is_live else (batch.last_event, batch.counts)
 
 
@@ -185,7 +185,7 @@ async def find_batches(
     """
     found = await resources.database.read(overview.page, wanted, limit=limit, before=before)
     return overview.Page(
-        batches=await foretold(resources, found.batches),
+        batches=await with_prospects(resources, found.batches),
         next_before=found.next_before,
         complete=found.complete,
     )

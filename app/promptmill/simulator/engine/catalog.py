@@ -93,11 +93,17 @@ _RECORDED = {
     ),
     "small": ModelSpec(name="small", quantization="F16"),
 }
+_ONLY_EMBED = {
+    model.name: model for model in DEFAULT_MODELS if "completion" not in model.capabilities
+}
 
 
 def plain_model(name: str) -> ModelSpec:
-    """A model of that name that can only complete text, like those of the recordings."""
-    return _RECORDED.get(name) or ModelSpec(name=name, quantization="F16")
+    """A model of that name that can only complete text, like those of the recordings.
+
+    A name that is known for a model of embeddings is that model.
+    """
+    return _RECORDED.get(name) or _ONLY_EMBED.get(name) or ModelSpec(name=name, quantization="F16")
 
 
 def parameter_label(parameters: int) -> str:

@@ -24,10 +24,13 @@ class FaultKind(StrEnum):
     HANG = "hang"  #: no answer ever, or none for `s` seconds
     BUSY = "503"  #: 503, the load queue is full
     STOPPED = "500"  #: 500, the runner has stopped
-    RATE_LIMITED = "429"  #: 429, as the cloud says it
+    RATE_LIMITED = "429"  #: 429, as the cloud says it; with `s` also `Retry-After`
     UNAUTHORIZED = "401"  #: 401 with a sign-in address, as a cloud model says it
     UPSTREAM = "502"  #: 502 with JSON, as when the cloud cannot be reached
-    BAD_GATEWAY = "bad_gateway"  #: 502 with a page of HTML, as from a reverse proxy
+    BAD_GATEWAY = "bad_gateway"  #: 502 with a page of HTML, as from a reverse proxy, after `s` (0)
+    PROXY_BUSY = "proxy_503"  #: 503 with a page of HTML, likewise
+    PROXY_LATE = "proxy_504"  #: 504 with a page of HTML, likewise
+    CLOUDFLARE_LATE = "proxy_524"  #: 524 with a page of HTML, likewise
     FORBIDDEN = "403"  #: 403 with plain text, as from a proxy
     PAGE = "page"  #: 200 with a page of HTML, as from a proxy that wants a sign-in
     MISSING = "404"  #: 404, the model is not found

@@ -17,11 +17,21 @@ _REFUSALS: dict[FaultKind, tuple[int, str, str]] = {
     FaultKind.UNAUTHORIZED: (401, "unauthorized", "https://ollama.com/connect?name=x&key=y"),
 }
 
-_PAGE = (
-    "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
-    "<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n"
-)
-"""Such a page comes from a reverse proxy in front of Ollama."""
+_TITLES = {
+    FaultKind.BAD_GATEWAY: "502 Bad Gateway",
+    FaultKind.PROXY_BUSY: "503 Service Temporarily Unavailable",
+    FaultKind.PROXY_LATE: "504 Gateway Time-out",
+    FaultKind.CLOUDFLARE_LATE: "524: A timeout occurred",
+}
+"""Pages with these come from a reverse proxy in front of Ollama."""
+
+
+def _page(title: str) -> str:
+    return (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
+        f"<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
+    )
+
 
 _SIGN_IN = (
     "<!doctype html>\r\n<html>\r\n<head><title>Sign in</title></head>\r\n"
@@ -30,7 +40,7 @@ _SIGN_IN = (
 """And such a one from a gateway that lets nobody through who has not signed in."""
 
 _PAGES = {
-    FaultKind.BAD_GATEWAY: (502, b"text/html", _PAGE),
+    **{kind: (int(title[:3]), b"text/html", _page(title)) for kind, title in _TITLES.items()},
     FaultKind.FORBIDDEN: (403, TEXT, "403 Forbidden"),
     FaultKind.PAGE: (200, b"text/html", _SIGN_IN),
 }
@@ -54,8 +64,11 @@ async def strike_on_arrival(
         case FaultKind.MISSING:
             raise Refusal(404, f"model '{model_sent}' not found")
         case kind if kind in _REFUSALS:
+            if kind is FaultKind.RATE_LIMITED and fault.seconds is not None:
+                exchange.add_header(b"retry-after", f"{fault.seconds:.0f}".encode())
             raise Refusal(*_REFUSALS[kind])
         case kind if kind in _PAGES:
+            await asyncio.sleep(fault.seconds or 0.0)
             exchange.call.outcome = "refused"
             await exchange.answer(*_PAGES[kind])
             return True

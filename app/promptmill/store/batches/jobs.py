@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from promptmill.domain.batches import Batch, BatchDraft, Counts, FailureLimit, IdempotencyKey, Usage
 from promptmill.domain.errors import Conflict, NotFound
 from promptmill.domain.keys import ENVIRONMENT, name_of
-from promptmill.domain.lifecycle import (
-    TERMINAL_JOB_STATES,
-    JobState,
-)
+from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.scheduling.downloads import Pull
@@ -210,8 +207,6 @@ _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.ke
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
 _BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
 _BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(sa.bindparam("keys", expanding=True)))
-LIVE_STATES: Final = frozenset(JobState) - TERMINAL_JOB_STATES - {JobState.RECEIVING}
-"""The states of batches that have not ended."""
 
 
 def get(tx: Transaction, batch_id: str) -> Batch:
@@ -250,19 +245,16 @@ def page(
         statement = statement.where(sa.or_(api_key.c.name == key_name, of_environment))
     for name, value in (metadata or {}).items():
         statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
-    now = tx.now_ms()
-    rows = tx.execute(statement).all()
-    windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
-    return [_batch(row, now, windows, pulls) for row in rows]
+    return _batches(tx, tx.execute(statement).all())
 
 
 def of_keys(tx: Transaction, keys: Sequence[int]) -> Sequence[Batch]:
     """The batches of these keys, in any order; those that were deleted are left out."""
-    if not keys:
-        return []
-    now = tx.now_ms()
-    rows = tx.execute(_BATCHES_BY_KEY, {"keys": list(keys)}).all()
-    windows, pulls = throughput.windows(tx, rows), planning.pulls_of(tx, rows)
+    return _batches(tx, tx.execute(_BATCHES_BY_KEY, {"keys": list(keys)}).all() if keys else ())
+
+
+def _batches(tx: Transaction, rows: Sequence[sa.Row[Any]]) -> Sequence[Batch]:
+    now, windows, pulls = tx.now_ms(), throughput.windows(tx, rows), planning.pulls_of(tx, rows)
     return [_batch(row, now, windows, pulls) for row in rows]
 
 
@@ -372,16 +364,8 @@ def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
     if job_key is None:
         return 0
     low, high = id_range(job_key)
-    ids = (
-        tx.execute(
-            sa.select(prompt.c.id)
-            .where(prompt.c.id.between(low, high))
-            .order_by(prompt.c.id)
-            .limit(limit)
-        )
-        .scalars()
-        .all()
-    )
+    some = sa.select(prompt.c.id).where(prompt.c.id.between(low, high)).order_by(prompt.c.id)
+    ids = tx.execute(some.limit(limit)).scalars().all()
     if ids:
         for table in (result, task, prompt):
             tx.execute(sa.delete(table).where(table.c.id.between(ids[0], ids[-1])))

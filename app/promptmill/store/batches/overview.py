@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from promptmill.domain.batches import Batch
-from promptmill.domain.lifecycle import JobState
+from promptmill.domain.lifecycle import LIVE_JOB_STATES, JobState
 from promptmill.domain.reading import BatchFilter, QueueCounts
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
@@ -84,7 +84,7 @@ class Page:
 
 def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None = None) -> Page:
     """Up to `limit` batches that match, newest first, with ids below `before`."""
-    if set(wanted.states) and set(wanted.states) <= jobs.LIVE_STATES:
+    if set(wanted.states) and set(wanted.states) <= LIVE_JOB_STATES:
         return _page_of_live(tx, wanted, limit=limit, before=before)
     conditions = _conditions(tx, wanted)
     size = _PIECE if conditions else limit + 1

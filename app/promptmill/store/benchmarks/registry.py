@@ -117,6 +117,16 @@ def page(
     return [benchmark_of(row, now) for row in tx.execute(statement)]
 
 
+def count_alive(tx: Transaction) -> Mapping[JobState, int]:
+    """How many benchmarks that have not ended are in each state."""
+    statement = (
+        sa.select(benchmark.c.state, sa.func.count().label("number"))
+        .where(ALIVE, _VISIBLE)
+        .group_by(benchmark.c.state)
+    )
+    return {row.state: row.number for row in tx.execute(statement)}
+
+
 def benchmark_of(row: sa.Row[Any], now_ms: int) -> Benchmark:
     """The benchmark in a row of all columns."""
     return Benchmark(

@@ -29,6 +29,7 @@ from promptmill.domain.scheduling.load_groups import (
 )
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import host, host_group, job, job_group, model_group, task
+from promptmill.store.hosts import usage_limits
 from promptmill.store.hosts.exclusivity import running_at, wait_for_claims
 
 _SHORT_TURN = 4
@@ -101,6 +102,7 @@ _WAITING = (
         _GOING,
         sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
         HAS_WORK,
+        usage_limits.allows(job_group.c.load_key),
     )
     .group_by(job_group.c.load_key, model_group.c.name)
 )

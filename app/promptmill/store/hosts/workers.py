@@ -121,6 +121,18 @@ _WORKERS = (
 )
 
 
+_ANY_ALIVE = sa.select(
+    sa.exists().where(
+        worker.c.stopped_at_ms.is_(None), worker.c.seen_at_ms >= sa.bindparam("since")
+    )
+)
+
+
+def any_alive(tx: Transaction, *, lease_ms: int) -> bool:
+    """Whether a worker has been seen within the lease and has not stopped."""
+    return bool(tx.execute(_ANY_ALIVE, {"since": tx.now_ms() - lease_ms}).scalar())
+
+
 def list_workers(tx: Transaction, *, lease_ms: int) -> Sequence[Worker]:
     """The workers of the last day, those that have not stopped first; a thousand at most."""
     now = tx.now_ms()

@@ -236,6 +236,7 @@ _RUN_AGAIN = (
         state=sa.literal(task_target(TaskEvent.RUN_AGAIN), task.c.state.type),
         attempt=0,
         losses=0,
+        turned_away=0,
         available_at_ms=0,
         **FREED,
     )

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from promptmill.store.db.compiled import Prepared, id_pairs, ids_in, pairs_in
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import host, host_group, job, job_group, model_group, task
-from promptmill.store.hosts import model_switching
+from promptmill.store.hosts import model_switching, usage_limits
 from promptmill.store.queue.leases import Affinity, HostShare
 
 NEVER_MS = 1 << 53
@@ -85,6 +85,7 @@ _CLAIMABLE_ROWS = (
     .where(
         *_MAY_START,
         model_switching.HAS_WORK,
+        usage_limits.allows(job_group.c.load_key),
         job.c.max_concurrent > _RUNNING_OF_JOB,
         HOST_IS_FREE,
     )
@@ -138,7 +139,9 @@ _CLAIMABLE_BY_AFFINITY = _by_affinity(
 ).limit(1)
 # No task is looked at: that is what makes a look at thousands of jobs dear.
 _IN_TURN_ROWS = (
-    sa.select(job.c.key).join(job_group, job_group.c.job_key == job.c.key).where(*_MAY_START)
+    sa.select(job.c.key)
+    .join(job_group, job_group.c.job_key == job.c.key)
+    .where(*_MAY_START, usage_limits.allows(job_group.c.load_key))
 )
 
 

@@ -149,7 +149,13 @@ def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
             lease_until_ms=sa.bindparam("until"),
             host_key=sa.bindparam("at_host"),
         )
-        .returning(task.c.id, task.c.attempt, task.c.losses, task.c.available_at_ms)
+        .returning(
+            task.c.id,
+            task.c.attempt,
+            task.c.losses,
+            task.c.turned_away,
+            task.c.available_at_ms,
+        )
     )
 
 
@@ -244,6 +250,7 @@ def _claim_of_job(
             attempt=was[found.id].attempt,
             max_attempts=row.max_attempts,
             losses=was[found.id].losses,
+            turned_away=was[found.id].turned_away,
             limits=limits,
             call=_call(row, parameters, found.text, json_value(found.overrides)),
             host_key=share.key,
@@ -253,6 +260,7 @@ def _claim_of_job(
             start_by=asked_at + (start_window_s if is_paced else lease_ms / 1000),
             available_at_ms=was[found.id].available_at_ms,
             group_key=row.group_key,
+            load_key=row.load_key,
             begins_alike=begins_alike,
         )
         for found in sorted(prompts, key=lambda each: each.id)

@@ -35,27 +35,24 @@ from promptmill.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
 from promptmill.domain.retry import MOST_LOSSES, Finish, TryAgain
 from promptmill.store.db.compiled import Prepared, id_pairs, ids_in, json_text, pairs_in, slices
 from promptmill.store.db.database import Transaction
-from promptmill.store.db.tables.batches import job, prompt_id, result, task
+from promptmill.store.db.tables.batches import prompt_id, result, task
+from promptmill.store.hosts import usage_limits
+from promptmill.store.queue import returns
 from promptmill.store.queue.bulk import FREED, store_results_without_call
 from promptmill.store.queue.counters import Tally, count
-from promptmill.store.queue.leases import Completion, Lease, Recorded
+from promptmill.store.queue.leases import Completion, Recorded
+from promptmill.store.queue.returns import STILL_RUNNING
 
 _SETBACKS = frozenset({ErrorCode.SERVER_BUSY, ErrorCode.TIMEOUT})
 """Failures that may come of too many calls at a time."""
 
 _PENDING = sa.text("task.state = 'pending'")
 _RUNNING = sa.text("task.state = 'running'")
-_STILL_RUNNING = sa.text("coalesce(task.state, '') = 'running'")
-"""The same of tasks that are named by their ids. Written so that no partial index fits: until it is
-vacuumed such an index holds an entry for every task that ever ran, and PostgreSQL, which takes it
-for small, would read them all at every flush."""
-
-
 # --- renew -----------------------------------------------------------------------------------
 
 _OWN_RUNNING = (
     sa.select(task.c.id)
-    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), _STILL_RUNNING)
+    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), STILL_RUNNING)
     .where(task.c.lease_owner == sa.bindparam("own"))
     .order_by(task.c.id)
     .with_for_update(skip_locked=True)
@@ -63,7 +60,7 @@ _OWN_RUNNING = (
 )
 _RENEW = (
     sa.update(task)
-    .where(task.c.id.in_(sa.select(_OWN_RUNNING.c.id)), _STILL_RUNNING)
+    .where(task.c.id.in_(sa.select(_OWN_RUNNING.c.id)), STILL_RUNNING)
     .where(task.c.lease_owner == sa.bindparam("own"))
     .values(lease_until_ms=sa.bindparam("until"))
     .returning(task.c.id, task.c.lease_token)
@@ -98,20 +95,24 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     returned = [
         each
         for each in completions
-        if isinstance(each.decision, TryAgain) and _put_back(tx, each, each.decision)
+        if isinstance(each.decision, TryAgain) and returns.put_back(tx, each, each.decision)
     ]
     final = [each for each in completions if isinstance(each.decision, Finish)]
     recorded = _finish(tx, final)
     finished = [each for each in final if (each.lease.task_id, each.lease.token) in recorded]
     # What a lost lease brings is no sign of its host today, and its job may be gone.
+    usage_limits.note(tx, returns.limits_of(returned))
     meaning = _store(tx, finished, _setbacks([*finished, *returned]))
     for each in returned:
         if isinstance(each.decision, TryAgain) and each.decision.unused and each.lease.is_paced:
-            _take_permit_back(tx, each.lease)
+            returns.take_permit_back(tx, each.lease)
+    returns.unstart_jobs(tx, returned)
     return Recorded(
         finished=len(finished),
         fenced=len(completions) - len(finished) - len(returned),
         freed=Counter(each.lease.host_key for each in (*finished, *returned)),
+        results=finished,
+        returned=returned,
         **meaning,
     )
 
@@ -128,7 +129,7 @@ def _finish_statement(event: TaskEvent) -> Prepared:
             # The ids alone find the rows by their key; the pairs are the fence.
             ids_in(task.c.id, "ids"),
             pairs_in(task.c.id, task.c.lease_token, "held"),
-            _STILL_RUNNING,
+            STILL_RUNNING,
         )
         .values(state=sa.literal(task_target(event), task.c.state.type), **_FINISHED)
         .returning(task.c.id, task.c.lease_token)
@@ -237,77 +238,6 @@ def _result_row(completion: Completion, event: int) -> dict[str, Any]:
     }
 
 
-_PUT_BACK = (
-    sa.update(task)
-    .where(
-        task.c.id == sa.bindparam("put_back"),
-        task.c.lease_token == sa.bindparam("token"),
-        _STILL_RUNNING,
-    )
-    .values(
-        state=sa.literal(task_target(TaskEvent.RETRY), task.c.state.type),
-        attempt=task.c.attempt - sa.bindparam("uncharged"),
-        losses=task.c.losses + sa.bindparam("lost"),
-        available_at_ms=sa.bindparam("available_at"),
-        **FREED,
-    )
-)
-
-
-def _put_back(tx: Transaction, completion: Completion, again: TryAgain) -> bool:
-    """Put a task back into the queue; returns False when its lease was lost."""
-    put_back = tx.execute(
-        _PUT_BACK,
-        {
-            "put_back": completion.lease.task_id,
-            "token": completion.lease.token,
-            "uncharged": 0 if again.charged else 1,
-            "lost": 1 if again.lost else 0,
-            "available_at": (
-                completion.lease.available_at_ms
-                if again.keeps_place
-                else tx.now_ms() + int(again.wait_s * 1000)
-            ),
-        },
-    )
-    return bool(put_back.rowcount)
-
-
-_PERMITTED = (
-    sa.select(job.c.key)
-    .where(
-        job.c.key == sa.bindparam("job_key"),
-        job.c.last_permit == sa.bindparam("token"),
-        job.c.rate_limit_delay_s == sa.bindparam("delay_s", type_=sa.Float),
-    )
-    .with_for_update(skip_locked=True)
-    .cte("permitted")
-)
-_TAKE_PERMIT_BACK = (
-    sa.update(job)
-    .where(job.c.key.in_(sa.select(_PERMITTED.c.key)))
-    .values(next_start_at_ms=sa.bindparam("permitted_at"))
-)
-
-
-def _take_permit_back(tx: Transaction, lease: Lease) -> None:
-    """Return an unused start permit: the job's next prompt may start at once.
-
-    What was allowed at the permit's moment is allowed since. Not when another start was permitted
-    since, or the delay is another one; and never waiting for the job's row, because tasks and
-    counters are locked already: then the delay passes once for nothing.
-    """
-    tx.execute(
-        _TAKE_PERMIT_BACK,
-        {
-            "job_key": lease.job_key,
-            "token": lease.token,
-            "delay_s": lease.limits.rate_limit_delay_s,
-            "permitted_at": lease.claimed_at_ms,
-        },
-    )
-
-
 # --- rescue ----------------------------------------------------------------------------------
 
 _LOST = (
@@ -319,7 +249,7 @@ _LOST = (
 )
 _RESCUE = (
     sa.update(task)
-    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), _STILL_RUNNING)
+    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), STILL_RUNNING)
     .values(
         state=sa.literal(task_target(TaskEvent.RESCUE), task.c.state.type),
         attempt=task.c.attempt - 1,
@@ -334,7 +264,7 @@ _WAIT = (
 )
 _GIVE_UP = (
     sa.update(task)
-    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), _STILL_RUNNING)
+    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), STILL_RUNNING)
     .values(
         state=sa.literal(task_target(TaskEvent.FAIL), task.c.state.type),
         losses=task.c.losses + 1,

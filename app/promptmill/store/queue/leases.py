@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from promptmill.domain.calls import Call
@@ -23,6 +23,8 @@ class Lease:
     max_attempts: int
     losses: int = 0
     """How often the prompt's worker or host died while it ran."""
+    turned_away: int = 0
+    """How often the host took nothing when the prompt came."""
     limits: Limits
     call: Call
     host_key: int
@@ -38,6 +40,8 @@ class Lease:
     available_at_ms: int
     """The prompt's place in the queue."""
     group_key: int = 0
+    load_key: int = 0
+    """The group that the host runs for it; 0: prompts are not sorted by groups."""
     begins_alike: bool = False
     """Whether the group is a prefix group."""
 
@@ -100,3 +104,7 @@ class Recorded:
     """Whether a job's stop rule has struck, so that what waits of it is to be cancelled."""
     freed: Mapping[int, int] = field(default_factory=dict[int, int], compare=False)
     """The number of freed slots, by the key of each host."""
+    results: Sequence[Completion] = field(default=(), compare=False)
+    """The completions whose results were stored."""
+    returned: Sequence[Completion] = field(default=(), compare=False)
+    """The completions whose prompts went back to the queue."""

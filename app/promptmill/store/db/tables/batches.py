@@ -269,6 +269,8 @@ class TaskRow(Row, table=True):
     state: TaskState = Field(sa_type=text_enum(TaskState))
     attempt: int = 0
     losses: int = 0
+    turned_away: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How often its host took nothing at that moment, which was charged to nobody."""
     available_at_ms: int = Field(sa_type=BigInteger)
     lease_token: int | None = Field(default=None, sa_type=BigInteger)
     lease_owner: str | None = Field(default=None, max_length=64)

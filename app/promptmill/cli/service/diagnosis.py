@@ -1,0 +1,81 @@
+"""What `promptmill doctor` does: runs all checks, prints what they found, and ends accordingly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.terminal import one_line, out
+from promptmill.cli.service.checks import (
+    Finding,
+    Level,
+    check_access,
+    check_database,
+    check_hosts,
+    check_process,
+    check_variables,
+)
+from promptmill.settings import Settings, SettingsError, load_settings
+
+_STYLES: Final = {Level.OK: "green", Level.NOTE: "", Level.WARNING: "yellow", Level.FAILURE: "red"}
+
+
+def diagnose(*, database_url: str | None, probe: bool, as_json: bool) -> None:
+    """Run all checks.
+
+    Raises:
+        typer.Exit: Not all is well; the status says how bad it is.
+    """
+    findings = list(check_variables())
+    try:
+        settings = load_settings(database_url=database_url)
+    except SettingsError as error:
+        lines = str(error).splitlines()
+        findings += [Finding("settings", Level.FAILURE, line, "Correct it.") for line in lines]
+    else:
+        findings += asyncio.run(_all(settings, probe=probe))
+    if as_json:
+        typer.echo(json.dumps([finding.document() for finding in findings]))
+    else:
+        _print(findings)
+    status = _status(findings)
+    if status:
+        raise typer.Exit(status)
+
+
+async def _all(settings: Settings, *, probe: bool) -> Sequence[Finding]:
+    database = await asyncio.to_thread(check_database, settings)
+    access = await asyncio.to_thread(check_access, settings)
+    hosts = await check_hosts(settings, probe=probe)
+    return [*database, *hosts, *check_process(settings), *access]
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    table = Table(box=None, show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for finding in findings:
+        told = one_line(f"{finding.told} {finding.advice}".strip(), 1000)
+        table.add_row(
+            finding.area, Text(finding.level.value, style=_STYLES[finding.level]), Text(told)
+        )
+    out().print(table)
+
+
+def _status(findings: Sequence[Finding]) -> int:
+    reached = {finding.area for finding in findings if finding.is_contact}
+    levels = {finding.level for finding in findings}
+    if Level.FAILURE in levels:
+        is_anything_there = bool(reached & {"database", "hosts"})
+        is_asked = any(finding.area == "hosts" for finding in findings)
+        if is_asked and not is_anything_there:
+            return exit_codes.UNREACHABLE
+        return exit_codes.REFUSED
+    return exit_codes.NOT_ALL_SUCCEEDED if Level.WARNING in levels else exit_codes.SUCCESS

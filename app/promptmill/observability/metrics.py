@@ -1,0 +1,166 @@
+"""Every metric of the service, declared once; `docs/operations/metrics.md` is made from this list.
+
+Counters and histograms are of this process. Labels are bounded: they never hold a batch, a prompt,
+a key or an address of a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+REGISTRY: Final = CollectorRegistry()
+OTHER: Final = "other"
+"""Stands for every model beyond the first ones, and for a path that is no route."""
+_MOST_MODELS: Final = 50
+_MOST_PAIRS: Final = 200
+_CALLS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+_FIRST_TEXT: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 120)
+_TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)
+_SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+_declared: dict[MetricWrapperBase, tuple[str, ...]] = {}
+_Metric = TypeVar("_Metric", bound=MetricWrapperBase)
+
+
+def _noted(metric: _Metric, labels: tuple[str, ...]) -> _Metric:
+    _declared[metric] = labels
+    return metric
+
+
+def _counter(name: str, told: str, *labels: str) -> Counter:
+    return _noted(Counter(f"promptmill_{name}", told, labels, registry=REGISTRY), labels)
+
+
+def _gauge(name: str, told: str, *labels: str) -> Gauge:
+    return _noted(Gauge(f"promptmill_{name}", told, labels, registry=REGISTRY), labels)
+
+
+def _histogram(name: str, told: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    metric = Histogram(f"promptmill_{name}", told, labels, registry=REGISTRY, buckets=buckets)
+    return _noted(metric, labels)
+
+
+# --- of the database: the same in every process ----------------------------------------------
+
+BUILD_INFO = _gauge("build_info", "Always 1", "version", "python", "database")
+BATCHES = _gauge("batches", "Batches that have not ended", "status")
+BENCHMARKS = _gauge("benchmarks", "Benchmarks that have not ended", "status")
+PROMPTS = _gauge("prompts", "Prompts of batches that have not ended, without an outcome", "state")
+PENDING_PROMPTS = _gauge("pending_prompts", "Prompts that wait, by the model of the batch", "model")
+OLDEST_WAIT = _gauge(
+    "queue_oldest_wait_seconds",
+    "Longest time since a batch that has prompts to start got a start",
+)
+QUEUE_LIMIT = _gauge("queue_limit_prompts", "PROMPTMILL_MAX_QUEUED_PROMPTS")
+WORKERS = _gauge("workers", "Workers that have not stopped", "state")
+HOST_IN_FLIGHT = _gauge("host_in_flight", "Prompts that run at the host, over all workers", "host")
+HOST_HELD = _gauge("host_held", "1 while a benchmark has the host to itself", "host")
+DATABASE_BYTES = _gauge("database_bytes", "Size of the database")
+WAL_BYTES = _gauge("wal_bytes", "Size of the write-ahead log (SQLite)")
+DISK_FREE_BYTES = _gauge("disk_free_bytes", "Free bytes of the disk with the database (SQLite)")
+
+# --- of this process: hosts as it sees them --------------------------------------------------
+
+HOST_UP = _gauge("host_up", "1 while work may go to the host", "host")
+HOST_SLOTS = _gauge("host_slots", "Calls that the host takes at a time, where that is set", "host")
+HOST_QUARANTINED = _gauge("host_quarantined", "1 while the host is put aside", "host")
+
+# --- of this process: its worker -------------------------------------------------------------
+
+PROMPTS_FINISHED = _counter(
+    "prompts_finished", "Results stored of prompts that were called", "host", "model", "status"
+)
+PROMPT_FAILURES = _counter(
+    "prompt_failures", "Of these, those without a usable answer", "model", "error_code"
+)
+ATTEMPTS = _counter(
+    "attempts", "Calls that ended: succeeded, failed, retried, given_back", "host", "result"
+)
+ANSWER_DEFECTS = _counter("answer_defects", "Answers with something wrong", "model", "defect")
+PROMPT_DURATION = _histogram(
+    "prompt_duration_seconds", "From sending a call to its end", _CALLS, "host", "model"
+)
+PROMPT_TTFT = _histogram(
+    "prompt_ttft_seconds", "From sending a call to the first text", _FIRST_TEXT, "model"
+)
+OUTPUT_TOKENS = _histogram("output_tokens", "Tokens of an answer", _TOKENS, "model")
+TOKENS = _counter("tokens", "Tokens as Ollama counted them", "model", "kind")
+OUTCOMES_FENCED = _counter("outcomes_fenced", "Outcomes dropped, because the lease was lost")
+LEASES_LOST = _counter("leases_lost", "Calls given up, because the lease was lost")
+PROMPTS_RESCUED = _counter("prompts_rescued", "Prompts taken back from workers that are gone")
+STARTS_LATE = _counter("starts_late", "Calls not begun, because their permit had ended")
+FLUSH_DURATION = _histogram("flush_duration_seconds", "Recording and claiming in a commit", _SHORT)
+FLUSH_RESULTS = _histogram("flush_results", "Outcomes recorded in a commit", _SIZES)
+ROLE_FAILURES = _counter("role_failures", "Failures of a role of the worker", "role")
+LOOP_LAG = _histogram("event_loop_lag_seconds", "How late the event loop wakes a timer", _SHORT)
+
+# --- of this process: HTTP -------------------------------------------------------------------
+
+HTTP_REQUESTS = _counter("http_requests", "Requests answered", "method", "route", "status")
+HTTP_DURATION = _histogram(
+    "http_request_duration_seconds", "From a request to the first byte", _SHORT, "method", "route"
+)
+HTTP_REFUSED = _counter("http_refused", "Requests refused at the door", "reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A metric as it is declared."""
+
+    name: str
+    """As Prometheus shows it; a histogram without `_bucket`, `_sum` and `_count`."""
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+def declared() -> Sequence[Declared]:
+    """All metrics."""
+    found: list[Declared] = []
+    for metric, labels in _declared.items():
+        (family,) = metric.describe()
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        meaning = family.documentation
+        found.append(Declared(name=name, kind=family.type, labels=labels, meaning=meaning))
+    return found
+
+
+_models: set[str] = set()
+_pairs: set[tuple[str, str]] = set()
+
+
+def model_label(model: str) -> str:
+    """The label of a model: its name, for the first fifty of the process."""
+    if model in _models:
+        return model
+    if len(_models) >= _MOST_MODELS:
+        return OTHER
+    _models.add(model)
+    return model
+
+
+def pair_labels(host: str, model: str) -> tuple[str, str]:
+    """The labels of a host and a model: the first two hundred pairs of the process."""
+    pair = host, model_label(model)
+    if pair in _pairs:
+        return pair
+    if len(_pairs) >= _MOST_PAIRS:
+        return host, OTHER
+    _pairs.add(pair)
+    return pair
+
+
+def metrics_page() -> str:
+    """All metrics as a Markdown table, for `docs/operations/metrics.md`."""
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for each in declared():
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        lines.append(f"| `{each.name}` | {each.kind} | {labels} | {each.meaning} |")
+    return "\n".join(lines) + "\n"
