@@ -19,14 +19,6 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 from promptmill import json_values
-from promptmill.domain.arguments import (
-    check_count,
-    check_name,
-    check_not_empty,
-    check_prompt,
-    seconds_of,
-    texts_of,
-)
 from promptmill.domain.benchmarks.flags import is_rate_impossible
 from promptmill.domain.benchmarks.records import Flag
 from promptmill.domain.calls import Call
@@ -35,7 +27,15 @@ from promptmill.domain.hosts.credentials import credentials_of
 from promptmill.domain.limits import Limits, next_start_at_ms
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Failed, Outcome, Succeeded
-from promptmill.domain.request_fields import check_generate_fields
+from promptmill.domain.requests.arguments import (
+    check_count,
+    check_name,
+    check_not_empty,
+    check_prompt,
+    seconds_of,
+    texts_of,
+)
+from promptmill.domain.requests.fields import check_generate_fields
 from promptmill.ollama.client import OllamaClient, Timeouts
 from promptmill.ollama.failures.table import OllamaError
 

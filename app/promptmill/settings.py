@@ -23,11 +23,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from promptmill.domain.authority import Authority, parse_authority
+from promptmill.domain.access.authority import Authority, parse_authority
+from promptmill.domain.access.keys import EnvironmentKey, parse_environment_keys
 from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.credentials import bearer
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
-from promptmill.domain.keys import EnvironmentKey, parse_environment_keys
 from promptmill.machine import LONGEST_MACHINE, identity_of_machine
 
 _MIB = 1024 * 1024

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from promptmill.access.browser import Asked, Let, Policy, judge
-from promptmill.domain.authority import Authority, parse_authority
+from promptmill.domain.access.authority import Authority, parse_authority
 from promptmill.domain.errors import CrossOrigin, HostNotAllowed, MalformedHost
 
 OPEN = Policy()

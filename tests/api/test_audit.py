@@ -7,7 +7,7 @@ import json
 import httpx
 import structlog
 
-from promptmill.domain.keys import KeyLimits, Scope
+from promptmill.domain.access.keys import KeyLimits, Scope
 from promptmill.services import keys
 from tests.api.conftest import answer_as_ollama
 

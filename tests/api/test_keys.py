@@ -13,7 +13,7 @@ from promptmill.api import build_api
 from promptmill.api.application import ROUTERS
 from promptmill.api.openai.application import openai_dialect
 from promptmill.dashboard import PAGES
-from promptmill.domain.keys import ANYBODY, KeyLimits, Scope
+from promptmill.domain.access.keys import ANYBODY, KeyLimits, Scope
 from promptmill.services import keys
 from promptmill.services.keys import NewKey
 

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from promptmill.domain.known_ids import IdsByHash, IdsByName, KnownIds
+from promptmill.domain.requests.known_ids import IdsByHash, IdsByName, KnownIds
 
 
 @pytest.mark.parametrize("make", [IdsByName, IdsByHash])

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import respx
 
-from promptmill.domain.keys import key_id_of
+from promptmill.domain.access.keys import key_id_of
 from tests.cli.pretended import Invoke
 
 

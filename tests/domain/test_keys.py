@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from promptmill.domain.keys import (
+from promptmill.domain.access.keys import (
     ApiKey,
     KeyLimits,
     Scope,

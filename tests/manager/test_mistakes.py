@@ -7,7 +7,7 @@ import math
 import pytest
 
 from promptmill.api.schemas.ollama import GenerationFields, OllamaOptions
-from promptmill.domain.request_fields import GENERATE_FIELDS, OPTIONS
+from promptmill.domain.requests.fields import GENERATE_FIELDS, OPTIONS
 from promptmill.manager import OllamaManager
 from tests.manager.pretended import listening
 

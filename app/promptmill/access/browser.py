@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from promptmill.domain.authority import Authority, parse_authority
+from promptmill.domain.access.authority import Authority, parse_authority
 from promptmill.domain.errors import CrossOrigin, HostNotAllowed, MalformedHost
 
 ANY_ORIGIN: Final = "*"

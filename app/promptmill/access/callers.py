@@ -9,8 +9,8 @@ from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
 from promptmill.access.routes import ANY_KEY, Route, Sufficient
+from promptmill.domain.access.keys import ANYBODY, Caller, Scope
 from promptmill.domain.errors import Forbidden, Unauthenticated
-from promptmill.domain.keys import ANYBODY, Caller, Scope
 from promptmill.services import keys
 from promptmill.services.resources import Resources
 

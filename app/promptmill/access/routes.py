@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from promptmill.domain.keys import Scope
+from promptmill.domain.access.keys import Scope
 
 Sufficient = frozenset[Scope] | None
 """Scopes of which one is enough; None: no key is needed."""

@@ -19,8 +19,8 @@ from promptmill.access.callers import identify, require_scope
 from promptmill.access.routes import Route, find_route, path_below_root
 from promptmill.api.dependencies import resources_in
 from promptmill.api.errors.problems import error_response
+from promptmill.domain.access.keys import ANYBODY
 from promptmill.domain.errors import Forbidden, Unauthenticated, Unavailable
-from promptmill.domain.keys import ANYBODY
 from promptmill.services import keys
 from promptmill.services.resources import Resources
 

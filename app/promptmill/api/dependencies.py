@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from promptmill.api.errors.unstorable import text_fault
 from promptmill.api.errors.violations import Faults, unknown_name
+from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.errors import NotFound
-from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.services.resources import Resources
 
 METADATA_PREFIX: Final = "metadata."

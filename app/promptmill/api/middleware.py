@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from promptmill.access.browser import safety_headers
 from promptmill.access.routes import Route, find_route, path_below_root
 from promptmill.api.errors.problems import INTERNAL_ERROR, problem_response
-from promptmill.domain.keys import Caller
+from promptmill.domain.access.keys import Caller
 from promptmill.observability.logs import get_logger
 from promptmill.observability.metrics import HTTP_DURATION, HTTP_REQUESTS, OTHER
 

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import RedirectResponse, Response
 
 from promptmill.dashboard import assets, charts, wording
+from promptmill.domain.access.keys import ANYBODY
 from promptmill.domain.errors import (
     Conflict,
     Invalid,
@@ -25,7 +26,6 @@ from promptmill.domain.errors import (
     PromptmillError,
     Unavailable,
 )
-from promptmill.domain.keys import ANYBODY
 from promptmill.services.resources import Resources
 
 POLICY: Final = (

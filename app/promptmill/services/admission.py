@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.batches import (
     Batch,
     BatchChanges,
@@ -16,7 +17,6 @@ from promptmill.domain.batches import (
 )
 from promptmill.domain.errors import FieldProblem, Invalid, LimitExceeded
 from promptmill.domain.ids import RANDOM_BITS, sortable_id
-from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.model_names import registry_of
 from promptmill.services.resources import Resources
 from promptmill.store.batches import jobs

@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.batches import Batch, BatchDraft, IdempotencyKey, TaskResult
-from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission

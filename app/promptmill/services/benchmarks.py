@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.batches import IdempotencyKey
 from promptmill.domain.benchmarks.comparison import (
     BenchmarkComparison,
@@ -18,7 +19,6 @@ from promptmill.domain.benchmarks.comparison import (
 from promptmill.domain.benchmarks.records import Benchmark, BenchmarkDraft, BenchmarkRun
 from promptmill.domain.benchmarks.summary import NO_ENVIRONMENT, ModelResult, summarise
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
-from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission

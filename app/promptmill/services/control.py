@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.batches import Batch, BatchChanges
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
-from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.domain.lifecycle import JobState
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Final
 
-from promptmill.domain.errors import Unavailable
-from promptmill.domain.keys import (
+from promptmill.domain.access.keys import (
     ApiKey,
     Caller,
     KeyLimits,
@@ -21,6 +20,7 @@ from promptmill.domain.keys import (
     new_key,
     new_key_id,
 )
+from promptmill.domain.errors import Unavailable
 from promptmill.services.resources import Resources
 from promptmill.store.access import keys
 from promptmill.store.db.database import Database, Transaction

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from promptmill.domain.keys import ApiKey
+from promptmill.domain.access.keys import ApiKey
 from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.ollama.hosts import Host
 from promptmill.services.reading.snapshots import Snapshots

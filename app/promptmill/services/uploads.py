@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
+from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.batches import BatchDraft, IdempotencyKey, PromptDraft
 from promptmill.domain.errors import Unavailable
-from promptmill.domain.keys import ANYBODY, Caller
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.batches import Submission

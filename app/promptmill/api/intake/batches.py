@@ -34,8 +34,8 @@ from promptmill.api.schemas.requests import (
 from promptmill.api.schemas.strict import Path
 from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.errors import Invalid
-from promptmill.domain.known_ids import IdsByHash, IdsByName
-from promptmill.domain.line_cutter import Line, LineCutter
+from promptmill.domain.requests.known_ids import IdsByHash, IdsByName
+from promptmill.domain.requests.line_cutter import Line, LineCutter
 from promptmill.settings import Settings
 
 _PIECE_PROMPTS: Final = 2_000

@@ -10,9 +10,9 @@ from fastapi import Request
 from promptmill.api.documents.batches import failure_limit
 from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.batches import BodyForm, NdjsonBody, receive_batch
+from promptmill.domain.access.keys import Caller
 from promptmill.domain.batches import BatchDraft, PromptDraft
 from promptmill.domain.errors import Unavailable
-from promptmill.domain.keys import Caller
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON
 from promptmill.ollama.answer_checks.json_schema import unchecked_in
 from promptmill.ollama.text import one_line

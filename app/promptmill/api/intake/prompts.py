@@ -13,7 +13,7 @@ from promptmill.api.installed_models import ModelCheck
 from promptmill.api.schemas.requests import PROMPT_TEXT, PromptObject
 from promptmill.api.schemas.strict import Path
 from promptmill.domain.batches import PromptDraft
-from promptmill.domain.known_ids import KnownIds
+from promptmill.domain.requests.known_ids import KnownIds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

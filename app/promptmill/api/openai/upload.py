@@ -8,8 +8,8 @@ from fastapi import Request
 
 from promptmill.api.openai.errors import ApiError
 from promptmill.api.openai.multipart import Begin, FormReader
-from promptmill.domain.line_cutter import LineCutter
 from promptmill.domain.openai import Purpose
+from promptmill.domain.requests.line_cutter import LineCutter
 from promptmill.services.openai import files
 from promptmill.services.openai.files import FileWriter
 from promptmill.services.openai.lines import LONGEST_LINE, first_line_fault

@@ -25,8 +25,8 @@ from promptmill.api.openapi.submission import submission_request
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch
 from promptmill.api.schemas.dry_run import DRY_RUN, DryRun
+from promptmill.domain.access.keys import Caller
 from promptmill.domain.batches import IdempotencyKey
-from promptmill.domain.keys import Caller
 from promptmill.services import batches, uploads
 from promptmill.services.batches import Submission
 from promptmill.services.resources import Resources

@@ -20,9 +20,9 @@ from promptmill.cli.service.service_settings import (
     without_password,
 )
 from promptmill.cli.service.serving import is_loopback
+from promptmill.domain.access.keys import ApiKey
 from promptmill.domain.calls import Call
 from promptmill.domain.errors import PromptmillError
-from promptmill.domain.keys import ApiKey
 from promptmill.domain.outcomes import Succeeded
 from promptmill.domain.workers import Worker, WorkerState
 from promptmill.ollama.hosts import Host

@@ -18,8 +18,8 @@ from promptmill.cli.input.durations import parse_duration
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import duration, fail, local_time, out, say
 from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.domain.access.keys import NAME, ApiKey, KeyLimits, parse_scopes
 from promptmill.domain.errors import Conflict, NotFound, PromptmillError
-from promptmill.domain.keys import NAME, ApiKey, KeyLimits, parse_scopes
 from promptmill.services import keys
 from promptmill.services.keys import NewKey
 from promptmill.store.db import schema

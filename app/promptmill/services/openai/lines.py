@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NoReturn, cast
 
 from promptmill.domain.batches import PromptDraft
-from promptmill.domain.known_ids import IdsByHash
-from promptmill.domain.line_cutter import Line, LineCutter
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.openai import FAULT, MARK, LineError
+from promptmill.domain.requests.known_ids import IdsByHash
+from promptmill.domain.requests.line_cutter import Line, LineCutter
 from promptmill.services.openai.translation.faults import Refused, invalid_choice, missing, unknown
 from promptmill.services.openai.translation.fields import SchemaCheck
 from promptmill.services.openai.translation.translate import (

@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from promptmill.domain.access.keys import ApiKey, KeyLimits, Scope
 from promptmill.domain.errors import Conflict, NotFound
-from promptmill.domain.keys import ApiKey, KeyLimits, Scope
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.keys import api_key
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from promptmill.domain.access.keys import ENVIRONMENT, name_of
 from promptmill.domain.batches import Batch, BatchDraft, Counts, FailureLimit, IdempotencyKey, Usage
 from promptmill.domain.errors import Conflict, NotFound
-from promptmill.domain.keys import ENVIRONMENT, name_of
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode

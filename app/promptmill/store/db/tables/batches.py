@@ -180,7 +180,7 @@ class JobRow(Row, table=True):
     )
     """Whether no prompt starts, because models may be missing; see `store.downloads.planning`."""
     key_id: str | None = Field(default=None, max_length=80)
-    """The API key that it was sent with; see `promptmill.domain.keys`."""
+    """The API key that it was sent with; see `promptmill.domain.access.keys`."""
 
 
 class JobStatsRow(Row, table=True):

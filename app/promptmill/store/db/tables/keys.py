@@ -11,7 +11,7 @@ from promptmill.store.db.tables.batches import Row, metadata
 
 
 class ApiKeyRow(Row, table=True):
-    """A key; see `promptmill.domain.keys`."""
+    """A key; see `promptmill.domain.access.keys`."""
 
     __tablename__ = "api_key"  # pyright: ignore[reportAssignmentType]
 

@@ -1,0 +1,1 @@
+"""Who may do what: API keys, and the names under which the service is reached."""

@@ -1,0 +1,1 @@
+"""Rules of request bodies: arguments, fields of Ollama, ids, lines."""
