@@ -36,7 +36,8 @@ from promptmill.domain.requests.arguments import (
     texts_of,
 )
 from promptmill.domain.requests.fields import check_generate_fields
-from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.deadlines import Timeouts
 from promptmill.ollama.failures.table import OllamaError
 
 DEFAULT_MODEL = "qwen3:8b"

@@ -14,7 +14,8 @@ from promptmill.domain.errors import Unavailable
 from promptmill.domain.hosts.address import is_of_the_machine
 from promptmill.domain.hosts.spec import HostSpec
 from promptmill.observability.logs import get_logger
-from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.deadlines import Timeouts
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.transport import CertificatesError
 from promptmill.services.resources import Resources

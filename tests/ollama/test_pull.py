@@ -8,7 +8,8 @@ import contextlib
 import pytest
 
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed
-from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.deadlines import Timeouts
 from promptmill.ollama.failures.table import OllamaError
 from tests.ollama.raw_host import END, NDJSON, Exchange, always, chunk, plain, raw_host
 

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.deadlines import Timeouts
 from tests.ollama.raw_host import raw_host
 from tests.ollama.recordings import exchanges
 

@@ -10,7 +10,8 @@ import pytest
 
 from promptmill.domain.calls import Call
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.deadlines import Timeouts
 from tests.ollama.raw_host import END, LAST, NDJSON, WORD, always, chunk, plain, raw_host
 
 ANSWER = NDJSON + chunk(WORD) + chunk(LAST) + END

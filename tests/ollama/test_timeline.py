@@ -12,7 +12,8 @@ import respx
 from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
 from promptmill.domain.outcomes import Blame, Failed, Succeeded
-from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.deadlines import Timeouts
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.timed_answer import TimedAnswer
 from tests.ollama.raw_host import END, LAST, NDJSON, WORD, always, chunk, raw_host

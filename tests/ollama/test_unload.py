@@ -9,7 +9,8 @@ import pytest
 import respx
 
 from promptmill.domain.outcomes import Blame, ErrorCode
-from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.deadlines import Timeouts
 from promptmill.ollama.failures.table import OllamaError
 from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, create_simulator, running
 

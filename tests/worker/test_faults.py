@@ -25,7 +25,8 @@ from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.domain.retry import MOST_LOSSES
 from promptmill.ollama.answer_checks import structured_output
-from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.deadlines import Timeouts
 from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.health import PROMPTS_FAILED_IN_A_ROW
 from promptmill.ollama.hosts import Host

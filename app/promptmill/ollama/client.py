@@ -15,7 +15,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import aiohttp
@@ -30,7 +30,7 @@ from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import CallMetrics, Failed, Outcome
 from promptmill.ollama import wire
 from promptmill.ollama.answer import Answer
-from promptmill.ollama.deadlines import Deadlines
+from promptmill.ollama.deadlines import Deadlines, Timeouts
 from promptmill.ollama.failures.exceptions import Phase, failed_exception
 from promptmill.ollama.failures.table import (
     Break,
@@ -59,23 +59,6 @@ _ASK_S = 30.0
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
 """Between two looks at the models in memory, while one is waited for to go."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """How long a call waits, in seconds; for the whole call there is `Call.timeout_s`."""
-
-    connect_s: float = 5.0
-    """For a connection, with the look-up of the name and TLS."""
-    first_byte_s: float = 300.0
-    """From sending to the first byte; Ollama sends none while a request waits or a model loads."""
-    between_chunks_s: float = 120.0
-    """Between two pieces of an answer."""
-    unload_s: float = 10.0
-    """For a model to leave the memory, from the server's promise to let it go."""
-    pull_silence_s: float = 900.0
-    """For the next line of a pull while no layer comes, for Ollama says nothing while it hashes
-    tens of gigabytes. While one comes it tells many times a second how far: `between_chunks_s`."""
 
 
 class OllamaClient:

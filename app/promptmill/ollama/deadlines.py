@@ -8,11 +8,29 @@ something had come meanwhile and sets itself again.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from promptmill.ollama.failures.table import Timeout
 
 _TIMER_PRECISION_S = 0.001
 """A loop may fire a timer this much too early (uvloop counts whole milliseconds)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long a call waits, in seconds; for the whole call there is `Call.timeout_s`."""
+
+    connect_s: float = 5.0
+    """For a connection, with the look-up of the name and TLS."""
+    first_byte_s: float = 300.0
+    """From sending to the first byte; Ollama sends none while a request waits or a model loads."""
+    between_chunks_s: float = 120.0
+    """Between two pieces of an answer."""
+    unload_s: float = 10.0
+    """For a model to leave the memory, from the server's promise to let it go."""
+    pull_silence_s: float = 900.0
+    """For the next line of a pull while no layer comes, for Ollama says nothing while it hashes
+    tens of gigabytes. While one comes it tells many times a second how far: `between_chunks_s`."""
 
 
 class Deadlines:

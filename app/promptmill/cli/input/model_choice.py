@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from promptmill.domain.model_names import normalise_model
-from promptmill.ollama.client import OllamaClient, Timeouts
+from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.deadlines import Timeouts
 from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.models import InstalledModel, ModelInfo
 

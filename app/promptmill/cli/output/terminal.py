@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PIPED_WIDTH: Final = 160
@@ -20,6 +20,8 @@ _PIPED_WIDTH: Final = 160
 
 def out(*, piped_width: int = _PIPED_WIDTH) -> Console:
     """Stdout, for what was asked for; `piped_width` holds where there is no terminal."""
+    from rich.console import Console  # noqa: PLC0415 - slow to load, as everywhere here
+
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = piped_width
@@ -28,16 +30,22 @@ def out(*, piped_width: int = _PIPED_WIDTH) -> Console:
 
 def err() -> Console:
     """Stderr, for progress, hints and errors."""
+    from rich.console import Console  # noqa: PLC0415
+
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def say(line: str, *, style: str | None = None) -> None:
     """One line to stderr."""
+    from rich.text import Text  # noqa: PLC0415
+
     err().print(Text(printable(line), style=style or ""))
 
 
 def fail(line: str, *details: str) -> None:
     """An error to stderr: what happened, and below it what is known about it."""
+    from rich.text import Text  # noqa: PLC0415
+
     console = err()
     console.print(Text.assemble(("error: ", "bold red"), printable(line)))
     for detail in details:

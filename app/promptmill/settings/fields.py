@@ -1,8 +1,8 @@
-"""Every setting of the service, read from the environment once and checked at the start.
+"""The settings' fields: one environment variable each, checked at the start.
 
-Nothing happens at import: a program calls `load_settings()`. All variables carry the prefix
-`PROMPTMILL_`, except `OLLAMA_HOST`, `OLLAMA_API_KEY` and `DATABASE_URL`, which other programs know
-under these names. One that is empty or blank is unset: compose files write `${X:-}`.
+All variables carry the prefix `PROMPTMILL_`, except `OLLAMA_HOST`, `OLLAMA_API_KEY` and
+`DATABASE_URL`, which other programs know under these names. One that is empty or blank is unset:
+compose files write `${X:-}`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-import platformdirs
 from pydantic import (
     AliasChoices,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -29,20 +27,10 @@ from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.credentials import bearer
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 from promptmill.machine import LONGEST_MACHINE, identity_of_machine
+from promptmill.settings.values import default_database_url, entries, with_home
 
 _MIB = 1024 * 1024
-_FOREIGN_NAMES = frozenset({"OLLAMA_HOST", "OLLAMA_API_KEY", "DATABASE_URL"})
 _MACHINE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_MACHINE}}}")
-
-
-class SettingsError(Exception):
-    """A setting is wrong; the message names each one and what it takes."""
-
-
-def default_database_url() -> str:
-    """A SQLite file in the platform's folder for a user's data."""
-    folder = Path(platformdirs.user_data_dir("promptmill", appauthor=False))
-    return f"sqlite:///{folder / 'promptmill.db'}"
 
 
 class Settings(BaseSettings):
@@ -334,7 +322,7 @@ class Settings(BaseSettings):
             raise ValueError("must start with sqlite:/// or postgresql://")
         if value in {"sqlite:///", "sqlite:///:memory:"} or "mode=memory" in value:
             raise ValueError("an in-memory database loses accepted work; name a file")
-        return _with_home(value)
+        return with_home(value)
 
     @field_validator("api_keys")
     @classmethod
@@ -345,7 +333,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts")
     @classmethod
     def _accept_names_with_a_port_or_without(cls, value: str) -> str:
-        for entry in _entries(value):
+        for entry in entries(value):
             if parse_authority(entry) is None:
                 raise ValueError(f"{entry!r} is not a host's name: write mill.example.com")
         return value
@@ -353,7 +341,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _accept_origins(cls, value: str) -> str:
-        for entry in _entries(value):
+        for entry in entries(value):
             scheme, _, rest = entry.partition("://")
             if entry != "*" and (scheme not in {"http", "https"} or not parse_authority(rest)):
                 raise ValueError(f"{entry!r} is not an origin: write https://app.example.com")
@@ -376,11 +364,11 @@ class Settings(BaseSettings):
     @property
     def own_names(self) -> tuple[Authority, ...]:
         """The names of `allowed_hosts`."""
-        return tuple(filter(None, map(parse_authority, _entries(self.allowed_hosts))))
+        return tuple(filter(None, map(parse_authority, entries(self.allowed_hosts))))
 
     def listed(self, setting: str) -> frozenset[str]:
         """The entries of a setting that is a list apart by commas, in small letters."""
-        return frozenset(entry.lower() for entry in _entries(getattr(self, setting)))
+        return frozenset(entry.lower() for entry in entries(getattr(self, setting)))
 
     @property
     def hosts(self) -> tuple[HostSpec, ...]:
@@ -403,60 +391,3 @@ class Settings(BaseSettings):
         if not self.database_url.startswith("sqlite:///"):
             return None
         return Path(self.database_url.removeprefix("sqlite:///")).absolute()
-
-
-def _with_home(database_url: str) -> str:
-    """The URL with the home folder in the place of a `~`, which only a shell would replace."""
-    path = database_url.removeprefix("sqlite:///")
-    if path == database_url or not path.startswith("~"):
-        return database_url
-    try:
-        return f"sqlite:///{Path(path).expanduser()}"
-    except RuntimeError:
-        raise ValueError("names a home folder that is not known; write the whole path") from None
-
-
-def _entries(text: str) -> list[str]:
-    """What stands between commas, without spaces around it."""
-    return [entry.strip() for entry in text.split(",") if entry.strip()]
-
-
-def variable_name(field: str) -> str:
-    """The environment variable that sets a field."""
-    alias = Settings.model_fields[field].validation_alias
-    if isinstance(alias, AliasChoices):
-        return str(alias.choices[0])
-    return f"PROMPTMILL_{field.upper()}"
-
-
-def load_settings(**overrides: object) -> Settings:
-    """Settings from the environment, with `overrides` (command-line options) over them.
-
-    Raises:
-        SettingsError: One line for each wrong setting, naming its variable.
-    """
-    given = {name: value for name, value in overrides.items() if value not in {None, ""}}
-    if "ollama_host" in given:
-        # Options go before variables: the one host is meant, not the list in the environment.
-        given.setdefault("ollama_hosts", None)
-    try:
-        return Settings(**given)  # pyright: ignore[reportArgumentType] - checked by pydantic
-    except ValidationError as error:
-        lines: list[str] = []
-        for problem in error.errors():
-            field = str(problem["loc"][0]) if problem["loc"] else "settings"
-            name = field if field in _FOREIGN_NAMES else variable_name(field)
-            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
-        raise SettingsError("\n".join(lines)) from None
-
-
-def settings_page() -> str:
-    """All settings as a Markdown table, for `docs/settings.md`."""
-    lines = ["| variable | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = field.get_default()
-        shown = "unset" if default is None else str(default).lower()
-        if name == "database_url":
-            shown = "a SQLite file in the user's data folder"
-        lines.append(f"| `{variable_name(name)}` | {shown} | {field.description} |")
-    return "\n".join(lines) + "\n"

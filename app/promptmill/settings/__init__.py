@@ -1,0 +1,17 @@
+"""Every setting of the service, read from the environment once and checked at the start.
+
+Nothing happens at import: a program calls `load_settings()`.
+"""
+
+from promptmill.settings.fields import Settings
+from promptmill.settings.loading import SettingsError, load_settings, settings_page, variable_name
+from promptmill.settings.values import default_database_url
+
+__all__ = [
+    "Settings",
+    "SettingsError",
+    "default_database_url",
+    "load_settings",
+    "settings_page",
+    "variable_name",
+]
