@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection
-from typing import Annotated, Final
+from collections.abc import Callable, Collection, Coroutine
+from typing import Annotated, Any, Final
 
-from fastapi import Depends, FastAPI, Path, Request
-from pydantic import BaseModel
+from fastapi import Depends, FastAPI, Path, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import AfterValidator, BaseModel
 
 from promptmill.api.errors.unstorable import text_fault
 from promptmill.api.errors.violations import Faults, unknown_name
@@ -48,33 +49,17 @@ async def _resources(request: Request) -> Resources:
     return resources_of(request)
 
 
-async def _batch_id(
-    batch_id: Annotated[
-        str,
-        Path(
-            description="The batch's `id`.",
-            examples=["batch_01kaf0z6b7c8d9e0f1g2h3j4k5"],
-        ),
-    ],
-) -> str:
+def _batch_id(value: str) -> str:
     # What cannot be an id is not looked for: a database may even refuse to compare it.
-    if not _BATCH_ID.fullmatch(batch_id):
+    if not _BATCH_ID.fullmatch(value):
         raise NotFound("There is no batch of this id.")
-    return batch_id
+    return value
 
 
-async def _benchmark_id(
-    benchmark_id: Annotated[
-        str,
-        Path(
-            description="The benchmark's `id`.",
-            examples=["bench_01kaf0z6b7c8d9e0f1g2h3j4k5"],
-        ),
-    ],
-) -> str:
-    if not _BENCHMARK_ID.fullmatch(benchmark_id):
+def _benchmark_id(value: str) -> str:
+    if not _BENCHMARK_ID.fullmatch(value):
         raise NotFound("There is no benchmark of this id.")
-    return benchmark_id
+    return value
 
 
 async def idempotency_key_of(request: Request) -> str | None:
@@ -93,19 +78,30 @@ async def idempotency_key_of(request: Request) -> str | None:
     return key
 
 
-def only_query(
-    model: type[BaseModel] | None = None, *, prefix: str | None = None
-) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that refuses query parameters other than the model's, and any given twice."""
-    fields = model.model_fields if model else {}
-    known = {field.alias or name for name, field in fields.items()}
+class StrictRoute(APIRoute):
+    """A route that refuses query parameters which it does not declare, and any given twice."""
 
-    async def check(request: Request) -> None:
-        faults = Faults()
-        check_query(request, known, faults, prefix=prefix)
-        faults.raise_if_any()
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, behind the check of the query."""
+        handle = super().get_route_handler()
+        known: set[str] = set()
+        for parameter in self.dependant.query_params:
+            kind = parameter.field_info.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                fields = kind.model_fields
+                known |= {field.alias or name for name, field in fields.items()}
+            else:
+                known.add(parameter.alias)
+        filters = any(one.call is metadata_filter for one in self.dependant.dependencies)
+        prefix = METADATA_PREFIX if filters else None
 
-    return check
+        async def strict(request: Request) -> Response:
+            faults = Faults()
+            check_query(request, known, faults, prefix=prefix)
+            faults.raise_if_any()
+            return await handle(request)
+
+        return strict
 
 
 def check_query(
@@ -160,7 +156,15 @@ async def metadata_filter(request: Request) -> dict[str, str]:
 
 CallerOf = Annotated[Caller, Depends(caller_in)]
 ResourcesOf = Annotated[Resources, Depends(_resources)]
-BatchId = Annotated[str, Depends(_batch_id)]
-BenchmarkId = Annotated[str, Depends(_benchmark_id)]
+BatchId = Annotated[
+    str,
+    AfterValidator(_batch_id),
+    Path(description="The batch's `id`.", examples=["batch_01kaf0z6b7c8d9e0f1g2h3j4k5"]),
+]
+BenchmarkId = Annotated[
+    str,
+    AfterValidator(_benchmark_id),
+    Path(description="The benchmark's `id`.", examples=["bench_01kaf0z6b7c8d9e0f1g2h3j4k5"]),
+]
 IdempotencyHeader = Annotated[str | None, Depends(idempotency_key_of)]
 MetadataFilter = Annotated[dict[str, str], Depends(metadata_filter)]

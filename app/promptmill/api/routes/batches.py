@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from promptmill.api.dependencies import (
@@ -12,7 +12,7 @@ from promptmill.api.dependencies import (
     BatchId,
     MetadataFilter,
     ResourcesOf,
-    only_query,
+    StrictRoute,
 )
 from promptmill.api.documents.batches import JsonResponse, batch_document, batch_summary
 from promptmill.api.errors.problems import CONFLICT
@@ -23,7 +23,7 @@ from promptmill.api.schemas.batches import Batch, BatchListQuery, BatchPage, Bat
 from promptmill.domain.lifecycle import JobState
 from promptmill.services import batches
 
-router = APIRouter(prefix="/batches", tags=["Batches"])
+router = APIRouter(prefix="/batches", tags=["Batches"], route_class=StrictRoute)
 
 _ONE: Final = f"/batches/{examples.BATCH_ID}"
 _METADATA: Final[dict[str, Any]] = {
@@ -44,7 +44,6 @@ _METADATA: Final[dict[str, Any]] = {
     "/{batch_id}",
     response_model=None,
     summary="Read a batch",
-    dependencies=[Depends(only_query(BatchQuery))],
     responses={
         **always(_ONE),
         **success(200, "The batch as it stands", Batch, examples.BATCH),
@@ -67,7 +66,6 @@ async def read_batch(
     response_model=None,
     summary="List batches",
     openapi_extra=_METADATA,
-    dependencies=[Depends(only_query(BatchListQuery, prefix=METADATA_PREFIX))],
     responses={
         **always("/batches"),
         **success(200, "A page of batches, newest first", BatchPage, examples.BATCH_PAGE),
@@ -95,7 +93,6 @@ async def list_batches(
     status_code=202,
     response_model=None,
     summary="Cancel a batch",
-    dependencies=[Depends(only_query())],
     responses={
         **always(f"{_ONE}/cancel"),
         **success(202, "The batch is being cancelled", Batch, examples.CANCELLING),
@@ -117,7 +114,6 @@ async def cancel_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
     status_code=204,
     response_model=None,
     summary="Delete a batch",
-    dependencies=[Depends(only_query())],
     responses={
         **always(_ONE),
         **success(204, "The batch, its prompts and its results are gone"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
-from promptmill.api.dependencies import BenchmarkId, ResourcesOf, only_query
+from promptmill.api.dependencies import BenchmarkId, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.documents.benchmarks import RUN_FIELDS, comparison_document, run_document
 from promptmill.api.documents.result_formats import forms_of, wanted_format, written
@@ -24,7 +24,7 @@ from promptmill.domain.errors import Conflict, Invalid
 from promptmill.reports import ReportFormat, ReportInput, render
 from promptmill.services import benchmarks
 
-router = APIRouter(prefix="/benchmarks", tags=["Benchmarks"])
+router = APIRouter(prefix="/benchmarks", tags=["Benchmarks"], route_class=StrictRoute)
 
 _DEFAULT_LIMIT: Final = 100
 _RUNS: Final = forms_of(RUN_FIELDS, run_document)
@@ -73,7 +73,6 @@ _UNTRUSTED: Final = (
     "/{benchmark_id}/runs",
     response_model=None,
     summary="Read runs",
-    dependencies=[Depends(only_query(RunQuery))],
     responses={
         **always(f"{_ONE}/runs"),
         **success(
@@ -126,7 +125,6 @@ def _refuse_paging(query: RunQuery) -> None:
     "/{benchmark_id}/compare",
     response_model=None,
     summary="Compare with an earlier benchmark",
-    dependencies=[Depends(only_query(CompareQuery))],
     responses={
         **always(f"{_ONE}/compare", "/query/baseline", "there is no such benchmark"),
         **success(200, "What is faster, what is slower", Comparison, examples.COMPARISON),
@@ -156,7 +154,6 @@ async def compare_with_a_baseline(
     response_model=None,
     response_class=Response,
     summary="Write a report",
-    dependencies=[Depends(only_query(ReportQuery))],
     responses={
         **always(f"{_ONE}/report", "/query/format", "must be 'html', 'md', 'csv' or 'benchstat'"),
         200: {

@@ -6,7 +6,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from promptmill.api.dependencies import (
@@ -17,7 +17,7 @@ from promptmill.api.dependencies import (
     IdempotencyHeader,
     MetadataFilter,
     ResourcesOf,
-    only_query,
+    StrictRoute,
 )
 from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.documents.benchmarks import benchmark_document, benchmark_summary
@@ -39,7 +39,7 @@ from promptmill.domain.batches import IdempotencyKey
 from promptmill.domain.lifecycle import JobState
 from promptmill.services import benchmarks
 
-router = APIRouter(prefix="/benchmarks", tags=["Benchmarks"])
+router = APIRouter(prefix="/benchmarks", tags=["Benchmarks"], route_class=StrictRoute)
 
 _ONE: Final = f"/benchmarks/{examples.BENCHMARK_ID}"
 _LOCATION: Final = {
@@ -100,7 +100,6 @@ _METADATA: Final[dict[str, Any]] = {
     response_model=None,
     summary="Submit a benchmark",
     openapi_extra=_SUBMISSION,
-    dependencies=[Depends(only_query())],
     responses={
         **always("/benchmarks", "/num_runs", "must be at least 1"),
         **success(
@@ -147,7 +146,6 @@ async def submit_benchmark(
     "/{benchmark_id}",
     response_model=None,
     summary="Read a benchmark",
-    dependencies=[Depends(only_query(BenchmarkQuery))],
     responses={
         **always(_ONE, "/query/result", "unknown query parameter; did you mean `results`?"),
         **success(200, "The benchmark as it stands", Benchmark, examples.BENCHMARK),
@@ -170,7 +168,6 @@ async def read_benchmark_as_it_stands(
     response_model=None,
     summary="List benchmarks",
     openapi_extra=_METADATA,
-    dependencies=[Depends(only_query(BenchmarkListQuery, prefix=METADATA_PREFIX))],
     responses={
         **always("/benchmarks"),
         **success(
@@ -200,7 +197,6 @@ async def list_benchmarks(
     status_code=202,
     response_model=None,
     summary="Cancel a benchmark",
-    dependencies=[Depends(only_query())],
     responses={
         **always(f"{_ONE}/cancel"),
         **success(202, "The benchmark is being cancelled", Benchmark, examples.CANCELLING),
@@ -222,7 +218,6 @@ async def cancel_benchmark(benchmark_id: BenchmarkId, resources: ResourcesOf) ->
     status_code=204,
     response_model=None,
     summary="Delete a benchmark",
-    dependencies=[Depends(only_query())],
     responses={
         **always(_ONE),
         **success(204, "The benchmark and its runs are gone"),

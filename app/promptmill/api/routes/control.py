@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from promptmill.api.dependencies import BatchId, CallerOf, ResourcesOf, only_query
+from promptmill.api.dependencies import BatchId, CallerOf, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse, batch_document
 from promptmill.api.errors.problems import (
     BODY_TOO_LARGE,
@@ -23,7 +23,7 @@ from promptmill.api.schemas.batches import Batch
 from promptmill.api.schemas.control import PAUSED, RETRIED, RETRY, RUNNING, UPDATE, UPDATED
 from promptmill.services import control
 
-router = APIRouter(prefix="/batches", tags=["Batches"])
+router = APIRouter(prefix="/batches", tags=["Batches"], route_class=StrictRoute)
 
 _ONE: Final = f"/batches/{examples.BATCH_ID}"
 
@@ -63,7 +63,6 @@ def _refused_bodies(instance: str) -> Responses:
     status_code=202,
     response_model=None,
     summary="Pause a batch",
-    dependencies=[Depends(only_query())],
     responses={
         **always(f"{_ONE}/pause"),
         **success(202, "Nothing more of the batch is started", Batch, PAUSED),
@@ -87,7 +86,6 @@ async def pause_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
     status_code=202,
     response_model=None,
     summary="Resume a batch",
-    dependencies=[Depends(only_query())],
     responses={
         **always(f"{_ONE}/resume"),
         **success(202, "The batch goes on", Batch, RUNNING),
@@ -117,7 +115,6 @@ async def resume_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
         chosen=RETRY,
         all={},
     ),
-    dependencies=[Depends(only_query())],
     responses={
         **always(f"{_ONE}/retry", "/indexes/0", "the batch has prompts 0 to 2"),
         **success(202, "The prompts are queued again", Batch, RETRIED),
@@ -154,7 +151,6 @@ async def retry_batch(
     response_model=None,
     summary="Change a batch",
     openapi_extra=_body("BatchUpdate", "What to change.", required=True, change=UPDATE),
-    dependencies=[Depends(only_query())],
     responses={
         **always(_ONE, "/max_concurent", "unknown field; did you mean `max_concurrent`?"),
         **success(200, "The batch with the changes", Batch, UPDATED),

@@ -8,13 +8,13 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import Annotated, Any, Final
 
 import anyio
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
-from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
+from promptmill.api.dependencies import BatchId, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import batch_summary, result_document
 from promptmill.api.errors.violations import Faults
 from promptmill.api.openapi.document import always, success, unknown_batch
@@ -31,7 +31,7 @@ from promptmill.services.events import (
     number_of,
 )
 
-router = APIRouter(prefix="/batches", tags=["Batches"])
+router = APIRouter(prefix="/batches", tags=["Batches"], route_class=StrictRoute)
 
 LAST_EVENT_ID: Final = "Last-Event-ID"
 HEARTBEAT_S: Final = 15.0
@@ -114,7 +114,6 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     response_model=None,
     response_class=EventSourceResponse,
     summary="Follow a batch",
-    dependencies=[Depends(only_query(EventQuery))],
     openapi_extra=_LAST_EVENT_ID,
     responses=_responses(),
 )

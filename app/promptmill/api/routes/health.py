@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from promptmill.api.dependencies import ResourcesOf, only_query
+from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.errors.problems import UNAVAILABLE
 from promptmill.api.openapi.document import always, problem, success
@@ -13,14 +13,13 @@ from promptmill.api.schemas.service import Health, Readiness
 from promptmill.domain.errors import Unavailable
 from promptmill.services import status
 
-router = APIRouter(tags=["Service"])
+router = APIRouter(tags=["Service"], route_class=StrictRoute)
 
 
 @router.get(
     "/health",
     response_model=None,
     summary="Liveness",
-    dependencies=[Depends(only_query())],
     responses={
         **always("/health"),
         **success(200, "The process works", Health, {"status": "ok", "version": "0.1.0"}),
@@ -40,7 +39,6 @@ async def tell_health(request: Request, resources: ResourcesOf) -> Response:
     "/ready",
     response_model=None,
     summary="Readiness",
-    dependencies=[Depends(only_query())],
     responses={
         **always("/ready"),
         **success(200, "The service can work", Readiness, {"status": "ready", "missing": []}),

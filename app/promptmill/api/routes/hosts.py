@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import Response
 
-from promptmill.api.dependencies import ResourcesOf, only_query
+from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.documents.hosts import host_document
 from promptmill.api.openapi.document import always, success
@@ -13,14 +13,13 @@ from promptmill.api.schemas import examples
 from promptmill.api.schemas.hosts import HostPage
 from promptmill.services import hosts
 
-router = APIRouter(tags=["Service"])
+router = APIRouter(tags=["Service"], route_class=StrictRoute)
 
 
 @router.get(
     "/hosts",
     response_model=None,
     summary="List hosts",
-    dependencies=[Depends(only_query())],
     responses={
         **always("/hosts"),
         **success(200, "All Ollama hosts", HostPage, examples.HOST_PAGE),

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
-from promptmill.api.dependencies import ResourcesOf, only_query
+from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.openapi.document import always, success
 from promptmill.observability.metrics import REGISTRY
 from promptmill.services.monitoring import gauges
 
-router = APIRouter(tags=["Service"])
+router = APIRouter(tags=["Service"], route_class=StrictRoute)
 
 _EXPOSITION: Final[dict[str, Any]] = {
     "text/plain": {
@@ -31,7 +31,6 @@ _EXPOSITION: Final[dict[str, Any]] = {
     response_model=None,
     response_class=Response,
     summary="Metrics",
-    dependencies=[Depends(only_query())],
     responses={
         **always("/metrics"),
         200: {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import Response
 
-from promptmill.api.dependencies import ResourcesOf, only_query
+from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse, model_document
 from promptmill.api.errors.problems import UNAVAILABLE
 from promptmill.api.openapi.document import always, problem, success
@@ -13,14 +13,13 @@ from promptmill.api.schemas import examples
 from promptmill.api.schemas.service import ModelPage
 from promptmill.services import models
 
-router = APIRouter(tags=["Service"])
+router = APIRouter(tags=["Service"], route_class=StrictRoute)
 
 
 @router.get(
     "/models",
     response_model=None,
     summary="List models",
-    dependencies=[Depends(only_query())],
     responses={
         **always("/models"),
         **success(200, "All installed models", ModelPage, examples.MODEL_PAGE),

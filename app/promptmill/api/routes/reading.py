@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
+from promptmill.api.dependencies import BatchId, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.documents.reading import (
     stats_document,
@@ -21,7 +21,7 @@ from promptmill.domain.lifecycle import TaskState
 from promptmill.services import batches
 from promptmill.services.reading import glance, search
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 _ONE: Final = f"/batches/{examples.BATCH_ID}"
 _HIGHEST: Final = 2**32 - 1
 
@@ -31,7 +31,6 @@ _HIGHEST: Final = 2**32 - 1
     tags=["Batches"],
     response_model=None,
     summary="Read prompts without a result",
-    dependencies=[Depends(only_query(reading.PromptsQuery))],
     responses={
         **always(f"{_ONE}/prompts"),
         **success(200, "Prompts", reading.WaitingPromptPage, reading.WAITING_PAGE),
@@ -53,7 +52,6 @@ async def read_prompts(
     tags=["Batches"],
     response_model=None,
     summary="Read one prompt",
-    dependencies=[Depends(only_query())],
     responses={
         **always(f"{_ONE}/prompts/0"),
         **success(200, "The prompt", reading.WholePrompt, reading.WHOLE),
@@ -76,7 +74,6 @@ async def read_prompt(
     tags=["Batches"],
     response_model=None,
     summary="Summarise results",
-    dependencies=[Depends(only_query())],
     responses={
         **always(f"{_ONE}/summary"),
         **success(200, "What the results say together", reading.Summary, reading.SUMMARY),
@@ -98,7 +95,6 @@ async def summarise(batch_id: BatchId, resources: ResourcesOf) -> Response:
     tags=["Service"],
     response_model=None,
     summary="See the service at a glance",
-    dependencies=[Depends(only_query())],
     responses={
         **always("/stats"),
         **success(200, "Queue, hosts and workers", reading.Stats, reading.STATS),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
-from promptmill.api.dependencies import BatchId, ResourcesOf, only_query
+from promptmill.api.dependencies import BatchId, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import RESULT_FIELDS, JsonResponse, result_document
 from promptmill.api.documents.result_formats import (
     RESULTS,
@@ -30,7 +30,7 @@ from promptmill.services import batches
 from promptmill.services.reading import search
 from promptmill.services.resources import Resources
 
-router = APIRouter(prefix="/batches", tags=["Batches"])
+router = APIRouter(prefix="/batches", tags=["Batches"], route_class=StrictRoute)
 
 _DEFAULT_LIMIT: Final = 100
 _PATH: Final = f"/batches/{examples.BATCH_ID}/results"
@@ -62,7 +62,6 @@ _STREAMS: Final[dict[str, Any]] = {
     "/{batch_id}/results",
     response_model=None,
     summary="Read results",
-    dependencies=[Depends(only_query(ResultQuery))],
     responses={
         **always(_PATH),
         **success(

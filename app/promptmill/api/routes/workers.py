@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import Response
 
-from promptmill.api.dependencies import ResourcesOf, only_query
+from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse, worker_document
 from promptmill.api.openapi.document import always, success
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.service import WorkerPage
 from promptmill.services import workers
 
-router = APIRouter(tags=["Service"])
+router = APIRouter(tags=["Service"], route_class=StrictRoute)
 
 
 @router.get(
     "/workers",
     response_model=None,
     summary="List workers",
-    dependencies=[Depends(only_query())],
     responses={
         **always("/workers"),
         **success(200, "The workers of the last day", WorkerPage, examples.WORKER_PAGE),
