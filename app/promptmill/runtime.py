@@ -19,11 +19,11 @@ from promptmill.ollama.deadlines import Timeouts
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.transport import CertificatesError
 from promptmill.services.resources import Resources
-from promptmill.services.wakeups import News, Signals
+from promptmill.services.wakeups import Signals, Wakeup
 from promptmill.settings import Settings
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
-from promptmill.store.db.notify import exchanging_words
+from promptmill.store.db.notify import notifying
 
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -96,14 +96,14 @@ async def _told_by_others(database: Database, signals: Signals) -> AsyncGenerato
 
     def hear(word: str) -> None:
         # A word of a newer version means nothing here.
-        if word in set(News):
-            signals.hear(News(word))
+        if word in set(Wakeup):
+            signals.hear(Wakeup(word))
 
     def missed() -> None:
-        for news in News:
+        for news in Wakeup:
             signals.hear(news)
 
-    async with exchanging_words(database, hear=hear, missed=missed) as notifier:
+    async with notifying(database, hear=hear, missed=missed) as notifier:
         signals.tell_others = notifier.tell
         yield
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.domain.hosts.reports import Aside, HostReport, Pace
+from promptmill.domain.hosts.reports import CallSpeed, HostReport, Quarantine
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.workers import WorkerIdentity
 from promptmill.services.events import Progressed, follow
@@ -27,7 +27,7 @@ async def measured(service: Service) -> Service:
     return service
 
 
-async def tell(service: Service, *, aside: Aside | None) -> None:
+async def tell(service: Service, *, aside: Quarantine | None) -> None:
     """Let the worker tell how the host stands."""
     database = service.resources.database
     key = await database.write(register_host, "http://gpu-1:11434")
@@ -39,7 +39,7 @@ async def tell(service: Service, *, aside: Aside | None) -> None:
         calls=9,
         failed=0,
         latency_s=1.0,
-        paces={"qwen3:8b": Pace(call_s=1.0, age_s=0.0)},
+        paces={"qwen3:8b": CallSpeed(call_s=1.0, age_s=0.0)},
     )
     await database.write(host_reports.write, "w", {key: report})
 
@@ -65,7 +65,7 @@ async def test_a_queued_batch_tells_its_place_and_when_it_will_have_ended(measur
 
 
 async def test_nothing_is_foretold_while_the_only_host_is_put_aside(measured) -> None:
-    busy = Aside(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=60.0)
+    busy = Quarantine(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=60.0)
     await tell(measured, aside=busy)
 
     assert (await read(measured, await post(measured, 40)))["eta_s"] is None

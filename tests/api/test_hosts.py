@@ -14,7 +14,7 @@ import pytest
 from promptmill.api import build_api
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.hosts import Host as HostSchema
-from promptmill.domain.hosts.reports import Aside
+from promptmill.domain.hosts.reports import Quarantine
 from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Succeeded
 from promptmill.ollama.health import Health, after_call
 from promptmill.runtime import open_resources
@@ -152,7 +152,7 @@ async def test_the_workers_of_other_processes_are_added_to_ones_own(sqlite_url) 
                 await service.client.get("/health")
         await database.write(workers.register, replace(own, id="another"))
         key = await database.write(register_host, url)
-        aside = Aside(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=60)
+        aside = Quarantine(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=60)
         seen = replace(host.report(), calls=7, failed=2, latency_s=3.0, aside=aside)
         await database.write(host_reports.write, "another", {key: seen})
         await database.write(host_reports.write, own.id, {key: replace(seen, calls=100)})

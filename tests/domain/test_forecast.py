@@ -10,8 +10,8 @@ from promptmill.domain.limits import Limits
 from promptmill.domain.scheduling.forecast import (
     Demand,
     Forecast,
-    Outlook,
-    Place,
+    ForecastHost,
+    ForecastInputs,
     Window,
     results_in_window,
 )
@@ -41,13 +41,16 @@ def demand(key: int, prompts: int, **fields: Any) -> Demand:
 
 
 def place(slots: int | None = 4, *, running: dict[int, float] | None = None, **call_s: float):
-    return Place(slots=slots, call_s=call_s or {"a": 1.0, "b": 1.0}, turns=running or {})
+    return ForecastHost(slots=slots, call_s=call_s or {"a": 1.0, "b": 1.0}, turns=running or {})
 
 
 def left(
-    own: Demand, *others: Demand, places: list[Place] | None = None, rate: float | None = None
+    own: Demand,
+    *others: Demand,
+    places: list[ForecastHost] | None = None,
+    rate: float | None = None,
 ) -> float | None:
-    outlook = Outlook(
+    outlook = ForecastInputs(
         demands={one.key: one for one in (own, *others)},
         places=[place()] if places is None else places,
         turn_s=TURN_S,

@@ -32,7 +32,7 @@ from promptmill.domain.limits import (
     startable,
 )
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from promptmill.domain.retry import MOST_LOSSES, MOST_TURNED_AWAY, Finish, TryAgain, decide
+from promptmill.domain.retry import MOST_CRASHES, MOST_TURNED_AWAY, Finish, TryAgain, decide
 
 FREE = Limits(max_concurrent=5, rate_limit_delay_s=0)
 
@@ -129,10 +129,10 @@ def test_what_fell_with_its_host_is_not_charged_until_it_has_fallen_too_often() 
         return decide(fallen, attempt=attempt, max_attempts=3, backoff_s=float, losses=losses)
 
     assert follows(0) == TryAgain(1.0, charged=False, lost=True)
-    assert follows(MOST_LOSSES - 2) == TryAgain(9.0, charged=False, lost=True)
+    assert follows(MOST_CRASHES - 2) == TryAgain(9.0, charged=False, lost=True)
     assert follows(0, attempt=3) == TryAgain(3.0, charged=False, lost=True)
-    assert follows(MOST_LOSSES - 1) == TryAgain(1.0, charged=True)
-    assert follows(MOST_LOSSES - 1, attempt=3) == Finish()
+    assert follows(MOST_CRASHES - 1) == TryAgain(1.0, charged=True)
+    assert follows(MOST_CRASHES - 1, attempt=3) == Finish()
 
 
 @pytest.mark.parametrize("blame", [Blame.HOST, Blame.LIMIT])
@@ -184,7 +184,7 @@ def test_a_refusal_is_not_charged_while_another_host_is_left_until_there_were_to
         )
 
     assert follows(attempt=3, is_elsewhere=True) == TryAgain(3.0, charged=False, lost=True)
-    assert follows(MOST_LOSSES - 1, is_elsewhere=True) == TryAgain(1.0, charged=True)
+    assert follows(MOST_CRASHES - 1, is_elsewhere=True) == TryAgain(1.0, charged=True)
     assert follows(is_elsewhere=False) == TryAgain(1.0, charged=True)
     assert follows(attempt=3, is_elsewhere=False) == Finish()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.domain.batches import Batch, Counts, Usage, WaitingFor, WaitingReason
-from promptmill.domain.hosts.reports import Aside
+from promptmill.domain.hosts.reports import Quarantine
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
@@ -53,7 +53,9 @@ JOB = StandingJob(
     awaits_models=False,
 )
 READY = StandingHost(key=1, url=URL, aside=None, held_by=None, is_working=False)
-DOWN = Aside(error_code=ErrorCode.HOST_UNREACHABLE, reason="Connection refused", next_look_s=5.0)
+DOWN = Quarantine(
+    error_code=ErrorCode.HOST_UNREACHABLE, reason="Connection refused", next_look_s=5.0
+)
 
 
 def aside(code: ErrorCode = ErrorCode.HOST_UNREACHABLE, seconds: float = 5.0) -> StandingHost:
@@ -193,7 +195,7 @@ HOSTS = st.builds(
     url=st.just(URL),
     aside=st.none()
     | st.builds(
-        Aside,
+        Quarantine,
         error_code=st.sampled_from(ErrorCode),
         reason=st.just("why"),
         next_look_s=st.floats(0, 10),

@@ -10,7 +10,7 @@ from promptmill.ollama.answer_checks import structured_output
 from promptmill.ollama.failures import table as errors
 from promptmill.ollama.failures.exceptions import EXCEPTIONS
 from promptmill.ollama.failures.table import AnswerRule, Timeout
-from promptmill.ollama.failures.verdicts import Verdict
+from promptmill.ollama.failures.verdicts import FailureMeaning
 
 FOLLOWS = {
     Blame.PROMPT: "fails at once",
@@ -22,7 +22,7 @@ FOLLOWS = {
 }
 
 
-def _verdict(verdict: Verdict) -> str:
+def _verdict(verdict: FailureMeaning) -> str:
     return f"`{verdict.code.value}` | {FOLLOWS[verdict.blame]}"
 
 

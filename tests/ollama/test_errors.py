@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from promptmill.domain.outcomes import Blame, ErrorCode
-from promptmill.ollama.failures.exceptions import EXCEPTIONS, Phase, failed_exception
+from promptmill.ollama.failures.exceptions import EXCEPTIONS, CallPhase, failed_exception
 from promptmill.ollama.failures.table import (
     ANSWERS,
     BREAKS,
@@ -56,7 +56,7 @@ def test_every_exception_of_aiohttp_has_a_row_or_that_of_its_kin() -> None:
     }
 
 
-@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("phase", CallPhase)
 @pytest.mark.parametrize("kind", EXCEPTIONS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 def test_every_exception_becomes_the_outcome_of_its_row(kind, phase) -> None:
     # Made without its arguments, which differ from kind to kind and may be anything.
@@ -64,7 +64,7 @@ def test_every_exception_becomes_the_outcome_of_its_row(kind, phase) -> None:
     bare = type(kind.__name__, (kind,), spoken)
     failed = failed_exception(URL, bare.__new__(bare), phase)
     rule = EXCEPTIONS[kind]
-    verdict = rule.before if phase is Phase.ASKED else rule.during
+    verdict = rule.before if phase is CallPhase.ASKED else rule.during
     assert (failed.code, failed.blame) == (verdict.code, verdict.blame)
     assert URL in failed.message
     assert "its words" in failed.message
@@ -74,7 +74,7 @@ def test_an_exception_that_nobody_named_takes_the_row_of_its_nearest_kin() -> No
     class NewReadError(httpx.ReadError):
         pass
 
-    failed = failed_exception(URL, NewReadError("gone"), Phase.ANSWERING)
+    failed = failed_exception(URL, NewReadError("gone"), CallPhase.ANSWERING)
     assert (failed.code, failed.blame) == (ErrorCode.INCOMPLETE, Blame.ATTEMPT)
 
 
@@ -82,15 +82,17 @@ def test_what_aiohttp_meant_goes_before_what_the_transport_made_of_it() -> None:
     # httpx-aiohttp turns a server that disconnects into a connect timeout.
     error = httpx.ConnectTimeout("timed out")
     error.__cause__ = aiohttp.ServerDisconnectedError()
-    failed = failed_exception(URL, error, Phase.ASKED)
+    failed = failed_exception(URL, error, CallPhase.ASKED)
     assert (failed.code, failed.blame) == (ErrorCode.HOST_UNREACHABLE, Blame.ATTEMPT)
     assert "Server disconnected" in failed.message
 
 
 def test_the_systems_own_words_are_told() -> None:
-    failed = failed_exception(URL, ConnectionRefusedError(111, "x"), Phase.ASKED)
+    failed = failed_exception(URL, ConnectionRefusedError(111, "x"), CallPhase.ASKED)
     assert failed.message == f"No connection to {URL} could be made: Connection refused"
-    unknown = failed_exception(URL, socket.gaierror(-2, "Name or service not known"), Phase.ASKED)
+    unknown = failed_exception(
+        URL, socket.gaierror(-2, "Name or service not known"), CallPhase.ASKED
+    )
     assert unknown.message.endswith("Name or service not known")
 
 

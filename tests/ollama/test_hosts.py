@@ -13,8 +13,8 @@ from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Ou
 from promptmill.ollama.client import OllamaClient
 from promptmill.ollama.health import (
     PROMPTS_FAILED_IN_A_ROW,
+    CallStatistics,
     Health,
-    Tally,
     after_call,
     after_look,
     after_probe,
@@ -160,7 +160,7 @@ def test_every_attempt_of_a_prompt_has_one_fingerprint_and_other_prompts_have_ot
 
 
 def test_the_tally_counts_calls_and_failures_and_keeps_the_median_of_the_last_64() -> None:
-    tally = Tally()
+    tally = CallStatistics()
     assert (tally.calls, tally.failed, tally.latency_s) == (0, 0, None)
     for latency_s in [100.0] * 9 + [float(number) for number in range(64)]:
         answer = Succeeded(response="x", metrics=CallMetrics(latency_s=latency_s))
@@ -172,7 +172,7 @@ def test_the_tally_counts_calls_and_failures_and_keeps_the_median_of_the_last_64
 
 
 def test_the_tally_has_the_mean_of_each_model_without_its_loading() -> None:
-    tally = Tally()
+    tally = CallStatistics()
     for model, latency_s, loading_s in (
         ("qwen3", 9.0, 8.0),
         ("Qwen3:latest", 3.0, 0.0),
@@ -193,7 +193,7 @@ def test_the_tally_has_the_mean_of_each_model_without_its_loading() -> None:
 
 
 def test_the_tally_keeps_the_models_that_answered_last() -> None:
-    tally = Tally()
+    tally = CallStatistics()
     answer = Succeeded(response="x", metrics=CallMetrics(latency_s=1.0))
     for number in (*range(64), 0, 64):
         tally.note(answer, model=f"m{number}", now=0.0)

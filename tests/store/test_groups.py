@@ -18,7 +18,7 @@ from promptmill.store.db.database import Database, Transaction
 from promptmill.store.db.tables.batches import job
 from promptmill.store.hosts import model_switching
 from promptmill.store.hosts.hosts import register_host
-from promptmill.store.hosts.model_switching import HostView, Wish
+from promptmill.store.hosts.model_switching import HostView, SwitchNeed
 from promptmill.store.queue import candidates, claims
 from promptmill.store.queue.leases import HostShare, Lease
 from tests.store.farm import Farm, answer
@@ -75,7 +75,10 @@ def test_a_host_that_runs_nothing_takes_up_what_waits_and_nothing_starts_before(
     grouped.submit(3)
 
     assert grouped.claim() == []
-    assert grouped.database.read_now(model_switching.wish_of, grouped.host_key) is Wish.PLAIN
+    assert (
+        grouped.database.read_now(model_switching.switch_need_of, grouped.host_key)
+        is SwitchNeed.PLAIN
+    )
     assert grouped.advance()
 
     assert grouped.runs() == ["qwen3:8b"]
@@ -91,7 +94,10 @@ def test_a_batch_for_the_same_group_starts_at_once(grouped) -> None:
     grouped.submit(1, model="QWEN3:8B ")
 
     assert len(grouped.claim()) == 1
-    assert grouped.database.read_now(model_switching.wish_of, grouped.host_key) is Wish.NONE
+    assert (
+        grouped.database.read_now(model_switching.switch_need_of, grouped.host_key)
+        is SwitchNeed.NONE
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,8 @@ def test_the_prompts_of_a_mixed_batch_go_out_group_by_group(grouped) -> None:
     order = []
     while (
         grouped.advance()
-        or grouped.database.read_now(model_switching.wish_of, grouped.host_key) is not Wish.NONE
+        or grouped.database.read_now(model_switching.switch_need_of, grouped.host_key)
+        is not SwitchNeed.NONE
     ):
         while leases := grouped.claim():
             order += [lease.call.model for lease in leases]
@@ -423,7 +430,7 @@ def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
     farm.advance()
 
     def claim_while_the_host_begins_to_switch(tx: Transaction) -> Sequence[Lease]:
-        row = candidates.Turns(tx, candidates.NEVER_MS, farm.share).lock_next()
+        row = candidates.Candidates(tx, candidates.NEVER_MS, farm.share).lock_next()
         assert row is not None
         with ThreadPoolExecutor(1) as threads:
             threads.submit(

@@ -11,7 +11,7 @@ from promptmill.domain.errors import Conflict, NotFound
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed
-from promptmill.domain.retry import MOST_LOSSES
+from promptmill.domain.retry import MOST_CRASHES
 from promptmill.services import control
 from promptmill.store.batches import jobs, results, transitions
 from promptmill.store.db.tables.batches import job
@@ -349,7 +349,7 @@ def test_a_cancellation_goes_over_the_stop_rule(farm: Farm) -> None:
 
 def test_a_prompt_that_workers_died_on_counts_for_the_stop_rule(farm: Farm) -> None:
     batch_id = farm.submit(2, max_failures=FailureLimit("0"))
-    for _ in range(MOST_LOSSES):
+    for _ in range(MOST_CRASHES):
         assert len(farm.leases()) == 2
         farm.database.write_now(completions.rescue, all_running=True)
     assert farm.batch(batch_id).state is JobState.CANCELLING

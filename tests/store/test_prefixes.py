@@ -84,8 +84,8 @@ def test_they_are_of_the_group_that_a_host_takes_up_for_their_model(alike) -> No
     leases = alike.take(5)
     assert all(lease.begins_alike for lease in leases)
     assert (
-        alike.database.read_now(model_switching.wish_of, alike.host_key)
-        is model_switching.Wish.NONE
+        alike.database.read_now(model_switching.switch_need_of, alike.host_key)
+        is model_switching.SwitchNeed.NONE
     )
 
 

@@ -23,7 +23,7 @@ from promptmill.store.downloads.planning import Plan
 from promptmill.store.downloads.pulls import PullLease
 from promptmill.store.hosts import exclusivity, model_switching
 from promptmill.store.hosts.hosts import register_host
-from promptmill.store.hosts.model_switching import HostView, Wish
+from promptmill.store.hosts.model_switching import HostView, SwitchNeed
 from promptmill.store.queue import bulk, candidates
 from promptmill.store.queue.leases import HostShare
 from tests.conftest import FakeClock
@@ -119,7 +119,7 @@ def test_a_batch_that_waits_keeps_no_other_one_and_no_worker(farm: Farm, clock: 
 def test_a_batch_that_waits_lets_no_host_switch(farm: Farm, sight: Sight) -> None:
     farm.submit(auto_pull=True)
     view = HostView(key=farm.host_key)
-    assert farm.database.read_now(model_switching.wish_of, farm.host_key) is Wish.NONE
+    assert farm.database.read_now(model_switching.switch_need_of, farm.host_key) is SwitchNeed.NONE
     assert not farm.database.write_now(model_switching.advance, view)
 
     plan(farm, has(sight, MODEL))

@@ -14,7 +14,7 @@ from promptmill.domain.batches import BatchChanges, BatchDraft, PromptDraft
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
-from promptmill.domain.retry import MOST_LOSSES, TryAgain
+from promptmill.domain.retry import MOST_CRASHES, TryAgain
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.db.tables.batches import result
@@ -265,7 +265,7 @@ def test_a_rescued_prompt_is_not_charged_for_its_workers_death(farm: Farm, clock
 
 def test_a_prompt_whose_workers_keep_dying_fails_in_the_end(farm: Farm, clock: Any) -> None:
     batch_id = farm.submit(1)
-    for _ in range(MOST_LOSSES):
+    for _ in range(MOST_CRASHES):
         assert len(farm.leases()) == 1
         clock.forward(31)
         farm.database.write_now(completions.rescue)

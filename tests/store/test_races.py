@@ -508,7 +508,7 @@ def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_
     shared.write_now(registry.insert, draft, benchmark_id="bench_0001")
 
     def claim_while_the_host_is_taken(tx: Transaction) -> Sequence[Lease]:
-        row = candidates.Turns(tx, candidates.NEVER_MS, worker.share).lock_next()
+        row = candidates.Candidates(tx, candidates.NEVER_MS, worker.share).lock_next()
         assert row is not None
         with ThreadPoolExecutor(1) as threads:
             taking = threads.submit(

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.domain.hosts.reports import Aside, HostReport, Pace
+from promptmill.domain.hosts.reports import CallSpeed, HostReport, Quarantine
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.workers import WorkerIdentity
 from promptmill.store.db.database import Database
@@ -64,13 +64,15 @@ def rows(database: Database) -> list[int]:
 
 def test_what_a_worker_tells_is_read_as_it_was_told(database: Database, clock: Any) -> None:
     register(database, "w1")
-    aside = Aside(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=4.0)
+    aside = Quarantine(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=4.0)
     report = tell(database, "w1", aside=aside, on_trial=True, slots=None, latency_s=None)
 
     assert told(database) == {"w1": report}
     clock.forward(3)
     (later,) = told(database).values()
-    assert later.aside == Aside(error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=1.0)
+    assert later.aside == Quarantine(
+        error_code=ErrorCode.SERVER_BUSY, reason="busy", next_look_s=1.0
+    )
     clock.forward(3)
     (overdue,) = told(database).values()
     assert overdue.aside is not None
@@ -79,8 +81,8 @@ def test_what_a_worker_tells_is_read_as_it_was_told(database: Database, clock: A
 
 def test_it_takes_the_place_of_what_was_told_before(database: Database) -> None:
     register(database, "w1")
-    tell(database, "w1", paces={"a": Pace(call_s=1.0, age_s=0.0)})
-    tell(database, "w1", calls=9, paces={"b": Pace(call_s=2.0, age_s=0.0)})
+    tell(database, "w1", paces={"a": CallSpeed(call_s=1.0, age_s=0.0)})
+    tell(database, "w1", calls=9, paces={"b": CallSpeed(call_s=2.0, age_s=0.0)})
 
     assert [report.calls for report in told(database).values()] == [9]
     assert call_seconds(database) == {"b": 2.0}
@@ -90,7 +92,7 @@ def test_it_takes_the_place_of_what_was_told_before(database: Database) -> None:
 def test_only_what_living_workers_tell_counts(database: Database, clock: Any) -> None:
     for name in ("silent", "stopped", "alive"):
         register(database, name)
-        tell(database, name, paces={name: Pace(call_s=1.0, age_s=0.0)})
+        tell(database, name, paces={name: CallSpeed(call_s=1.0, age_s=0.0)})
     database.write_now(workers.mark_stopped, "stopped", finished=0, fenced=0)
     assert set(told(database)) == {"silent", "alive"}
     assert rows(database) == [2, 2]
@@ -108,7 +110,7 @@ def test_what_a_forgotten_worker_told_is_removed_when_the_next_one_starts(
     database: Database, clock: Any
 ) -> None:
     register(database, "old")
-    tell(database, "old", paces={"a": Pace(call_s=1.0, age_s=0.0)})
+    tell(database, "old", paces={"a": CallSpeed(call_s=1.0, age_s=0.0)})
     clock.forward(DAY_S + 1)
     register(database, "new")
 
@@ -118,6 +120,6 @@ def test_what_a_forgotten_worker_told_is_removed_when_the_next_one_starts(
 def test_of_what_several_measured_the_newest_stands(database: Database) -> None:
     for name, call_s, age_s in (("w1", 1.0, 9.0), ("w2", 2.0, 1.0), ("w3", 3.0, 5.0)):
         register(database, name)
-        tell(database, name, paces={"a": Pace(call_s=call_s, age_s=age_s)})
+        tell(database, name, paces={"a": CallSpeed(call_s=call_s, age_s=age_s)})
 
     assert call_seconds(database) == {"a": 2.0}

@@ -10,7 +10,7 @@ import pytest
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed
-from promptmill.domain.retry import MOST_LOSSES, TryAgain
+from promptmill.domain.retry import MOST_CRASHES, TryAgain
 from promptmill.store.batches import transitions
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import usage_limits
@@ -71,7 +71,7 @@ def test_nothing_is_charged_and_the_turning_away_is_counted_apart_from_losses(
 ) -> None:
     grouped.submit(1, model="cloud", limits=WIDE)
     grouped.advance()
-    for number in range(MOST_LOSSES + 1):
+    for number in range(MOST_CRASHES + 1):
         (lease,) = grouped.claim()
         assert (lease.attempt, lease.losses, lease.turned_away) == (1, 0, number)
         grouped.complete(lease, outcome=LIMITED, decision=WAITS)

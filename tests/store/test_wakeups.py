@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from promptmill.domain.errors import Unavailable
 from promptmill.store.db.database import Database
-from promptmill.store.db.notify import LISTENER_NAME, Notifier, exchanging_words
+from promptmill.store.db.notify import LISTENER_NAME, Notifier, notifying
 from tests.own_postgresql import OwnPostgresql
 
 pytestmark = pytest.mark.postgresql
@@ -65,7 +65,7 @@ class Process:
 async def process(url: str) -> AsyncIterator[Process]:
     database, ear = Database(url), Ear()
     try:
-        async with exchanging_words(database, hear=ear.hear, missed=ear.missed) as notifier:
+        async with notifying(database, hear=ear.hear, missed=ear.missed) as notifier:
             await ear.until(lambda: ear.openings > 0)
             yield Process(database, ear, notifier)
     finally:

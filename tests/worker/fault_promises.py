@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from promptmill.domain import outcomes
 from promptmill.domain.outcomes import Blame, ErrorCode
-from promptmill.domain.retry import MOST_LOSSES, MOST_TURNED_AWAY
+from promptmill.domain.retry import MOST_CRASHES, MOST_TURNED_AWAY
 from promptmill.ollama.health import PROMPTS_FAILED_IN_A_ROW
 from promptmill.simulator import FaultKind
 
@@ -120,7 +120,7 @@ _AGAIN = {
 
 
 _FALLEN = (
-    f"{MOST_LOSSES - 1} times more than `max_attempts`",
+    f"{MOST_CRASHES - 1} times more than `max_attempts`",
     "nothing, if others fell with it; else one attempt each time",
 )
 

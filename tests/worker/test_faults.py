@@ -23,7 +23,7 @@ from promptmill.domain.calls import Call as OllamaCall
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
-from promptmill.domain.retry import MOST_LOSSES
+from promptmill.domain.retry import MOST_CRASHES
 from promptmill.ollama.answer_checks import structured_output
 from promptmill.ollama.client import OllamaClient
 from promptmill.ollama.deadlines import Timeouts
@@ -446,7 +446,7 @@ async def test_a_prompt_that_brings_the_process_down_every_time_ends(
         tried = len(lab.calls_of(POISON))
     assert (batch.counts.succeeded, batch.counts.failed) == (CLEAN, 1)
     assert (results[0].error_code, results[0].attempts) == (ErrorCode.SERVER_ERROR, 3)
-    assert 3 <= tried <= MOST_LOSSES + 2
+    assert 3 <= tried <= MOST_CRASHES + 2
 
 
 # --- a model that is not there --------------------------------------------------------------------

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from promptmill.store.queue.leases import HostShare
-from promptmill.worker.scheduling.allocation import Ask, Place, in_steps
+from promptmill.worker.scheduling.allocation import Allocation, WorkerHost, in_steps
 
 
-def ask(name: int, wanted: int, held: int = 0, slots: int | None = None) -> Ask:
+def ask(name: int, wanted: int, held: int = 0, slots: int | None = None) -> Allocation:
     host: Any = SimpleNamespace()
     share = HostShare(key=name, url=f"http://{name}", slots=slots)
-    return Ask(Place(host=host, share=share), wanted=wanted, held=held)
+    return Allocation(WorkerHost(host=host, share=share), wanted=wanted, held=held)
 
 
-def claimed(asked: list[Ask], *, work: int, unable: int | None = None) -> dict[int, int]:
+def claimed(asked: list[Allocation], *, work: int, unable: int | None = None) -> dict[int, int]:
     """Who gets how many of so many prompts; `unable` is a host that can run none of them."""
     for one, number in in_steps(asked):
         got = 0 if one.place.share.key == unable else min(number, work)

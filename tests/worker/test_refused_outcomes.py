@@ -23,7 +23,7 @@ from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import completions
 from promptmill.store.queue.leases import HostShare
 from promptmill.worker.runner import Worker
-from promptmill.worker.scheduling.allocation import Place
+from promptmill.worker.scheduling.allocation import WorkerHost
 from tests.worker.conftest import Ollama, Service, stream
 
 TOO_LARGE = CallMetrics(total_duration=2**70)
@@ -35,7 +35,7 @@ async def idle(settings: Any, ollama: Ollama) -> AsyncIterator[tuple[Service, Wo
     async with open_resources(settings, transport=httpx.MockTransport(ollama)) as resources:
         url = resources.host.url
         key = await resources.database.write(register_host, url)
-        place = Place(host=resources.host, share=HostShare(key=key, url=url, slots=None))
+        place = WorkerHost(host=resources.host, share=HostShare(key=key, url=url, slots=None))
         identity = WorkerIdentity(
             id="w", host_name="h", pid=1, version=resources.settings.ollama_host, concurrency=8
         )

@@ -12,7 +12,7 @@ from typing import Final
 
 from promptmill.domain.outcomes import Blame, Failed, Outcome
 
-MOST_LOSSES: Final = 10
+MOST_CRASHES: Final = 10
 """So often what runs a prompt may die, its worker or its host: fewer times it costs no attempt."""
 MOST_TURNED_AWAY: Final = 100
 """So often a host may take nothing when a prompt comes: fewer times it costs no attempt.
@@ -36,7 +36,7 @@ class TryAgain:
     charged: bool
     """Whether the attempt counts against `max_attempts`."""
     lost: bool = False
-    """Whether it counts against `MOST_LOSSES`."""
+    """Whether it counts against `MOST_CRASHES`."""
     keeps_place: bool = False
     """Whether it comes next again, instead of after what waits already; for
     calls that were not begun, or broken off because the worker stops."""
@@ -82,7 +82,7 @@ def decide(
         case Blame.LIMIT if turned_away + 1 < MOST_TURNED_AWAY:
             wait_s = outcome.retry_after_s or 0.0
             return TryAgain(wait_s=wait_s, charged=False, turned_away=True, waits_with_model=True)
-        case Blame.LOSS | Blame.REFUSAL if is_spared and losses + 1 < MOST_LOSSES:
+        case Blame.LOSS | Blame.REFUSAL if is_spared and losses + 1 < MOST_CRASHES:
             return TryAgain(wait_s=backoff_s(attempt + losses), charged=False, lost=True)
         case _:
             if attempt >= max_attempts:

@@ -31,7 +31,7 @@ from promptmill.domain.outcomes import CallMetrics, Failed, Outcome
 from promptmill.ollama import wire
 from promptmill.ollama.answer import Answer
 from promptmill.ollama.deadlines import Deadlines, Timeouts
-from promptmill.ollama.failures.exceptions import Phase, failed_exception
+from promptmill.ollama.failures.exceptions import CallPhase, failed_exception
 from promptmill.ollama.failures.table import (
     Break,
     OllamaError,
@@ -148,7 +148,7 @@ class OllamaClient:
                 raise
             failed = failed_timeout(self.base_url, *passed)
         except Exception as error:  # noqa: BLE001 - the table has a row for every exception
-            phase = Phase.ASKED if response is None else Phase.ANSWERING
+            phase = CallPhase.ASKED if response is None else CallPhase.ANSWERING
             failed = self._failed(error, phase)
         finally:
             deadlines.stop()
@@ -255,7 +255,9 @@ class OllamaClient:
                         raise OllamaError(self._told(failed_pull(line.error)))
                     yield line.progress()
         except _FOREIGN as error:
-            raise self._translated(error, Phase.ANSWERING if line else Phase.ASKED) from error
+            raise self._translated(
+                error, CallPhase.ANSWERING if line else CallPhase.ASKED
+            ) from error
         if line is None or line.status != "success":
             raise OllamaError(failed_break(Break.NO_SUCCESS))
 
@@ -361,9 +363,9 @@ class OllamaClient:
         finally:
             await _close(response)
 
-    def _translated(self, error: Exception, phase: Phase = Phase.ASKED) -> OllamaError:
+    def _translated(self, error: Exception, phase: CallPhase = CallPhase.ASKED) -> OllamaError:
         if isinstance(error, ValidationError):
-            kind = Break.NO_OLLAMA if phase is Phase.ASKED else Break.NOT_JSON
+            kind = Break.NO_OLLAMA if phase is CallPhase.ASKED else Break.NOT_JSON
             return OllamaError(failed_break(kind))
         return OllamaError(self._failed(error, phase))
 
@@ -373,7 +375,7 @@ class OllamaClient:
             return failed
         return replace(failed, message=self._credentials.strike_out(failed.message))
 
-    def _failed(self, error: Exception, phase: Phase) -> Failed:
+    def _failed(self, error: Exception, phase: CallPhase) -> Failed:
         connect_s = self.timeouts.connect_s
         return failed_exception(self.base_url, error, phase, connect_s=connect_s)
 

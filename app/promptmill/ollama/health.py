@@ -184,7 +184,7 @@ def fingerprint_of(call: Call) -> int:
     return hash((call.model, asked))
 
 
-class ModelTally:
+class ModelStatistics:
     """How long the last calls for one model took, without loading it."""
 
     __slots__ = ("_durations", "answered", "answered_at")
@@ -208,7 +208,7 @@ class ModelTally:
         return statistics.fmean(self._durations)
 
 
-class Tally:
+class CallStatistics:
     """How the calls to a host went, since this process started."""
 
     __slots__ = ("_latencies", "calls", "failed", "models")
@@ -218,7 +218,7 @@ class Tally:
         """Calls that ended, however."""
         self.failed = 0
         """Those of them that gave no answer, and not for a reason of the prompt's own."""
-        self.models: dict[str, ModelTally] = {}
+        self.models: dict[str, ModelStatistics] = {}
         """By the one name of each model; the 64 that an answer came from last."""
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
 
@@ -232,10 +232,10 @@ class Tally:
             loading_s = (outcome.metrics.load_duration or 0) / 1e9
             self._of(model).note(max(outcome.metrics.latency_s - loading_s, 0.0), now)
 
-    def _of(self, model: str) -> ModelTally:
+    def _of(self, model: str) -> ModelStatistics:
         name = normalise_model(model)
         # Taken out and put back: the last in the dict is the one that answered last.
-        found = self.models.pop(name, None) or ModelTally()
+        found = self.models.pop(name, None) or ModelStatistics()
         self.models[name] = found
         if len(self.models) > _MODELS_KEPT:
             del self.models[next(iter(self.models))]

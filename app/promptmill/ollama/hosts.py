@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from promptmill.domain.benchmarks.timeline import Timeline
 from promptmill.domain.calls import Call
 from promptmill.domain.context_window import may_be_cut, num_ctx_of, text_of
-from promptmill.domain.hosts.reports import Aside, HostReport, Pace
+from promptmill.domain.hosts.reports import CallSpeed, HostReport, Quarantine
 from promptmill.domain.hosts.spec import HostSpec
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
@@ -25,8 +25,8 @@ from promptmill.ollama.failures.collapse import Flights
 from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.health import (
     OF_THE_HOST,
+    CallStatistics,
     Health,
-    Tally,
     after_call,
     after_look,
     after_probe,
@@ -92,7 +92,7 @@ class Host:
         self.machine = machine
         self.health = Health()
         self.view = View()
-        self.tally = Tally()
+        self.tally = CallStatistics()
         self.limits = UsageLimits(longest_limit_s)
         """Models that the host turns away for a while."""
         self._asking = asyncio.Lock()
@@ -201,7 +201,7 @@ class Host:
         health, tally = self.health, self.tally
         aside = None
         if health.trouble is not None:
-            aside = Aside(
+            aside = Quarantine(
                 error_code=health.trouble.code,
                 reason=health.trouble.message,
                 next_look_s=max(-self.seconds_since(health.rest_until), 0.0),
@@ -216,7 +216,7 @@ class Host:
             failed=tally.failed,
             latency_s=tally.latency_s,
             paces={
-                model: Pace(call_s=own.call_s, age_s=self.seconds_since(own.answered_at))
+                model: CallSpeed(call_s=own.call_s, age_s=self.seconds_since(own.answered_at))
                 for model, own in tally.models.items()
             },
         )

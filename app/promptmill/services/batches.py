@@ -14,7 +14,7 @@ from promptmill.services import admission
 from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
-from promptmill.services.wakeups import News
+from promptmill.services.wakeups import Wakeup
 from promptmill.store.batches import jobs, results, transitions
 from promptmill.store.db.database import Transaction
 
@@ -78,7 +78,7 @@ async def submit(
     )
     if submission.created:
         audit(Change.BATCH_CREATED, submission.batch.id, prompts=len(draft.prompts))
-        resources.signals.spread(News.WORK)
+        resources.signals.spread(Wakeup.WORK)
     return submission
 
 
@@ -235,7 +235,7 @@ async def cancel(resources: Resources, batch_id: str) -> Batch:
 
     batch = await resources.database.write(request)
     audit(Change.BATCH_CANCELLED, batch_id)
-    resources.signals.spread(News.ENDING)
+    resources.signals.spread(Wakeup.ENDING)
     return batch
 
 

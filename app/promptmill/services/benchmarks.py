@@ -23,7 +23,7 @@ from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.resources import Resources
-from promptmill.services.wakeups import News
+from promptmill.services.wakeups import Wakeup
 from promptmill.store.benchmarks import execution
 from promptmill.store.benchmarks import registry as benchmarks
 from promptmill.store.db.database import Transaction
@@ -89,7 +89,7 @@ async def submit(
     submission = await resources.database.write(_submit, draft, idempotency, caller.key_id)
     if submission.created:
         audit(Change.BENCHMARK_CREATED, submission.benchmark.id)
-        resources.signals.spread(News.BENCHMARK)
+        resources.signals.spread(Wakeup.BENCHMARK)
     return submission
 
 
@@ -310,11 +310,11 @@ async def cancel(resources: Resources, benchmark_id: str) -> Benchmark:
 
     found = await resources.database.write(request)
     audit(Change.BENCHMARK_CANCELLED, benchmark_id)
-    resources.signals.spread(News.BENCHMARK)
+    resources.signals.spread(Wakeup.BENCHMARK)
     if found.state in TERMINAL_JOB_STATES:
-        resources.signals.spread(News.ENDED)
+        resources.signals.spread(Wakeup.ENDED)
         # What waited for its host may start.
-        resources.signals.spread(News.WORK)
+        resources.signals.spread(Wakeup.WORK)
     return found
 
 

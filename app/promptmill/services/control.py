@@ -12,7 +12,7 @@ from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.resources import Resources
-from promptmill.services.wakeups import News
+from promptmill.services.wakeups import Wakeup
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.db.database import Transaction
 from promptmill.store.openai import batches as openai
@@ -72,7 +72,7 @@ async def _change(
 
     batch = await resources.database.write(change)
     audit(what, batch_id, **details)
-    resources.signals.spread(News.WORK)
+    resources.signals.spread(Wakeup.WORK)
     (told,) = await with_prospects(resources, [batch])
     return told
 
@@ -110,7 +110,7 @@ async def retry(
         while swept.last_index is not None:
             swept = await database.write(_retry_more, batch_id, swept.last_index)
     audit(Change.BATCH_RETRIED, batch_id)
-    resources.signals.spread(News.WORK)
+    resources.signals.spread(Wakeup.WORK)
     (told,) = await with_prospects(resources, [await database.read(jobs.get, batch_id)])
     return told
 

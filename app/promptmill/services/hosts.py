@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from promptmill.domain.hosts.reports import Aside, HostReport
+from promptmill.domain.hosts.reports import HostReport, Quarantine
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.models import RunningModel
 from promptmill.services.resources import Resources
@@ -20,7 +20,7 @@ from promptmill.store.hosts import model_switching as groups
 class Work:
     """A host as seen by all living workers, each since its start."""
 
-    aside: Aside | None
+    aside: Quarantine | None
     """Why one of them at least sends no work there; of several, the one that looks again first."""
     on_trial: bool
     """Whether the host is half-open for one of the workers."""

@@ -15,7 +15,7 @@ from promptmill.services import admission
 from promptmill.services.batches import Submission
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
-from promptmill.services.wakeups import News
+from promptmill.services.wakeups import Wakeup
 from promptmill.store.batches import jobs, uploads
 from promptmill.store.db.database import Transaction
 
@@ -76,7 +76,7 @@ class Upload:
         submission = await self._resources.database.write(self._finish, idempotency)
         if submission.created:
             audit(Change.BATCH_CREATED, submission.batch.id, prompts=self._stored)
-            self._resources.signals.spread(News.WORK)
+            self._resources.signals.spread(Wakeup.WORK)
         else:
             self._resources.signals.purge_requested.set()
         return submission

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class News(StrEnum):
+class Wakeup(StrEnum):
     """The wakeups between processes that share a database."""
 
     WORK = "work"
@@ -82,25 +82,25 @@ class Signals:
         """A job has reached its end: for those who wait for one."""
         self.job_changed = Broadcast()
         """Something was claimed, recorded, or asked for by a client: for those who follow a job."""
-        self.tell_others: Callable[[News], None] = _nobody_else
+        self.tell_others: Callable[[Wakeup], None] = _nobody_else
         """Tells the other processes; does not wait, and works in this one at most a wake-up."""
 
-    def spread(self, news: News) -> None:
+    def spread(self, news: Wakeup) -> None:
         """Send the wakeup to this process and the others."""
         self.hear(news)
         self.tell_others(news)
 
-    def hear(self, news: News) -> None:
+    def hear(self, news: Wakeup) -> None:
         """Send the wakeup to this process."""
-        if news is News.WORK:
+        if news is Wakeup.WORK:
             self.work_available.set()
             self.models_awaited.set()
-        elif news is News.ENDING:
+        elif news is Wakeup.ENDING:
             self.job_may_end.set()
             self.models_awaited.set()
-        elif news is News.BENCHMARK:
+        elif news is Wakeup.BENCHMARK:
             self.benchmark_waiting.set()
-        elif news is News.FILES:
+        elif news is Wakeup.FILES:
             self.file_to_read.set()
         else:
             self.files_to_write.set()
@@ -108,6 +108,6 @@ class Signals:
         self.job_changed.send()
 
 
-def _nobody_else(news: News) -> None:
+def _nobody_else(news: Wakeup) -> None:
     """This process is alone with its database, or the others find out by looking."""
     del news

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from promptmill.observability.logs import get_logger
-from promptmill.services.wakeups import News, Signals
+from promptmill.services.wakeups import Signals, Wakeup
 from promptmill.store.batches import transitions
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue import bulk
@@ -66,4 +66,4 @@ def announce_ended(batch_ids: Sequence[str], signals: Signals) -> None:
     for batch_id in batch_ids:
         get_logger().info("A batch has ended.", action="batch_ended", batch_id=batch_id)
     if batch_ids:
-        signals.spread(News.ENDED)
+        signals.spread(Wakeup.ENDED)

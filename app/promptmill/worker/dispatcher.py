@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from promptmill.domain.errors import Unavailable
 from promptmill.observability.logs import get_logger
-from promptmill.services.wakeups import News, Signals
+from promptmill.services.wakeups import Signals, Wakeup
 from promptmill.store.batches import transitions
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue import candidates, claims, completions
@@ -20,9 +20,9 @@ from promptmill.worker.counting import count_recorded
 from promptmill.worker.executor import Executor
 from promptmill.worker.loops import wait_for
 from promptmill.worker.recorder import Recorder, could_not_be_stored
-from promptmill.worker.scheduling.allocation import Ask, Place, in_steps, spread
-from promptmill.worker.scheduling.model_switching import Grouping
-from promptmill.worker.scheduling.prefix_affinity import Turns
+from promptmill.worker.scheduling.allocation import Allocation, WorkerHost, allocate, in_steps
+from promptmill.worker.scheduling.model_switching import ModelSwitcher
+from promptmill.worker.scheduling.prefix_affinity import PrefixTurns
 
 _MOST_PER_FLUSH = 200
 _QUICK_S = 0.02
@@ -47,7 +47,7 @@ class _Exchange:
     ended: Sequence[str]
     """Ids of the batches whose last prompt the exchange recorded."""
     leases: Sequence[Lease]
-    short: Sequence[Place]
+    short: Sequence[WorkerHost]
     """Hosts with fewer claimable prompts than were asked for."""
     interrupted: bool = False
     """Whether the exchange was committed early for a paced start, and more may be claimable."""
@@ -61,8 +61,8 @@ class Dispatcher:
         *,
         database: Database,
         signals: Signals,
-        places: Sequence[Place],
-        grouping: Grouping,
+        places: Sequence[WorkerHost],
+        grouping: ModelSwitcher,
         executor: Executor,
         recorder: Recorder,
         owner: str,
@@ -82,7 +82,7 @@ class Dispatcher:
         self._lease_ms = round(lease_s * 1000)
         self._poll_s = poll_s
         self._aging_ms = round(aging_s * 1000) or candidates.NEVER_MS
-        self._turns = Turns()
+        self._turns = PrefixTurns()
         self._is_quick = True
         self._refused: list[Completion] = []
         """Outcomes that cannot be recorded even as failures; they keep their slots and leases."""
@@ -138,14 +138,14 @@ class Dispatcher:
         if wanted:
             self._plenty = bool(done.leases) and not done.short
         if done.recorded.job_stopped:
-            self._signals.spread(News.ENDING)
+            self._signals.spread(Wakeup.ENDING)
         if len(self._recorder) or done.interrupted:
             return 0.0
         if len(done.leases) >= wanted:
             return 0.0 if self._wanted(0) else self._pause_s()
         return await self._wait_s(done.short)
 
-    async def _wait_s(self, short: Sequence[Place]) -> float:
+    async def _wait_s(self, short: Sequence[WorkerHost]) -> float:
         """Seconds until more may be claimable at hosts that had too little."""
         if await wait_for(self._signals.work_available, _SETTLE_S):
             return 0.0
@@ -159,7 +159,7 @@ class Dispatcher:
         """The poll interval with jitter, so that idle workers do not poll together."""
         return self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
-    async def _regroup(self, short: Sequence[Place]) -> bool:
+    async def _regroup(self, short: Sequence[WorkerHost]) -> bool:
         """Whether an idle host was given another load group, and may have prompts now."""
         in_flight = self._executor.in_flight_by_host()
         changed = False
@@ -175,17 +175,17 @@ class Dispatcher:
         return min(wanted, _FEW_STARTED) if self._is_quick else wanted
 
     def _asked(
-        self, wanted: int, places: Sequence[Place], finished: Sequence[Completion]
-    ) -> Sequence[Ask]:
+        self, wanted: int, places: Sequence[WorkerHost], finished: Sequence[Completion]
+    ) -> Sequence[Allocation]:
         """The calls to claim at each host; slots of finished calls count as free."""
         if not wanted:
             return ()
         in_flight = self._executor.in_flight_by_host()
         for each in finished:
             in_flight[each.lease.host_key] -= 1
-        asked = spread(wanted, places, in_flight)
+        asked = allocate(wanted, places, in_flight)
         return [
-            Ask(
+            Allocation(
                 place,
                 # One call shows whether a host that came back is well; what brings it down comes
                 # back too, and would take all the others with it.
@@ -197,7 +197,9 @@ class Dispatcher:
             for place in places
         ]
 
-    async def _exchanged(self, finished: Sequence[Completion], asked: Sequence[Ask]) -> _Exchange:
+    async def _exchanged(
+        self, finished: Sequence[Completion], asked: Sequence[Allocation]
+    ) -> _Exchange:
         """One exchange; outcomes that the database refuses together are recorded one by one."""
         try:
             return await self._database.write(self._exchange, finished, asked)
@@ -257,7 +259,7 @@ class Dispatcher:
         self,
         tx: Transaction,
         finished: Sequence[Completion],
-        asked: Sequence[Ask],
+        asked: Sequence[Allocation],
     ) -> _Exchange:
         recorded = completions.complete(tx, finished) if finished else _NOTHING_RECORDED
         # In the same commit: nobody then sees a batch that runs although nothing of it is left.
@@ -265,7 +267,7 @@ class Dispatcher:
         for ask in asked:
             ask.freed = recorded.freed.get(ask.place.share.key, 0)
         leases: list[Lease] = []
-        short: list[Place] = []
+        short: list[WorkerHost] = []
         for place, claimed, is_short in self._claims(tx, asked):
             leases += claimed
             if claimed and claimed[-1].is_paced:
@@ -276,8 +278,8 @@ class Dispatcher:
         return _Exchange(recorded, ended, leases, short)
 
     def _claims(
-        self, tx: Transaction, asked: Sequence[Ask]
-    ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
+        self, tx: Transaction, asked: Sequence[Allocation]
+    ) -> Iterator[tuple[WorkerHost, Sequence[Lease], bool]]:
         """The claims at each host in turn, and whether a host had fewer prompts than asked for."""
         if len(asked) > 1 and self._turns.matter:
             # First each what it has evaluated the beginning of, then the rest whoever comes first.
@@ -293,8 +295,8 @@ class Dispatcher:
                 yield ask.place, claimed, False
 
     def _in_steps(
-        self, tx: Transaction, asked: Sequence[Ask], *, leave: bool = False
-    ) -> Iterator[tuple[Place, Sequence[Lease], bool]]:
+        self, tx: Transaction, asked: Sequence[Allocation], *, leave: bool = False
+    ) -> Iterator[tuple[WorkerHost, Sequence[Lease], bool]]:
         for ask, number in in_steps(asked, plenty=self._plenty):
             claimed = self._claim(tx, ask, number, leave=leave)
             ask.take(len(claimed))
@@ -303,7 +305,7 @@ class Dispatcher:
             yield ask.place, claimed, is_short and not leave
 
     def _claim(
-        self, tx: Transaction, ask: Ask, wanted: int, *, leave: bool = False
+        self, tx: Transaction, ask: Allocation, wanted: int, *, leave: bool = False
     ) -> Sequence[Lease]:
         share = ask.place.share
         leases = claims.claim(

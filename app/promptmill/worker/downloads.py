@@ -19,11 +19,11 @@ from promptmill.observability.logs import get_logger
 from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.models import PullProgress
-from promptmill.services.wakeups import News, Signals
+from promptmill.services.wakeups import Signals, Wakeup
 from promptmill.store.db.database import Database
 from promptmill.store.downloads import planning, pulls
 from promptmill.store.downloads.pulls import PullLease
-from promptmill.worker.scheduling.allocation import Place
+from promptmill.worker.scheduling.allocation import WorkerHost
 
 _IDLE_S = 2.0
 """Seconds until the next pass when no batch waits for a model."""
@@ -41,7 +41,7 @@ class Puller:
         *,
         database: Database,
         signals: Signals,
-        places: Sequence[Place],
+        places: Sequence[WorkerHost],
         owner: str,
         lease_s: float,
         backoff_s: Callable[[int], float],
@@ -83,7 +83,7 @@ class Puller:
                 self._pulling.add(task)
                 task.add_done_callback(self._ended)
         if plan.released:
-            self._signals.spread(News.WORK)
+            self._signals.spread(Wakeup.WORK)
         return _APART_S
 
     async def stop(self) -> None:
@@ -203,7 +203,7 @@ class _Stream:
         return None
 
 
-async def _sight(place: Place) -> Sight:
+async def _sight(place: WorkerHost) -> Sight:
     """The host's models now; the last known ones of a busy host that does not respond."""
     host = place.host
     has_told = await host.look_at_models()

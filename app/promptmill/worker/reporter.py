@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from promptmill.ollama.hosts import Host
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import host_reports
-from promptmill.worker.scheduling.allocation import Place
+from promptmill.worker.scheduling.allocation import WorkerHost
 
 _LOOK_EVERY_S = 0.5
 
@@ -21,7 +21,7 @@ class Reporter:
     """The role that writes the state of the hosts, at changes and at intervals."""
 
     def __init__(
-        self, database: Database, places: Sequence[Place], *, worker_id: str, every_s: float
+        self, database: Database, places: Sequence[WorkerHost], *, worker_id: str, every_s: float
     ) -> None:
         self._database = database
         self._places = places

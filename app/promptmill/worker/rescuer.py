@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from promptmill.observability.logs import get_logger
 from promptmill.observability.metrics import PROMPTS_RESCUED
-from promptmill.services.wakeups import News, Signals
+from promptmill.services.wakeups import Signals, Wakeup
 from promptmill.store.db import clocks
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import workers
@@ -80,8 +80,8 @@ class Rescuer:
             action="prompts_rescued",
             prompts=rescued,
         )
-        self._signals.spread(News.WORK)
-        self._signals.spread(News.ENDING)
+        self._signals.spread(Wakeup.WORK)
+        self._signals.spread(Wakeup.ENDING)
 
     def _rescue(self, tx: Transaction, own: Sequence[int]) -> tuple[int, int | None]:
         """The number of prompts returned, and milliseconds until the next lease runs out."""

@@ -19,7 +19,7 @@ from promptmill.domain.workers import WorkerIdentity
 from promptmill.observability.logs import get_logger
 from promptmill.ollama.hosts import Host
 from promptmill.services.resources import OwnWorker, Resources
-from promptmill.services.wakeups import News
+from promptmill.services.wakeups import Wakeup
 from promptmill.store.benchmarks import execution
 from promptmill.store.downloads import pulls
 from promptmill.store.hosts import usage_limits, workers
@@ -41,9 +41,9 @@ from promptmill.worker.purger import Purger
 from promptmill.worker.recorder import Recorder
 from promptmill.worker.reporter import Reporter
 from promptmill.worker.rescuer import Rescuer
-from promptmill.worker.scheduling.adaptive_concurrency import Adapter
-from promptmill.worker.scheduling.allocation import Place
-from promptmill.worker.scheduling.model_switching import Grouping
+from promptmill.worker.scheduling.adaptive_concurrency import ConcurrencyAdapter
+from promptmill.worker.scheduling.allocation import WorkerHost
+from promptmill.worker.scheduling.model_switching import ModelSwitcher
 from promptmill.worker.scheduling.unloading import KeptModels, Unloader
 
 _LOOK_EVERY_S = 5.0
@@ -91,9 +91,9 @@ async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
             del resources.own_workers[identity.id]
 
 
-async def _places(resources: Resources) -> Sequence[Place]:
+async def _places(resources: Resources) -> Sequence[WorkerHost]:
     return [
-        Place(
+        WorkerHost(
             host=host,
             share=HostShare(
                 key=await resources.database.write(register_host, host.url, host.machine),
@@ -128,7 +128,7 @@ class Worker:
     """The roles of one worker, and the objects that they share."""
 
     def __init__(
-        self, resources: Resources, *, identity: WorkerIdentity, places: Sequence[Place]
+        self, resources: Resources, *, identity: WorkerIdentity, places: Sequence[WorkerHost]
     ) -> None:
         settings, signals = resources.settings, resources.signals
         database = resources.database.for_roles()
@@ -149,7 +149,7 @@ class Worker:
             backoff_s=backoff_s,
             kept=kept if settings.grouping else None,
         )
-        self.grouping = Grouping(
+        self.grouping = ModelSwitcher(
             database,
             signals,
             places,
@@ -208,7 +208,7 @@ class Worker:
         self.reporter = Reporter(
             database, places, worker_id=identity.id, every_s=settings.heartbeat_s
         )
-        self.adapter = Adapter(database=database, signals=signals)
+        self.adapter = ConcurrencyAdapter(database=database, signals=signals)
         self.puller = Puller(
             database=database,
             signals=signals,
@@ -290,7 +290,7 @@ class Worker:
         """Ask quarantined hosts whether they are back; returns seconds until the next call."""
         return min(await asyncio.gather(*map(self._probe, self._places)))
 
-    async def _probe(self, place: Place) -> float:
+    async def _probe(self, place: WorkerHost) -> float:
         host = place.host
         log = self._host_logs[place.share.key]
         # What set it aside and took it back again between two looks has its line, too.
@@ -328,7 +328,7 @@ class Worker:
             if not await wait_for(self.executor.empty, _LAST_COMMIT_S):
                 # The leases run out by themselves, and the rescuer of the next worker takes over.
                 log.warning("The database did not take the last outcomes.", action="drain_failed")
-            self._signals.tell_others(News.WORK)
+            self._signals.tell_others(Wakeup.WORK)
 
     async def say_goodbye(self) -> None:
         """Record that this worker has stopped, so that it is not taken for lost."""

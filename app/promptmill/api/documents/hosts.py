@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from promptmill.domain.hosts.reports import Aside
+from promptmill.domain.hosts.reports import Quarantine
 from promptmill.ollama.models import RunningModel
 from promptmill.services.hosts import HostSummary
 
@@ -43,7 +43,7 @@ def _loaded(model: RunningModel) -> dict[str, Any]:
     }
 
 
-def _quarantine(aside: Aside) -> dict[str, Any]:
+def _quarantine(aside: Quarantine) -> dict[str, Any]:
     return {
         "next_look_s": _rounded(aside.next_look_s, 1),
         "error_code": aside.error_code.value,

@@ -13,7 +13,7 @@ from promptmill.domain.outcomes import ErrorCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aside:
+class Quarantine:
     """The quarantine of a host: why a worker sends no work there for the moment."""
 
     error_code: ErrorCode
@@ -23,7 +23,7 @@ class Aside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class CallSpeed:
     """The speed of a host with prompts of one model."""
 
     call_s: float
@@ -41,7 +41,7 @@ class HostReport:
     """The machine that the address is of; None: it is of the network."""
     slots: int | None
     """Most calls in flight there, by the worker's settings; None: not limited."""
-    aside: Aside | None
+    aside: Quarantine | None
     on_trial: bool
     """Whether the host is half-open: back from quarantine, and no call has succeeded since."""
     calls: int
@@ -49,5 +49,5 @@ class HostReport:
     """Calls without an answer for a reason other than the prompt's own."""
     latency_s: float | None
     """Median seconds of the last answered calls."""
-    paces: Mapping[str, Pace] = field(default_factory=dict[str, Pace])
+    paces: Mapping[str, CallSpeed] = field(default_factory=dict[str, CallSpeed])
     """Speeds by the normalised name of each model that the host was asked for lately."""

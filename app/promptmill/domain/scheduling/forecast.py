@@ -75,7 +75,7 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ForecastHost:
     """A host that takes work."""
 
     slots: int | None
@@ -87,12 +87,12 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class ForecastInputs:
     """The waiting and running work and the hosts at one moment."""
 
     demands: Mapping[int, Demand]
     """Remaining work by the key of the batch."""
-    places: Sequence[Place]
+    places: Sequence[ForecastHost]
     turn_s: float
     """Seconds of a group's turn at a host while groups of equal priority wait."""
 
@@ -100,7 +100,7 @@ class Outlook:
 class Forecast:
     """An outlook, and what follows from it for each kind of batch, computed once."""
 
-    def __init__(self, outlook: Outlook) -> None:
+    def __init__(self, outlook: ForecastInputs) -> None:
         self.outlook = outlook
         self._rivals: dict[_Kind, _Rivals | None] = {}
 
@@ -158,7 +158,9 @@ class _Pool:
         return demand.prompts * self.call_s / self.slots
 
 
-def _pool(models: Iterable[str], groups: frozenset[int], places: Sequence[Place]) -> _Pool | None:
+def _pool(
+    models: Iterable[str], groups: frozenset[int], places: Sequence[ForecastHost]
+) -> _Pool | None:
     """The pool of a kind of batch; None when no host was measured with one of the models."""
     known = {
         number: fmean(measured)
@@ -236,7 +238,7 @@ class _Rivals:
         return found
 
 
-def _rivals(kind: _Kind, outlook: Outlook) -> _Rivals | None:
+def _rivals(kind: _Kind, outlook: ForecastInputs) -> _Rivals | None:
     models, groups = kind
     pool = _pool(models, groups, outlook.places)
     if pool is None:
@@ -294,7 +296,7 @@ def _rival(demand: Demand, its: _Pool, wanted: _Pool) -> _Rival | None:
     return _Rival(demand.priority, work_s=alone_s * share, alone_s=alone_s, share=share)
 
 
-def _turn_so_far(groups: frozenset[int], places: Iterable[Place]) -> float | None:
+def _turn_so_far(groups: frozenset[int], places: Iterable[ForecastHost]) -> float | None:
     """Seconds of a group's turn so far; None when no host runs the group."""
     held = [place.turns[one] for place in places for one in groups & place.turns.keys()]
     return max(held) if held else None

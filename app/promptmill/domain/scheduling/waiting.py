@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from promptmill.domain.batches import Batch, WaitingFor, WaitingReason
-from promptmill.domain.hosts.reports import Aside
+from promptmill.domain.hosts.reports import Quarantine
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.outcomes import ErrorCode
 
@@ -45,7 +45,7 @@ class StandingHost:
 
     key: int
     url: str
-    aside: Aside | None
+    aside: Quarantine | None
     """Why no worker sends work there; None as long as one does."""
     held_by: str | None
     """Id of the benchmark that has it to itself."""

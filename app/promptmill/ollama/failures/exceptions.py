@@ -19,12 +19,12 @@ import httpx
 from promptmill.domain.outcomes import Failed
 from promptmill.ollama.failures import verdicts
 from promptmill.ollama.failures.table import Timeout, failed_timeout
-from promptmill.ollama.failures.verdicts import Verdict
+from promptmill.ollama.failures.verdicts import FailureMeaning
 from promptmill.ollama.failures.wording import WORDS_BOUND
 from promptmill.ollama.text import one_line
 
 
-class Phase(Enum):
+class CallPhase(Enum):
     """How far a call had come when something broke."""
 
     ASKED = "before any answer"
@@ -35,8 +35,8 @@ class Phase(Enum):
 class ExceptionRule:
     """A row of `EXCEPTIONS`: the verdict before any answer, and during one."""
 
-    before: Verdict
-    during: Verdict
+    before: FailureMeaning
+    during: FailureMeaning
     meaning: str
 
 
@@ -130,7 +130,7 @@ EXCEPTIONS: dict[type[BaseException], ExceptionRule] = {
 
 
 def failed_exception(
-    base_url: str, error: BaseException, phase: Phase, *, connect_s: float | None = None
+    base_url: str, error: BaseException, phase: CallPhase, *, connect_s: float | None = None
 ) -> Failed:
     """What an exception out of the transport means, at that point of the call.
 
@@ -144,7 +144,7 @@ def failed_exception(
     tls = _tls_error(told)
     if tls is not None and rule is _NO_CONNECTION:
         rule = _NO_TLS
-    verdict = rule.before if phase is Phase.ASKED else rule.during
+    verdict = rule.before if phase is CallPhase.ASKED else rule.during
     when = f" {phase.value}" if rule is _BREAK else ""
     words = _words_of(told) if tls is None else _words_of_tls(tls)
     return Failed(

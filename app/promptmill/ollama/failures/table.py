@@ -16,7 +16,7 @@ from enum import Enum
 
 from promptmill.domain.outcomes import Blame, Failed
 from promptmill.ollama.failures import verdicts
-from promptmill.ollama.failures.verdicts import Verdict
+from promptmill.ollama.failures.verdicts import FailureMeaning
 from promptmill.ollama.failures.wording import WORDS_BOUND, Speaker, server_words
 from promptmill.ollama.text import one_line
 
@@ -41,7 +41,7 @@ class AnswerRule:
     """None fits both."""
     words: re.Pattern[str] | None = None
     """Searched in the server's words; None fits all."""
-    verdict: Verdict
+    verdict: FailureMeaning
     meaning: str
     """Beginning of the message, up to the server's own words."""
 
@@ -208,7 +208,7 @@ class Timeout(Enum):
     WHOLE_CALL = "the answer was not complete within {seconds:g} s (timeout of the whole call)"
 
 
-TIMEOUTS: dict[Timeout, Verdict] = {
+TIMEOUTS: dict[Timeout, FailureMeaning] = {
     Timeout.CONNECT: verdicts.NOT_CONNECTED,
     Timeout.FIRST_BYTE: verdicts.LATE,
     Timeout.BETWEEN_CHUNKS: verdicts.LATE,
@@ -235,7 +235,7 @@ class Break(Enum):
     NO_SUCCESS = "The pull ended without 'success'"
 
 
-BREAKS: dict[Break, Verdict] = {
+BREAKS: dict[Break, FailureMeaning] = {
     Break.ERROR_LINE: verdicts.ERROR,
     Break.NO_DONE: verdicts.CUT,
     Break.NO_SUCCESS: verdicts.CUT,

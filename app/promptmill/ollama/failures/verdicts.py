@@ -8,25 +8,25 @@ from promptmill.domain.outcomes import Blame, ErrorCode
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FailureMeaning:
     """What a failure means: the code that the user sees, and whose fault it is."""
 
     code: ErrorCode
     blame: Blame
 
 
-REFUSED = Verdict(ErrorCode.HOST_REFUSED, Blame.REFUSAL)
-MODEL_REFUSED = Verdict(ErrorCode.HOST_REFUSED, Blame.PROMPT)
-NO_MODEL = Verdict(ErrorCode.MODEL_NOT_FOUND, Blame.PROMPT)
-INVALID = Verdict(ErrorCode.INVALID_REQUEST, Blame.PROMPT)
-BUSY = Verdict(ErrorCode.SERVER_BUSY, Blame.HOST)
-GONE = Verdict(ErrorCode.HOST_UNREACHABLE, Blame.HOST)
-NO_UPSTREAM = Verdict(ErrorCode.HOST_UNREACHABLE, Blame.GATEWAY)
-PROXY_LATE = Verdict(ErrorCode.TIMEOUT, Blame.GATEWAY)
-LIMITED = Verdict(ErrorCode.SERVER_BUSY, Blame.LIMIT)
-BROKEN = Verdict(ErrorCode.HOST_UNREACHABLE, Blame.ATTEMPT)
-CUT = Verdict(ErrorCode.INCOMPLETE, Blame.ATTEMPT)
-ERROR = Verdict(ErrorCode.SERVER_ERROR, Blame.ATTEMPT)
-UNUSABLE = Verdict(ErrorCode.SERVER_ERROR, Blame.PROMPT)
-NOT_CONNECTED = Verdict(ErrorCode.TIMEOUT, Blame.HOST)
-LATE = Verdict(ErrorCode.TIMEOUT, Blame.ATTEMPT)
+REFUSED = FailureMeaning(ErrorCode.HOST_REFUSED, Blame.REFUSAL)
+MODEL_REFUSED = FailureMeaning(ErrorCode.HOST_REFUSED, Blame.PROMPT)
+NO_MODEL = FailureMeaning(ErrorCode.MODEL_NOT_FOUND, Blame.PROMPT)
+INVALID = FailureMeaning(ErrorCode.INVALID_REQUEST, Blame.PROMPT)
+BUSY = FailureMeaning(ErrorCode.SERVER_BUSY, Blame.HOST)
+GONE = FailureMeaning(ErrorCode.HOST_UNREACHABLE, Blame.HOST)
+NO_UPSTREAM = FailureMeaning(ErrorCode.HOST_UNREACHABLE, Blame.GATEWAY)
+PROXY_LATE = FailureMeaning(ErrorCode.TIMEOUT, Blame.GATEWAY)
+LIMITED = FailureMeaning(ErrorCode.SERVER_BUSY, Blame.LIMIT)
+BROKEN = FailureMeaning(ErrorCode.HOST_UNREACHABLE, Blame.ATTEMPT)
+CUT = FailureMeaning(ErrorCode.INCOMPLETE, Blame.ATTEMPT)
+ERROR = FailureMeaning(ErrorCode.SERVER_ERROR, Blame.ATTEMPT)
+UNUSABLE = FailureMeaning(ErrorCode.SERVER_ERROR, Blame.PROMPT)
+NOT_CONNECTED = FailureMeaning(ErrorCode.TIMEOUT, Blame.HOST)
+LATE = FailureMeaning(ErrorCode.TIMEOUT, Blame.ATTEMPT)

@@ -11,7 +11,7 @@ from promptmill.domain.openai import OpenAIBatch, OpenAIBatchDraft, Purpose, Sta
 from promptmill.services import admission
 from promptmill.services.openai.writing import lines
 from promptmill.services.resources import Resources
-from promptmill.services.wakeups import News
+from promptmill.services.wakeups import Wakeup
 from promptmill.store.batches import transitions
 from promptmill.store.db.database import Transaction
 from promptmill.store.openai import batches, files
@@ -64,7 +64,7 @@ async def create(resources: Resources, draft: OpenAIBatchDraft, origin: Origin) 
     most = resources.settings.max_queued_prompts
     made = await resources.database.write(_create, draft, origin, most_queued=most)
     if not made.is_replay:
-        resources.signals.spread(News.FILES)
+        resources.signals.spread(Wakeup.FILES)
     return made
 
 
@@ -123,8 +123,8 @@ async def cancel(resources: Resources, batch_id: str) -> OpenAIBatch:
         Conflict: It has ended.
     """
     batch = await resources.database.write(_cancel, batch_id)
-    resources.signals.spread(News.ENDING)
-    resources.signals.spread(News.FILES)
+    resources.signals.spread(Wakeup.ENDING)
+    resources.signals.spread(Wakeup.FILES)
     return batch
 
 

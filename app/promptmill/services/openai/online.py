@@ -21,7 +21,7 @@ from promptmill.ollama.heard_answer import Piece
 from promptmill.ollama.hosts import Host
 from promptmill.services import admission
 from promptmill.services.resources import Resources
-from promptmill.services.wakeups import News
+from promptmill.services.wakeups import Wakeup
 from promptmill.store.openai import online
 from promptmill.store.openai.online import Ticket
 
@@ -149,7 +149,7 @@ async def _leave(resources: Resources, ticket: Ticket) -> None:
     # When the database is away the lease runs out by itself.
     with suppress(Unavailable):
         await asyncio.shield(resources.database.write(online.leave, ticket))
-    resources.signals.spread(News.WORK)
+    resources.signals.spread(Wakeup.WORK)
 
 
 async def _slot(resources: Resources, ticket: Ticket) -> None:

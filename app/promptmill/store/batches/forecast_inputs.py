@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from promptmill.domain.limits import Limits
 from promptmill.domain.model_names import normalise_model
-from promptmill.domain.scheduling.forecast import Demand, Outlook, Place
+from promptmill.domain.scheduling.forecast import Demand, ForecastHost, ForecastInputs
 from promptmill.domain.scheduling.load_groups import ANY_GROUP, model_of
 from promptmill.store.db.compiled import Prepared
 from promptmill.store.db.database import Transaction
@@ -48,9 +48,9 @@ _DEMANDS = Prepared(
 _TURNS = Prepared(sa.select(host_group))
 
 
-def read(tx: Transaction, *, lease_ms: int, turn_s: float) -> Outlook:
+def read(tx: Transaction, *, lease_ms: int, turn_s: float) -> ForecastInputs:
     """The waiting and running work, and what living workers have measured of the hosts."""
-    return Outlook(demands=_demands(tx), places=tuple(_places(tx, lease_ms)), turn_s=turn_s)
+    return ForecastInputs(demands=_demands(tx), places=tuple(_places(tx, lease_ms)), turn_s=turn_s)
 
 
 def _demands(tx: Transaction) -> Mapping[int, Demand]:
@@ -75,7 +75,7 @@ def _demand(rows: list[sa.Row[Any]]) -> Demand:
     )
 
 
-def _places(tx: Transaction, lease_ms: int) -> list[Place]:
+def _places(tx: Transaction, lease_ms: int) -> list[ForecastHost]:
     """The hosts that one worker at least sends work to."""
     now = tx.now_ms()
     call_s = host_reports.call_seconds(tx, lease_ms=lease_ms)
@@ -88,6 +88,6 @@ def _places(tx: Transaction, lease_ms: int) -> list[Place]:
         if report.aside is None
     }
     return [
-        Place(slots=most, call_s=call_s.get(key, {}), turns=turns.get(key, {}))
+        ForecastHost(slots=most, call_s=call_s.get(key, {}), turns=turns.get(key, {}))
         for key, most in slots.items()
     ]

@@ -73,7 +73,7 @@ def _notify(tx: Transaction, words: Sequence[str]) -> None:
     tx.execute(_NOTIFY, {"channel": _CHANNEL, "words": words})
 
 
-class Listener:
+class NotifyListener:
     """The listener, over a session of its own that is opened again when it breaks.
 
     `hear` gets each word; `missed` is called whenever words may have gone by unheard, which is at
@@ -124,11 +124,11 @@ class Listener:
 
 
 @contextlib.asynccontextmanager
-async def exchanging_words(
+async def notifying(
     database: Database, *, hear: Callable[[str], None], missed: Callable[[], None]
 ) -> AsyncGenerator[Notifier, None]:
     """Listen and notify during the block; pending words are sent before it ends."""
-    notifier, listener = Notifier(database), Listener(database, hear=hear, missed=missed)
+    notifier, listener = Notifier(database), NotifyListener(database, hear=hear, missed=missed)
     roles = [
         asyncio.create_task(notifier.run(), name="notifier"),
         asyncio.create_task(listener.run(), name="listener"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.domain.hosts.reports import Aside, HostReport
+from promptmill.domain.hosts.reports import HostReport, Quarantine
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.store.db.compiled import Prepared
 from promptmill.store.db.database import Transaction
@@ -100,7 +100,7 @@ def of_hosts(tx: Transaction, *, lease_ms: int) -> Sequence[tuple[str, int, Host
 def _report(row: sa.Row[Any], now_ms: int) -> HostReport:
     aside = None
     if row.error_code is not None:
-        aside = Aside(
+        aside = Quarantine(
             error_code=ErrorCode(row.error_code),
             reason=row.error,
             next_look_s=max(row.next_look_at_ms - now_ms, 0) / 1000,

@@ -193,7 +193,7 @@ def _waiting(tx: Transaction, view: HostView) -> list[Waiting]:
     ]
 
 
-class Wish(Enum):
+class SwitchNeed(Enum):
     """Whether a host may need another group."""
 
     NONE = "nothing waits that it does not run"
@@ -201,19 +201,19 @@ class Wish(Enum):
     CHOICE = "what it has in memory matters"
 
 
-def wish_of(tx: Transaction, host_key: int) -> Wish:
+def switch_need_of(tx: Transaction, host_key: int) -> SwitchNeed:
     """Whether `advance` may change anything for the host."""
     state = tx.execute(sa.select(host.c.switching_to).where(host.c.key == host_key)).first()
     if state is None:
-        return Wish.NONE
+        return SwitchNeed.NONE
     if state.switching_to is not None:
-        return Wish.PLAIN
+        return SwitchNeed.PLAIN
     running = _running_groups(tx, host_key)
     waiting = tx.execute(_WAITING, {"now": tx.now_ms(), "at_host": host_key})
     others = sum(row.load_key not in running for row in waiting)
     if not others:
-        return Wish.NONE
-    return Wish.CHOICE if running or others > 1 else Wish.PLAIN
+        return SwitchNeed.NONE
+    return SwitchNeed.CHOICE if running or others > 1 else SwitchNeed.PLAIN
 
 
 def _turn_is_over(

@@ -36,7 +36,7 @@ from promptmill.store.db.tables.batches import (
     result,
     task,
 )
-from promptmill.store.queue.counters import Tally, count
+from promptmill.store.queue.counters import CounterChange, count
 
 PIECE: Final = 5_000
 """Prompts that one transaction changes."""
@@ -141,7 +141,7 @@ def store_results_without_call(
     for task_id in sorted(ids):
         by_job.setdefault(job_key_of(task_id), []).append(task_id)
     for job_key, own in sorted(by_job.items()):
-        tally = Tally(events=len(own))
+        tally = CounterChange(events=len(own))
         tally.add(status, len(own))
         if (counted := count(tx, job_key, tally)) is None:
             continue
@@ -181,7 +181,7 @@ def refuse(tx: Transaction, job_key: int, model: str, reasons: Mapping[int, str]
         return
     message_of = {prompt_id(job_key, index): why for index, why in sorted(reasons.items())}
     tx.execute(_REFUSE, {"ids": list(message_of)})
-    tally = Tally(events=len(message_of))
+    tally = CounterChange(events=len(message_of))
     tally.add(task_target(TaskEvent.REFUSE), len(message_of))
     if (counted := count(tx, job_key, tally)) is None:
         return
@@ -293,7 +293,7 @@ def _put_back(tx: Transaction, job_key: int, status_of: dict[int, TaskState]) ->
         return 0
     again = tx.execute(_RUN_AGAIN, {"ids": list(status_of)}).scalars().all()
     tx.execute(_TAKE_BACK, {"ids": list(again)})
-    tally = Tally()
+    tally = CounterChange()
     for task_id in again:
         tally.add(status_of[task_id], -1)
     count(tx, job_key, tally)

@@ -181,7 +181,7 @@ _FIRST_BY_AFFINITY = _both(_by_affinity(_IN_TURN_ROWS).limit(_FIRST_IN_TURN))
 _SOME_CLAIMABLE_JOB = _both(_CLAIMABLE)
 
 
-class Turns:
+class Candidates:
     """The jobs that may start something at a host, one after another in their order.
 
     Of many the first are listed once, by what their own rows say, and their prompts looked at one

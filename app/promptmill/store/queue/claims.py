@@ -34,7 +34,7 @@ from promptmill.store.queue.candidates import (
     HOST_IS_FREE,
     NEVER_MS,
     RANK_ELSEWHERE,
-    Turns,
+    Candidates,
     runs_group,
 )
 from promptmill.store.queue.leases import Affinity, HostShare, Lease
@@ -74,7 +74,7 @@ def claim(
     if share.slots is not None:
         wanted = _of_slots(tx, wanted, share.key, share.slots, freed=freed)
     leases: list[Lease] = []
-    turns = Turns(tx, aging_ms, share, affinity)
+    turns = Candidates(tx, aging_ms, share, affinity)
     for _ in range(_JOBS_PER_CLAIM if wanted > 0 else 0):
         row = turns.lock_next()
         if row is None or (affinity and affinity.leave and row.rank == RANK_ELSEWHERE):

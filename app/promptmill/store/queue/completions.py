@@ -32,14 +32,14 @@ from promptmill.domain.lifecycle import (
     task_target,
 )
 from promptmill.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
-from promptmill.domain.retry import MOST_LOSSES, Finish, TryAgain
+from promptmill.domain.retry import MOST_CRASHES, Finish, TryAgain
 from promptmill.store.db.compiled import Prepared, id_pairs, ids_in, json_text, pairs_in, slices
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import prompt_id, result, task
 from promptmill.store.hosts import usage_limits
 from promptmill.store.queue import returns
 from promptmill.store.queue.bulk import FREED, store_results_without_call
-from promptmill.store.queue.counters import Tally, count
+from promptmill.store.queue.counters import CounterChange, count
 from promptmill.store.queue.leases import Completion, Recorded
 from promptmill.store.queue.returns import STILL_RUNNING
 
@@ -197,8 +197,8 @@ def _store(
     return {"job_may_end": may_end, "job_stopped": stopped}
 
 
-def _tally(finished: Sequence[Completion], setbacks: int) -> Tally:
-    tally = Tally(events=len(finished), setbacks=setbacks)
+def _tally(finished: Sequence[Completion], setbacks: int) -> CounterChange:
+    tally = CounterChange(events=len(finished), setbacks=setbacks)
     for each in finished:
         tally.add(task_target(_final_event(each.outcome)))
         metrics = each.outcome.metrics
@@ -287,7 +287,7 @@ def rescue(
 ) -> int:
     """Take prompts back from workers whose leases ran out; returns how many there were.
 
-    A lost lease is the worker's failure, so it is not charged to the prompt, until `MOST_LOSSES`.
+    A lost lease is the worker's failure, so it is not charged to the prompt, until `MOST_CRASHES`.
     After the first loss a prompt keeps its place. After more it waits `backoff_s(losses)`, drawn
     for each anew: of prompts that were lost together one may be what ends the worker, and the
     others are to come back apart from it.
@@ -295,11 +295,11 @@ def rescue(
     """
     before = (1 << 62) if all_running else tx.now_ms()
     lost = tx.execute(_LOST, {"before": before, "most": limit}).all()
-    back = [row.id for row in lost if row.losses + 1 < MOST_LOSSES]
-    given_up = [(row.id, row.attempt) for row in lost if row.losses + 1 >= MOST_LOSSES]
+    back = [row.id for row in lost if row.losses + 1 < MOST_CRASHES]
+    given_up = [(row.id, row.attempt) for row in lost if row.losses + 1 >= MOST_CRASHES]
     if back:
         tx.execute(_RESCUE, {"ids": back})
-    if again := [row for row in lost if 0 < row.losses < MOST_LOSSES - 1]:
+    if again := [row for row in lost if 0 < row.losses < MOST_CRASHES - 1]:
         now = tx.now_ms()
         waits = [(row.id, backoff_s(row.losses + 1)) for row in again]
         tx.execute(
@@ -313,6 +313,6 @@ def rescue(
             [task_id for task_id, _ in given_up],
             status=TaskState.FAILED,
             code=ErrorCode.LEASE_LOST,
-            message=f"What ran this prompt died {MOST_LOSSES} times, in the end the worker.",
+            message=f"What ran this prompt died {MOST_CRASHES} times, in the end the worker.",
         )
     return len(lost)

@@ -18,7 +18,7 @@ from promptmill.store.db.tables.batches import job, job_stats
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class CounterChange:
     """Outcomes of one job to be counted; negative ones take back what `retry` runs again."""
 
     succeeded: int = 0
@@ -81,7 +81,7 @@ _COUNT = Prepared(
 )
 
 
-def count(tx: Transaction, job_key: int, tally: Tally) -> Counted | None:
+def count(tx: Transaction, job_key: int, tally: CounterChange) -> Counted | None:
     """Add to a job's counters; several jobs are to be counted in the order of their keys.
 
     None when the job is gone.

@@ -17,7 +17,7 @@ from promptmill.domain.errors import Unavailable
 from promptmill.domain.lifecycle import JobState
 from promptmill.observability.logs import get_logger
 from promptmill.ollama.hosts import Host
-from promptmill.services.wakeups import News, Signals
+from promptmill.services.wakeups import Signals, Wakeup
 from promptmill.store.benchmarks import execution, registry
 from promptmill.store.benchmarks.execution import BenchmarkLease
 from promptmill.store.db.database import Database, Transaction
@@ -95,7 +95,7 @@ class Benchmarker:
                 self._until = asked_at + self._lease_s
                 await self._hold(lease)
             finally:
-                self._signals.spread(News.WORK)
+                self._signals.spread(Wakeup.WORK)
         finally:
             self._idle.set()
         return 0.0
@@ -213,7 +213,7 @@ class Benchmarker:
                 "A benchmark has ended.", action="benchmark_ended", benchmark_id=benchmark_id
             )
         if ended:
-            self._signals.spread(News.ENDED)
+            self._signals.spread(Wakeup.ENDED)
 
 
 class _Writer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from promptmill.observability.logs import get_logger
 from promptmill.services.openai.reading import Reading
 from promptmill.services.resources import Resources
-from promptmill.services.wakeups import News
+from promptmill.services.wakeups import Wakeup
 from promptmill.store.db.database import Database
 from promptmill.store.openai import execution
 from promptmill.store.openai.execution import LeaseLost
@@ -46,7 +46,7 @@ class Intake:
         if has_begun:
             self._log.info("A batch has begun.", action="openai_batch_begun", **told)
             # All of its requests may have been refused: then it ends with no call.
-            for news in (News.WORK, News.ENDING):
+            for news in (Wakeup.WORK, Wakeup.ENDING):
                 self._resources.signals.spread(news)
         else:
             self._log.info("A batch has no job.", action="openai_batch_refused", **told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from promptmill.observability.logs import get_logger
-from promptmill.services.wakeups import News, Signals
+from promptmill.services.wakeups import Signals, Wakeup
 from promptmill.store.batches import adaptive_concurrency
 from promptmill.store.db.database import Database
 
@@ -11,7 +11,7 @@ _IDLE_S = 2.0
 """Seconds until the next pass when no batch is adapted."""
 
 
-class Adapter:
+class ConcurrencyAdapter:
     """The role that adapts limits, each batch in a short transaction of its own."""
 
     def __init__(self, *, database: Database, signals: Signals) -> None:
@@ -36,6 +36,6 @@ class Adapter:
             max_concurrent=changed.now,
         )
         if changed.now > changed.before:
-            self._signals.spread(News.WORK)
+            self._signals.spread(Wakeup.WORK)
         else:
             self._signals.job_changed.send()

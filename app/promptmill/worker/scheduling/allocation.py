@@ -11,7 +11,7 @@ from promptmill.store.queue.leases import HostShare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class WorkerHost:
     """A host of this worker, and its row in the database."""
 
     host: Host
@@ -19,10 +19,10 @@ class Place:
 
 
 @dataclass(slots=True)
-class Ask:
+class Allocation:
     """The calls that are still to be claimed at a host."""
 
-    place: Place
+    place: WorkerHost
     wanted: int
     held: int
     """Calls in flight at the host."""
@@ -46,11 +46,13 @@ class Ask:
 _STEPS = (1, 1, 2, 4, 8)
 
 
-def in_steps(asked: Sequence[Ask], *, plenty: bool = False) -> Iterator[tuple[Ask, int]]:
+def in_steps(
+    asked: Sequence[Allocation], *, plenty: bool = False
+) -> Iterator[tuple[Allocation, int]]:
     """The next host and number to claim, until all is claimed; the caller notes the result.
 
     The emptiest place first, in small steps that grow: a batch that runs few at a time is then
-    spread over all places, and one that runs many takes few claims. Where there is `plenty` of
+    allocate over all places, and one that runs many takes few claims. Where there is `plenty` of
     work each place is asked once for all that it is to have.
     """
     steps = {ask.place.share.key: iter(_STEPS) for ask in asked}
@@ -62,7 +64,9 @@ def in_steps(asked: Sequence[Ask], *, plenty: bool = False) -> Iterator[tuple[As
         yield ask, ask.wanted if plenty or len(asked) == 1 else min(step, ask.wanted)
 
 
-def spread(wanted: int, places: Sequence[Place], in_flight: Mapping[int, int]) -> dict[int, int]:
+def allocate(
+    wanted: int, places: Sequence[WorkerHost], in_flight: Mapping[int, int]
+) -> dict[int, int]:
     """The calls to claim at each host, so that all hosts are about equally full.
 
     A place without slots is taken to be as large as any; one that is full gets none.

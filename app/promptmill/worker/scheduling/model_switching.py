@@ -11,8 +11,8 @@ from promptmill.observability.logs import get_logger
 from promptmill.services.wakeups import Signals
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import model_switching
-from promptmill.store.hosts.model_switching import HostView, Wish
-from promptmill.worker.scheduling.allocation import Place
+from promptmill.store.hosts.model_switching import HostView, SwitchNeed
+from promptmill.worker.scheduling.allocation import WorkerHost
 
 _APART_S = 0.25
 """Seconds between two passes while a group waits that no host runs."""
@@ -20,14 +20,14 @@ _VIEW_S = 2.0
 """Age in seconds above which the view of a host's models is refreshed before a decision."""
 
 
-class Grouping:
+class ModelSwitcher:
     """The role that moves hosts to other load groups."""
 
     def __init__(
         self,
         database: Database,
         signals: Signals,
-        places: Sequence[Place],
+        places: Sequence[WorkerHost],
         *,
         turn_s: float,
         poll_s: float,
@@ -50,13 +50,13 @@ class Grouping:
         for place in self._places:
             several, wish = await self._database.read(_several_and_wish, place.share.key)
             if several and await self._forget_unloaded(place):
-                wish = await self._database.read(model_switching.wish_of, place.share.key)
-            waits = waits or wish is not Wish.NONE
+                wish = await self._database.read(model_switching.switch_need_of, place.share.key)
+            waits = waits or wish is not SwitchNeed.NONE
             if await self._advance(place, wish):
                 self._signals.work_available.set()
         return _APART_S if waits else self._poll_s
 
-    async def _forget_unloaded(self, place: Place) -> bool:
+    async def _forget_unloaded(self, place: WorkerHost) -> bool:
         """Drop groups whose models the host has unloaded; returns whether the host was asked."""
         key, now = place.share.key, time.monotonic()
         if not place.host.available or now < self._next_sight.get(key, 0.0):
@@ -68,18 +68,18 @@ class Grouping:
             await self._database.write(model_switching.forget_unloaded, key, _loaded(place))
         return True
 
-    async def consider(self, place: Place) -> bool:
+    async def consider(self, place: WorkerHost) -> bool:
         """Whether an idle host was given another group, or has come closer to one."""
         if not place.share.grouped:
             return False
         return await self._advance(
-            place, await self._database.read(model_switching.wish_of, place.share.key)
+            place, await self._database.read(model_switching.switch_need_of, place.share.key)
         )
 
-    async def _advance(self, place: Place, wish: Wish) -> bool:
-        if wish is Wish.NONE or not place.host.available:
+    async def _advance(self, place: WorkerHost, wish: SwitchNeed) -> bool:
+        if wish is SwitchNeed.NONE or not place.host.available:
             return False
-        if wish is Wish.CHOICE:
+        if wish is SwitchNeed.CHOICE:
             await self._refresh(place)
         missing: set[str] = set()
         changed = await self._database.write(model_switching.advance, self._view_of(place, missing))
@@ -96,13 +96,13 @@ class Grouping:
             )
         return changed
 
-    async def _refresh(self, place: Place) -> None:
+    async def _refresh(self, place: WorkerHost) -> None:
         seen_at = place.host.view.loaded_at
         if seen_at is None or place.host.seconds_since(seen_at) > _VIEW_S:
             await place.host.look(judging=False)
 
     def _view_of(
-        self, place: Place, missing: set[str], *, believed: frozenset[str] = frozenset()
+        self, place: WorkerHost, missing: set[str], *, believed: frozenset[str] = frozenset()
     ) -> HostView:
         """The view of the host for the store's decision."""
         return HostView(
@@ -113,7 +113,7 @@ class Grouping:
         )
 
     def _can_run(
-        self, place: Place, model: str, missing: set[str], believed: frozenset[str]
+        self, place: WorkerHost, model: str, missing: set[str], believed: frozenset[str]
     ) -> bool:
         """Whether the host may have the model; true also when no host has it, so that one fails it.
 
@@ -129,11 +129,11 @@ class Grouping:
         return False
 
 
-def _loaded(place: Place) -> frozenset[str]:
+def _loaded(place: WorkerHost) -> frozenset[str]:
     """Normalised names of the models that the host was last seen to have loaded."""
     return frozenset(normalise_model(model.name) for model in place.host.view.loaded or ())
 
 
-def _several_and_wish(tx: Transaction, host_key: int) -> tuple[bool, Wish]:
+def _several_and_wish(tx: Transaction, host_key: int) -> tuple[bool, SwitchNeed]:
     """Whether the host runs several groups, and whether it may need another: one read."""
-    return model_switching.runs_several(tx, host_key), model_switching.wish_of(tx, host_key)
+    return model_switching.runs_several(tx, host_key), model_switching.switch_need_of(tx, host_key)

@@ -27,7 +27,7 @@ class _Turn:
     prompts: int = 0
 
 
-class Turns:
+class PrefixTurns:
     """What this worker gave its hosts last.
 
     All groups have turns while there is one of prompts that begin alike, or it would be the only

@@ -31,7 +31,7 @@ from promptmill.store.batches.model_demand import LastStay
 from promptmill.store.benchmarks import registry as benchmarks
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue.leases import Lease
-from promptmill.worker.scheduling.allocation import Place
+from promptmill.worker.scheduling.allocation import WorkerHost
 
 _Key = tuple[int, str]
 """A host and the normalised name of a model."""
@@ -111,7 +111,7 @@ class Unloader:
     """Unloads models whose batches asked for that, once nothing wants them any more."""
 
     def __init__(
-        self, *, database: Database, kept: KeptModels, places: Sequence[Place], every_s: float
+        self, *, database: Database, kept: KeptModels, places: Sequence[WorkerHost], every_s: float
     ) -> None:
         self._database = database
         self._kept = kept
