@@ -62,7 +62,7 @@ async def test_a_browser_without_a_session_gets_a_form_and_a_program_the_reason(
     page = await browser.open(answer.headers["location"])
     assert page.forms() == ["/ui/login"]
     assert "No keys are set" not in page.text
-    fields = {found["name"]: found for tag, found in page.elements if tag == "input"}
+    fields = {found.get("name"): found for tag, found in page.elements if tag == "input"}
     assert fields["key"]["type"] == "password"
     assert fields["next"]["value"] == "/ui/batches?q=a"
     style = next(found["href"] for tag, found in page.elements if found.get("rel") == "stylesheet")

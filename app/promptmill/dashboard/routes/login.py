@@ -34,7 +34,7 @@ async def login(request: Request) -> Response:
     try:
         caller = await check_key(resources, key)
     except Unauthenticated as error:
-        _log.warning("A login was refused: the key is not good.", action="login_refused")
+        _log.warning("A login was refused: the key is not good.", action="login_refused", key=None)
         return _form(request, wanted, str(error), status=401)
     if not caller.may(READ):
         _log.warning(
