@@ -36,6 +36,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_api_key_name")),
     )
     op.create_table(
+        "session",
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("key_id", sa.String(length=80), nullable=False),
+        sa.Column("key_hash", sa.String(length=64), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hash", name=op.f("pk_session")),
+    )
+    op.create_table(
         "benchmark",
         sa.Column("key", _KEY, nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -539,4 +548,5 @@ def downgrade() -> None:
     op.drop_table("host")
     op.drop_table("benchmark_run")
     op.drop_table("benchmark")
+    op.drop_table("session")
     op.drop_table("api_key")

@@ -46,11 +46,9 @@ READS = {
     ("GET", "/v1/batches/{batch_id}/results"),
     ("GET", "/"),
     ("GET", "/ui/batches"),
-    ("GET", "/ui/batches/new"),
     ("GET", "/ui/batches/{batch_id}"),
     ("GET", "/ui/batches/{batch_id}/prompts/{index}"),
     ("GET", "/ui/benchmarks"),
-    ("GET", "/ui/benchmarks/new"),
     ("GET", "/ui/benchmarks/compare"),
     ("GET", "/ui/benchmarks/{benchmark_id}"),
     ("GET", "/ui/hosts"),
@@ -63,9 +61,17 @@ FOR_ANY_KEY = {
     ("GET", "/redoc"),
     ("GET", "/openapi.json"),
     ("GET", "/problems/{slug}"),
+}
+OPEN = {
+    ("GET", "/health"),
+    ("GET", "/ui/login"),
+    ("POST", "/ui/login"),
+    ("POST", "/ui/logout"),
     ("GET", "/ui/assets/{wanted}/{name}"),
 }
 WRITES = {
+    ("GET", "/ui/batches/new"),
+    ("GET", "/ui/benchmarks/new"),
     ("POST", "/batches"),
     ("PATCH", "/batches/{batch_id}"),
     ("DELETE", "/batches/{batch_id}"),
@@ -157,7 +163,7 @@ async def test_without_keys_everybody_may_do_everything(service) -> None:
     assert response.json()["key"] is None
 
 
-async def test_where_there_is_a_key_only_health_is_open(service) -> None:
+async def test_where_there_is_a_key_only_health_and_what_a_login_takes_are_open(service) -> None:
     make(service)
 
     answers = {
@@ -165,7 +171,7 @@ async def test_where_there_is_a_key_only_health_is_open(service) -> None:
         for method, path in [*ROUTES, ("GET", "/nowhere"), ("PUT", "/batches"), ("GET", "/")]
     }
 
-    assert {route for route, status in answers.items() if status != 401} == {("GET", "/health")}
+    assert {route for route, status in answers.items() if status != 401} == OPEN
 
 
 @pytest.mark.parametrize("scope", Scope)
@@ -180,8 +186,7 @@ async def test_a_scope_opens_exactly_what_it_is_for(service, scope: Scope) -> No
             assert "alice" in response.json()["detail"]
             refused.add((method, path))
 
-    allowed = set(ROUTES) - refused - {("GET", "/health")}
-    assert allowed == MAY.get(scope, set(ROUTES) - {("GET", "/health")})
+    assert set(ROUTES) - refused - OPEN == MAY.get(scope, set(ROUTES) - OPEN)
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,10 @@ def _listening(*command: str, **variables: str) -> Iterator[str]:
 
 
 @contextmanager
-def mill(folder: Path, *, latency: float = 0.05, faults: float = 0.0) -> Iterator[Mill]:
-    """A service on a new database with two simulated hosts."""
+def mill(
+    folder: Path, *, latency: float = 0.05, faults: float = 0.0, **variables: str
+) -> Iterator[Mill]:
+    """A service on a new database with two simulated hosts; `variables` are of its environment."""
     host = ("simulate", "--port", "0", "--models", "tiny,qwen3:8b,gemma3:4b", "--num-parallel", "4")
     with (
         _listening(
@@ -94,6 +96,7 @@ def mill(folder: Path, *, latency: float = 0.05, faults: float = 0.0) -> Iterato
         _listening(
             *("serve", "--port", "0", "--database-url", f"sqlite:///{folder / 'mill.db'}"),
             PROMPTMILL_OLLAMA_HOSTS=f"{first};slots=4,{second};slots=4",
+            **variables,
         ) as url,
     ):
         found = Mill(url)

@@ -39,6 +39,8 @@ async def test_every_page_forbids_what_is_inline_or_elsewhere(browser: Browser) 
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy
         assert page.answer.headers["cache-control"] == "no-store"
+        # With `no-referrer` a browser would send `Origin: null` with the forms of the page.
+        assert page.answer.headers["referrer-policy"] == "same-origin"
         for tag, found in page.elements:
             assert not [name for name in found if name == "style" or name.startswith("on")], (
                 path,

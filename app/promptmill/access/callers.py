@@ -1,4 +1,4 @@
-"""Who sends a request, and whether that caller may: the key in the header against the table."""
+"""Who sends a request, and whether that caller may: the key or session against the table."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
 from promptmill.access.routes import ANY_KEY, Route, Sufficient
+from promptmill.access.sessions import caller_of_session
 from promptmill.domain.access.keys import ANYBODY, Caller, Scope
 from promptmill.domain.errors import Forbidden, Unauthenticated
 from promptmill.services import keys
 from promptmill.services.resources import Resources
 
-_NO_KEY: Final = "The request has no API key; send it as `Authorization: Bearer pm_...`."
+_NO_KEY: Final = (
+    "The request has no API key; send it as `Authorization: Bearer pm_...`. Browsers log in at"
+    " /ui/login."
+)
 _BAD_KEY: Final = "The API key is unknown, has expired or was revoked."
 
 
@@ -37,8 +41,13 @@ def key_in(scope: AsgiScope) -> str | None:
     return key.strip() or None if scheme.lower() == "bearer" else None
 
 
-async def identify(resources: Resources, scope: AsgiScope, route: Route | None) -> Caller:
+async def identify(
+    resources: Resources, scope: AsgiScope, route: Route | None, *, by_session: bool
+) -> Caller:
     """Who sends the request, where there are keys; a path that there is not takes any key.
+
+    A key in the header comes before a session. `by_session` says whether a session counts: a page
+    of another origin, trusted as it may be, has to bring a key of its own.
 
     Raises:
         Unauthenticated: There is no key, or none that is good, and the route needs one.
@@ -47,9 +56,12 @@ async def identify(resources: Resources, scope: AsgiScope, route: Route | None) 
     if _sufficient(scope, route) is None:
         return ANYBODY
     key = key_in(scope)
-    if key is None:
+    if key is not None:
+        return await check_key(resources, key)
+    caller = await caller_of_session(resources, scope) if by_session else None
+    if caller is None:
         raise Unauthenticated(_NO_KEY)
-    return await check_key(resources, key)
+    return caller
 
 
 def require_scope(caller: Caller, scope: AsgiScope, route: Route | None) -> None:

@@ -83,11 +83,11 @@ TABLE: Final = (
     Route("/v1/batches/{batch_id}/results", {"GET": READ}),
     Route("/", {"GET": READ}, is_page=True),
     Route("/ui/batches", {"GET": READ}, is_page=True),
-    Route("/ui/batches/new", {"GET": READ}, is_page=True),
+    Route("/ui/batches/new", {"GET": SUBMIT}, is_page=True),
     Route("/ui/batches/{batch_id}", {"GET": READ}, is_page=True),
     Route("/ui/batches/{batch_id}/prompts/{index}", {"GET": READ}, is_page=True),
     Route("/ui/benchmarks", {"GET": READ}, is_page=True),
-    Route("/ui/benchmarks/new", {"GET": READ}, is_page=True),
+    Route("/ui/benchmarks/new", {"GET": SUBMIT}, is_page=True),
     Route("/ui/benchmarks/compare", {"GET": READ}, is_page=True),
     Route("/ui/benchmarks/{benchmark_id}", {"GET": READ}, is_page=True),
     Route("/ui/hosts", {"GET": READ}, is_page=True),
@@ -99,7 +99,9 @@ TABLE: Final = (
     Route("/ui/batches/{batch_id}/change", {"POST": SUBMIT}),
     Route("/ui/benchmarks/{benchmark_id}/cancel", {"POST": SUBMIT}),
     Route("/ui/benchmarks/{benchmark_id}/delete", {"POST": SUBMIT}),
-    Route("/ui/assets/{wanted}/{name}", {"GET": ANY_KEY}),
+    Route("/ui/login", {"GET": OPEN, "POST": OPEN}, is_page=True),
+    Route("/ui/logout", {"POST": OPEN}),
+    Route("/ui/assets/{wanted}/{name}", {"GET": OPEN}),
 )
 _EXACT: Final = {route.path: route for route in TABLE if "{" not in route.path}
 _TEMPLATES: Final = [

@@ -11,12 +11,13 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptmill.access.browser import Asked, Let, Policy, Ruling, cors_headers, judge
 from promptmill.access.callers import identify, require_scope
 from promptmill.access.routes import Route, find_route, path_below_root
+from promptmill.access.sessions import login_address
 from promptmill.api.dependencies import resources_in
 from promptmill.api.errors.problems import error_response
 from promptmill.domain.access.keys import ANYBODY
@@ -58,11 +59,19 @@ class AccessControl:
             # Sent by the browser itself, which has no key.
             await Response(status_code=204)(scope, receive, send)
             return
+        is_own = ruling.cors_origin is None
         try:
-            caller = await identify(resources, scope, route) if needs_key else ANYBODY
+            caller = ANYBODY
+            if needs_key:
+                caller = await identify(resources, scope, route, by_session=is_own)
+            scope["state"]["needs_key"] = needs_key
             scope["state"]["caller"] = caller
             require_scope(caller, scope, route)
         except (Unauthenticated, Forbidden, Unavailable) as error:
+            login = login_address(scope, route) if hasattr(app.state, "has_pages") else None
+            if isinstance(error, Unauthenticated) and login is not None:
+                await RedirectResponse(login, 303)(scope, receive, send)
+                return
             await error_response(scope, error)(scope, receive, send)
             return
         with structlog.contextvars.bound_contextvars(key=caller.name):

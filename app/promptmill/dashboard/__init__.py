@@ -6,8 +6,9 @@
     charts     pictures as SVG, drawn here
     pages      from a template to an answer, with the policy of every page
 
-Who may see and press what is decided by `access` before any route here is asked; a login with a
-key has its place there, too. A page learns from the request's `caller` whether there are keys.
+Who may see and press what is decided by `access` before any route here is asked, which also sends
+a browser without a session to the login. A page learns from the request's `caller` whose session it
+is, and leaves out the buttons that the key may not press.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from promptmill.dashboard.routes import (
     benchmark,
     benchmarks,
     hosts,
+    login,
     overview,
     prompt,
     steering,
@@ -30,12 +32,13 @@ from promptmill.dashboard.routes import (
 
 __all__ = ["PAGES", "install_dashboard"]
 
-_SCREENS = (overview, batches, batch, prompt, steering, hosts, benchmarks, benchmark)
+_SCREENS = (overview, batches, batch, prompt, steering, hosts, benchmarks, benchmark, login)
 PAGES: Final = (*(screen.router for screen in _SCREENS), assets.router)
 """The routes of every page."""
 
 
 def install_dashboard(app: FastAPI) -> None:
     """Add the pages to the application of the API, whose state has the resources."""
+    app.state.has_pages = True
     for router in PAGES:
         app.include_router(router)

@@ -16,8 +16,9 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import RedirectResponse, Response
 
+from promptmill.access.routes import SUBMIT
 from promptmill.dashboard import assets, charts, wording
-from promptmill.domain.access.keys import ANYBODY
+from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.errors import (
     Conflict,
     Invalid,
@@ -38,7 +39,8 @@ _HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not `no-referrer`: with it browsers send `Origin: null` with the forms of these pages.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Vary": "Accept",
@@ -111,6 +113,7 @@ def show(
     **context: Any,  # noqa: ANN401
 ) -> Response:
     """The page; 304 without a body when the browser says that it has just this one."""
+    caller = caller_of(request)
     html = (
         environment()
         .get_template(template)
@@ -119,7 +122,9 @@ def show(
             path=request.url.path,
             request_base=str(request.base_url).rstrip("/"),
             fields=Given(request.query_params),
-            is_open=request.scope.get("state", {}).get("caller", ANYBODY) is ANYBODY,
+            is_open=not request.scope.get("state", {}).get("needs_key", False),
+            caller=caller,
+            may_submit=caller.may(SUBMIT),
             told=_told(request),
             **context,
         )
@@ -198,6 +203,12 @@ def _error_page(request: Request, error: PromptmillError) -> Response:
 def resources_of(request: Request) -> Resources:
     """The process's resources, which the application's lifespan has put on its state."""
     found: Resources = request.app.state.resources
+    return found
+
+
+def caller_of(request: Request) -> Caller:
+    """Whose key or session the request came with, as the way in has found out."""
+    found: Caller = request.scope.get("state", {}).get("caller", ANYBODY)
     return found
 
 

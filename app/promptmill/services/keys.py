@@ -65,7 +65,15 @@ async def caller_of(resources: Resources, key: str) -> Caller | None:
     Raises:
         Unavailable: As `are_needed`.
     """
-    digest = digest_of(key)
+    return await caller_of_digest(resources, digest_of(key), key_id_of(key) or "")
+
+
+async def caller_of_digest(resources: Resources, digest: str, key_id: str) -> Caller | None:
+    """Whose key it is, by the digest of the key and the id within it; as `caller_of`.
+
+    Raises:
+        Unavailable: As `are_needed`.
+    """
     of_environment = [
         each.caller
         for each in resources.settings.environment_keys
@@ -73,7 +81,7 @@ async def caller_of(resources: Resources, key: str) -> Caller | None:
     ]
     await _refresh(resources)
     known = resources.known_keys
-    stored = known.by_id.get(key_id_of(key) or "")
+    stored = known.by_id.get(key_id)
     is_accepted = stored is not None and stored.accepts(digest, _now_ms(resources))
     if stored is None:
         compare_digest(digest, _NOBODY)

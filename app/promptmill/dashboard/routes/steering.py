@@ -13,6 +13,7 @@ from starlette.responses import Response
 from promptmill.dashboard.pages import (
     BatchId,
     BenchmarkId,
+    caller_of,
     form_of,
     go_to,
     page_router,
@@ -69,7 +70,7 @@ async def retry(request: Request, batch_id: BatchId) -> Response:
     elif form.get("error_code") in set(ErrorCode):
         code, sentence = ErrorCode(form["error_code"]), form.get("cause")
         indexes = await search.failed_by(resources, batch_id, code, sentence)
-    await control.retry(resources, batch_id, indexes=indexes)
+    await control.retry(resources, batch_id, indexes=indexes, caller=caller_of(request))
     return go_to(request, f"/ui/batches/{batch_id}", done="retried")
 
 
@@ -77,7 +78,8 @@ async def retry(request: Request, batch_id: BatchId) -> Response:
 async def change(request: Request, batch_id: BatchId) -> Response:
     """Change limits or priority; what is empty stays as it is."""
     form = await form_of(request)
-    await control.update(resources_of(request), batch_id, _changes(form))
+    changes, caller = _changes(form), caller_of(request)
+    await control.update(resources_of(request), batch_id, changes, caller=caller)
     return go_to(request, f"/ui/batches/{batch_id}", done="changed")
 
 

@@ -66,7 +66,8 @@ async function refresh() {
     const answer = await fetch(location.href, { headers, cache: "no-store", signal: AbortSignal.timeout(15000) });
     here();
     if (answer.status === 304) return;
-    if (!answer.ok) return;
+    if (answer.redirected || answer.status === 401) location.reload(); // The session is over: to the login.
+    if (answer.redirected || !answer.ok) return;
     etag = answer.headers.get("ETag");
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     document.documentElement.classList.toggle("outdated", page.documentElement.dataset.version !== document.documentElement.dataset.version);

@@ -1,4 +1,4 @@
-"""The table of API keys. A key itself is never stored, only its digest."""
+"""The tables of API keys and sessions. Neither is ever stored itself, only its digest."""
 
 from __future__ import annotations
 
@@ -28,4 +28,17 @@ class ApiKeyRow(Row, table=True):
     last_used_at_ms: int | None = Field(default=None, sa_type=BigInteger)
 
 
+class SessionRow(Row, table=True):
+    """A browser that has given a key; see `promptmill.services.access.sessions`."""
+
+    __tablename__ = "session"  # pyright: ignore[reportAssignmentType]
+
+    hash: str = Field(max_length=64, primary_key=True)
+    key_id: str = Field(max_length=80)
+    key_hash: str = Field(max_length=64)
+    created_at_ms: int = Field(sa_type=BigInteger)
+    expires_at_ms: int = Field(sa_type=BigInteger)
+
+
 api_key = metadata.tables["api_key"]
+session = metadata.tables["session"]

@@ -1,0 +1,1 @@
+"""Use cases of access beside the keys themselves: sessions of browsers."""
