@@ -10,11 +10,16 @@ from starlette.responses import Response
 
 from promptmill.domain.errors import (
     Conflict,
+    CrossOrigin,
+    Forbidden,
+    HostNotAllowed,
     Invalid,
     LimitExceeded,
+    MalformedHost,
     NotFound,
     PromptmillError,
     StorageFull,
+    Unauthenticated,
     Unavailable,
 )
 from promptmill.services.openai.batches import KeyReused, WrongPurpose
@@ -81,6 +86,12 @@ class _Row(NamedTuple):
 
 
 _TABLE: Final[tuple[tuple[type[PromptmillError], _Row], ...]] = (
+    # How the way into the service refuses a request, before any address is looked at.
+    (Unauthenticated, _Row(401, "invalid_api_key", headers={"WWW-Authenticate": "Bearer"})),
+    (Forbidden, _Row(403, "missing_scope")),
+    (CrossOrigin, _Row(403, "origin_not_allowed")),
+    (HostNotAllowed, _Row(421, "host_not_allowed")),
+    (MalformedHost, _Row(400, "invalid_host")),
     (Conflict, _Row(409, None, headers=NO_RETRY)),
     # The special ones before what they are a kind of: the first that fits is taken.
     (KeyReused, _Row(400, "idempotency_key_reused")),

@@ -1,0 +1,108 @@
+"""API keys under `/v1`, by OpenAI's own library: who gets in, and whose a batch is."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+import sqlalchemy as sa
+
+from promptmill.domain.access.keys import KeyLimits, Scope
+from promptmill.observability.metrics import REGISTRY
+from promptmill.services import keys
+from tests.api.openai.cases import expect
+
+
+def sign_in(dialect, *scopes: Scope, name: str = "alice", **limits: int) -> openai.AsyncOpenAI:
+    """OpenAI's client with a new key."""
+    made = keys.create(
+        dialect.resources.database,
+        name,
+        scopes=frozenset(scopes or {Scope.SUBMIT}),
+        limits=KeyLimits(**limits),
+    )
+    # As after five seconds.
+    dialect.resources.known_keys.read_at = None
+    return dialect.openai.with_options(api_key=made.key, max_retries=0)
+
+
+def refused(reason: str) -> float:
+    return REGISTRY.get_sample_value("promptmill_http_refused_total", {"reason": reason}) or 0
+
+
+async def test_without_a_good_key_the_library_raises_that_the_caller_is_not_authenticated(
+    dialect,
+) -> None:
+    sign_in(dialect)
+    before = refused("key")
+
+    for call in (
+        dialect.openai.models.list(),
+        dialect.openai.batches.retrieve("batch_0"),
+        dialect.openai.files.create(file=b"{}", purpose="batch"),
+        dialect.openai.chat.completions.create(model="tiny", messages=[]),
+    ):
+        with pytest.raises(openai.AuthenticationError) as raised:
+            await call
+        error = expect(raised.value.response, 401, "invalid_api_key")
+        assert error["message"] == "The API key is unknown, has expired or was revoked."
+        assert raised.value.code == "invalid_api_key"
+        assert raised.value.response.headers["www-authenticate"] == "Bearer"
+        assert raised.value.request_id
+    assert (
+        "no API key" in expect(await dialect.http.get("models"), 401, "invalid_api_key")["message"]
+    )
+    expect(await dialect.http.get("nowhere"), 401, "invalid_api_key")
+    assert refused("key") == before + 6
+
+
+async def test_without_the_scope_the_library_raises_that_permission_is_denied(dialect) -> None:
+    reader = sign_in(dialect, Scope.READ)
+    assert await reader.models.list()
+
+    with pytest.raises(openai.PermissionDeniedError) as raised:
+        await reader.files.create(file=b"{}", purpose="batch")
+
+    error = expect(raised.value.response, 403, "missing_scope")
+    assert "The key alice has the scopes read" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"Host": "rebound.example"}, 421, "host_not_allowed"),
+        ({"Host": "a b"}, 400, "invalid_host"),
+        ({"Origin": "https://evil.example"}, 403, "origin_not_allowed"),
+        ({"Sec-Fetch-Site": "cross-site"}, 403, "origin_not_allowed"),
+    ],
+)
+async def test_what_a_foreign_page_asks_for_is_refused_in_openais_shape(
+    dialect, headers: dict[str, str], status: int, code: str
+) -> None:
+    expect(await dialect.http.get("models", headers=headers), status, code)
+
+
+async def test_a_page_that_may_use_the_service_can_read_why_its_key_is_refused(
+    open_dialect,
+) -> None:
+    dialect = await open_dialect(works=False, cors_origins="https://app.example")
+    sign_in(dialect)
+
+    response = await dialect.http.get("models", headers={"Origin": "https://app.example"})
+
+    expect(response, 401, "invalid_api_key")
+    assert response.headers["access-control-allow-origin"] == "https://app.example"
+
+
+async def test_while_the_database_is_away_the_library_is_told_when_to_come_again(
+    open_dialect, sqlite_url: str
+) -> None:
+    dialect = await open_dialect(works=False, database_url=sqlite_url)
+    # To SQLite a table that is not there is a fault from outside, as a broken disk is.
+    await dialect.resources.database.write(lambda tx: tx.execute(sa.text("DROP TABLE api_key")))
+    dialect.resources.known_keys.read_at = None
+
+    with pytest.raises(openai.InternalServerError) as raised:
+        await dialect.openai.with_options(max_retries=0).models.list()
+
+    expect(raised.value.response, 503, "service_unavailable")
+    assert raised.value.response.headers["retry-after"] == "5"
