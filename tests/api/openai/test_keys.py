@@ -5,11 +5,13 @@ from __future__ import annotations
 import openai
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from promptmill.domain.access.keys import KeyLimits, Scope
 from promptmill.observability.metrics import REGISTRY
 from promptmill.services import keys
-from tests.api.openai.cases import expect
+from tests.api.openai.cases import expect, post_batch
+from tests.api.openai.conftest import CHAT, jsonl, line
 
 
 def sign_in(dialect, *scopes: Scope, name: str = "alice", **limits: int) -> openai.AsyncOpenAI:
@@ -106,3 +108,53 @@ async def test_while_the_database_is_away_the_library_is_told_when_to_come_again
 
     expect(raised.value.response, 503, "service_unavailable")
     assert raised.value.response.headers["retry-after"] == "5"
+
+
+async def test_every_change_under_v1_is_a_line_with_the_name_of_the_key(open_dialect) -> None:
+    dialect = await open_dialect(works=False)
+    alice = sign_in(dialect)
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as logs:
+        file = await alice.files.create(file=jsonl(line("a", "swordfish")), purpose="batch")
+        batch = await alice.batches.create(
+            input_file_id=file.id, endpoint=CHAT, completion_window="24h"
+        )
+        for _ in range(2):
+            await alice.batches.cancel(batch.id)
+        await alice.files.delete(file.id)
+        await alice.files.list()
+
+    lines = [one for one in logs if one["action"] == "audit"]
+    assert [(one["change"], one["target"]) for one in lines] == [
+        ("file_created", file.id),
+        ("batch_created", batch.id),
+        ("batch_cancelled", batch.id),
+        ("file_deleted", file.id),
+    ]
+    assert {one["key"] for one in lines} == {"alice"}
+    assert all(one["request_id"] for one in lines)
+    assert lines[0]["bytes"] == file.bytes
+    assert "swordfish" not in str(logs)
+
+
+async def test_what_is_sent_again_or_refused_under_v1_is_no_change(open_dialect) -> None:
+    dialect = await open_dialect(works=False)
+    file_id = await dialect.upload(line("a"))
+    fields = {"input_file_id": file_id, "endpoint": CHAT, "completion_window": "24h"}
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            await dialect.openai.batches.create(**fields, extra_headers={"Idempotency-Key": "once"})
+            response = await dialect.http.post(
+                "files",
+                data={"purpose": "batch"},
+                files={"file": ("a.jsonl", jsonl(line("b")))},
+                headers={"Idempotency-Key": "a file"},
+            )
+            assert response.is_success
+        await post_batch(dialect, endpoint="/v1/nothing")
+        await dialect.http.delete("files/file-0")
+        await dialect.http.post("batches/batch_0/cancel")
+
+    changes = [one["change"] for one in logs if one["action"] == "audit"]
+    assert changes == ["batch_created", "file_created"]

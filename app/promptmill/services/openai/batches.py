@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from promptmill.domain.errors import Conflict, Invalid
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.openai import OpenAIBatch, OpenAIBatchDraft, Purpose, Stage, Status
+from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.openai.writing import lines
 from promptmill.services.resources import Resources
@@ -64,6 +65,8 @@ async def create(resources: Resources, draft: OpenAIBatchDraft, origin: Origin) 
     most = resources.settings.max_queued_prompts
     made = await resources.database.write(_create, draft, origin, most_queued=most)
     if not made.is_replay:
+        # How many prompts it has is known when its file has been read.
+        audit(Change.BATCH_CREATED, made.batch.id)
         resources.signals.spread(News.FILES)
     return made
 
@@ -122,23 +125,26 @@ async def cancel(resources: Resources, batch_id: str) -> OpenAIBatch:
         NotFound: There is none of that id.
         Conflict: It has ended.
     """
-    batch = await resources.database.write(_cancel, batch_id)
+    batch, is_new = await resources.database.write(_cancel, batch_id)
+    if is_new:
+        audit(Change.BATCH_CANCELLED, batch_id)
     resources.signals.spread(News.ENDING)
     resources.signals.spread(News.FILES)
     return batch
 
 
-def _cancel(tx: Transaction, batch_id: str) -> OpenAIBatch:
+def _cancel(tx: Transaction, batch_id: str) -> tuple[OpenAIBatch, bool]:
+    """The batch, and whether nobody had asked for its end before."""
     batches.lock(tx, batch_id)
     batch = batches.get(tx, batch_id)
     if batch.status is Status.CANCELLED or batch.job_state is JobState.CANCELLED:
-        return batch
+        return batch, False
     if batch.stage in {Stage.REFUSED, Stage.ENDED} or batch.job_state in TERMINAL_JOB_STATES:
         raise Conflict(f"Cannot cancel a batch with status '{batch.status.value}'.")
     batches.note_cancel(tx, batch_id)
     if batch.stage is Stage.RUNNING:
         transitions.request_cancel(tx, batch_id)
-    return batches.get(tx, batch_id)
+    return batches.get(tx, batch_id), batch.status is not Status.CANCELLING
 
 
 async def results(
