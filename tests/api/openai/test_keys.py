@@ -1,7 +1,11 @@
-"""API keys under `/v1`, by OpenAI's own library: who gets in, and whose a batch is."""
+"""API keys under `/v1`, by OpenAI's own library: who gets in, whose a batch is, what it may ask."""
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import anyio
 import openai
 import pytest
 import sqlalchemy as sa
@@ -10,6 +14,8 @@ import structlog
 from promptmill.domain.access.keys import KeyLimits, Scope
 from promptmill.observability.metrics import REGISTRY
 from promptmill.services import keys
+from promptmill.store.db.tables.batches import job
+from promptmill.worker.runner import working
 from tests.api.openai.cases import expect, post_batch
 from tests.api.openai.conftest import CHAT, jsonl, line
 
@@ -158,3 +164,196 @@ async def test_what_is_sent_again_or_refused_under_v1_is_no_change(open_dialect)
 
     changes = [one["change"] for one in logs if one["action"] == "audit"]
     assert changes == ["batch_created", "file_created"]
+
+
+# --- whose a batch is, and its limits ------------------------------------------------------------
+
+
+async def submit(client: openai.AsyncOpenAI, *lines: object, **fields: Any) -> Any:
+    """A batch of these lines, sent with the client's key."""
+    file = await client.files.create(file=jsonl(*lines), purpose="batch")
+    return await client.batches.create(
+        input_file_id=file.id, endpoint=CHAT, completion_window="24h", **fields
+    )
+
+
+async def native(dialect, client: openai.AsyncOpenAI, method: str, path: str, **given: Any) -> Any:
+    """What the native API answers to the same key."""
+    response = await dialect.http.request(
+        method,
+        f"http://service.localhost{path}",
+        headers={"Authorization": f"Bearer {client.api_key}"},
+        **given,
+    )
+    assert response.is_success, response.text
+    return response.json()
+
+
+async def paused(dialect, client: openai.AsyncOpenAI, prompts: int) -> None:
+    """A batch of the key in the queue, of which nothing runs."""
+    body = {"model": "tiny", "prompts": ["a"] * prompts}
+    made = await native(dialect, client, "POST", "/batches", json=body)
+    await native(dialect, client, "POST", f"/batches/{made['id']}/pause")
+
+
+def seen_with(dialect, client: openai.AsyncOpenAI):
+    """The dialect with another client, for `until`."""
+    return dialect.__class__(openai=client, http=dialect.http, resources=dialect.resources)
+
+
+async def test_a_batch_of_the_dialect_tells_whose_key_sent_it(dialect) -> None:
+    alice, bob = sign_in(dialect), sign_in(dialect, name="bob")
+    made = await submit(alice, line("a"))
+    batch = await seen_with(dialect, alice).ended(made)
+
+    assert batch.status == "completed"
+    assert (await native(dialect, bob, "GET", f"/batches/{batch.id}"))["key"] == "alice"
+    listed = await native(dialect, bob, "GET", "/batches?key=alice")
+    assert [one["id"] for one in listed["data"]] == [batch.id]
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "said"),
+    [
+        ({"max_priority": 0}, {"priority": 1}, "it is 1; with the key alice it must be at most 0"),
+        ({"min_priority": 0}, {"priority": -1}, "must be at least 0"),
+        ({"max_concurrent": 2}, {"max_concurrent": 3}, "it is 3; with the key alice"),
+        ({"max_concurrent": 2}, {"max_concurrent": "auto"}, "it is `auto`"),
+    ],
+)
+async def test_what_a_key_does_not_allow_is_refused_by_its_name(
+    open_dialect, limits: dict[str, int], asked: dict[str, object], said: str
+) -> None:
+    dialect = await open_dialect(works=False)
+    alice = sign_in(dialect, **limits)
+
+    with pytest.raises(openai.BadRequestError) as raised:
+        await submit(alice, line("a"), extra_body={"promptmill": asked})
+
+    (name,) = asked
+    error = expect(raised.value.response, 400, "invalid_value", f"promptmill.{name}")
+    assert said in error["message"]
+    assert (await alice.batches.list()).data == []
+
+
+async def test_a_program_that_cannot_say_how_gets_what_its_key_allows(dialect) -> None:
+    alice = sign_in(dialect, max_concurrent=2, max_priority=-5)
+    batch = await seen_with(dialect, alice).ended(await submit(alice, line("a")))
+
+    told = await native(dialect, alice, "GET", f"/batches/{batch.id}")
+    assert (told["max_concurrent"], told["auto_concurrency"], told["priority"]) == (2, False, -5)
+
+
+async def test_a_file_with_more_requests_than_a_batch_of_the_key_may_have_makes_none(
+    dialect,
+) -> None:
+    alice = sign_in(dialect, max_batch_prompts=2)
+    seen = seen_with(dialect, alice)
+    full, beyond = [
+        await seen.ended(await submit(alice, *lines))
+        for lines in (
+            (line("a"), "", line("b"), ""),
+            (line("a"), line("b"), line("c")),
+        )
+    ]
+
+    assert full.request_counts.completed == 2
+    (error,) = beyond.errors.data
+    assert (beyond.status, error.code) == ("failed", "too_many_tasks")
+    assert "has 3 requests; at most 2" in error.message
+    assert "a batch of the key alice" in error.message
+
+
+async def test_a_file_that_the_queue_of_its_key_has_no_room_for_makes_no_batch(
+    open_dialect,
+) -> None:
+    dialect = await open_dialect(works=False)
+    alice, bob = sign_in(dialect, max_queued_prompts=3), sign_in(dialect, name="bob")
+    await paused(dialect, alice, 2)
+
+    with pytest.raises(openai.RateLimitError) as raised:
+        await submit(alice, line("a"), line("b"))
+
+    error = expect(raised.value.response, 429, "rate_limit_exceeded")
+    assert "The key alice may have 3 prompts" in error["message"]
+    assert raised.value.response.headers["retry-after"] == "10"
+    assert (await submit(alice, line("a"))).status == "validating"
+    assert (await submit(bob, line("a"), line("b"))).status == "validating"
+
+
+async def test_a_queue_that_becomes_full_before_the_file_is_read_refuses_the_batch(
+    open_dialect,
+) -> None:
+    dialect = await open_dialect(works=False)
+    alice = sign_in(dialect, max_queued_prompts=3)
+    batch = await submit(alice, line("a"), line("b"))
+    await paused(dialect, alice, 2)
+
+    async with working(dialect.resources):
+        batch = await seen_with(dialect, alice).ended(batch)
+
+    (error,) = batch.errors.data
+    assert (batch.status, error.code) == ("failed", "token_limit_exceeded")
+    assert "The key alice may have 3 prompts without an outcome, and has 2" in error.message
+
+
+async def test_a_repetition_is_told_from_the_same_request_of_another_key(open_dialect) -> None:
+    dialect = await open_dialect(works=False)
+    alice, bob = sign_in(dialect), sign_in(dialect, name="bob")
+    file_id = (await alice.files.create(file=jsonl(line("a")), purpose="batch")).id
+    fields = {"input_file_id": file_id, "endpoint": CHAT, "completion_window": "24h"}
+    again = {"x-stainless-retry-count": "1"}
+
+    first = await alice.batches.create(**fields)
+    repeated, of_bob = [
+        await client.batches.create(**fields, extra_headers=again) for client in (alice, bob)
+    ]
+
+    assert repeated.id == first.id
+    assert of_bob.id != first.id
+
+
+# --- online calls --------------------------------------------------------------------------------
+
+
+async def calls_of(dialect) -> list[str | None]:
+    """The keys of the online calls that are under way."""
+    statement = sa.select(job.c.key_id).where(job.c.kind == "online")
+    return await dialect.resources.database.read(lambda tx: list(tx.execute(statement).scalars()))
+
+
+async def test_a_key_has_no_more_calls_under_way_than_it_may(dialect) -> None:
+    alice, bob = sign_in(dialect, max_concurrent=1), sign_in(dialect, name="bob")
+    said: Any = {"model": "slow", "messages": [{"role": "user", "content": "Why?"}]}
+
+    call = asyncio.create_task(alice.chat.completions.create(**said))
+    with anyio.fail_after(10):
+        while not (under_way := await calls_of(dialect)):
+            await anyio.sleep(0.01)
+    with pytest.raises(openai.RateLimitError) as raised:
+        await alice.chat.completions.create(**said)
+    of_bob = await bob.chat.completions.create(**said)
+    await call
+    after = await alice.chat.completions.create(**said)
+
+    assert under_way == [alice.api_key.split("_")[1]]
+    assert (
+        "may have 1 calls under way"
+        in expect(raised.value.response, 429, "rate_limit_exceeded")["message"]
+    )
+    assert of_bob.choices
+    assert after.choices
+    assert await calls_of(dialect) == []
+
+
+async def test_a_call_is_one_of_the_prompts_that_a_key_may_have_without_an_outcome(dialect) -> None:
+    alice = sign_in(dialect, max_queued_prompts=2)
+    said: Any = {"model": "tiny", "messages": [{"role": "user", "content": "Why?"}]}
+    await paused(dialect, alice, 1)
+    assert (await alice.chat.completions.create(**said)).choices
+
+    await paused(dialect, alice, 1)
+    for stream in (False, True):
+        with pytest.raises(openai.RateLimitError) as raised:
+            await alice.chat.completions.create(**said, stream=stream)
+        assert "The key alice may have 2 prompts" in str(raised.value)

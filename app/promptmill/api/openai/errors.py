@@ -11,6 +11,7 @@ from starlette.responses import Response
 from promptmill.domain.errors import (
     Conflict,
     CrossOrigin,
+    FieldProblem,
     Forbidden,
     HostNotAllowed,
     Invalid,
@@ -114,11 +115,19 @@ def api_error(error: Exception, *, missing: tuple[str, str | None]) -> ApiError 
         return ApiError(400, *error.faults)
     if isinstance(error, NotFound):
         return ApiError(404, Fault(str(error), missing[1], missing[0]))
+    if isinstance(error, Invalid) and error.problems:
+        return ApiError(400, *map(_fault_of, error.problems))
     row = next((row for kind, row in _TABLE if isinstance(error, kind)), None)
     if row is None:
         return None
     fault = Fault(str(error), row.param, row.code)
     return ApiError(row.status, fault, kind=row.kind, headers=row.headers)
+
+
+def _fault_of(problem: FieldProblem) -> Fault:
+    """A fault of a field of the native API, which the dialect has in its extension."""
+    param = f"promptmill.{problem.pointer.removeprefix('/')}"
+    return Fault(f"Invalid '{param}': it {problem.detail}.", param, "invalid_value")
 
 
 def internal_error() -> ApiError:
