@@ -508,6 +508,7 @@ def upgrade() -> None:
         sa.Column("lease_until_ms", sa.BigInteger(), nullable=True),
         sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("body_hash", sa.String(length=64), nullable=False),
+        sa.Column("key_id", sa.String(length=80), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_openai_batch")),
         sa.UniqueConstraint("id", name=op.f("uq_openai_batch_id")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_openai_batch_idempotency_key")),

@@ -19,14 +19,18 @@ from promptmill.access.callers import identify, require_scope
 from promptmill.access.routes import Route, find_route, path_below_root
 from promptmill.access.sessions import login_address
 from promptmill.api.dependencies import resources_in
-from promptmill.api.errors.problems import error_response
+from promptmill.api.errors.problems import count_refusal, error_response
+from promptmill.api.openai.errors import api_error
+from promptmill.api.openai.errors import error_response as answer_of_dialect
 from promptmill.domain.access.keys import ANYBODY
-from promptmill.domain.errors import Forbidden, Unauthenticated, Unavailable
+from promptmill.domain.errors import Forbidden, PromptmillError, Unauthenticated, Unavailable
 from promptmill.services import keys
 from promptmill.services.resources import Resources
 
 _ALWAYS_OPEN: Final = "/health"
 """Whoever watches over the process asks for it, by any name, also when the database is away."""
+_DIALECT: Final = "/v1/"
+"""Begins the paths of the OpenAI dialect, whose clients know errors in OpenAI's shape only."""
 
 
 class AccessControl:
@@ -46,11 +50,11 @@ class AccessControl:
         try:
             needs_key = await keys.are_needed(resources)
         except Unavailable as error:
-            await error_response(scope, error)(scope, receive, send)
+            await _refusal(scope, path, error)(scope, receive, send)
             return
         ruling = judge_origin(scope, resources, route, needs_key=needs_key)
         if not isinstance(ruling, Let):
-            await error_response(scope, ruling)(scope, receive, send)
+            await _refusal(scope, path, ruling)(scope, receive, send)
             return
         is_preflight = scope["method"] == "OPTIONS" and ruling.cors_origin is not None
         if ruling.cors_origin is not None:
@@ -72,7 +76,7 @@ class AccessControl:
             if isinstance(error, Unauthenticated) and login is not None:
                 await RedirectResponse(login, 303)(scope, receive, send)
                 return
-            await error_response(scope, error)(scope, receive, send)
+            await _refusal(scope, path, error)(scope, receive, send)
             return
         with structlog.contextvars.bound_contextvars(key=caller.name):
             await self._app(scope, receive, send)
@@ -98,6 +102,15 @@ def judge_origin(
         is_page=route is not None and route.is_page,
     )
     return judge(asked, policy)
+
+
+def _refusal(scope: Scope, path: str, error: PromptmillError) -> Response:
+    """The answer to a request that may not be made, in the shape of the API that it is for."""
+    told = api_error(error, missing=("not_found", None)) if path.startswith(_DIALECT) else None
+    if told is None:
+        return error_response(scope, error)
+    count_refusal(error)
+    return answer_of_dialect(told)
 
 
 def _adding(extra: Mapping[str, str], send: Send) -> Send:

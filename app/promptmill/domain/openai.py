@@ -121,6 +121,8 @@ class OpenAIBatch:
     ended_at_ms: int | None = None
     job_state: JobState | None = None
     """The state of its job; None while there is none that anybody sees."""
+    key_id: str | None = None
+    """The API key that it was sent with."""
     stop_reason: str | None = None
     """Why its stop rule ended it."""
     counts: Counts = field(default_factory=lambda: Counts(total=0))

@@ -21,6 +21,8 @@ class Change(StrEnum):
     BATCH_RETRIED = "batch_retried"
     BATCH_CANCELLED = "batch_cancelled"
     BATCH_DELETED = "batch_deleted"
+    FILE_CREATED = "file_created"
+    FILE_DELETED = "file_deleted"
     BENCHMARK_CREATED = "benchmark_created"
     BENCHMARK_CANCELLED = "benchmark_cancelled"
     BENCHMARK_DELETED = "benchmark_deleted"

@@ -11,6 +11,7 @@ from hmac import compare_digest
 from typing import Final
 
 from promptmill.domain.access.keys import (
+    ANYBODY,
     ApiKey,
     Caller,
     KeyLimits,
@@ -90,6 +91,20 @@ async def caller_of_digest(resources: Resources, digest: str, key_id: str) -> Ca
     if stored is None or not is_accepted:
         return None
     await _note_use(resources, stored)
+    return _caller(stored)
+
+
+def caller_with(tx: Transaction, key_id: str | None) -> Caller:
+    """Whose key has that id, for work that goes on when the request is over.
+
+    What was sent with a key stays within its limits also when the key has ended since. A key of the
+    environment has none.
+    """
+    stored = None if key_id is None else keys.find(tx, key_id)
+    return ANYBODY if stored is None else _caller(stored)
+
+
+def _caller(stored: ApiKey) -> Caller:
     return Caller(key_id=stored.id, name=stored.name, scopes=stored.scopes, limits=stored.limits)
 
 

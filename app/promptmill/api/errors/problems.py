@@ -247,8 +247,7 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The answer that tells of a problem."""
-    if (reason := _REFUSALS.get(kind.slug)) is not None:
-        HTTP_REFUSED.labels(reason).inc()
+    _count_refusal(kind)
     document: dict[str, Any] = {
         "type": f"{_prefix(scope)}{kind.type}",
         "title": kind.title,
@@ -292,9 +291,23 @@ def _prefix(scope: Scope) -> str:
     return str(scope.get("app_root_path", scope.get("root_path", ""))).rstrip("/")
 
 
+def count_refusal(error: Exception) -> None:
+    """Count a request that is refused with an error of `KIND_OF_ERROR`, however it is told."""
+    _count_refusal(_kind_of(error))
+
+
+def _count_refusal(kind: Kind) -> None:
+    if (reason := _REFUSALS.get(kind.slug)) is not None:
+        HTTP_REFUSED.labels(reason).inc()
+
+
+def _kind_of(error: Exception) -> Kind:
+    return next(kind for of, kind in KIND_OF_ERROR.items() if isinstance(error, of))
+
+
 def error_response(scope: Scope, error: Exception) -> Response:
     """The answer that tells of an error of `KIND_OF_ERROR`."""
-    kind = next(kind for of, kind in KIND_OF_ERROR.items() if isinstance(error, of))
+    kind = _kind_of(error)
     errors = error.problems if isinstance(error, Invalid) else ()
     return problem_response(scope, kind, str(error), errors=errors)
 

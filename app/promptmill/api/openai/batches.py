@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
-from promptmill.api.dependencies import resources_of
+from promptmill.api.dependencies import caller_in, resources_of
 from promptmill.api.openai.batch_request import hash_of, read_batch
 from promptmill.api.openai.errors import json_response
 from promptmill.api.openai.operations import (
@@ -93,7 +93,7 @@ async def _create(request: Request) -> Response:
     members = await json_body(request)
     draft = read_batch(members, usual_window_s=resources.settings.batch_window_s)
     origin = batches.Origin(body_hash=hash_of(members), key=key, is_retry=is_sent_again(request))
-    made = await batches.create(resources, draft, origin)
+    made = await batches.create(resources, draft, origin, await caller_in(request))
     headers = {"idempotent-replayed": "true"} if made.is_replay else {}
     return json_response(batch_document(made.batch), headers=headers)
 

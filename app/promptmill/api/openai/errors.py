@@ -10,11 +10,17 @@ from starlette.responses import Response
 
 from promptmill.domain.errors import (
     Conflict,
+    CrossOrigin,
+    FieldProblem,
+    Forbidden,
+    HostNotAllowed,
     Invalid,
     LimitExceeded,
+    MalformedHost,
     NotFound,
     PromptmillError,
     StorageFull,
+    Unauthenticated,
     Unavailable,
 )
 from promptmill.services.openai.batches import KeyReused, WrongPurpose
@@ -81,6 +87,12 @@ class _Row(NamedTuple):
 
 
 _TABLE: Final[tuple[tuple[type[PromptmillError], _Row], ...]] = (
+    # How the way into the service refuses a request, before any address is looked at.
+    (Unauthenticated, _Row(401, "invalid_api_key", headers={"WWW-Authenticate": "Bearer"})),
+    (Forbidden, _Row(403, "missing_scope")),
+    (CrossOrigin, _Row(403, "origin_not_allowed")),
+    (HostNotAllowed, _Row(421, "host_not_allowed")),
+    (MalformedHost, _Row(400, "invalid_host")),
     (Conflict, _Row(409, None, headers=NO_RETRY)),
     # The special ones before what they are a kind of: the first that fits is taken.
     (KeyReused, _Row(400, "idempotency_key_reused")),
@@ -103,11 +115,19 @@ def api_error(error: Exception, *, missing: tuple[str, str | None]) -> ApiError 
         return ApiError(400, *error.faults)
     if isinstance(error, NotFound):
         return ApiError(404, Fault(str(error), missing[1], missing[0]))
+    if isinstance(error, Invalid) and error.problems:
+        return ApiError(400, *map(_fault_of, error.problems))
     row = next((row for kind, row in _TABLE if isinstance(error, kind)), None)
     if row is None:
         return None
     fault = Fault(str(error), row.param, row.code)
     return ApiError(row.status, fault, kind=row.kind, headers=row.headers)
+
+
+def _fault_of(problem: FieldProblem) -> Fault:
+    """A fault of a field of the native API, which the dialect has in its extension."""
+    param = f"promptmill.{problem.pointer.removeprefix('/')}"
+    return Fault(f"Invalid '{param}': it {problem.detail}.", param, "invalid_value")
 
 
 def internal_error() -> ApiError:

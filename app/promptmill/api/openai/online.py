@@ -12,9 +12,10 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
-from promptmill.api.dependencies import resources_of
+from promptmill.api.dependencies import caller_in, resources_of
 from promptmill.api.openai.errors import ApiError, api_error, envelope, json_response
 from promptmill.api.openai.operations import Address, Operation, json_body
+from promptmill.domain.access.keys import Caller
 from promptmill.domain.calls import Call
 from promptmill.domain.outcomes import Failed, Outcome, Succeeded
 from promptmill.observability.logs import get_logger
@@ -37,7 +38,7 @@ Asked = asyncio.Task[Outcome]
 
 
 async def _answer(request: Request, endpoint: Endpoint) -> Response:
-    resources = resources_of(request)
+    resources, caller = resources_of(request), await caller_in(request)
     members = await json_body(request, most=_MOST_BYTES)
     call = await asyncio.to_thread(_call, endpoint, members)
     name, created = secrets.token_hex(12), int(time.time())
@@ -49,8 +50,8 @@ async def _answer(request: Request, endpoint: Endpoint) -> Response:
             model=call.model,
             with_usage=_wants_usage(members),
         )
-        return await _stream(request, resources, call, chunks)
-    asking = asyncio.create_task(answer(resources, call), name="online")
+        return await _stream(request, resources, call, caller, chunks)
+    asking = asyncio.create_task(answer(resources, call, caller=caller), name="online")
     outcome = await _unless_client_leaves(request, asking)
     body = answer_body(endpoint, _succeeded(outcome), name=name, created=created, model=call.model)
     return json_response(body)
@@ -119,9 +120,13 @@ async def _left(request: Request) -> None:
         pass
 
 
-async def _stream(request: Request, resources: Resources, call: Call, chunks: Chunks) -> Response:
+async def _stream(
+    request: Request, resources: Resources, call: Call, caller: Caller, chunks: Chunks
+) -> Response:
     pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
-    asking = asyncio.create_task(answer(resources, call, heard=pieces.put_nowait), name="online")
+    asking = asyncio.create_task(
+        answer(resources, call, caller=caller, heard=pieces.put_nowait), name="online"
+    )
     asking.add_done_callback(lambda _: pieces.put_nowait(None))
     # What goes wrong before the first piece is an error of HTTP.
     first = await _unless_client_leaves_early(request, asking, pieces)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.errors import Conflict, Invalid
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.openai import OpenAIBatch, OpenAIBatchDraft, Purpose, Stage, Status
+from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
+from promptmill.services.openai.job_draft import job_draft, with_defaults_of_key
 from promptmill.services.openai.writing import lines
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
@@ -53,24 +56,36 @@ class OpenAIBatchPage:
     has_more: bool
 
 
-async def create(resources: Resources, draft: OpenAIBatchDraft, origin: Origin) -> Made:
+async def create(
+    resources: Resources, draft: OpenAIBatchDraft, origin: Origin, caller: Caller = ANYBODY
+) -> Made:
     """Store a batch; when this returns it is on disk, and its file will be read.
 
     Raises:
         KeyReused: The idempotency key was used with other fields.
         WrongPurpose: The file is an output of a batch.
-        LimitExceeded: The queue has no room for the lines of the file.
+        Invalid: The caller's key does not allow such a batch.
+        LimitExceeded: The queue, or what the key may have in it, has no room for the lines of the
+            file.
     """
     most = resources.settings.max_queued_prompts
-    made = await resources.database.write(_create, draft, origin, most_queued=most)
+    made = await resources.database.write(_create, draft, origin, caller, most_queued=most)
     if not made.is_replay:
+        # How many prompts it has is known when its file has been read.
+        audit(Change.BATCH_CREATED, made.batch.id)
         resources.signals.spread(Wakeup.FILES)
     return made
 
 
-def _create(tx: Transaction, draft: OpenAIBatchDraft, origin: Origin, *, most_queued: int) -> Made:
-    if (known := _known(tx, origin)) is not None:
+def _create(
+    tx: Transaction, draft: OpenAIBatchDraft, origin: Origin, caller: Caller, *, most_queued: int
+) -> Made:
+    if (known := _known(tx, origin, caller)) is not None:
         return Made(known, is_replay=True)
+    draft = replace(draft, options=with_defaults_of_key(draft.options, caller.limits))
+    asked = job_draft(draft.options, metadata=draft.metadata, key_id=caller.key_id)
+    # How many prompts there are is known when the file has been read.
+    admission.require_allowed(asked, 0, caller)
     file = files.find(tx, draft.input_file_id)
     if file is not None:
         if file.purpose is not Purpose.BATCH:
@@ -79,6 +94,7 @@ def _create(tx: Transaction, draft: OpenAIBatchDraft, origin: Origin, *, most_qu
                 " with the purpose 'batch'."
             )
         admission.require_room(tx, file.lines, most_queued=most_queued)
+        admission.require_room_of_key(tx, file.lines, caller)
     batch_id = admission.new_batch_id()
     batches.insert(
         tx,
@@ -87,17 +103,20 @@ def _create(tx: Transaction, draft: OpenAIBatchDraft, origin: Origin, *, most_qu
         file_key=None if file is None else file.key,
         body_hash=origin.body_hash,
         idempotency_key=origin.key,
+        key_id=caller.key_id,
     )
     return Made(batches.get(tx, batch_id), is_replay=False)
 
 
-def _known(tx: Transaction, origin: Origin) -> OpenAIBatch | None:
+def _known(tx: Transaction, origin: Origin, caller: Caller) -> OpenAIBatch | None:
     if origin.key is not None:
         found = batches.by_idempotency_key(tx, origin.key)
         if found is not None and found[1] != origin.body_hash:
             raise KeyReused(admission.KEY_USED)
         return None if found is None else found[0]
-    return batches.same_of_late(tx, origin.body_hash) if origin.is_retry else None
+    if not origin.is_retry:
+        return None
+    return batches.same_of_late(tx, origin.body_hash, key_id=caller.key_id)
 
 
 async def get(resources: Resources, batch_id: str) -> OpenAIBatch:
@@ -122,23 +141,26 @@ async def cancel(resources: Resources, batch_id: str) -> OpenAIBatch:
         NotFound: There is none of that id.
         Conflict: It has ended.
     """
-    batch = await resources.database.write(_cancel, batch_id)
+    batch, is_new = await resources.database.write(_cancel, batch_id)
+    if is_new:
+        audit(Change.BATCH_CANCELLED, batch_id)
     resources.signals.spread(Wakeup.ENDING)
     resources.signals.spread(Wakeup.FILES)
     return batch
 
 
-def _cancel(tx: Transaction, batch_id: str) -> OpenAIBatch:
+def _cancel(tx: Transaction, batch_id: str) -> tuple[OpenAIBatch, bool]:
+    """The batch, and whether nobody had asked for its end before."""
     batches.lock(tx, batch_id)
     batch = batches.get(tx, batch_id)
     if batch.status is Status.CANCELLED or batch.job_state is JobState.CANCELLED:
-        return batch
+        return batch, False
     if batch.stage in {Stage.REFUSED, Stage.ENDED} or batch.job_state in TERMINAL_JOB_STATES:
         raise Conflict(f"Cannot cancel a batch with status '{batch.status.value}'.")
     batches.note_cancel(tx, batch_id)
     if batch.stage is Stage.RUNNING:
         transitions.request_cancel(tx, batch_id)
-    return batches.get(tx, batch_id)
+    return batches.get(tx, batch_id), batch.status is not Status.CANCELLING
 
 
 async def results(

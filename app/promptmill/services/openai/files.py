@@ -12,6 +12,7 @@ from typing import Final
 
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.openai import Purpose, StoredFile
+from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.resources import Resources
 from promptmill.store.db.database import Database, Transaction
@@ -170,6 +171,7 @@ async def delete(resources: Resources, file_id: str) -> None:
         NotFound: There is none of that id.
     """
     await resources.database.write(files.mark_deleted, file_id)
+    audit(Change.FILE_DELETED, file_id)
     resources.signals.purge_requested.set()
 
 

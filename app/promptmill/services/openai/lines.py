@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 from promptmill.domain.batches import PromptDraft
 from promptmill.domain.model_names import normalise_model
@@ -56,6 +56,14 @@ class LineErrors:
         return [*self._listed, LineError(self._listed[-1].code, more)]
 
 
+class LineLimit(NamedTuple):
+    """How many requests an input file may have."""
+
+    most: int
+    what: str = "one batch"
+    """What may not have more, as the error says it."""
+
+
 class LineReader:
     """Reads one input file out of blocks of its bytes."""
 
@@ -64,7 +72,7 @@ class LineReader:
         endpoint: Endpoint,
         *,
         usable_schema: SchemaCheck,
-        most_lines: int,
+        limit: LineLimit,
         installed: Collection[str] | None,
     ) -> None:
         """`installed` are the normalised names of all models; None where nobody knows them."""
@@ -76,7 +84,7 @@ class LineReader:
         self.has_several_models = False
         self._endpoint = endpoint
         self._usable_schema = usable_schema
-        self._most_lines = most_lines
+        self._limit = limit
         self._installed = installed
         self._ids = IdsByHash()
         self._cutter = LineCutter(LONGEST_LINE)
@@ -90,10 +98,10 @@ class LineReader:
         last = list(self._read(self._cutter.end()))
         if not self.count and not self.errors:
             self.errors.add("empty_file", "The input file has no request.", None)
-        if self.count > self._most_lines:
+        if self.count > self._limit.most:
             message = (
-                f"The input file has {self.count} requests; at most {self._most_lines} are accepted"
-                " in one batch."
+                f"The input file has {self.count} requests; at most {self._limit.most} are accepted"
+                f" in {self._limit.what}."
             )
             self.errors.add("too_many_tasks", message, None)
         return last
@@ -101,7 +109,7 @@ class LineReader:
     def _read(self, lines: Iterable[Line]) -> Iterator[PromptDraft]:
         for line in lines:
             self.count += 1
-            if self.count > self._most_lines:
+            if self.count > self._limit.most:
                 continue
             draft = self._draft(line)
             # Of a file that is wrong nothing is stored any more.

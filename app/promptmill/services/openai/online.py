@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.calls import Call
 from promptmill.domain.errors import LimitExceeded, NotFound, Unavailable
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
@@ -22,6 +23,7 @@ from promptmill.ollama.hosts import Host
 from promptmill.services import admission
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
+from promptmill.store.db.database import Transaction
 from promptmill.store.openai import online
 from promptmill.store.openai.online import Ticket
 
@@ -40,7 +42,11 @@ _LOST: Final = Failed(
 
 
 async def answer(
-    resources: Resources, call: Call, *, heard: Callable[[Piece], None] | None = None
+    resources: Resources,
+    call: Call,
+    *,
+    caller: Caller = ANYBODY,
+    heard: Callable[[Piece], None] | None = None,
 ) -> Outcome:
     """The answer to a call, made as soon as a host has a slot; `heard` is given each piece of it.
 
@@ -48,7 +54,7 @@ async def answer(
 
     Raises:
         NotFound: No host has the model.
-        LimitExceeded: Too many calls wait already.
+        LimitExceeded: Too many calls wait already, or the caller's key has too many under way.
         Unavailable: No host can be asked, or none had a slot in time.
     """
     tried: set[str] = set()
@@ -62,7 +68,7 @@ async def answer(
 
     while True:
         host = await _chosen(resources, call.model, tried)
-        async with _permitted(resources, host, call.model) as ticket:
+        async with _permitted(resources, host, call.model, caller) as ticket:
             outcome = await _run(resources, host, ticket, call, note)
         is_elsewhere = isinstance(outcome, Failed) and outcome.blame in {Blame.HOST, Blame.REFUSAL}
         tried.add(host.url)
@@ -99,7 +105,9 @@ async def _look(host: Host) -> None:
 
 
 @asynccontextmanager
-async def _permitted(resources: Resources, host: Host, model: str) -> AsyncGenerator[Ticket, None]:
+async def _permitted(
+    resources: Resources, host: Host, model: str, caller: Caller
+) -> AsyncGenerator[Ticket, None]:
     """A slot of the host, for as long as the block runs."""
     if resources.online.calls >= resources.settings.online_queue:
         raise LimitExceeded(
@@ -110,7 +118,7 @@ async def _permitted(resources: Resources, host: Host, model: str) -> AsyncGener
     ticket = None
     try:
         try:
-            ticket = await _entered(resources, host, model)
+            ticket = await _entered(resources, host, model, caller)
             await _slot(resources, ticket)
         finally:
             resources.online.calls -= 1
@@ -120,10 +128,11 @@ async def _permitted(resources: Resources, host: Host, model: str) -> AsyncGener
             await _leave(resources, ticket)
 
 
-async def _entered(resources: Resources, host: Host, model: str) -> Ticket:
+async def _entered(resources: Resources, host: Host, model: str, caller: Caller) -> Ticket:
     asking = asyncio.ensure_future(
         resources.database.write(
-            online.ask,
+            _ask,
+            caller,
             url=host.url,
             machine=host.machine,
             slots=host.spec.slots,
@@ -143,6 +152,51 @@ async def _entered(resources: Resources, host: Host, model: str) -> Ticket:
     if ticket is None:
         raise Unavailable(_HELD)
     return ticket
+
+
+def _ask(
+    tx: Transaction,
+    caller: Caller,
+    *,
+    url: str,
+    machine: str | None,
+    slots: int | None,
+    model: str,
+    job_id: str,
+    owner: str,
+    lease_ms: int,
+) -> Ticket | None:
+    _require_room_of_key(tx, caller)
+    return online.ask(
+        tx,
+        url=url,
+        machine=machine,
+        slots=slots,
+        model=model,
+        job_id=job_id,
+        owner=owner,
+        lease_ms=lease_ms,
+        key_id=caller.key_id,
+    )
+
+
+def _require_room_of_key(tx: Transaction, caller: Caller) -> None:
+    """Make sure that one call more is within the limits of the caller's key.
+
+    The calls of a key under way together count as one batch: they are what its client runs at once.
+
+    Raises:
+        LimitExceeded: It is not.
+    """
+    most = caller.limits.max_concurrent
+    if most is None and caller.limits.max_queued_prompts is None:
+        return
+    calls = online.calls_of_key(tx, caller.key_id)
+    admission.require_room_of_key(tx, calls + 1, caller)
+    if most is not None and calls >= most:
+        raise LimitExceeded(
+            f"The key {caller.name} may have {most} calls under way at once, and has {calls}."
+        )
 
 
 async def _leave(resources: Resources, ticket: Ticket) -> None:

@@ -7,20 +7,21 @@ Whoever takes the reading over after a crash drops what was stored, and begins a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from promptmill.domain.batches import BatchDraft, FailureLimit, PromptDraft
+from promptmill.domain.access.keys import ANYBODY
+from promptmill.domain.batches import PromptDraft
 from promptmill.domain.errors import LimitExceeded, NotFound
-from promptmill.domain.limits import Limits
 from promptmill.domain.openai import LineError
 from promptmill.ollama.answer_checks.json_schema import schema_fault
-from promptmill.services import admission
+from promptmill.services import admission, keys
 from promptmill.services.openai import files
-from promptmill.services.openai.lines import LineReader, fault_of
-from promptmill.services.openai.translation.translate import PARAMETERS, Endpoint
+from promptmill.services.openai.job_draft import job_draft
+from promptmill.services.openai.lines import LineLimit, LineReader, fault_of
+from promptmill.services.openai.translation.translate import Endpoint
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 from promptmill.store.batches import uploads
@@ -29,9 +30,7 @@ from promptmill.store.openai import batches, execution
 from promptmill.store.openai.execution import Lease
 from promptmill.store.queue import bulk, counters
 
-_TIMEOUT_S: Final = 600.0
 _PIECE_PROMPTS: Final = 2_000
-_AUTO: Final = "auto"
 
 
 class Cancelled(Exception):  # noqa: N818 - named for what happened
@@ -50,7 +49,10 @@ class Reading:
         self._settings = resources.settings
         self._lease = lease
         self._lease_ms = lease_ms
-        self._draft = _draft_of(lease)
+        batch = lease.batch
+        self._draft = job_draft(batch.options, metadata=batch.metadata, key_id=batch.key_id)
+        self._caller = ANYBODY
+        """Whose limits hold; looked up before the first line."""
         self._job_key: int | None = None
         self._stored = 0
 
@@ -67,10 +69,11 @@ class Reading:
             errors = [LineError("invalid_request", missing, param="file_id")]
             await self._database.write(execution.refuse, lease, errors)
             return False
+        self._caller = await self._database.read(keys.caller_with, lease.batch.key_id)
         reader = LineReader(
             Endpoint(lease.batch.endpoint),
             usable_schema=schema_fault,
-            most_lines=self._settings.max_upload_prompts,
+            limit=self._most_lines(),
             installed=await self._installed(),
         )
         try:
@@ -144,6 +147,7 @@ class Reading:
         if execution.is_cancelled(tx, self._lease):
             raise Cancelled
         admission.require_room(tx, self._stored, most_queued=self._settings.max_queued_prompts)
+        admission.require_room_of_key(tx, self._stored, self._caller)
         left_ms = self._lease.batch.expires_at_ms - tx.now_ms()
         draft = replace(self._draft, expires_in_s=max(left_ms, 1) / 1000)
         uploads.complete(
@@ -158,6 +162,15 @@ class Reading:
         model = None if reader.has_several_models else reader.model
         execution.start(tx, self._lease, job_key=self._job_key, model=model)
 
+    def _most_lines(self) -> LineLimit:
+        of_service, of_key = (
+            self._settings.max_upload_prompts,
+            self._caller.limits.max_batch_prompts,
+        )
+        if of_key is None or of_service <= of_key:
+            return LineLimit(of_service, "one batch")
+        return LineLimit(of_key, f"a batch of the key {self._caller.name}")
+
     async def _installed(self) -> frozenset[str] | None:
         """The models of all hosts; None when one does not tell, or what is missing is pulled."""
         if self._draft.auto_pull:
@@ -168,28 +181,3 @@ class Reading:
         return frozenset(
             name for host in self._resources.hosts for name in host.view.names if host.may_run(name)
         )
-
-
-def _draft_of(lease: Lease) -> BatchDraft:
-    """The job of a batch, with neither its prompts nor its model."""
-    options: Mapping[str, Any] = lease.batch.options
-    usual = Limits()
-    wanted = options.get("max_concurrent", _AUTO)
-    is_auto = wanted == _AUTO
-    max_failures = options.get("max_failures")
-    return BatchDraft(
-        prompts=(),
-        model="",
-        limits=Limits(
-            max_concurrent=usual.max_concurrent if is_auto else wanted,
-            rate_limit_delay_s=options.get("rate_limit_delay", 0.0),
-        ),
-        auto_concurrency=is_auto,
-        parameters=dict(PARAMETERS),
-        timeout_s=options.get("timeout_s", _TIMEOUT_S),
-        max_attempts=options.get("max_attempts", 3),
-        priority=options.get("priority", 0),
-        metadata=lease.batch.metadata or {},
-        max_failures=None if max_failures is None else FailureLimit(str(max_failures)),
-        auto_pull=options.get("auto_pull", False),
-    )

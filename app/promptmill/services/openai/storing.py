@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from promptmill.domain.openai import StoredFile
+from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.openai.batches import KeyReused
 from promptmill.services.openai.files import FileWriter
@@ -49,4 +50,7 @@ async def accept(
         stored = writer.finish(tx, expires_in_s=expires_in_s, idempotency_key=key)
         return Accepted(stored, is_replay=False)
 
-    return await resources.database.write(finish)
+    accepted = await resources.database.write(finish)
+    if not accepted.is_replay:
+        audit(Change.FILE_CREATED, accepted.file.id, bytes=accepted.file.bytes)
+    return accepted

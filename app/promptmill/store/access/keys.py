@@ -64,6 +64,12 @@ def get(tx: Transaction, name: str) -> ApiKey:
     return _key(row)
 
 
+def find(tx: Transaction, key_id: str) -> ApiKey | None:
+    """The key of that id; None if there is none."""
+    row = tx.execute(sa.select(api_key).where(api_key.c.id == key_id)).first()
+    return None if row is None else _key(row)
+
+
 def rotate(tx: Transaction, name: str, *, digest: str, overlap_ms: int) -> ApiKey:
     """Give a key a new secret; the old one is taken for `overlap_ms` more.
 

@@ -45,6 +45,7 @@ def insert(
     file_key: int | None,
     body_hash: str,
     idempotency_key: str | None,
+    key_id: str | None,
 ) -> None:
     """Store a batch whose file is to be read."""
     now = tx.now_ms()
@@ -63,6 +64,7 @@ def insert(
             expires_at_ms=now + round(1000 * draft.expires_in_s),
             idempotency_key=idempotency_key,
             body_hash=body_hash,
+            key_id=key_id,
         )
     )
 
@@ -127,10 +129,11 @@ def by_idempotency_key(tx: Transaction, key: str) -> tuple[OpenAIBatch, str] | N
     return None if row is None else (record(row), row.body_hash)
 
 
-def same_of_late(tx: Transaction, body_hash: str) -> OpenAIBatch | None:
-    """A batch with the same fields, of the last minutes."""
+def same_of_late(tx: Transaction, body_hash: str, *, key_id: str | None) -> OpenAIBatch | None:
+    """A batch with the same fields, of the last minutes and of the same API key."""
     late = openai_batch.c.created_at_ms > tx.now_ms() - _SAME_WITHIN_MS
-    statement = _BATCHES.where(late, openai_batch.c.body_hash == body_hash)
+    of_key = openai_batch.c.key_id.is_not_distinct_from(key_id)
+    statement = _BATCHES.where(late, of_key, openai_batch.c.body_hash == body_hash)
     row = tx.execute(statement.order_by(openai_batch.c.key.desc()).limit(1)).first()
     return None if row is None else record(row)
 
@@ -153,6 +156,7 @@ def record(row: sa.Row[Any]) -> OpenAIBatch:
         metadata=row.metadata,
         output_expires_s=row.output_expires_s,
         options=row.options,
+        key_id=row.key_id,
         errors=[LineError(*one) for one in row.errors or ()],
         output_file_id=row.output_file_id,
         error_file_id=row.error_file_id,

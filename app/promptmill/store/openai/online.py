@@ -62,6 +62,7 @@ def ask(
     job_id: str,
     owner: str,
     lease_ms: int,
+    key_id: str | None = None,
 ) -> Ticket | None:
     """Enter a call at the host of that address; None while a benchmark has it to itself.
 
@@ -70,7 +71,7 @@ def ask(
     host_key = register_host(tx, url, machine)
     if tx.execute(_IS_OPEN, {"host_key": host_key}).first() is None:
         return None
-    draft = BatchDraft(prompts=(), model=model)
+    draft = BatchDraft(prompts=(), model=model, key_id=key_id)
     job_key = jobs.insert_row(tx, draft, batch_id=job_id, state=JobState.RECEIVING, total=1)
     now = tx.now_ms()
     tx.execute(sa.update(job).where(job.c.key == job_key).values(kind="online", received_at_ms=now))
@@ -100,6 +101,16 @@ def ask(
         host_key=host_key,
         slots=slots,
     )
+
+
+def calls_of_key(tx: Transaction, key_id: str | None) -> int:
+    """The online calls of an API key that wait or run, in all processes."""
+    statement = (
+        sa.select(sa.func.count())
+        .select_from(job)
+        .where(sa.text("job.state = 'receiving'"), job.c.kind == "online", job.c.key_id == key_id)
+    )
+    return int(tx.execute(statement).scalar_one())
 
 
 def may_start(tx: Transaction, ticket: Ticket) -> bool | None:

@@ -104,6 +104,8 @@ class OpenAIBatchRow(Row, table=True):
     idempotency_key: str | None = Field(default=None, max_length=255, unique=True)
     body_hash: str = Field(max_length=64)
     """SHA-256 of all fields of the request."""
+    key_id: str | None = Field(default=None, max_length=80)
+    """The API key that it was sent with; its job has it too."""
 
 
 file = metadata.tables["file"]
