@@ -244,3 +244,16 @@ async def test_a_body_that_cannot_be_read_is_told_in_the_envelope(
     response = await dialect.http.request(method, path, headers=headers, content=content)
 
     expect(response, status, code)
+
+
+async def test_a_model_of_an_unknown_server_is_not_downloaded(dialect) -> None:
+    evil = "evil.example:5000/a/b"
+    for lines in ([line("a", model=evil)], [line("a"), line("b", model=evil)]):
+        batch = await dialect.ended(
+            await dialect.create(*lines, extra_body={"promptmill": {"auto_pull": True}})
+        )
+
+        assert batch.status == "failed"
+        (error,) = batch.errors.data
+        assert (error.code, error.param) == ("invalid_value", "body.model")
+        assert "would be downloaded from evil.example:5000" in error.message

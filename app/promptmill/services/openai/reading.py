@@ -14,7 +14,7 @@ from typing import Final
 
 from promptmill.domain.access.keys import ANYBODY
 from promptmill.domain.batches import PromptDraft
-from promptmill.domain.errors import LimitExceeded, NotFound
+from promptmill.domain.errors import Invalid, LimitExceeded, NotFound
 from promptmill.domain.openai import LineError
 from promptmill.ollama.answer_checks.json_schema import schema_fault
 from promptmill.services import admission, keys
@@ -78,22 +78,24 @@ class Reading:
         )
         try:
             await self._read(reader, lease.file_key)
-            if reader.errors:
-                await self._database.write(execution.refuse, lease, reader.errors.listed())
-                return False
-            await self._database.write(self._start, reader)
+            if not reader.errors:
+                await self._database.write(self._start, reader)
+                return True
+            errors = reader.errors.listed()
         except Cancelled:
             await self._database.write(execution.stop, lease)
             return False
         except LimitExceeded as error:
-            full = LineError("token_limit_exceeded", str(error))
-            await self._database.write(execution.refuse, lease, [full])
-            return False
+            errors = [LineError("token_limit_exceeded", str(error))]
+        except Invalid as error:
+            errors = [
+                LineError("invalid_value", f"The model {problem.detail}.", param="body.model")
+                for problem in error.problems
+            ]
         except NotFound:
-            gone = LineError("invalid_request", "The input file was removed.", param="file_id")
-            await self._database.write(execution.refuse, lease, [gone])
-            return False
-        return True
+            errors = [LineError("invalid_request", "The input file was removed.", param="file_id")]
+        await self._database.write(execution.refuse, lease, errors)
+        return False
 
     async def _read(self, reader: LineReader, file_key: int) -> None:
         async with aclosing(files.blocks(self._database, file_key)) as blocks:
@@ -108,6 +110,8 @@ class Reading:
             if piece and self._job_key is None:
                 draft = replace(self._draft, model=str(reader.model))
                 self._draft = await with_starting_limit(self._resources, draft)
+            known = self._settings.listed("pull_registries")
+            admission.require_known_registries(self._draft, piece, known, first_index=self._stored)
             self._job_key = await self._database.write(self._add, piece)
             self._stored += len(piece)
 
