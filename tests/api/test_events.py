@@ -335,3 +335,14 @@ async def test_a_server_that_stops_ends_its_streams_properly(service) -> None:
             rest = b"".join([piece async for piece in pieces])
 
     assert [one.name for one in messages(first + rest)] == ["progress"]
+
+
+async def test_a_new_wait_alone_is_told(service) -> None:
+    batch_id = (await service.post({"prompts": ["a"]})).json()["id"]
+    told = follow(service.resources, batch_id, after=0, with_results=False, stop=anyio.Event())
+    async with contextlib.aclosing(told), asyncio.timeout(20):
+        first, second = await anext(told), await anext(told)
+
+    assert first.batch.waiting_for is None
+    assert second.batch.counts == first.batch.counts
+    assert second.batch.waiting_for.reason == "workers_missing"

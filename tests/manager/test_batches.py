@@ -38,7 +38,7 @@ def plain(signature: inspect.Signature) -> str:
 
 def test_the_signatures_are_those_that_users_of_the_original_know():
     assert plain(inspect.signature(OllamaManager)) == (
-        '(base_url="http://localhost:11434", timeout=30)'
+        '(base_url="http://localhost:11434", timeout=30, *, api_key=None, basic_auth=None)'
     )
     assert plain(inspect.signature(OllamaManager.batch_generate)) == (
         '(prompts, model="qwen3:8b", max_concurrent=5, rate_limit_delay=0.1, **generate_kwargs)'

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from promptmill.domain.batches import Batch, TaskResult
+from promptmill.domain.batches import Batch, TaskResult, WaitingFor
 from promptmill.domain.errors import NotFound, Unavailable
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
 from promptmill.services.reading.waiting import with_prospects
@@ -23,6 +23,8 @@ from promptmill.store.db.database import Transaction
 
 APART_S: Final = 0.25
 """Seconds between two reads of one follower, and so between two `Progressed`."""
+_LATER_MS: Final = 5_000
+"""A wait that ends this much later than was told is news; less of it is a clock that goes on."""
 _RESULTS_PER_CHUNK: Final = 50
 """Results of a chunk; few, because a slow reader keeps a chunk in memory."""
 
@@ -157,11 +159,26 @@ class _Told:
     def all_of(self, batch: Batch) -> bool:
         """Whether the batch was told to stand so; the mere passing of time is no news."""
         shown = self._batch
-        return shown is not None and replace(batch, read_at_ms=shown.read_at_ms) == shown
+        return (
+            shown is not None
+            and replace(batch, read_at_ms=shown.read_at_ms) == shown
+            and _is_same_wait(batch.waiting_for, shown.waiting_for)
+        )
 
     def _progressed(self, batch: Batch, now: float) -> Progressed:
         self._batch, self._at = batch, now
         return Progressed(batch=batch, number=self.place)
+
+
+def _is_same_wait(waiting: WaitingFor | None, told: WaitingFor | None) -> bool:
+    if waiting is None or told is None:
+        return waiting is told
+    if waiting.until_ms is None or told.until_ms is None:
+        return waiting == told
+    return (
+        replace(waiting, until_ms=told.until_ms) == told
+        and abs(waiting.until_ms - told.until_ms) < _LATER_MS
+    )
 
 
 async def _look(

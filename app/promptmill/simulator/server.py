@@ -204,6 +204,8 @@ def running_in_thread(
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """The fastest event loop there is."""
-    import uvloop  # noqa: PLC0415  # absent on some systems
-
+    try:
+        import uvloop  # noqa: PLC0415  # absent on some systems
+    except ImportError:
+        return asyncio.new_event_loop()
     return uvloop.new_event_loop()

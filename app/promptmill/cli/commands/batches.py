@@ -50,6 +50,9 @@ def list_batches(
     table.add_column("left", justify="right", no_wrap=True)
     table.add_column("model", overflow="fold")
     table.add_column("created", no_wrap=True)
+    waits = any(batch.waiting_for for batch in page.data)
+    if waits:
+        table.add_column("waits for", overflow="fold")
     for batch in page.data:
         table.add_row(
             batch.id,
@@ -59,6 +62,7 @@ def list_batches(
             "" if batch.eta_s is None else duration(batch.eta_s),
             Text(one_line(batch.model, 60)),
             local_time(batch.created_at),
+            *([Text(_shortly(batch.waiting_for))] if waits else []),
         )
     out().print(table)
     if page.next_cursor is not None:
@@ -151,6 +155,10 @@ def _facts(batch: Batch) -> list[tuple[str, str]]:
         ("error", batch.error),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _shortly(waiting: WaitingFor | None) -> str:
+    return "" if waiting is None else one_line(waiting.message, 60)
 
 
 def _waits_for(waiting: WaitingFor) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from promptmill.cli.input.limit_option import finite
+from promptmill.cli.service.event_loop import when_told_to_stop
 from promptmill.simulator import (
     DEFAULT_MODELS,
     MIXED,
@@ -178,9 +178,7 @@ def _mixed(rate: float, kinds: str) -> tuple[FaultRule, ...]:
 async def _serve(settings: SimulatorSettings, host: str, port: int) -> None:
     """Run until SIGINT or SIGTERM, then drop every connection as Ollama does."""
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    when_told_to_stop(stopping.set)
     async with running(settings, host=host, port=port) as url:
         names = ", ".join(model.name for model in settings.models)
         typer.echo(f"Simulated Ollama, not a real model, on {url} (models: {names})")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -110,7 +110,8 @@ def check_database(settings: Settings) -> Sequence[Finding]:
 
 def _check_file(path: Path) -> Iterator[Finding]:
     mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
+    # Windows has no such modes; Python shows some that mean nothing.
+    if sys.platform != "win32" and mode & (stat.S_IROTH | stat.S_IWOTH):
         told = f"Every user of this machine may read {path} (mode {mode:o})."
         yield Finding("database", Level.WARNING, told, f"chmod 600 {path}")
     free, size = shutil.disk_usage(path.parent).free, path.stat().st_size
@@ -194,7 +195,11 @@ def check_access(settings: Settings) -> Sequence[Finding]:
 
 
 def check_process(settings: Settings) -> Iterator[Finding]:
-    """What this machine lets a process do."""
+    """What this machine lets a process do; nothing where it has no such limit, as on Windows."""
+    try:
+        import resource  # noqa: PLC0415  # absent on some systems
+    except ImportError:
+        return
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.concurrency + _SPARE_FILES
     told = f"{soft} files may be open, and {settings.concurrency} calls in flight."

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import resources
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from promptmill.client import Batch, BatchFields, Promptmill
 
 _SHOWN_ANSWERS: Final = 5
+_NAP_S: Final = 3600.0
 _SIMULATE: Final = ("simulate", "--port", "0", "--num-parallel", "4")
 _SYSTEM: Final = "Answer in one or two short sentences."
 _ANSWER_TOKENS: Final = 200
@@ -150,7 +152,8 @@ def _until_interrupted(url: str) -> None:
     say("The service goes on until Ctrl-C. Its page:", style="bold")
     say(f"{url}/")
     try:
-        signal.pause()
+        while True:  # A sleep is cut short by Ctrl-C on every system; `signal.pause` is not.
+            time.sleep(_NAP_S)
     except KeyboardInterrupt:
         say("Stopping.")
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.service.event_loop import STOPPING
 from promptmill.cli.service.service_settings import (
     checked_settings,
     tell_unknown_variables,
@@ -57,7 +58,7 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
     server = Server(
         uvicorn.Config(
             lifespan,
-            loop="uvloop",
+            loop="auto",
             http="httptools",
             ws="none",
             lifespan="on",
@@ -258,7 +259,7 @@ def _signals_end_quietly() -> Generator[None]:
         del number, frame
         raise SystemExit(exit_codes.SUCCESS)
 
-    found = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    found = {number: signal.signal(number, stop) for number in STOPPING}
     try:
         yield
     finally:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncGenerator, Generator
-from typing import Any, Final
+from typing import Any
 
 import typer
-import uvloop
 
 from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.service.event_loop import new_event_loop, when_told_to_stop
 from promptmill.cli.service.service_settings import (
     checked_settings,
     tell_unknown_variables,
@@ -28,8 +27,6 @@ from promptmill.services.resources import Resources
 from promptmill.settings import Settings
 from promptmill.worker.runner import working
 
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
-
 
 def run_worker(metrics_port: int | None = None, **options: Any) -> None:  # noqa: ANN401 - one per setting, checked there
     """Work until SIGTERM or Ctrl-C. `options` go before the environment where they are not None.
@@ -41,7 +38,7 @@ def run_worker(metrics_port: int | None = None, **options: Any) -> None:  # noqa
     configure_logging(level=settings.log_level, as_json=settings.log_json)
     tell_unknown_variables()
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_work(settings, metrics_port))
     except WorkerEnded as error:
         fail(str(error))
@@ -106,16 +103,8 @@ async def _telling_metrics(resources: Resources, port: int | None) -> AsyncGener
 
 def _stop_signal() -> asyncio.Event:
     """Set by the first SIGTERM or Ctrl-C; the second kills the process as if nobody had looked."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-
-    def told() -> None:
-        stop.set()
-        for number in _STOPPING:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-
-    for number in _STOPPING:
-        loop.add_signal_handler(number, told)
+    stop = asyncio.Event()
+    when_told_to_stop(stop.set, once=True)
     return stop
 
 

@@ -12,9 +12,7 @@ it, because a thread is not cancelled. Nobody is left to wonder whether half of 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
-import fcntl
 import random
 import sqlite3
 import time
@@ -22,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -32,6 +30,7 @@ from sqlalchemy.pool import QueuePool
 
 from promptmill.domain.errors import StorageFull, Unavailable
 from promptmill.store.db import postgresql
+from promptmill.store.db.file_lock import FileLock, lock_file
 from promptmill.store.db.write_ahead_log import MOST_BYTES, WriteAheadLog
 
 P = ParamSpec("P")
@@ -121,7 +120,7 @@ class Database:
         self.url = _driver_url(database_url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock or (_system_clock_ms if self.is_sqlite else None)
-        self._worker_lock: IO[str] | None = None
+        self._worker_lock: FileLock | None = None
         self._log: WriteAheadLog | None = None
         self._noticing = postgresql.noticing_a_lost_server(lease_s)
         if self.is_sqlite:
@@ -226,20 +225,14 @@ class Database:
             return True
         # Of the file itself, by whatever link it is named.
         path = Path(f"{Path(str(self.url.database)).resolve()}.lock")
-        with contextlib.ExitStack() as closing:
-            try:
-                lock = closing.enter_context(path.open("w", encoding="ascii"))
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            except OSError as error:
-                raise Unavailable(
-                    f"The file {path} cannot be locked: {error.strerror}. A worker needs a folder"
-                    " that it may write to, on a disk of its own machine."
-                ) from error
-            closing.pop_all()
-        self._worker_lock = lock
-        return True
+        try:
+            self._worker_lock = lock_file(path)
+        except OSError as error:
+            raise Unavailable(
+                f"The file {path} cannot be locked: {error.strerror}. A worker needs a folder"
+                " that it may write to, on a disk of its own machine."
+            ) from error
+        return self._worker_lock is not None
 
     async def close(self) -> None:
         """Wait for what has begun, then close all connections."""
@@ -253,7 +246,7 @@ class Database:
         self._read_engine.dispose()
         self._write_engine.dispose()
         if self._worker_lock is not None:
-            self._worker_lock.close()
+            self._worker_lock.release()
             self._worker_lock = None
 
 
