@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 from promptmill.cli import cli
 from promptmill.cli.service.child_processes import listening
 from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
-from tests.cli.pretended import URL, Invoke
+from tests.cli.pretended import URL, Invoke, batch
+from tests.cli.pretended_benchmarks import BENCHMARKS
 
 
 @pytest.fixture
@@ -31,8 +32,13 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def service() -> Iterator[respx.MockRouter]:
-    """What httpx would send to the default address goes to this router instead."""
+    """What httpx would send to the default address goes to this router instead.
+
+    It has the batch and the benchmarks by which short ids are found, unless a test says otherwise.
+    """
     with respx.mock(base_url=URL, assert_all_called=False) as router:
+        router.get("/batches").respond(200, json={"data": [batch()], "next_cursor": None})
+        router.get("/benchmarks").respond(200, json=BENCHMARKS)
         yield router
 
 

@@ -112,3 +112,7 @@ def comparison(*measures: dict[str, Any], **fields: Any) -> dict[str, Any]:
         "geomean_ratio": {},
         **fields,
     }
+
+
+BENCHMARKS = {"data": [benchmark(), benchmark(id="bench_0")], "next_cursor": None}
+"""The list of them, newest first."""

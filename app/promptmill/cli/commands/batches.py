@@ -11,6 +11,7 @@ from rich.text import Text
 from promptmill.cli.output.progress import at_a_time, numbers, pulling
 from promptmill.cli.output.terminal import duration, local_time, one_line, out, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
+from promptmill.cli.service.naming import batch_named
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, WaitingFor
@@ -83,7 +84,7 @@ def show(
         _show_running(batch_id, as_json=as_json, url=url)
         return
     with connected(url) as client:
-        batch = client.get(batch_id)
+        batch = client.get(batch_named(client, batch_id))
     if as_json:
         typer.echo(batch.model_dump_json(exclude_unset=True))
         return
@@ -97,7 +98,7 @@ def show(
 
 def _show_running(batch_id: str, *, as_json: bool, url: str) -> None:
     with connected(url) as client:
-        prompts = client.prompts(batch_id)
+        prompts = client.prompts(batch_named(client, batch_id))
     if as_json:
         for prompt in prompts:
             typer.echo(prompt.model_dump_json(exclude_unset=True))
@@ -122,13 +123,14 @@ def _show_running(batch_id: str, *, as_json: bool, url: str) -> None:
 def cancel(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
     """Cancel a batch: running calls are aborted, finished results stay."""
     with connected(url) as client:
-        batch = client.cancel(batch_id)
+        batch = client.cancel(batch_named(client, batch_id))
     say(f"{batch.id} is {batch.status}.")
 
 
 def delete(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
     """Delete an ended batch with its prompts and results."""
     with connected(url) as client:
+        batch_id = batch_named(client, batch_id)
         client.delete(batch_id)
     say(f"{batch_id} is deleted.")
 

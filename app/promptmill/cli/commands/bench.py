@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -17,6 +18,7 @@ from promptmill.cli.input.limit_option import finite
 from promptmill.cli.input.pairs import json_or_text, pairs
 from promptmill.cli.output.terminal import say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
+from promptmill.cli.service.naming import benchmark_named
 
 _WORK: Final = "What is measured"
 _WAY: Final = "How it is measured"
@@ -195,7 +197,8 @@ def bench(
         typer.Option(
             "--id",
             metavar="ID",
-            help="Measure nothing new: show that benchmark, and stay with it while it runs.",
+            help="Measure nothing new: show that benchmark (an id, its beginning, or @last), and"
+            " stay with it while it runs.",
         ),
     ] = None,
     cancel: Annotated[
@@ -288,6 +291,10 @@ def bench(
     elif not asked.is_empty or detach:
         raise typer.BadParameter("--id names a benchmark that there is; nothing can be set of it")
     with connected(url, place_of=asked.place_of) as client:
+        if benchmark_id is not None:
+            benchmark_id = benchmark_named(client, benchmark_id)
+        if baseline is not None:
+            baseline = benchmark_named(client, baseline)
         if benchmark_id is not None and cancel:
             found = client.benchmarks.cancel(benchmark_id)
             say(f"{found.id} is {found.status}.")
@@ -301,7 +308,7 @@ def bench(
             say(f"{benchmark_id} is accepted.", style="dim")
         with left_running(benchmark_id, url):
             ended = follow(client, benchmark_id)
-        code = finish(client, ended, after)
+        code = finish(client, ended, replace(after, baseline_id=baseline))
     raise typer.Exit(code)
 
 

@@ -11,6 +11,7 @@ from promptmill.cli.input.pairs import pairs
 from promptmill.cli.output.progress import at_a_time, numbers
 from promptmill.cli.output.terminal import duration, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
+from promptmill.cli.service.naming import batch_named
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, BatchChanges
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def pause(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
     """Pause a batch: nothing more is started, prompts that run may finish."""
     with connected(url) as client:
-        batch = client.pause(batch_id)
+        batch = client.pause(batch_named(client, batch_id))
     running = batch.counts.running
     still = f"; {running} still {'runs' if running == 1 else 'run'}" if running else ""
     say(f"{batch.id} is {batch.status}{still}.")
@@ -29,7 +30,7 @@ def pause(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
 def resume(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
     """Let a paused batch go on."""
     with connected(url) as client:
-        batch = client.resume(batch_id)
+        batch = client.resume(batch_named(client, batch_id))
     say(f"{batch.id} is {batch.status}.")
 
 
@@ -56,7 +57,9 @@ def retry(
 ) -> None:
     """Run again the prompts that failed, were cancelled or expired; answers stay."""
     with connected(url) as client:
-        batch = client.retry(batch_id, indexes=index, expires_in_s=expires_in_s)
+        batch = client.retry(
+            batch_named(client, batch_id), indexes=index, expires_in_s=expires_in_s
+        )
     say(f"{batch.id} is {batch.status}: {numbers(batch)}")
     say(f"  {command_for(f'watch {batch.id}', url)}   shows how it goes on", style="dim")
 
@@ -99,7 +102,7 @@ def set_limits(
             "nothing to change: give --max-concurrent, --rate-limit-delay, --priority or --metadata"
         )
     with connected(url) as client:
-        batch = client.update(batch_id, **changes)
+        batch = client.update(batch_named(client, batch_id), **changes)
     say(f"{batch.id}: {_told(batch, changes)}")
 
 

@@ -19,6 +19,7 @@ from promptmill.cli.input.prompts import refuse
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import duration, fail, one_line, out, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
+from promptmill.cli.service.naming import batch_named
 from promptmill.rows import TableFormat, UnreadableInput, format_of_output, write_table
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def results(
         raise typer.BadParameter(f"--expand is for {', '.join(_TABLES)}, and this is {chosen}")
     is_filtered = bool(wanted or grep)
     with connected(url) as client:
+        batch_id = batch_named(client, batch_id)
         if chosen is OutputFormat.TABLE:
             _print_table(client, batch_id, status=wanted, limit=limit, filters=filters)
             _tell_partial(client, batch_id, None, is_filtered=is_filtered)

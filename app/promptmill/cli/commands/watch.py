@@ -13,6 +13,7 @@ from promptmill.cli.output import exit_codes
 from promptmill.cli.output.progress import display_on, numbers
 from promptmill.cli.output.terminal import duration, err, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
+from promptmill.cli.service.naming import batch_named
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, Promptmill
@@ -34,8 +35,10 @@ def watch(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Show a batch's progress until it has ended; Ctrl-C leaves it running."""
-    with connected(url) as client, left_running(batch_id, url):
-        batch = follow(client, batch_id, url, reconnect_s=reconnect_s)
+    with connected(url) as client:
+        batch_id = batch_named(client, batch_id)
+        with left_running(batch_id, url):
+            batch = follow(client, batch_id, url, reconnect_s=reconnect_s)
     tell_ending(batch, url)
     raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
 

@@ -75,7 +75,12 @@ def api_key() -> str | None:
 
 
 BatchId = Annotated[
-    str, typer.Argument(metavar="ID", help="The batch, as `submit` printed it.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The batch: its id, the beginning of it, or @last, @2 and so on, newest first.",
+        show_default=False,
+    ),
 ]
 
 

@@ -1,0 +1,99 @@
+"""Names of batches and benchmarks on the command line: an id, its beginning, or `@last`.
+
+The rule to know: what has the form of a whole id goes to the service as it is; everything else is
+looked up in the list, newest first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.terminal import fail
+
+if TYPE_CHECKING:
+    from promptmill.client import Batch, BatchPage, Benchmark, BenchmarkPage, Promptmill
+
+_WHOLE: Final = re.compile(r"[a-z]+_[0-9a-hjkmnp-tv-z]{26}")
+_PLACE: Final = re.compile(r"@(last|[1-9][0-9]{0,8})")
+_PAGE: Final = 1000
+_MOST_TOLD: Final = 5
+
+
+def batch_named(client: Promptmill, name: str) -> str:
+    """The id of the batch that a user means by `name`.
+
+    Raises:
+        typer.Exit: There is no such batch, or more than one.
+    """
+    return _named(
+        name, "batch", lambda limit, cursor: client.list_batches(limit=limit, cursor=cursor)
+    )
+
+
+def benchmark_named(client: Promptmill, name: str) -> str:
+    """The id of the benchmark that a user means by `name`.
+
+    Raises:
+        typer.Exit: There is no such benchmark, or more than one.
+    """
+    return _named(
+        name, "bench", lambda limit, cursor: client.benchmarks.list(limit=limit, cursor=cursor)
+    )
+
+
+def _named(
+    name: str, prefix: str, page: Callable[[int, str | None], BatchPage | BenchmarkPage]
+) -> str:
+    if _WHOLE.fullmatch(name):
+        return name
+    kind = "batch" if prefix == "batch" else "benchmark"
+    if name.startswith("@"):
+        return _at_place(name, kind, page)
+    beginning = name if name.startswith(f"{prefix}_") else f"{prefix}_{name}"
+    found = [one for one in _listed(page, _PAGE) if one.id.startswith(beginning)] if name else []
+    if not found:
+        fail(f"there is no {kind} whose id begins with {name!r}")
+        raise typer.Exit(exit_codes.REFUSED)
+    if len(found) > 1:
+        more = [f"and {len(found) - _MOST_TOLD} more"] if len(found) > _MOST_TOLD else []
+        told = [_told(one) for one in found[:_MOST_TOLD]]
+        fail(f"{name!r} may be one of {len(found)}; write more of the id:", *told, *more)
+        raise typer.Exit(exit_codes.REFUSED)
+    return found[0].id
+
+
+def _at_place(
+    name: str, kind: str, page: Callable[[int, str | None], BatchPage | BenchmarkPage]
+) -> str:
+    place = _PLACE.fullmatch(name)
+    if place is None:
+        raise typer.BadParameter(f"{name} is no place: @last is the newest, @2 the one before it")
+    number = 1 if place[1] == "last" else int(place[1])
+    listed = _listed(page, min(number, _PAGE))
+    found = next(islice(listed, number - 1, None), None)
+    if found is None:
+        fail(f"{name}: there is no {kind}" + ("" if number == 1 else " so far back"))
+        raise typer.Exit(exit_codes.REFUSED)
+    return found.id
+
+
+def _listed(
+    page: Callable[[int, str | None], BatchPage | BenchmarkPage], limit: int
+) -> Iterator[Batch | Benchmark]:
+    """All of them, newest first, asked for page by page as they are looked at."""
+    cursor = None
+    while True:
+        asked = page(limit, cursor)
+        yield from asked.data
+        if (cursor := asked.next_cursor) is None:
+            return
+
+
+def _told(one: Batch | Benchmark) -> str:
+    return f"{one.id}  {one.status}"
