@@ -25,6 +25,9 @@ from tests.cli.pretended_benchmarks import (
 LOST = httpx.ConnectError("refused")
 
 
+OTHER_ID = "bench_" + "9" * 26
+
+
 class Service:
     """A service that accepts a benchmark and then tells how it stands."""
 
@@ -364,7 +367,7 @@ def test_with_a_baseline_the_comparison_is_shown(invoke: Invoke, told: Service) 
     ("arguments", "stored", "query"),
     [
         (["--id", ID], "bench_0", "baseline=bench_0"),
-        (["--id", ID, "--baseline", "bench_9"], "bench_0", "baseline=bench_9"),
+        (["--id", ID, "--baseline", OTHER_ID], "bench_0", f"baseline={OTHER_ID}"),
         (["--id", ID], None, None),
     ],
 )

@@ -179,6 +179,7 @@ def test_a_batch_is_shown_with_its_deadline_and_its_limit_of_failures(
 
 
 def test_expired_results_can_be_asked_for(invoke: Invoke, service: respx.MockRouter) -> None:
+    service.get("/batches/batch_1").respond(200, json=batch("expired", expired=1))
     route = service.get("/batches/batch_1/results").respond(200, text="")
 
     result = invoke("results", "batch_1", "--status", "expired", "--format", "jsonl")

@@ -27,7 +27,9 @@ CSV = (
 @pytest.fixture
 def downloads(service: respx.MockRouter) -> respx.MockRouter:
     path = "/batches/batch_1/results"
-    service.get(path, headers={"accept": "application/x-ndjson"}).respond(200, text=LINES)
+    service.get(path, name="results", headers={"accept": "application/x-ndjson"}).respond(
+        200, text=LINES
+    )
     ended(service, total=3)
     return service
 
@@ -58,7 +60,7 @@ def test_csv_has_a_row_for_each_result(invoke: Invoke, downloads: respx.MockRout
 def test_a_status_is_asked_of_the_service(invoke: Invoke, downloads: respx.MockRouter) -> None:
     invoke("results", "batch_1", "--status", "failed")
 
-    assert downloads.calls[0].request.url.params["status"] == "failed"
+    assert downloads["results"].calls.last.request.url.params["status"] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ def test_a_table_does_not_go_to_a_file(invoke: Invoke, tmp_path: Path) -> None:
 def test_a_text_is_searched_by_the_service(invoke: Invoke, downloads: respx.MockRouter) -> None:
     invoke("results", "batch_1", "--grep", "rainbow")
 
-    assert downloads.calls[0].request.url.params["q"] == "rainbow"
+    assert downloads["results"].calls.last.request.url.params["q"] == "rainbow"
 
 
 def test_a_search_that_finds_nothing_says_so(invoke: Invoke, service: respx.MockRouter) -> None:
