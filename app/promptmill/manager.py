@@ -39,6 +39,7 @@ from promptmill.domain.requests.fields import check_generate_fields
 from promptmill.ollama.client import OllamaClient
 from promptmill.ollama.deadlines import Timeouts
 from promptmill.ollama.failures.table import OllamaError
+from promptmill.ollama.transport import tls_for
 
 DEFAULT_MODEL = "qwen3:8b"
 """The model of a batch that names none."""
@@ -99,6 +100,7 @@ class OllamaManager:
         if not self.timeout:
             raise ValueError("timeout must be above 0 seconds")
         self._credentials = credentials_of(api_key, basic_auth)
+        tls_for(self.base_url)  # Certificates that cannot be read are told here, not at a call.
 
     async def batch_generate(
         self,

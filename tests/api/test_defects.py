@@ -18,6 +18,8 @@ SCHEMA = {"type": "object", "required": ["age"]}
 
 def repeat_the_prompt(request: httpx.Request) -> httpx.Response:
     """A model that says what it was told, and is cut after `cut`."""
+    if request.method == "GET":
+        return httpx.Response(404)
     asked = json.loads(request.content)
     text = asked["prompt"]
     line = {

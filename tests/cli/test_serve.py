@@ -18,7 +18,7 @@ def test_the_help_lists_every_setting_with_its_variable_and_default(invoke: Invo
 
     for name, field in Settings.model_fields.items():
         assert f" {variable_name(name)} " in shown
-        if name != "database_url":  # A path, which is folded.
+        if name not in {"database_url", "pull_registries"}:  # Too long, and folded.
             assert f" {default_text(field)} " in shown
 
 

@@ -64,14 +64,14 @@ def error_line(words: str) -> bytes:
         ),
         (
             [plain("503 Service Unavailable", b"<h1>busy</h1>", "text/html")],
-            ErrorCode.SERVER_BUSY,
-            Blame.HOST,
+            ErrorCode.HOST_UNREACHABLE,
+            Blame.GATEWAY,
             "busy",
         ),
         (
             [plain("502 Bad Gateway", b"<title>Bad Gateway</title>", "text/html")],
             ErrorCode.HOST_UNREACHABLE,
-            Blame.HOST,
+            Blame.GATEWAY,
             "Bad Gateway",
         ),
         (

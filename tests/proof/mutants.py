@@ -132,7 +132,7 @@ MUTANTS = (
         (
             Change(
                 "app/promptmill/worker/executor.py",
-                "        if missed:\n            return None\n",
+                "        if missed:\n            STARTS_LATE.inc()\n            return None\n",
                 "",
             ),
         ),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from promptmill.domain.access.keys import ANYBODY
 from promptmill.domain.batches import BatchDraft, FailureLimit, IdempotencyKey, PromptDraft
 from promptmill.domain.benchmarks.records import BenchmarkDraft
 from promptmill.domain.errors import Conflict
@@ -68,7 +69,7 @@ def test_the_same_idempotency_key_sent_twice_at_once_makes_one_batch(shared: Dat
     draft = BatchDraft(prompts=[PromptDraft("a")], model="m")
     key = IdempotencyKey(key="k", body_hash="0" * 64)
 
-    one, other = both(shared, _submit, draft, key, most_queued=10)
+    one, other = both(shared, _submit, draft, key, ANYBODY, most_queued=10)
 
     assert isinstance(one, Submission)
     assert (one.created, other.created) == (True, False)

@@ -220,7 +220,7 @@ def test_every_statement_of_a_page_uses_its_index(large: Database, subtests) -> 
 
 def test_a_piece_of_a_search_reads_only_its_own_rows(large: Database, subtests) -> None:
     for status in (None, TaskState.SUCCEEDED, TaskState.FAILED):
-        with subtests.test(status):
+        with subtests.test(str(status)):
             wanted = ResultFilter(status=status, text="x")
             ids = search._ids(wanted, backwards=False, low=2**32, high=2**33, size=500)
             found = plan(large, sa.select(sa.func.count()).select_from(ids), {})
