@@ -93,7 +93,8 @@ async def test_a_schema_is_sent_on_and_given_back_as_it_was_sent(open_service) -
     asked = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(json.loads(request.content))
+        if request.method == "POST":
+            asked.append(json.loads(request.content))
         return repeat_the_prompt(request)
 
     service = await open_service(answer)

@@ -100,7 +100,7 @@ def test_every_form_of_input_is_accepted(
 
 
 def test_a_pipe_of_programs_needs_nothing_but_ids(service_url: str) -> None:
-    program = f"{sys.executable} -m app"
+    program = f"{sys.executable} -m promptmill"
     pipeline = (
         f"printf 'Why?\\nHow?\\n' | {program} submit --wait"
         f" | xargs {program} results | {sys.executable} -c"
