@@ -57,7 +57,10 @@ def executor(calls: list[Call]) -> Executor:
         calls.append(call)
         return Succeeded(response="Because.")
 
-    host: Any = SimpleNamespace(run=run, url="http://ollama:11434")
+    async def windows_of(call: Call, prompt_tokens: int | None) -> frozenset[int]:
+        return frozenset()
+
+    host: Any = SimpleNamespace(run=run, windows_of=windows_of, url="http://ollama:11434")
     arrived = asyncio.Event()
     return Executor({1: host}, Recorder(arrived), backoff_s=lambda attempt: 1.0)
 
