@@ -58,7 +58,7 @@ def test_a_reader_who_takes_nothing_costs_little_and_is_left_behind(
 ) -> None:
     host, _ = simulate(slots=64)
     service = serve(host, PROMPTMILL_DRAIN_S="0.1")
-    prompts = [f"{n} " + "x" * 50_000 for n in range(1500)]
+    prompts = [f"{n} " + "x" * 50_000 for n in range(600)]
     batch_id = service.submit(prompts, max_concurrent=64)
     service.ended(batch_id)
     process = psutil.Process(service.process.pid)

@@ -40,7 +40,7 @@ class HalfSent:
         address = urlsplit(url)
         self.socket = socket.create_connection((address.hostname, address.port))
         self.socket.sendall(
-            b"POST /batches?rate_limit_delay=0&model=tiny HTTP/1.1\r\nHost: x\r\n"
+            b"POST /batches?rate_limit_delay=0&model=tiny HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Type: application/x-ndjson\r\nContent-Length: 1000000000\r\n\r\n"
         )
         for block in lines(20_000):
