@@ -288,29 +288,3 @@ def test_wrong_settings_are_named_and_end_the_program_with_2(
 
     assert result.exit_code == 2
     assert "PROMPTMILL_LEASE_S: " in result.stderr
-
-
-def test_the_counters_of_four_workers_equal_the_database_though_one_slept_through_its_leases(
-    fleet: Callable[..., Fleet], postgresql_url: str
-) -> None:
-    running = fleet(postgresql_url, request_s=0.3)
-    workers = [running.worker(concurrency=8) for _ in range(4)]
-    batch_id = running.submit(300, max_concurrent=32)
-    running.until(batch_id, running=32)
-    workers[0].process.send_signal(signal.SIGSTOP)
-    batch = running.ended(batch_id)
-    workers[0].process.send_signal(signal.SIGCONT)
-
-    def counted(name: str) -> float:
-        return sum(worker.metrics()[f"promptmill_{name}"] for worker in workers)
-
-    deadline = time.monotonic() + 20
-    while not counted("outcomes_fenced_total"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert batch["counts"]["succeeded"] == 300
-    assert counted("prompts_finished_total") == 300
-    assert counted("prompt_duration_seconds_count") == 300
-    assert counted("tokens_total") == sum(batch["usage"].values())
-    assert counted("prompts_rescued_total") >= 1
-    assert max(worker.metrics()["promptmill_event_loop_lag_seconds_count"] for worker in workers)

@@ -69,7 +69,7 @@ def test_a_reader_who_takes_nothing_costs_little_and_is_left_behind(
         connection = socket.create_connection((address.host, address.port))
         stuck.append(connection)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        request = f"GET /batches/{batch_id}/events?results=true HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = f"GET /batches/{batch_id}/events?results=true HTTP/1.1\r\nHost: localhost\r\n\r\n"
         connection.sendall(request.encode())
         assert connection.recv(12) == b"HTTP/1.1 200"
 
