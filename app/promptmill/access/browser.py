@@ -60,7 +60,7 @@ class Let:
 
 
 Ruling = Let | MalformedHost | HostNotAllowed | CrossOrigin
-"""What is decided about a request; all but the first are errors to be told."""
+"""The decision about a request: `Let`, or the error to respond with."""
 _MALFORMED: Final = "The request must have exactly one Host header, of the form name or name:port."
 _CROSS_ORIGIN: Final = (
     "A web page of another origin has sent this request, and only the service's own pages may. To"

@@ -1,4 +1,4 @@
-"""Who sends a request, and whether that caller may: the key or session against the table."""
+"""Callers: whose key or session a request carries, and whether its scopes allow the request."""
 
 from __future__ import annotations
 

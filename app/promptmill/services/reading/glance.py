@@ -1,4 +1,4 @@
-"""What is shown to many at once, read once for all: queue, hosts, findings of a batch."""
+"""Snapshots for the pages and `/stats`: queue, hosts and findings, shared by all readers."""
 
 from __future__ import annotations
 
