@@ -117,6 +117,7 @@ async def test_limits_priority_and_metadata_are_changed_and_nothing_else(service
         "max_concurrent": 256,
         "rate_limit_delay": 0.25,
         "priority": -100,
+        "label": "ключ 😀",
         "metadata": {"ключ": "😀"},
     }
 
@@ -129,7 +130,7 @@ async def test_limits_priority_and_metadata_are_changed_and_nothing_else(service
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_concurrent", 1), ("rate_limit_delay", 0), ("priority", 100), ("metadata", {})],
+    [("max_concurrent", 1), ("rate_limit_delay", 0), ("priority", 100), ("label", "x" * 200), ("metadata", {})],
 )
 async def test_one_field_alone_is_changed_and_the_others_stay(service, name, value) -> None:
     batch_id = await submitted(service, metadata={"a": "1"}, priority=3, rate_limit_delay=1)
@@ -246,11 +247,12 @@ async def test_as_many_indexes_as_allowed_are_read(service) -> None:
 
 _NUL = "must not contain NUL characters (\\u0000); remove them"
 _FIXED = (
-    "cannot be changed any more; only `max_concurrent`, `rate_limit_delay`, `priority` and"
+    "cannot be changed any more; only `max_concurrent`, `rate_limit_delay`, `priority`, `label` and"
     " `metadata` can"
 )
 _NO_CHANGE = (
-    "must have at least one of `max_concurrent`, `rate_limit_delay`, `priority` and `metadata`"
+    "must have at least one of `max_concurrent`, `rate_limit_delay`, `priority`, `label` and"
+    " `metadata`"
 )
 
 NO_CHANGE: dict[str, tuple[object, list[tuple[str, str]]]] = {
