@@ -130,7 +130,13 @@ async def test_limits_priority_and_metadata_are_changed_and_nothing_else(service
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_concurrent", 1), ("rate_limit_delay", 0), ("priority", 100), ("label", "x" * 200), ("metadata", {})],
+    [
+        ("max_concurrent", 1),
+        ("rate_limit_delay", 0),
+        ("priority", 100),
+        ("label", "x" * 200),
+        ("metadata", {}),
+    ],
 )
 async def test_one_field_alone_is_changed_and_the_others_stay(service, name, value) -> None:
     batch_id = await submitted(service, metadata={"a": "1"}, priority=3, rate_limit_delay=1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 ENDED_STATUSES: Final = frozenset({"completed", "failed", "cancelled", "expired"})
 """Values of a batch's `status` after which nothing happens any more, unless it is retried."""
@@ -169,6 +169,17 @@ class Batch(Record):
     """The first results in prompt order; empty where they were not asked for."""
     next_cursor: str | None = None
     """Where the results go on; None if these are all."""
+    _is_replay: bool = PrivateAttr(default=False)
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it was there already when it was submitted, under the same idempotency key."""
+        return self._is_replay
+
+    def as_replay(self) -> Batch:
+        """Itself, marked as one that was there already."""
+        self._is_replay = True
+        return self
 
     @property
     def has_ended(self) -> bool:

@@ -144,7 +144,7 @@ def submit_batch(
         content=encoded({"prompts": items, **fields}),
         headers={"content-type": "application/json", "idempotency-key": idempotency_key},
         expected=frozenset({200, 202}),
-        read=reader_of(Batch),
+        read=read_submitted,
     )
 
 
@@ -334,6 +334,13 @@ def reader_of(record: type[R]) -> Callable[[Answer], R]:
             ) from None
 
     return read
+
+
+def read_submitted(answer: Answer) -> Batch:
+    """The batch that a submission made, or that an earlier one with its key had made."""
+    batch = reader_of(Batch)(answer)
+    is_replay = answer.headers.get("idempotent-replayed") == "true"
+    return batch.as_replay() if is_replay else batch
 
 
 def line_reader_of(record: type[R], what: str) -> Callable[[bytes], R]:
