@@ -343,12 +343,18 @@ async def patch(service, batch_id: str, body: object, **headers: str) -> httpx.R
     return await service.client.patch(path, json=body, headers=names)
 
 
+async def stored_fields(service, batch_id: str) -> dict[str, Any]:
+    """Return the document of a batch without what follows the time (`eta_s`, `waiting_for`)."""
+    document = (await service.client.get(f"/batches/{batch_id}")).json()
+    return {name: value for name, value in document.items() if name not in {"eta_s", "waiting_for"}}
+
+
 @pytest.mark.parametrize(("body", "errors"), NO_CHANGE.values(), ids=NO_CHANGE)
 async def test_a_wrong_change_names_every_wrong_entry_and_changes_nothing(
     service, body, errors
 ) -> None:
     batch_id = await submitted(service)
-    before = (await service.client.get(f"/batches/{batch_id}")).json()
+    before = await stored_fields(service, batch_id)
 
     response = await patch(service, batch_id, body)
 
@@ -356,7 +362,7 @@ async def test_a_wrong_change_names_every_wrong_entry_and_changes_nothing(
     problem = response.json()
     assert problem["type"] == "/problems/invalid-request"
     assert {(one["pointer"], one["detail"]) for one in problem["errors"]} == set(errors)
-    assert (await service.client.get(f"/batches/{batch_id}")).json() == before
+    assert await stored_fields(service, batch_id) == before
 
 
 _WHOLE = "must be a whole number"
