@@ -138,6 +138,8 @@ class Batch(Record):
     """Whether the service adapts it while the batch runs."""
     rate_limit_delay: float | None = None
     priority: int = 0
+    label: str | None = None
+    """What the caller calls the batch."""
     metadata: dict[str, str] = {}
     prompts_per_s: float | None = None
     """Lately while it runs, over all of its time when it has ended."""
@@ -217,6 +219,7 @@ class DryRun(Record):
     max_attempts: int | None = None
     priority: int = 0
     auto_pull: bool = False
+    label: str | None = None
     metadata: dict[str, str] = {}
     parameters: dict[str, Any] = {}
     queued_prompts: int = 0

@@ -171,6 +171,13 @@ def submit(
             rich_help_panel=_MODEL,
         ),
     ] = False,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What to call the batch; the label goes wherever a command takes an id.",
+        ),
+    ] = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -253,6 +260,7 @@ def submit(
         "max_failures": _count_or_share(max_failures),
         "fail_on": fail_on or None,
         "auto_pull": auto_pull or None,
+        "label": label,
         "metadata": pairs("--metadata", metadata, str) or None,
     }
 

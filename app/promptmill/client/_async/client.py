@@ -245,13 +245,20 @@ class AsyncPromptmill(AsyncReading):
         cursor: str | None = None,
         status: str | None = None,
         model: str | None = None,
+        label: str | None = None,
         metadata: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> BatchPage:
         """A page of batches that match, newest first."""
         return await self._call(
             batches.list_batches(
-                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata, key=key
+                limit=limit,
+                cursor=cursor,
+                status=status,
+                model=model,
+                label=label,
+                metadata=metadata,
+                key=key,
             )
         )
 
@@ -283,7 +290,7 @@ class AsyncPromptmill(AsyncReading):
         )
 
     async def update(self, batch_id: str, **changes: Unpack[BatchChanges]) -> Batch:
-        """Change limits, priority or metadata; the next start of a prompt goes by them.
+        """Change limits, priority, label or metadata; the next start of a prompt goes by them.
 
         Raises:
             ValueError: There is nothing to change.

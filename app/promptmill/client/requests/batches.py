@@ -70,6 +70,8 @@ class BatchFields(TypedDict, total=False):
     """More failed prompts than that end the batch: a count, or a share such as `"20%"`."""
     auto_pull: bool
     """Whether models that no host has are pulled before the prompts start."""
+    label: str
+    """What you call the batch, 1 to 200 characters; need not be unique."""
     metadata: Mapping[str, str]
     """Up to 16 pairs of your own."""
     system: str
@@ -239,6 +241,7 @@ def list_batches(
     cursor: str | None = None,
     status: str | None = None,
     model: str | None = None,
+    label: str | None = None,
     metadata: Mapping[str, str] | None = None,
     key: str | None = None,
 ) -> Request[BatchPage]:
@@ -247,7 +250,9 @@ def list_batches(
     return Request(
         method="GET",
         path="/batches",
-        query=query_of(limit=str(limit), cursor=cursor, status=status, model=model, key=key)
+        query=query_of(
+            limit=str(limit), cursor=cursor, status=status, model=model, label=label, key=key
+        )
         + pairs,
         read=reader_of(BatchPage),
     )
