@@ -383,6 +383,8 @@ class HostRow(Row, table=True):
     """The machine that the address is of; empty, so that it is unique: it is of the network."""
     held_by: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the benchmark that holds the host exclusively: no batch's prompt starts there."""
+    closed_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    """When somebody took it out of service; None: it takes work."""
     switching_to: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the load group that the host switches to after draining; None: no switch."""
 
