@@ -1,7 +1,6 @@
 """The tables of batches, as SQLModel sees them. Private to the store: rows never leave it.
 
-Those of benchmarks are in `benchmark_tables`, those of `auto_pull` in `pull_tables`, those that
-workers tell of themselves in `worker_tables`.
+The other tables are in the files beside this one.
 
 One number carries the identity of a prompt through all tables: `id = job_key << 32 | index`. It
 makes every per-prompt table a plain integer key (on SQLite the row's own place), keeps the prompts
