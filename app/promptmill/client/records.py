@@ -301,9 +301,13 @@ class Quarantine(Record):
 class Host(Record):
     """An Ollama host of the service, as it stood when the service answered."""
 
+    id: str | None = None
+    """Its name for `update_host`; None until a worker has worked with it."""
     url: str
     machine: str | None = None
     """The machine that the address is of; None: it is of the network."""
+    enabled: bool = True
+    """Whether it is in service: False when somebody took it out."""
     reachable: bool
     """Whether it told its version just now."""
     error: str | None = None
