@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from promptmill.cli.commands.batches import AsJson
-from promptmill.cli.output.terminal import one_line, out
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import one_line, out, print_json
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
 
 if TYPE_CHECKING:
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
 _GIGABYTE = 1_000_000_000
 
 
-def hosts(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+def hosts(*, url: Url = DEFAULT_URL) -> None:
     """List the Ollama hosts: reachable, loaded, in flight, put aside and why."""
     with connected(url) as client:
         found = client.hosts()
-    if as_json:
+    if mode().as_json:
         for host in found:
-            typer.echo(host.model_dump_json(exclude_unset=True))
+            print_json(host)
         return
     table = Table()
     table.add_column("host", overflow="fold", min_width=16)
