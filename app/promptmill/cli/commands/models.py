@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.terminal import one_line, out, print_json, say
+from promptmill.cli.output.terminal import out, print_json, say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
+from promptmill.display.texts import one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Model

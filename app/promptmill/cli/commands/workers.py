@@ -6,8 +6,9 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.terminal import local_time, one_line, out, print_json, say
+from promptmill.cli.output.terminal import out, print_json, say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
+from promptmill.display.texts import local_time, one_line
 
 
 def workers(*, url: Url = DEFAULT_URL) -> None:
