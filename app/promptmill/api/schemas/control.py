@@ -19,7 +19,7 @@ from promptmill.api.schemas.steering import (
     Priority,
     RateLimitDelay,
 )
-from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.api.schemas.strict import Path, RequestModel, at_least_one_of, faults_error, whole
 from promptmill.domain.batches import BatchChanges
 
 MOST_INDEXES: Final = 100_000
@@ -73,7 +73,11 @@ Indexes = Annotated[
 class BatchUpdate(RequestModel):
     """What to change of a batch: one field at least; the others stay as they are."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(
+        json_schema_extra=at_least_one_of(
+            "max_concurrent", "rate_limit_delay", "priority", "metadata"
+        )
+    )
 
     max_concurrent: MaxConcurrent | None = Field(
         default=None,

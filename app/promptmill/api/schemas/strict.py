@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
@@ -11,6 +12,8 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 Path = tuple[str | int, ...]
 """Where a value is inside the body, from the outside in."""
+NOT_BLANK: Final = r"\S"
+"""The pattern of a text that says something."""
 FAULTS: Final = "faults"
 """The type of an error that holds several faults, each with its place below the value."""
 
@@ -23,6 +26,22 @@ def faults_error(faults: Sequence[tuple[Path, str]]) -> PydanticCustomError:
 def whole(value: object) -> object:
     """A whole number in place of a float that is one: many clients write `5.0`."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def at_least_one_of(*names: str) -> dict[str, Any]:
+    """JSON Schema for objects in which one of the fields is given, and not as null."""
+    return {"anyOf": [_given(name) for name in names]}
+
+
+def at_most_one_of(*names: str) -> dict[str, Any]:
+    """JSON Schema for objects in which no two of the fields are given; null counts as left out."""
+    return {
+        "not": {"anyOf": [{"allOf": [_given(a), _given(b)]} for a, b in combinations(names, 2)]}
+    }
+
+
+def _given(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
 
 class RequestModel(BaseModel):
