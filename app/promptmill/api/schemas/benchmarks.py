@@ -8,14 +8,14 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from promptmill.api.schemas.ollama import KeepAlive, ModelName, OllamaOptions, Think
-from promptmill.api.schemas.steering import Metadata
+from promptmill.api.schemas.steering import Label, Metadata
 from promptmill.api.schemas.strict import (
     NOT_BLANK,
     Path,
     RequestModel,
-    at_least_one_of,
-    at_most_one_of,
     faults_error,
+    need_any_field,
+    not_both,
     whole,
 )
 from promptmill.domain.benchmarks.records import (
@@ -38,7 +38,6 @@ _LONGEST_TIMEOUT_S = 86_400.0
 BenchmarkStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
 """The states of `domain.lifecycle.JobState` that a benchmark can be in."""
 Text = Annotated[str, Field(min_length=1, json_schema_extra={"pattern": NOT_BLANK})]
-Label = Annotated[str, Field(min_length=1, max_length=200)]
 HostInfo = Annotated[str, Field(min_length=1, max_length=2000)]
 BenchmarkIdText = Annotated[str, Field(min_length=1, max_length=70)]
 _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT_S)]
@@ -47,7 +46,7 @@ _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT_S)]
 class ServiceLevelObjective(RequestModel):
     """What makes a request a good one: one wish at least; a request that misses any is not good."""
 
-    model_config = ConfigDict(json_schema_extra=at_least_one_of("latency_s", "ttft_s", "tpot_s"))
+    model_config = ConfigDict(json_schema_extra=need_any_field)
 
     latency_s: _Seconds | None = Field(
         default=None, description="Most seconds to the end of the answer.", examples=[10.0]
@@ -65,7 +64,7 @@ class ServiceLevelObjective(RequestModel):
 class BenchmarkRequest(RequestModel):
     """A benchmark: models, what they are asked, how often and how many at a time."""
 
-    model_config = ConfigDict(json_schema_extra=at_most_one_of("prompt", "prompts"))
+    model_config = ConfigDict(json_schema_extra=not_both("prompt", "prompts"))
 
     models: Annotated[
         list[ModelName],

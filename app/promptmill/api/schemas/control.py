@@ -14,12 +14,13 @@ from promptmill.api.schemas import examples
 from promptmill.api.schemas.steering import (
     AUTO,
     ExpiresIn,
+    Label,
     MaxConcurrent,
     Metadata,
     Priority,
     RateLimitDelay,
 )
-from promptmill.api.schemas.strict import Path, RequestModel, at_least_one_of, faults_error, whole
+from promptmill.api.schemas.strict import Path, RequestModel, faults_error, need_any_field, whole
 from promptmill.domain.batches import BatchChanges
 
 MOST_INDEXES: Final = 100_000
@@ -73,11 +74,7 @@ Indexes = Annotated[
 class BatchUpdate(RequestModel):
     """What to change of a batch: one field at least; the others stay as they are."""
 
-    model_config = ConfigDict(
-        json_schema_extra=at_least_one_of(
-            "max_concurrent", "rate_limit_delay", "priority", "metadata"
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=need_any_field)
 
     max_concurrent: MaxConcurrent | None = Field(
         default=None,
@@ -92,6 +89,9 @@ class BatchUpdate(RequestModel):
     )
     priority: Priority | None = Field(
         default=None, description="Batches with a higher number go first.", examples=[10]
+    )
+    label: Label | None = Field(
+        default=None, description="What you call the batch.", examples=["colours, second try"]
     )
     metadata: Metadata | None = Field(
         default=None,
@@ -115,6 +115,7 @@ class BatchUpdate(RequestModel):
             auto_concurrency=auto,
             rate_limit_delay_s=self.rate_limit_delay,
             priority=self.priority,
+            label=self.label,
             metadata=self.metadata,
         )
 

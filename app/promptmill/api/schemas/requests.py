@@ -18,6 +18,7 @@ from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName, 
 from promptmill.api.schemas.steering import (
     AUTO,
     ExpiresIn,
+    Label,
     MaxConcurrent,
     MaxFailures,
     Metadata,
@@ -28,8 +29,7 @@ from promptmill.api.schemas.strict import (
     NOT_BLANK,
     Path,
     RequestModel,
-    at_least_one_of,
-    at_most_one_of,
+    either,
     faults_error,
     whole,
 )
@@ -83,10 +83,7 @@ class PromptObject(GenerationFields):
     `suffix`, `raw` and `images` do not go with `messages`, and `tools` only with them.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra=at_least_one_of("prompt", "messages")
-        | at_most_one_of("prompt", "messages")
-    )
+    model_config = ConfigDict(json_schema_extra=either("prompt", "messages"))
 
     prompt: str | None = Field(
         default=None,
@@ -256,6 +253,12 @@ class BatchFields(GenerationFields):
         " that is.",
         examples=[True],
     )
+    label: Label | None = Field(
+        default=None,
+        description="What you call the batch, in lists and on the command line; several batches may"
+        " have the same one. `?label=` filters the list of batches.",
+        examples=["colours, first try"],
+    )
     metadata: Metadata = Field(
         default_factory=dict[str, str],
         description="Up to 16 pairs of your own, names up to 64 and values up to 512 characters;"
@@ -286,6 +289,7 @@ class BatchFields(GenerationFields):
             timeout_s=self.timeout_s,
             max_attempts=self.max_attempts,
             priority=self.priority,
+            label=self.label,
             metadata=self.metadata,
             expires_in_s=self.expires_in_s,
             max_failures=None

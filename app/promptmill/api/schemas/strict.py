@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
@@ -28,16 +27,19 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def at_least_one_of(*names: str) -> dict[str, Any]:
-    """JSON Schema for objects in which one of the fields is given, and not as null."""
-    return {"anyOf": [_given(name) for name in names]}
+def need_any_field(schema: dict[str, Any]) -> None:
+    """Have a schema ask for one of its fields, not as null; for `json_schema_extra`."""
+    schema["anyOf"] = [_given(name) for name in schema["properties"]]
 
 
-def at_most_one_of(*names: str) -> dict[str, Any]:
-    """JSON Schema for objects in which no two of the fields are given; null counts as left out."""
-    return {
-        "not": {"anyOf": [{"allOf": [_given(a), _given(b)]} for a, b in combinations(names, 2)]}
-    }
+def not_both(one: str, other: str) -> dict[str, Any]:
+    """JSON Schema for objects in which one of two fields is left out or null."""
+    return {"not": {"allOf": [_given(one), _given(other)]}}
+
+
+def either(one: str, other: str) -> dict[str, Any]:
+    """JSON Schema for objects in which exactly one of two fields is given, and not as null."""
+    return {"anyOf": [_given(one), _given(other)], **not_both(one, other)}
 
 
 def _given(name: str) -> dict[str, Any]:
