@@ -37,7 +37,7 @@ from promptmill.api.schemas.benchmark_findings import Comparison, RunPage
 from promptmill.api.schemas.benchmarks import BenchmarkRequest
 from promptmill.api.schemas.control import BatchUpdate, RetryRequest
 from promptmill.api.schemas.dry_run import DryRun
-from promptmill.api.schemas.hosts import HostPage
+from promptmill.api.schemas.hosts import HostPage, HostUpdate
 from promptmill.api.schemas.reading import Stats, Summary, WaitingPromptPage, WholePrompt
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.api.schemas.results import ResultPage
@@ -59,7 +59,7 @@ TAGS: Final = [
     {"name": "Benchmarks", "description": "Measure models, read every run, compare, report."},
     {"name": "Service", "description": "Models, hosts, workers, liveness and readiness."},
 ]
-_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest, BenchmarkRequest)
+_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest, BenchmarkRequest, HostUpdate)
 _ANSWERS: Final = (
     Benchmark,
     BenchmarkPage,
