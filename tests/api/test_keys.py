@@ -34,6 +34,7 @@ READS = {
     ("GET", "/hosts"),
     ("GET", "/workers"),
     ("GET", "/stats"),
+    ("GET", "/stats/series"),
     ("GET", "/batches/{batch_id}/summary"),
     ("GET", "/batches/{batch_id}/prompts"),
     ("GET", "/batches/{batch_id}/prompts/{index}"),
