@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
+from promptmill.cli.output.mode import mode
 from promptmill.display.progress import Bar, Display, Lines
 from promptmill.display.texts import local_time, numbers, one_line
 
@@ -20,6 +21,8 @@ _FAR_S: Final = 30.0
 
 def display_on(console: Console) -> Display:
     """The display that suits the console."""
+    if mode().is_quiet:
+        return Lines(Console(quiet=True), time.monotonic)
     return Bar(console) if console.is_terminal else Lines(console, time.monotonic)
 
 
