@@ -13,7 +13,9 @@ import httpx
 import pytest
 import respx
 
+from promptmill.contract.results import ResultPage
 from tests.cli.pretended import Invoke, batch, result_document
+from tests.documents import whole
 
 LINES = "".join(json.dumps(result_document(index)) + "\n" for index in range(3))
 CSV = (
@@ -42,7 +44,7 @@ def ended(service: respx.MockRouter, **counts: int) -> None:
 
 def pages(service: respx.MockRouter, *documents: dict[str, object]) -> None:
     service.get("/batches/batch_1/results").respond(
-        200, json={"data": list(documents), "next_cursor": None}
+        200, json=whole(ResultPage, {"data": list(documents), "complete": True})
     )
     ended(service, total=len(documents))
 

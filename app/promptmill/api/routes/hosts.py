@@ -9,8 +9,8 @@ from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.documents.hosts import host_document
 from promptmill.api.openapi.document import always, success
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.hosts import HostPage
+from promptmill.contract import examples
+from promptmill.contract.hosts import HostPage
 from promptmill.services import hosts
 
 router = APIRouter(tags=["Service"], route_class=StrictRoute)

@@ -16,7 +16,8 @@ from promptmill.api.documents.reading import (
     whole_document,
 )
 from promptmill.api.openapi.document import always, success, unknown_batch
-from promptmill.api.schemas import examples, reading
+from promptmill.api.schemas.queries import PromptsQuery
+from promptmill.contract import examples, reading
 from promptmill.domain.lifecycle import TaskState
 from promptmill.services import batches
 from promptmill.services.reading import glance, search
@@ -38,7 +39,7 @@ _HIGHEST: Final = 2**32 - 1
     },
 )
 async def read_prompts(
-    batch_id: BatchId, query: Annotated[reading.PromptsQuery, Query()], resources: ResourcesOf
+    batch_id: BatchId, query: Annotated[PromptsQuery, Query()], resources: ResourcesOf
 ) -> Response:
     """Prompts that run, with host and worker, or those that will start next."""
     found = await search.prompts_without_result(

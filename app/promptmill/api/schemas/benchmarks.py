@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from promptmill.api.schemas.ollama import KeepAlive, ModelName, OllamaOptions, Think
 from promptmill.api.schemas.steering import Metadata
 from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.contract.benchmarks import BenchmarkStatus
 from promptmill.domain.benchmarks.records import (
     DEFAULT_OPTIONS,
     DEFAULT_PROMPT,
@@ -27,8 +28,6 @@ MOST_PROMPTS: Final = 100
 MOST_LEVELS: Final = 16
 _LONGEST_TIMEOUT_S = 86_400.0
 
-BenchmarkStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
-"""The states of `domain.lifecycle.JobState` that a benchmark can be in."""
 Text = Annotated[str, Field(min_length=1)]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 HostInfo = Annotated[str, Field(min_length=1, max_length=2000)]

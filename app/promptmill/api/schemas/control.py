@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Self, cast
 from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from promptmill.api.schemas import examples
 from promptmill.api.schemas.steering import (
     AUTO,
     ExpiresIn,
@@ -20,6 +19,7 @@ from promptmill.api.schemas.steering import (
     RateLimitDelay,
 )
 from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.contract import examples
 from promptmill.domain.batches import BatchChanges
 
 MOST_INDEXES: Final = 100_000

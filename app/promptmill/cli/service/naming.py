@@ -17,7 +17,13 @@ from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail
 
 if TYPE_CHECKING:
-    from promptmill.client import Batch, BatchPage, Benchmark, BenchmarkPage, Promptmill
+    from promptmill.client import (
+        BatchPage,
+        BatchSummary,
+        BenchmarkPage,
+        BenchmarkSummary,
+        Promptmill,
+    )
 
 _WHOLE: Final = re.compile(r"[a-z]+_[0-9a-hjkmnp-tv-z]{26}")
 _PLACE: Final = re.compile(r"@(last|[1-9][0-9]{0,8})")
@@ -85,7 +91,7 @@ def _at_place(
 
 def _listed(
     page: Callable[[int, str | None], BatchPage | BenchmarkPage], limit: int
-) -> Iterator[Batch | Benchmark]:
+) -> Iterator[BatchSummary | BenchmarkSummary]:
     """All of them, newest first, asked for page by page as they are looked at."""
     cursor = None
     while True:
@@ -95,5 +101,5 @@ def _listed(
             return
 
 
-def _told(one: Batch | Benchmark) -> str:
+def _told(one: BatchSummary | BenchmarkSummary) -> str:
     return f"{one.id}  {one.status}"

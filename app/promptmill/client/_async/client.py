@@ -16,23 +16,16 @@ from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
 from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
 from promptmill.client.ndjson import LineSplitter
-from promptmill.client.records import (
-    Batch,
-    BatchPage,
-    DryRun,
-    Health,
-    Host,
-    Model,
-    Readiness,
-    Result,
-    ResultPage,
-    Worker,
-)
 from promptmill.client.requests import batches, in_process, steering, uploads
-from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
+from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt, Readiness
 from promptmill.client.requests.filters import ResultFilters
 from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
 from promptmill.client.requests.steering import BatchChanges
+from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.dry_run import DryRun
+from promptmill.contract.hosts import Host
+from promptmill.contract.results import Result, ResultPage
+from promptmill.contract.service import Health, Model, Worker
 
 
 class AsyncPromptmill(AsyncReading):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from promptmill.client._async.connection import AsyncConnection
-from promptmill.client.reading_records import Stats, Summary, WaitingPrompt, WholePrompt
 from promptmill.client.requests import reading
+from promptmill.contract.reading import Stats, Summary, WaitingPrompt, WholePrompt
 
 
 class AsyncReading(AsyncConnection):
