@@ -22,6 +22,7 @@ from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prom
 from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
 from promptmill.client.requests.filters import ResultFilters
 from promptmill.client.requests.steering import BatchChanges
+from promptmill.client.requests.submission import SubmitFields
 from promptmill.contract.batches import (
     Batch,
     BatchPage,
@@ -132,6 +133,7 @@ __all__ = [
     "ServiceUnreachable",
     "Sighting",
     "Stats",
+    "SubmitFields",
     "Summary",
     "UnexpectedAnswer",
     "Usage",

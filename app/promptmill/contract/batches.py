@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from promptmill.contract import examples
 from promptmill.contract.record import ENDED_STATUSES, Count, DefectWord, OneOf, Record, Time
@@ -136,6 +136,9 @@ class BatchSummary(Record):
     )
     rate_limit_delay: float = Field(description="Least seconds between starts.", examples=[0.1])
     priority: int = Field(description="Higher goes first.", examples=[0])
+    label: str | None = Field(
+        description="What you call it; null: it has no label.", examples=["colours, first try"]
+    )
     metadata: dict[str, str] = Field(
         description="Your pairs, as sent.", examples=[{"project": "colours"}]
     )
@@ -229,6 +232,8 @@ class BatchSummary(Record):
 class Batch(BatchSummary):
     """A batch with the first page of its results."""
 
+    _is_replay: bool = PrivateAttr(default=False)
+
     results: tuple[Result, ...] = Field(
         description="Finished results in prompt order: the first page. Empty with `?limit=0`.",
         examples=[[examples.RESULT]],
@@ -237,6 +242,16 @@ class Batch(BatchSummary):
         description="`cursor` for `/batches/{id}/results` to read on; null: nothing more now.",
         examples=["YWZ0ZXI6OTk"],
     )
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it was there already when it was submitted, under the same idempotency key."""
+        return self._is_replay
+
+    def as_replay(self) -> Batch:
+        """Itself, marked as one that was there already."""
+        self._is_replay = True
+        return self
 
 
 class BatchPage(Record):

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from promptmill.api.schemas.ollama import KeepAlive, ModelName, OllamaOptions, Think
-from promptmill.api.schemas.steering import Metadata
+from promptmill.api.schemas.steering import Label, Metadata
 from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
 from promptmill.contract.benchmarks import BenchmarkStatus
 from promptmill.domain.benchmarks.records import (
@@ -29,7 +29,6 @@ MOST_LEVELS: Final = 16
 _LONGEST_TIMEOUT_S = 86_400.0
 
 Text = Annotated[str, Field(min_length=1)]
-Label = Annotated[str, Field(min_length=1, max_length=200)]
 HostInfo = Annotated[str, Field(min_length=1, max_length=2000)]
 BenchmarkIdText = Annotated[str, Field(min_length=1, max_length=70)]
 _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT_S)]

@@ -51,6 +51,12 @@ class BatchListQuery(BaseModel):
         description="Only batches of this model.",
         examples=["qwen3:8b"],
     )
+    label: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Only batches of exactly this label.",
+        examples=["colours, first try"],
+    )
     key: str | None = Field(
         default=None,
         max_length=64,
