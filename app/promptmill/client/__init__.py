@@ -23,6 +23,12 @@ from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
 from promptmill.client.requests.filters import ResultFilters
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.requests.submission import SubmitFields
+from promptmill.contract.activity import (
+    RecentOutcomes,
+    Throughput,
+    ThroughputPoint,
+    ThroughputSeries,
+)
 from promptmill.contract.batches import (
     Batch,
     BatchPage,
@@ -59,6 +65,7 @@ from promptmill.contract.dry_run import DryRun
 from promptmill.contract.hosts import Host, LoadedModel, Quarantine
 from promptmill.contract.reading import (
     Cause,
+    EarlierAttempt,
     HostLoad,
     Percentiles,
     Point,
@@ -101,6 +108,7 @@ __all__ = [
     "Distribution",
     "DownloadFormat",
     "DryRun",
+    "EarlierAttempt",
     "EndEvent",
     "FieldError",
     "Health",
@@ -123,6 +131,7 @@ __all__ = [
     "Pull",
     "Quarantine",
     "Readiness",
+    "RecentOutcomes",
     "RecommendedLimits",
     "ReportFormat",
     "Result",
@@ -135,6 +144,9 @@ __all__ = [
     "Stats",
     "SubmitFields",
     "Summary",
+    "Throughput",
+    "ThroughputPoint",
+    "ThroughputSeries",
     "UnexpectedAnswer",
     "Usage",
     "WaitTimeout",

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from promptmill.contract.activity import WindowName
 from promptmill.contract.batches import BatchStatus
 from promptmill.contract.record import Defect
 from promptmill.contract.results import Outcome
@@ -161,3 +162,18 @@ class PromptsQuery(BaseModel):
         examples=["running"],
     )
     limit: int = Field(default=100, ge=1, le=1000, description="Most prompts.", examples=[20])
+
+
+class SeriesQuery(BaseModel):
+    """Which throughput to read."""
+
+    window: WindowName = Field(
+        default="1h",
+        description="How far back: minutes, hours or days up to now.",
+        examples=["1h"],
+    )
+    by: Literal["none", "model", "host"] = Field(
+        default="none",
+        description="One series of everything, or one for each model or host.",
+        examples=["model"],
+    )

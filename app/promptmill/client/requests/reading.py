@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from promptmill.client.requests.batches import Request, query_of, reader_of
+from promptmill.contract.activity import Throughput
 from promptmill.contract.reading import (
     Stats,
     Summary,
@@ -40,3 +41,9 @@ def summary(batch_id: str) -> Request[Summary]:
 def stats() -> Request[Stats]:
     """GET /stats."""
     return Request(method="GET", path="/stats", read=reader_of(Stats))
+
+
+def throughput(window: str, by: str) -> Request[Throughput]:
+    """GET /stats/series."""
+    query = query_of(window=window, by=by)
+    return Request(method="GET", path="/stats/series", query=query, read=reader_of(Throughput))
