@@ -87,6 +87,7 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "GET /benchmarks/{benchmark_id}/report",
         "GET /models",
         "GET /hosts",
+        "PATCH /hosts/{host_id}",
         "GET /workers",
         "GET /health",
         "GET /metrics",

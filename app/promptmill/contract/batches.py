@@ -14,6 +14,22 @@ BatchStatus = Literal[
     "queued", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired"
 ]
 """The states of `domain.lifecycle.JobState` that a client sees; a test holds them together."""
+WaitingWord = Literal[
+    "host_unreachable",
+    "host_refuses",
+    "host_busy",
+    "host_fails",
+    "host_disabled",
+    "usage_limit",
+    "model_missing",
+    "benchmark",
+    "paused",
+    "other_batches",
+    "start_limit",
+    "next_attempt",
+    "workers_missing",
+]
+"""The members of `domain.batches.WaitingReason`."""
 
 
 class Counts(Record):
@@ -73,28 +89,11 @@ class Pull(Record):
 class WaitingFor(Record):
     """Why a batch does not advance."""
 
-    reason: Annotated[
-        str,
-        OneOf(
-            Literal[
-                "host_unreachable",
-                "host_refuses",
-                "host_busy",
-                "host_fails",
-                "usage_limit",
-                "model_missing",
-                "benchmark",
-                "paused",
-                "other_batches",
-                "start_limit",
-                "next_attempt",
-                "workers_missing",
-            ]
-        ),
-    ] = Field(
+    reason: Annotated[str, OneOf(WaitingWord)] = Field(
         description="`host_unreachable` (no connection, or a proxy says so), `host_refuses` (401,"
         " 403, no Ollama), `host_busy` (503), `host_fails` (different prompts failed there in a"
-        " row, or it does not answer in time), `usage_limit` (429), `model_missing` (see `pulls`),"
+        " row, or it does not answer in time), `host_disabled` (out of service),"
+        " `usage_limit` (429), `model_missing` (see `pulls`),"
         " `benchmark` (it has the host to itself), `paused`, `other_batches` (they go first),"
         " `start_limit` (`rate_limit_delay`), `next_attempt` (what is left has failed and will be"
         " tried again), `workers_missing`. Newer versions may have more.",

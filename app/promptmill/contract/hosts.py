@@ -40,11 +40,20 @@ class Quarantine(Record):
 class Host(Record):
     """An Ollama host of the service's settings, or of another machine that has a worker."""
 
+    id: str | None = Field(
+        description="Its name for `PATCH /hosts/{host_id}`; null until a worker knows it.",
+        examples=["host_1"],
+    )
     url: str = Field(description="Its address.", examples=["http://gpu-1:11434"])
     machine: str | None = Field(
         description="The machine that the address is of: of a loopback address, or"
         " host.docker.internal, each machine has a host of its own. Null: it is of the network.",
         examples=[None, "9f86d081884c"],
+    )
+    enabled: bool = Field(
+        description="Whether it is in service; false: somebody took it out, what runs there may"
+        " end and nothing more is started, by any worker.",
+        examples=[True],
     )
     reachable: bool = Field(
         description="Whether it told its version within two seconds, just now; a host of another"

@@ -24,7 +24,7 @@ from promptmill.api.errors.problems import (
     Kind,
 )
 from promptmill.api.schemas.benchmarks import BenchmarkRequest
-from promptmill.api.schemas.control import BatchUpdate, RetryRequest
+from promptmill.api.schemas.control import BatchUpdate, HostUpdate, RetryRequest
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.contract import examples
 from promptmill.contract.batches import Batch, BatchPage
@@ -53,7 +53,7 @@ TAGS: Final = [
     {"name": "Benchmarks", "description": "Measure models, read every run, compare, report."},
     {"name": "Service", "description": "Models, hosts, workers, liveness and readiness."},
 ]
-_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest, BenchmarkRequest)
+_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest, BenchmarkRequest, HostUpdate)
 _ANSWERS: Final = (
     Benchmark,
     BenchmarkPage,

@@ -163,3 +163,13 @@ RETRIED: Final[dict[str, Any]] = {
     "results": [],
     "next_cursor": None,
 }
+
+
+class HostUpdate(RequestModel):
+    """What to change of a host."""
+
+    enabled: bool = Field(
+        description="False takes it out of service: what runs there may end, and nothing more is"
+        " started. True puts it back.",
+        examples=[False],
+    )

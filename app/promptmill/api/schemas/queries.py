@@ -177,3 +177,14 @@ class SeriesQuery(BaseModel):
         description="One series of everything, or one for each model or host.",
         examples=["model"],
     )
+
+
+class HostsQuery(BaseModel):
+    """How to read the hosts."""
+
+    fresh: bool = Field(
+        default=True,
+        description="Whether every host is asked now; else the answer may be five seconds old, and"
+        " is shared by all who ask.",
+        examples=[False],
+    )

@@ -364,6 +364,10 @@ class AsyncPromptmill(AsyncReading):
         """The Ollama hosts, asked now: reachable, loaded, in flight, put aside and why."""
         return await self._call(batches.list_hosts())
 
+    async def update_host(self, host_id: str, *, enabled: bool) -> Host:
+        """Take a host out of service, where nothing more is started then, or put it back."""
+        return await self._call(steering.update_host(host_id, enabled=enabled))
+
     async def workers(self) -> tuple[Worker, ...]:
         """The processes that work off the queue, those that have not stopped first."""
         return await self._call(batches.list_workers())

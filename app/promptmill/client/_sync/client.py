@@ -364,6 +364,10 @@ class Promptmill(Reading):
         """The Ollama hosts, asked now: reachable, loaded, in flight, put aside and why."""
         return self._call(batches.list_hosts())
 
+    def update_host(self, host_id: str, *, enabled: bool) -> Host:
+        """Take a host out of service, where nothing more is started then, or put it back."""
+        return self._call(steering.update_host(host_id, enabled=enabled))
+
     def workers(self) -> tuple[Worker, ...]:
         """The processes that work off the queue, those that have not stopped first."""
         return self._call(batches.list_workers())

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from promptmill.client.requests.batches import Request, reader_of
 from promptmill.contract.batches import Batch
+from promptmill.contract.hosts import Host
 from promptmill.json_values import encoded
 
 _ACCEPTED: Final = frozenset({200, 202})
@@ -86,6 +87,17 @@ def update_batch(batch_id: str, changes: BatchChanges) -> Request[Batch]:
         content=encoded(changes),
         headers=_JSON,
         read=reader_of(Batch),
+    )
+
+
+def update_host(host_id: str, *, enabled: bool) -> Request[Host]:
+    """PATCH /hosts/{id}."""
+    return Request(
+        method="PATCH",
+        path=f"/hosts/{quote(host_id, safe='')}",
+        content=encoded({"enabled": enabled}),
+        headers=_JSON,
+        read=reader_of(Host),
     )
 
 
