@@ -8,6 +8,7 @@ from typing import Any
 from typer.testing import Result
 
 from promptmill.contract.batches import Batch
+from promptmill.contract.results import Result as ResultRecord
 from tests.documents import whole
 
 URL = "http://127.0.0.1:8000"
@@ -41,13 +42,16 @@ def batch(status: str = "queued", *, total: int = 2, **counts: int) -> dict[str,
 
 def result_document(index: int, **fields: Any) -> dict[str, Any]:
     """A result as the service tells it."""
-    return {
-        "index": index,
-        "prompt": f"question {index}",
-        "response": f"answer {index}",
-        "model": "tiny",
-        "success": True,
-        "status": "succeeded",
-        "latency_s": 0.5,
-        **fields,
-    }
+    return whole(
+        ResultRecord,
+        {
+            "index": index,
+            "prompt": f"question {index}",
+            "response": f"answer {index}",
+            "model": "tiny",
+            "success": True,
+            "status": "succeeded",
+            "latency_s": 0.5,
+            **fields,
+        },
+    )

@@ -252,6 +252,11 @@ class Batch(BatchSummary):
         self._is_replay = True
         return self
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.batch(self)
+
 
 class BatchPage(Record):
     """Some batches, newest first."""

@@ -339,6 +339,11 @@ class Benchmark(BenchmarkSummary):
         examples=[shown.BENCHMARK["results"]],
     )
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.benchmark(self)
+
 
 class BenchmarkPage(Record):
     """Some benchmarks, newest first."""

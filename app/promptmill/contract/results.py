@@ -94,6 +94,11 @@ class Result(Record):
         description="The prompt's own object, as it was sent.", examples=[{"product": "kettle"}]
     )
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.results([self])
+
 
 class ResultPage(Record):
     """Some results, in prompt order."""
@@ -111,3 +116,8 @@ class ResultPage(Record):
         " the page was full; `next_cursor` goes on.",
         examples=[True],
     )
+
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.results(self.data)
