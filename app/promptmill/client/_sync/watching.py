@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from promptmill.client.errors import PromptmillError, WaitTimeout
 from promptmill.client.judgement import Outage, Patience, long_polls
-from promptmill.client.records import Batch
+from promptmill.contract.batches import Batch
 from promptmill.display.texts import numbers
 
 

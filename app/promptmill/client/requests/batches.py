@@ -15,20 +15,22 @@ from urllib.parse import quote
 from pydantic import TypeAdapter, ValidationError
 
 from promptmill.client.errors import UnexpectedAnswer
-from promptmill.client.records import (
-    Batch,
-    BatchPage,
-    Health,
-    Host,
-    Model,
-    Readiness,
-    Record,
-    Result,
-    ResultPage,
-    Worker,
-)
 from promptmill.client.requests.filters import ResultFilters, filter_query
+from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.hosts import Host, HostPage
+from promptmill.contract.record import Record
+from promptmill.contract.results import Result, ResultPage
+from promptmill.contract.service import Health, Model, ModelPage, Worker, WorkerPage
 from promptmill.json_values import encoded
+
+
+class Readiness(Record):
+    """Whether the service can work now."""
+
+    is_ready: bool
+    detail: dict[str, Any]
+    """What the service said about each thing that it needs."""
+
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
@@ -282,31 +284,19 @@ def delete_batch(batch_id: str) -> Request[None]:
 
 def list_models() -> Request[tuple[Model, ...]]:
     """GET /models."""
-
-    class Listing(Record):
-        data: tuple[Model, ...]
-
-    read = reader_of(Listing)
+    read = reader_of(ModelPage)
     return Request(method="GET", path="/models", read=lambda answer: read(answer).data)
 
 
 def list_hosts() -> Request[tuple[Host, ...]]:
     """GET /hosts."""
-
-    class Listing(Record):
-        data: tuple[Host, ...]
-
-    read = reader_of(Listing)
+    read = reader_of(HostPage)
     return Request(method="GET", path="/hosts", read=lambda answer: read(answer).data)
 
 
 def list_workers() -> Request[tuple[Worker, ...]]:
     """GET /workers."""
-
-    class Listing(Record):
-        data: tuple[Worker, ...]
-
-    read = reader_of(Listing)
+    read = reader_of(WorkerPage)
     return Request(method="GET", path="/workers", read=lambda answer: read(answer).data)
 
 

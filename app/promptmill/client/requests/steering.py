@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote
 
-from promptmill.client.records import Batch, Host
 from promptmill.client.requests.batches import Request, reader_of
+from promptmill.contract.batches import Batch
+from promptmill.contract.hosts import Host
 from promptmill.json_values import encoded
 
 _ACCEPTED: Final = frozenset({200, 202})
