@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from promptmill.cli.input.durations import parse_duration
 from promptmill.cli.output.progress import at_a_time, numbers, pulling
 from promptmill.cli.output.terminal import duration, local_time, one_line, out, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from promptmill.client import Batch, WaitingFor
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the API has it.")]
+
+
+def _ago(text: str) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=parse_duration(text))
 
 
 def list_batches(
@@ -31,6 +37,14 @@ def list_batches(
     label: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only those of exactly this label.")
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only those with TEXT in label, id or metadata."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="AGO", help="Only those accepted within 90d, 24h, 30m or 45s."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most batches to show.")] = 20,
     *,
     as_json: AsJson = False,
@@ -38,7 +52,14 @@ def list_batches(
 ) -> None:
     """List batches, newest first."""
     with connected(url) as client:
-        page = client.list_batches(limit=limit, status=status, model=model, label=label)
+        page = client.list_batches(
+            limit=limit,
+            status=status,
+            model=model,
+            label=label,
+            q=search,
+            created_after=None if since is None else _ago(since),
+        )
     if as_json:
         typer.echo(page.model_dump_json(exclude_unset=True))
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
@@ -19,7 +20,6 @@ from promptmill.client.records import (
     Batch,
     BatchPage,
     Health,
-    Host,
     Model,
     Readiness,
     Record,
@@ -27,7 +27,7 @@ from promptmill.client.records import (
     ResultPage,
     Worker,
 )
-from promptmill.client.requests.filters import ResultFilters, filter_query
+from promptmill.client.requests.filters import ResultFilters, filter_query, moment
 from promptmill.json_values import encoded
 
 T = TypeVar("T")
@@ -244,6 +244,9 @@ def list_batches(
     label: str | None = None,
     metadata: Mapping[str, str] | None = None,
     key: str | None = None,
+    q: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
 ) -> Request[BatchPage]:
     """GET /batches: one page, newest first."""
     pairs = tuple((f"metadata.{name}", value) for name, value in (metadata or {}).items())
@@ -251,7 +254,15 @@ def list_batches(
         method="GET",
         path="/batches",
         query=query_of(
-            limit=str(limit), cursor=cursor, status=status, model=model, label=label, key=key
+            limit=str(limit),
+            cursor=cursor,
+            status=status,
+            model=model,
+            label=label,
+            key=key,
+            q=q,
+            created_after=moment(created_after),
+            created_before=moment(created_before),
         )
         + pairs,
         read=reader_of(BatchPage),
@@ -288,16 +299,6 @@ def list_models() -> Request[tuple[Model, ...]]:
 
     read = reader_of(Listing)
     return Request(method="GET", path="/models", read=lambda answer: read(answer).data)
-
-
-def list_hosts() -> Request[tuple[Host, ...]]:
-    """GET /hosts."""
-
-    class Listing(Record):
-        data: tuple[Host, ...]
-
-    read = reader_of(Listing)
-    return Request(method="GET", path="/hosts", read=lambda answer: read(answer).data)
 
 
 def list_workers() -> Request[tuple[Worker, ...]]:

@@ -1,4 +1,4 @@
-"""Requests about a batch that the service has already: pause, resume, change, run again."""
+"""Requests about what the service has already: batches, to steer or run again, and hosts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote
 
-from promptmill.client.records import Batch, Host
+from promptmill.client.records import Batch, Host, Record
 from promptmill.client.requests.batches import Request, reader_of
 from promptmill.json_values import encoded
 
@@ -87,6 +87,16 @@ def update_batch(batch_id: str, changes: BatchChanges) -> Request[Batch]:
         headers=_JSON,
         read=reader_of(Batch),
     )
+
+
+def list_hosts() -> Request[tuple[Host, ...]]:
+    """GET /hosts."""
+
+    class Listing(Record):
+        data: tuple[Host, ...]
+
+    read = reader_of(Listing)
+    return Request(method="GET", path="/hosts", read=lambda answer: read(answer).data)
 
 
 def update_host(host_id: str, *, enabled: bool) -> Request[Host]:
