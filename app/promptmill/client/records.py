@@ -86,6 +86,11 @@ class Result(Record):
     data: dict[str, Any] | None = None
     """The prompt's own object, as it was sent."""
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.results([self])
+
 
 class Pull(Record):
     """A model that is fetched to a host for a batch with `auto_pull`."""
@@ -176,6 +181,11 @@ class Batch(Record):
         """Whether it was there already when it was submitted, under the same idempotency key."""
         return self._is_replay
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.batch(self)
+
     def as_replay(self) -> Batch:
         """Itself, marked as one that was there already."""
         self._is_replay = True
@@ -234,6 +244,11 @@ class ResultPage(Record):
     """Results that were looked at for this page."""
     complete: bool = True
     """False when a search stopped at its bound; `next_cursor` goes on."""
+
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.results(self.data)
 
 
 class RecommendedLimits(Record):

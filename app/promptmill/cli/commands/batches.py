@@ -11,9 +11,10 @@ from rich.text import Text
 
 from promptmill.cli.input.durations import parse_duration
 from promptmill.cli.output.progress import at_a_time, numbers, pulling
-from promptmill.cli.output.terminal import duration, local_time, one_line, out, say
+from promptmill.cli.output.terminal import out, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
 from promptmill.cli.service.naming import batch_named
+from promptmill.display.texts import duration, local_time, one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, WaitingFor

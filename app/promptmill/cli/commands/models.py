@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.commands.batches import AsJson
-from promptmill.cli.output.terminal import one_line, out, say
+from promptmill.cli.output.terminal import out, say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
+from promptmill.display.texts import one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Model

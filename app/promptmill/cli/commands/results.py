@@ -17,9 +17,10 @@ from rich.text import Text
 
 from promptmill.cli.input.prompts import refuse
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import duration, fail, one_line, out, say
+from promptmill.cli.output.terminal import fail, out, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
 from promptmill.cli.service.naming import batch_named
+from promptmill.display.texts import duration, one_line
 from promptmill.rows import TableFormat, UnreadableInput, format_of_output, write_table
 
 if TYPE_CHECKING:

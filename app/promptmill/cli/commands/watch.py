@@ -11,9 +11,10 @@ import typer
 from promptmill.cli.input.limit_option import finite
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.progress import display_on, numbers
-from promptmill.cli.output.terminal import duration, err, say
+from promptmill.cli.output.terminal import err, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
 from promptmill.cli.service.naming import batch_named
+from promptmill.display.texts import duration
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, Promptmill

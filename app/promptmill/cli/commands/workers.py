@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.commands.batches import AsJson
-from promptmill.cli.output.terminal import local_time, one_line, out, say
+from promptmill.cli.output.terminal import out, say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
+from promptmill.display.texts import local_time, one_line
 
 
 def workers(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from promptmill.cli.output.terminal import duration, local_time, one_line
+from promptmill.display.texts import duration, local_time, one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, Pull

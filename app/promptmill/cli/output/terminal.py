@@ -1,19 +1,17 @@
 """Writing to the terminal: results go to stdout, everything said about them to stderr.
 
-A model's answer is foreign text: whatever reaches a terminal goes through `printable`, or an answer
-could move the cursor, rename the window or worse.
+What is said goes through `promptmill.display.texts.printable`, for much of it is foreign text.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
+
+from promptmill.display.texts import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PIPED_WIDTH: Final = 160
 """Columns of a table that goes to a file or another program; rich would take 80."""
 
@@ -50,35 +48,3 @@ def fail(line: str, *details: str) -> None:
     console.print(Text.assemble(("error: ", "bold red"), printable(line)))
     for detail in details:
         console.print(Text(f"  {printable(detail)}"))
-
-
-def printable(text: str) -> str:
-    """The text with control characters made visible; line ends and tabs stay."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
-
-
-def one_line(text: str | None, most: int) -> str:
-    """The text on one line of at most `most` characters."""
-    flat = " ".join(printable(text or "").split())
-    return flat if len(flat) <= most else flat[: most - 1] + "…"
-
-
-def local_time(moment: datetime) -> str:
-    """A moment by the clock on this machine's wall."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds for people: `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
-    if seconds is None:
-        return "-"
-    if seconds < 10:  # noqa: PLR2004 - below it, tenths matter
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004
-        return f"{whole} s"
-    minutes, rest_s = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004
-        return f"{minutes} min {rest_s:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import one_line, out
+from promptmill.cli.output.terminal import out
 from promptmill.cli.service.checks import (
     Finding,
     Level,
@@ -22,6 +22,7 @@ from promptmill.cli.service.checks import (
     check_process,
     check_variables,
 )
+from promptmill.display.texts import one_line
 from promptmill.settings import Settings, SettingsError, load_settings
 
 _STYLES: Final = {Level.OK: "green", Level.NOTE: "", Level.WARNING: "yellow", Level.FAILURE: "red"}

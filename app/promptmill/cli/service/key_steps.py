@@ -16,8 +16,9 @@ from rich.text import Text
 
 from promptmill.cli.input.durations import parse_duration
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import duration, fail, local_time, out, say
+from promptmill.cli.output.terminal import fail, out, say
 from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.display.texts import duration, local_time
 from promptmill.domain.access.keys import NAME, ApiKey, KeyLimits, parse_scopes
 from promptmill.domain.errors import Conflict, NotFound, PromptmillError
 from promptmill.services import keys
