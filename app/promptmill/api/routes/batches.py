@@ -19,8 +19,9 @@ from promptmill.api.documents.batches import JsonResponse, batch_document, batch
 from promptmill.api.errors.problems import CONFLICT
 from promptmill.api.openapi.document import always, problem, success, unknown_batch
 from promptmill.api.pagination import batch_cursor, before_batch, result_cursor
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.batches import Batch, BatchListQuery, BatchPage, BatchQuery
+from promptmill.api.schemas.queries import BatchListQuery, BatchQuery
+from promptmill.contract import examples
+from promptmill.contract.batches import Batch, BatchPage
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.reading import BatchFilter
 from promptmill.services import batches

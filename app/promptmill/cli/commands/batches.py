@@ -212,10 +212,7 @@ def _limits(batch: Batch) -> str:
     parts = [at_a_time(batch)]
     if batch.rate_limit_delay:
         parts.append(f"a start each {duration(batch.rate_limit_delay)}")
-    if batch.max_attempts is not None:
-        parts.append(f"{batch.max_attempts} attempts")
-    if batch.timeout_s is not None:
-        parts.append(f"{duration(batch.timeout_s)} each")
+    parts += [f"{batch.max_attempts} attempts", f"{duration(batch.timeout_s)} each"]
     if batch.max_failures is not None:
         parts.append(f"at most {batch.max_failures} failed")
     return ", ".join(parts)

@@ -16,21 +16,15 @@ from promptmill.client._async.watching import ended, watched
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
 from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
-from promptmill.client.records import (
-    Batch,
-    BatchPage,
-    DryRun,
-    Health,
-    Host,
-    Model,
-    Readiness,
-    Worker,
-)
 from promptmill.client.requests import batches, in_process, steering, submission
-from promptmill.client.requests.batches import Prompt
+from promptmill.client.requests.batches import Prompt, Readiness
 from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.requests.submission import SubmitFields
+from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.dry_run import DryRun
+from promptmill.contract.hosts import Host
+from promptmill.contract.service import Health, Model, Worker
 
 
 class AsyncPromptmill(AsyncReading):

@@ -16,19 +16,21 @@ from urllib.parse import quote
 from pydantic import TypeAdapter, ValidationError
 
 from promptmill.client.errors import UnexpectedAnswer
-from promptmill.client.records import (
-    Batch,
-    BatchPage,
-    Health,
-    Model,
-    Readiness,
-    Record,
-    Result,
-    ResultPage,
-    Worker,
-)
 from promptmill.client.requests.filters import ResultFilters, filter_query, moment
+from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.record import Record
+from promptmill.contract.results import Result, ResultPage
+from promptmill.contract.service import Health, Model, ModelPage, Worker, WorkerPage
 from promptmill.json_values import encoded
+
+
+class Readiness(Record):
+    """Whether the service can work now."""
+
+    is_ready: bool
+    detail: dict[str, Any]
+    """What the service said about each thing that it needs."""
+
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
@@ -293,21 +295,13 @@ def delete_batch(batch_id: str) -> Request[None]:
 
 def list_models() -> Request[tuple[Model, ...]]:
     """GET /models."""
-
-    class Listing(Record):
-        data: tuple[Model, ...]
-
-    read = reader_of(Listing)
+    read = reader_of(ModelPage)
     return Request(method="GET", path="/models", read=lambda answer: read(answer).data)
 
 
 def list_workers() -> Request[tuple[Worker, ...]]:
     """GET /workers."""
-
-    class Listing(Record):
-        data: tuple[Worker, ...]
-
-    read = reader_of(Listing)
+    read = reader_of(WorkerPage)
     return Request(method="GET", path="/workers", read=lambda answer: read(answer).data)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote
 
-from promptmill.client.records import Batch, Host, Record
 from promptmill.client.requests.batches import Request, reader_of
+from promptmill.contract.batches import Batch
+from promptmill.contract.hosts import Host, HostPage
 from promptmill.json_values import encoded
 
 _ACCEPTED: Final = frozenset({200, 202})
@@ -91,11 +92,7 @@ def update_batch(batch_id: str, changes: BatchChanges) -> Request[Batch]:
 
 def list_hosts() -> Request[tuple[Host, ...]]:
     """GET /hosts."""
-
-    class Listing(Record):
-        data: tuple[Host, ...]
-
-    read = reader_of(Listing)
+    read = reader_of(HostPage)
     return Request(method="GET", path="/hosts", read=lambda answer: read(answer).data)
 
 
