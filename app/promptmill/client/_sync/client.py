@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Unpack
 
@@ -253,8 +254,11 @@ class Promptmill(Reading):
         label: str | None = None,
         metadata: Mapping[str, str] | None = None,
         key: str | None = None,
+        q: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
     ) -> BatchPage:
-        """A page of batches that match, newest first."""
+        """A page of batches that match, newest first; `q` is a text in label, id or metadata."""
         return self._call(
             batches.list_batches(
                 limit=limit,
@@ -264,6 +268,9 @@ class Promptmill(Reading):
                 label=label,
                 metadata=metadata,
                 key=key,
+                q=q,
+                created_after=created_after,
+                created_before=created_before,
             )
         )
 
@@ -312,7 +319,7 @@ class Promptmill(Reading):
 
     def hosts(self) -> tuple[Host, ...]:
         """The Ollama hosts, asked now: reachable, loaded, in flight, put aside and why."""
-        return self._call(batches.list_hosts())
+        return self._call(steering.list_hosts())
 
     def update_host(self, host_id: str, *, enabled: bool) -> Host:
         """Take a host out of service, where nothing more is started then, or put it back."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
 from promptmill.client.errors import UnexpectedAnswer
-from promptmill.client.requests.filters import ResultFilters, filter_query
+from promptmill.client.requests.filters import ResultFilters, filter_query, moment
 from promptmill.contract.batches import Batch, BatchPage
-from promptmill.contract.hosts import Host, HostPage
 from promptmill.contract.record import Record
 from promptmill.contract.results import Result, ResultPage
 from promptmill.contract.service import Health, Model, ModelPage, Worker, WorkerPage
@@ -246,6 +246,9 @@ def list_batches(
     label: str | None = None,
     metadata: Mapping[str, str] | None = None,
     key: str | None = None,
+    q: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
 ) -> Request[BatchPage]:
     """GET /batches: one page, newest first."""
     pairs = tuple((f"metadata.{name}", value) for name, value in (metadata or {}).items())
@@ -253,7 +256,15 @@ def list_batches(
         method="GET",
         path="/batches",
         query=query_of(
-            limit=str(limit), cursor=cursor, status=status, model=model, label=label, key=key
+            limit=str(limit),
+            cursor=cursor,
+            status=status,
+            model=model,
+            label=label,
+            key=key,
+            q=q,
+            created_after=moment(created_after),
+            created_before=moment(created_before),
         )
         + pairs,
         read=reader_of(BatchPage),
@@ -286,12 +297,6 @@ def list_models() -> Request[tuple[Model, ...]]:
     """GET /models."""
     read = reader_of(ModelPage)
     return Request(method="GET", path="/models", read=lambda answer: read(answer).data)
-
-
-def list_hosts() -> Request[tuple[Host, ...]]:
-    """GET /hosts."""
-    read = reader_of(HostPage)
-    return Request(method="GET", path="/hosts", read=lambda answer: read(answer).data)
 
 
 def list_workers() -> Request[tuple[Worker, ...]]:
