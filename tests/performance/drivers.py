@@ -59,8 +59,7 @@ def exchange(tx: Transaction, finished: list[Lease], share: HostShare, owner: st
                 for lease in finished
             ],
         )
-    claim = claims.claim(tx, wanted=GROUP, owner=owner, lease_ms=30_000, share=share)
-    return list(claim.leases)
+    return list(claims.claim(tx, wanted=GROUP, owner=owner, lease_ms=30_000, share=share))
 
 
 async def work_off(run: Exchange, share: HostShare, owner: str) -> int:

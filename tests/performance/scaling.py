@@ -1,6 +1,6 @@
 """What a prompt costs as the queue grows, and what more workers bring: figures, not a test.
 
-    python -m tests.performance.scaling [exchange] [depth] [workers] [hosts] [wakes]
+    python -m tests.performance.scaling [exchange] [depth] [workers] [wakes]
 
 Without a name it measures everything. As in `tests.performance.service` the host is a process of its own,
 the service and its workers are the real commands, and nothing here fails on a slow machine.
@@ -259,82 +259,6 @@ def _working_rate(url: str, prompts: int) -> float:
     return batch["prompts_per_s"]
 
 
-_HOSTS, _SLOTS, _DELAY_MS = 2, 32, 200
-_IN_TURN = 6
-"""Batches that are worked off at a time; each may have all slots."""
-
-
-def slotted_hosts(rounds: int = 3, seconds: float = 8.0) -> None:
-    """PostgreSQL, two hosts whose slots are all that limits; what one worker and three make of it.
-
-    Slots are counted over all workers, so each slot that falls free is wanted by three of them.
-    """
-    most_per_s = _HOSTS * _SLOTS * 1000 / _DELAY_MS
-    rates: dict[int, list[float]] = {1: [], 3: []}
-    deadlocks = 0
-    for _ in range(rounds):
-        for number, found in rates.items():
-            with (
-                tempfile.TemporaryDirectory() as name,
-                zero_latency_host.running(delay_ms=_DELAY_MS) as one,
-                zero_latency_host.running(delay_ms=_DELAY_MS) as other,
-                postgresql() as database_url,
-            ):
-                hosts = ",".join(f"{each};slots={_SLOTS}" for each in (one, other))
-                variables = {"DATABASE_URL": database_url, "PROMPTMILL_OLLAMA_HOSTS": hosts}
-                alone = {**variables, "PROMPTMILL_EMBEDDED_WORKER": "false"}
-                with (
-                    serving(Path(name), one, **alone) as (url, _),
-                    workers(number, _HOSTS * _SLOTS, variables),
-                ):
-                    _wait_for_workers(url, number)
-                    found.append(_steady_rate(url, most_per_s, seconds))
-                deadlocks += _deadlocks(database_url)
-    best = {number: max(found) for number, found in rates.items()}
-    shown = ", ".join(
-        f"{number}: {rate:.0f}/s, {rate / most_per_s:.2f} of the slots"
-        for number, rate in best.items()
-    )
-    print(
-        f"hosts      {_HOSTS} of {_SLOTS} slots, {_DELAY_MS} ms a prompt, by workers {shown};"
-        f" {best[3] / best[1]:.2f}; deadlocks {deadlocks}"
-        "   (wanted with 3: at least 0.95 of the slots, at least 1 worker's; no deadlock)"
-    )
-
-
-def _steady_rate(url: str, most_per_s: float, seconds: float) -> float:
-    """Prompts per second over so many seconds, while there is more work than slots."""
-    prompts = round(most_per_s * (seconds + 4) / _IN_TURN)
-    with httpx.Client(base_url=url, timeout=None) as client:
-        body = {
-            "model": "tiny",
-            "prompts": [f"{n}: {QUESTION}" for n in range(prompts)],
-            "max_concurrent": 256,
-            "rate_limit_delay": 0,
-        }
-        for _ in range(_IN_TURN):
-            client.post("/batches", json=body).raise_for_status()
-        time.sleep(2)
-        began, first = time.perf_counter(), _finished(client)
-        time.sleep(seconds)
-        last, ended = _finished(client), time.perf_counter()
-    assert last < _IN_TURN * prompts, "there was too little work"
-    return (last - first) / (ended - began)
-
-
-def _finished(client: httpx.Client) -> int:
-    return sum(one["counts"]["succeeded"] for one in client.get("/batches").json()["data"])
-
-
-def _deadlocks(database_url: str) -> int:
-    database = Database(database_url)
-    try:
-        counted = sa.text("SELECT sum(deadlocks) FROM pg_stat_database")
-        return int(database.read_now(lambda tx: tx.execute(counted).scalar_one()))
-    finally:
-        database.close_now()
-
-
 def idle_starts(starts: int = 12) -> None:
     """PostgreSQL, four workers at one host that runs no group yet, 64 prompts of 3 s at a time."""
     prompts, seconds, number = 64, 3.0, 4
@@ -368,7 +292,6 @@ MEASUREMENTS = {
     "exchange": exchange,
     "depth": depth,
     "workers": more_workers,
-    "hosts": slotted_hosts,
     "wakes": idle_starts,
 }
 

@@ -1,6 +1,7 @@
 """A pretend Ollama that answers at once, so that what is measured is the caller and not the host.
 
 A bare `asyncio.Protocol` with answers made beforehand; it neither reads the prompt nor schedules.
+It counts its calls: `GET /occupancy` returns what happened since the last one, as `Occupancy` says.
 Run it as a process of its own and read its port from the first line that it prints:
 
     python tests/performance/zero_latency_host.py [--delay-ms 0] [--tokens 8] [--port 0]
@@ -16,6 +17,8 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
+from collections import deque
 from collections.abc import Iterator
 
 import uvloop
@@ -74,10 +77,62 @@ def _answers(tokens: int) -> dict[bytes, bytes]:
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 18\r\n\r\n404 page not found"
 
 
+class Occupancy:
+    """The calls at the host, and how long a slot stood idle between two calls.
+
+    A call takes the slot that has been free the longest.
+    """
+
+    def __init__(self) -> None:
+        self._in_flight = 0
+        self._freed: deque[float] = deque()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._since = self._changed = time.monotonic()
+        self._calls = 0
+        self._call_seconds = 0.0
+        self._most = self._in_flight
+        self._idle: list[float] = []
+
+    def _change(self, by: int) -> float:
+        now = time.monotonic()
+        self._call_seconds += self._in_flight * (now - self._changed)
+        self._changed = now
+        self._in_flight += by
+        self._most = max(self._most, self._in_flight)
+        return now
+
+    def arrive(self) -> None:
+        """Count a call that begins."""
+        now = self._change(1)
+        if self._freed:
+            self._idle.append(now - self._freed.popleft())
+
+    def leave(self) -> None:
+        """Count a call that has been answered."""
+        self._freed.append(self._change(-1))
+        self._calls += 1
+
+    def take(self) -> dict[str, object]:
+        """What happened since the last time: the mean and the most in flight, seconds idle."""
+        elapsed = max(self._change(0) - self._since, 1e-9)
+        taken: dict[str, object] = {
+            "seconds": elapsed,
+            "answered": self._calls,
+            "in_flight": self._call_seconds / elapsed,
+            "most": self._most,
+            "idle": self._idle,
+        }
+        self._begin()
+        return taken
+
+
 class _Answering(asyncio.Protocol):
-    def __init__(self, answers: dict[bytes, bytes], delay_s: float) -> None:
+    def __init__(self, answers: dict[bytes, bytes], delay_s: float, counted: Occupancy) -> None:
         self._answers = answers
         self._delay_s = delay_s
+        self._counted = counted
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,11 +151,19 @@ class _Answering(asyncio.Protocol):
                 return
             self._received = rest[size:]
             method, path, _ = head.split(b" ", 2)
+            if path == b"/occupancy":
+                self._write(_told(self._counted.take()))
+                continue
             answer = self._answers.get(path, _NOT_FOUND)
             if self._delay_s and method == b"POST":
-                self._loop.call_later(self._delay_s, self._write, answer)
+                self._counted.arrive()
+                self._loop.call_later(self._delay_s, self._end, answer)
             else:
                 self._write(answer)
+
+    def _end(self, answer: bytes) -> None:
+        self._counted.leave()
+        self._write(answer)
 
     def _write(self, answer: bytes) -> None:
         if not self._transport.is_closing():
@@ -109,9 +172,12 @@ class _Answering(asyncio.Protocol):
 
 async def _serve(arguments: argparse.Namespace) -> None:
     answers = _answers(arguments.tokens)
+    counted = Occupancy()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: _Answering(answers, arguments.delay_ms / 1000), "127.0.0.1", arguments.port
+        lambda: _Answering(answers, arguments.delay_ms / 1000, counted),
+        "127.0.0.1",
+        arguments.port,
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     closed = asyncio.Event()
