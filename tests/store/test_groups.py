@@ -437,7 +437,15 @@ def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
                 shared.write_now,
                 lambda other: model_switching._begin_switch(other, farm.host_key, 2),
             ).result(20)
-        return claims._claim_of_job(tx, row, wanted=3, owner="w", lease_ms=30_000, share=farm.share)
+        return claims._claim_of_job(
+            tx,
+            row,
+            candidates.Moment.read(tx),
+            wanted=3,
+            owner="w",
+            lease_ms=30_000,
+            share=farm.share,
+        )
 
     assert shared.write_now(claim_while_the_host_begins_to_switch) == []
     shared.close_now()

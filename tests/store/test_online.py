@@ -84,7 +84,12 @@ def test_the_worker_that_frees_a_slot_does_not_fill_it_before_a_call_that_waits(
         freed = completions.complete(tx, [done]).freed[farm.host_key]
         share = HostShare(key=farm.host_key, url=URL, slots=2)
         claimed = claims.claim(
-            tx, wanted=9, owner="w1", lease_ms=LEASE_MS, share=share, freed=freed
+            tx,
+            wanted=9,
+            owner="w1",
+            lease_ms=LEASE_MS,
+            share=share,
+            room=claims.room_at(tx, share, wanted=9, freed=freed),
         )
         return len(claimed)
 
@@ -178,7 +183,12 @@ def test_slots_are_never_exceeded_over_workers_and_processes_with_online_calls(
                 recorded = completions.complete(tx, finished) if finished else None
                 freed = recorded.freed.get(host_key, 0) if recorded else 0
                 return claims.claim(
-                    tx, wanted=9, owner=owner, lease_ms=LEASE_MS, share=share, freed=freed
+                    tx,
+                    wanted=9,
+                    owner=owner,
+                    lease_ms=LEASE_MS,
+                    share=share,
+                    room=claims.room_at(tx, share, wanted=9, freed=freed),
                 )
 
             leases = shared.write_now(exchange)

@@ -14,7 +14,7 @@ from promptmill.domain.limits import Limits
 from promptmill.store.batches import jobs, results, throughput
 from promptmill.store.db.compiled import Pairs, Prepared
 from promptmill.store.db.database import Database, Transaction
-from promptmill.store.hosts import model_switching
+from promptmill.store.hosts import exclusivity, model_switching
 from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import bulk, candidates, claims, completions
 from promptmill.store.queue.leases import HostShare
@@ -47,7 +47,7 @@ STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
     ),
     "waiting groups": (model_switching._WAITING, FEW, "ix_task_pending"),
     "count running": (claims._COUNT_RUNNING, FEW, "ix_task_running"),
-    "count at host": (candidates.COUNT_AT_HOST, FEW, "ix_task_host"),
+    "count at host": (exclusivity._RUNNING_AT, FEW, "ix_task_host"),
     "take": (claims._TAKE[False], TAKE, "ix_task_pending"),
     "take of a group": (claims._TAKE[True], TAKE, "ix_task_pending"),
     "lost leases": (completions._LOST, {"before": 9, "most": 5}, "ix_task_lease"),

@@ -276,7 +276,7 @@ def test_a_worker_fills_the_slots_that_it_has_freed_while_another_claims_at_the_
             owner="a",
             lease_ms=60_000,
             share=claimer.share,
-            freed=recorded.freed[claimer.share.key],
+            room=claims.room_at(tx, claimer.share, wanted=3, freed=2),
         )
 
     def claim_meanwhile(tx: Transaction) -> tuple[Sequence[Lease], Sequence[Lease]]:
@@ -286,6 +286,23 @@ def test_a_worker_fills_the_slots_that_it_has_freed_while_another_claims_at_the_
 
     assert (len(other), len(again)) == (1, 2)
     assert shared.read_now(exclusivity.running_at, claimer.share.key) == 3
+
+
+def test_a_claim_tells_free_slots_that_it_passed_over_from_a_full_host(shared: Database) -> None:
+    claimer = Claimer(shared, slots=3)
+    two_batches(claimer)
+
+    def room(tx: Transaction) -> claims.Room:
+        return claims.room_at(tx, claimer.share, wanted=3)
+
+    def claim_meanwhile(tx: Transaction) -> claims.Room:
+        assert len(claimer.claim(tx, 1, owner="b")) == 1
+        return without_waiting(shared, room)
+
+    assert shared.write_now(claim_meanwhile) == claims.Room(0, passed_over=True)
+    assert shared.write_now(room) == claims.Room(2)
+    shared.write_now(claimer.claim, 2)
+    assert shared.write_now(room) == claims.Room(0)
 
 
 def test_of_slots_that_became_fewer_none_is_filled_again(shared: Database) -> None:
@@ -298,7 +315,9 @@ def test_of_slots_that_became_fewer_none_is_filled_again(shared: Database) -> No
         completions.complete(
             tx, [completion(lease, Succeeded(response="ok"), Finish()) for lease in own[:2]]
         )
-        return claims.claim(tx, wanted=2, owner="w", lease_ms=60_000, share=claimer.share, freed=2)
+        room = claims.room_at(tx, claimer.share, wanted=2, freed=2)
+        share = claimer.share
+        return claims.claim(tx, wanted=2, owner="w", lease_ms=60_000, share=share, room=room)
 
     assert len(shared.write_now(complete_and_claim)) == 1
 
@@ -521,7 +540,13 @@ def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_
             )
             assert taking.result(20) is not None
         return claims._claim_of_job(
-            tx, row, wanted=3, owner="w", lease_ms=30_000, share=worker.share
+            tx,
+            row,
+            candidates.Moment.read(tx),
+            wanted=3,
+            owner="w",
+            lease_ms=30_000,
+            share=worker.share,
         )
 
     assert shared.write_now(claim_while_the_host_is_taken) == []

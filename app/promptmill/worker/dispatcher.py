@@ -32,7 +32,7 @@ _FEW_FINISHED, _FEW_STARTED = 16, 10
 """Prompts that an exchange records and starts at most while exchanges are quick: calls that begin
 together end together, and then wait for each other's commit again and again."""
 _TRY_AGAIN_S = (0.002, 0.010)
-"""Bounds of the wait, in seconds, for a job that another worker holds locked."""
+"""Bounds of the wait, in seconds, for a job or a host that another worker holds locked."""
 _REFUSED_AGAIN_S = 10.0
 """Seconds between two tries to record an outcome that the database refuses."""
 _SETTLE_S = 0.002
@@ -49,7 +49,9 @@ class _Exchange:
     """Ids of the batches whose last prompt the exchange recorded."""
     leases: Sequence[Lease]
     short: Sequence[WorkerHost]
-    """Hosts with fewer claimable prompts than were asked for."""
+    """Hosts with fewer claimable prompts than there was room for."""
+    passed_over: bool = False
+    """Whether a host has free slots at which another worker was claiming."""
     interrupted: bool = False
     """Whether the exchange was committed early for a paced start, and more may be claimable."""
 
@@ -140,14 +142,17 @@ class Dispatcher:
             self._signals.job_changed.send()
         announce_ended(done.ended, self._signals)
         if wanted:
-            self._plenty = bool(done.leases) and not done.short
+            # Nothing claimed at full hosts tells nothing of how much work there is.
+            self._plenty = not done.short and (self._plenty or bool(done.leases))
         if done.recorded.job_stopped:
             self._signals.spread(Wakeup.ENDING)
         if len(self._recorder) or done.interrupted:
             return 0.0
         if len(done.leases) >= wanted:
             return 0.0 if self._wanted(0) else self._pause_s()
-        return await self._wait_s(done.short)
+        if done.passed_over:
+            return _try_again_s()
+        return await self._wait_s(done.short) if done.short else self._pause_s()
 
     async def _wait_s(self, short: Sequence[WorkerHost]) -> float:
         """Seconds until more may be claimable at hosts that had too little."""
@@ -271,20 +276,21 @@ class Dispatcher:
         for ask in asked:
             ask.freed = recorded.freed.get(ask.place.share.key, 0)
         leases: list[Lease] = []
-        short: list[WorkerHost] = []
-        for place, claimed, is_short in self._claims(tx, asked):
+        for claimed in self._claims(tx, asked):
             leases += claimed
             if claimed and claimed[-1].is_paced:
                 # It must not wait for claims at other places either; these come next.
-                return _Exchange(recorded, ended, leases, short, interrupted=True)
-            if is_short:
-                short.append(place)
-        return _Exchange(recorded, ended, leases, short)
+                return _Exchange(recorded, ended, leases, (), interrupted=True)
+        return _Exchange(
+            recorded,
+            ended,
+            leases,
+            short=[ask.place for ask in asked if ask.is_short],
+            passed_over=any(ask.passed_over for ask in asked),
+        )
 
-    def _claims(
-        self, tx: Transaction, asked: Sequence[Allocation]
-    ) -> Iterator[tuple[WorkerHost, Sequence[Lease], bool]]:
-        """The claims at each host in turn, and whether a host had fewer prompts than asked for."""
+    def _claims(self, tx: Transaction, asked: Sequence[Allocation]) -> Iterator[Sequence[Lease]]:
+        """The claims at each host in turn."""
         if len(asked) > 1 and self._turns.matter:
             # First each what it has evaluated the beginning of, then the rest whoever comes first.
             yield from self._in_steps(tx, asked, leave=True)
@@ -295,23 +301,24 @@ class Dispatcher:
             if left and not ask.wanted and not ask.place.host.health.on_trial:
                 claimed = self._claim(tx, ask, left)
                 left -= len(claimed)
-                ask.take(len(claimed))
-                yield ask.place, claimed, False
+                yield claimed
 
     def _in_steps(
         self, tx: Transaction, asked: Sequence[Allocation], *, leave: bool = False
-    ) -> Iterator[tuple[WorkerHost, Sequence[Lease], bool]]:
+    ) -> Iterator[Sequence[Lease]]:
         for ask, number in in_steps(asked, plenty=self._plenty):
             claimed = self._claim(tx, ask, number, leave=leave)
-            ask.take(len(claimed))
-            is_short = len(claimed) < number
-            ask.exhausted = is_short
-            yield ask.place, claimed, is_short and not leave
+            ask.exhausted = len(claimed) < number
+            yield claimed
 
     def _claim(
         self, tx: Transaction, ask: Allocation, wanted: int, *, leave: bool = False
     ) -> Sequence[Lease]:
         share = ask.place.share
+        room = claims.room_at(tx, share, wanted=wanted, freed=ask.freed)
+        ask.passed_over = room.passed_over
+        if not room.number:
+            return ()
         leases = claims.claim(
             tx,
             wanted=wanted,
@@ -321,16 +328,23 @@ class Dispatcher:
             aging_ms=self._aging_ms,
             start_window_s=self._executor.start_window_s,
             affinity=self._turns.affinity(share.key, leave=leave),
-            freed=ask.freed,
+            room=room,
         )
         self._turns.note(share.key, leases)
+        ask.take(len(leases))
+        # What is left to another host is no sign that there is no work.
+        ask.is_short = len(leases) < room.number and not leave
         return leases
+
+
+def _try_again_s() -> float:
+    return random.uniform(*_TRY_AGAIN_S)  # noqa: S311 - not a secret
 
 
 def _next_due_in_s(tx: Transaction, shares: Sequence[HostShare]) -> Callable[[], float] | None:
     """A function that returns the seconds until the next due start, computed when called."""
     if any(candidates.may_start_now(tx, share) for share in shares):
-        return lambda: random.uniform(*_TRY_AGAIN_S)  # noqa: S311 - not a secret
+        return _try_again_s
     due_in_ms = candidates.next_due_in_ms(tx)
     if due_in_ms is None:
         return None

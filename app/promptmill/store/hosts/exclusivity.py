@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from promptmill.store.db.compiled import Prepared
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import job, task
 from promptmill.store.db.tables.downloads import pull
@@ -30,14 +31,16 @@ def wait_for_claims(tx: Transaction) -> None:
     ).all()
 
 
+_RUNNING_AT = Prepared(
+    sa.select(sa.func.count())
+    .select_from(task)
+    .where(task.c.host_key == sa.bindparam("at_host"), sa.text("task.state = 'running'"))
+)
+
+
 def running_at(tx: Transaction, host_key: int) -> int:
     """Prompts of batches that run at the host."""
-    statement = (
-        sa.select(sa.func.count())
-        .select_from(task)
-        .where(task.c.host_key == host_key, sa.text("task.state = 'running'"))
-    )
-    return int(tx.execute(statement).scalar_one())
+    return int(_RUNNING_AT.run(tx, {"at_host": host_key}).scalar_one())
 
 
 def is_quiet(tx: Transaction, host_key: int) -> bool:

@@ -40,6 +40,8 @@ def note(tx: Transaction, limits: Iterable[Limited]) -> None:
     latest: dict[tuple[int, int], Limited] = {}
     for one in sorted(limits, key=lambda one: one.wait_ms):
         latest[one.host_key, one.group_key] = one
+    if not latest:
+        return
     insert = sqlite.insert if tx.is_sqlite else postgresql.insert
     now = tx.now_ms()
     # In the order of keys, so that two flushes never wait for each other crosswise.

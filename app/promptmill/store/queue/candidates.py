@@ -7,8 +7,9 @@ generic plan misses the partial indexes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from promptmill.store.db.compiled import Prepared, id_pairs, ids_in, pairs_in
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import host, host_group, job, job_group, model_group, task
 from promptmill.store.hosts import model_switching, usage_limits
+from promptmill.store.hosts.exclusivity import running_at
 from promptmill.store.queue.leases import Affinity, HostShare
 
 NEVER_MS = 1 << 53
@@ -184,6 +186,19 @@ _FIRST_BY_AFFINITY = _both(_by_affinity(_IN_TURN_ROWS).limit(_FIRST_IN_TURN))
 _SOME_CLAIMABLE_JOB = _both(_CLAIMABLE)
 
 
+class Moment(NamedTuple):
+    """A reading of the database's clock, and where it lies on this process's monotonic clock."""
+
+    before_s: float
+    now_ms: int
+    after_s: float
+
+    @classmethod
+    def read(cls, tx: Transaction) -> Self:
+        """The moment now."""
+        return cls(time.monotonic(), tx.now_ms(), time.monotonic())
+
+
 class Candidates:
     """The jobs that may start something at a host, one after another in their order.
 
@@ -205,6 +220,8 @@ class Candidates:
         self._seen: list[tuple[int, int]] = []
         self._listed: Sequence[int] | None = None
         self._are_more = True
+        self.moment: Moment
+        """When the last job was looked for."""
 
     def lock_next(self) -> sa.Row[Any] | None:
         """Lock the next job that may start something; None: there is none.
@@ -229,7 +246,8 @@ class Candidates:
         return row
 
     def _parameters(self) -> dict[str, Any]:
-        return {"now": self._tx.now_ms(), **self._values}
+        self.moment = Moment.read(self._tx)
+        return {"now": self.moment.now_ms, **self._values}
 
     def _found(self) -> sa.Row[Any] | None:
         values = self._parameters()
@@ -250,12 +268,6 @@ class Candidates:
                 statement = _OTHER_JOB_BY_AFFINITY if self._affine else _OTHER_CLAIMABLE_JOB
         return statement[self._grouped].run(self._tx, values).first()
 
-
-COUNT_AT_HOST = (
-    sa.select(sa.func.count())
-    .select_from(task)
-    .where(task.c.host_key == sa.bindparam("host_key"), _RUNNING)
-)
 
 _NEXT_DUE = (
     sa.select(
@@ -289,10 +301,8 @@ def may_start_now(tx: Transaction, share: HostShare) -> bool:
     it is free again a few milliseconds later. And a start that was not due yet may be by now:
     `next_due_in_ms` speaks only of what is still to come.
     """
-    if share.slots is not None:
-        at_host = tx.execute(COUNT_AT_HOST, {"host_key": share.key}).scalar_one()
-        if at_host >= share.slots:
-            return False
+    if share.slots is not None and running_at(tx, share.key) >= share.slots:
+        return False
     now = {"now": tx.now_ms(), "aging": NEVER_MS, "at_host": share.key}
     return _SOME_CLAIMABLE_JOB[share.grouped].run(tx, now).first() is not None
 

@@ -15,8 +15,8 @@ The rules to know:
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,12 +29,13 @@ from promptmill.domain.outcomes import ErrorCode
 from promptmill.store.db.compiled import Prepared, ids_in, json_value
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import host, job, model_group, prompt, task
+from promptmill.store.hosts.exclusivity import running_at
 from promptmill.store.queue.candidates import (
-    COUNT_AT_HOST,
     HOST_IS_FREE,
     NEVER_MS,
     RANK_ELSEWHERE,
     Candidates,
+    Moment,
     runs_group,
 )
 from promptmill.store.queue.leases import Affinity, HostShare, Lease
@@ -54,7 +55,7 @@ def claim(
     start_window_s: float = START_TOLERANCE_S,
     aging_ms: int = NEVER_MS,
     affinity: Affinity | None = None,
-    freed: int = 0,
+    room: Room | None = None,
 ) -> Sequence[Lease]:
     """Lease up to `wanted` prompts that may start at this moment.
 
@@ -68,11 +69,10 @@ def claim(
     `aging_ms` that a job has waited raises its priority by one, so that a low one is not starved by
     a stream of higher ones. With an `affinity` equals are ordered by it first.
 
-    `freed` is how many prompts at the host this transaction has completed, less what it has claimed
-    there since. While another transaction has the host's row, no more than these are taken.
+    `room` is what `room_at` has returned in this transaction since its last claim at the host; it
+    is asked for here if it is None.
     """
-    if share.slots is not None:
-        wanted = _of_slots(tx, wanted, share.key, share.slots, freed=freed)
+    wanted = (room or room_at(tx, share, wanted=wanted)).number
     leases: list[Lease] = []
     turns = Candidates(tx, aging_ms, share, affinity)
     for _ in range(_JOBS_PER_CLAIM if wanted > 0 else 0):
@@ -82,6 +82,7 @@ def claim(
         leases += _claim_of_job(
             tx,
             row,
+            turns.moment,
             wanted=wanted - len(leases),
             owner=owner,
             lease_ms=lease_ms,
@@ -101,15 +102,32 @@ _LOCK_HOST = (
 )
 
 
-def _of_slots(tx: Transaction, wanted: int, host_key: int, slots: int, *, freed: int) -> int:
-    """The number of the host's free slots that this transaction may fill."""
-    free = slots - tx.execute(COUNT_AT_HOST, {"host_key": host_key}).scalar_one()
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The prompts that a transaction may claim at a host."""
+
+    number: int
+    passed_over: bool = False
+    """Whether there are more free slots, at which another transaction is claiming."""
+
+
+def room_at(tx: Transaction, share: HostShare, *, wanted: int, freed: int = 0) -> Room:
+    """How many of the `wanted` prompts the host has slots for; the slots are the transaction's.
+
+    `freed` is how many prompts at the host this transaction has completed, less what it has claimed
+    there since. While another transaction has the host's row, there is room for no more than these.
+    """
+    if share.slots is None:
+        return Room(wanted)
+    free = share.slots - running_at(tx, share.key)
     own = max(min(freed, free), 0)
-    if min(wanted, free) <= own or not tx.execute(_LOCK_HOST, {"host_key": host_key}).first():
-        return min(wanted, own)
+    if min(wanted, free) <= own:
+        return Room(min(wanted, own))
+    if not tx.execute(_LOCK_HOST, {"host_key": share.key}).first():
+        return Room(own, passed_over=True)
     # Counted again under the lock: others may have filled slots between the count and the lock.
-    free = slots - tx.execute(COUNT_AT_HOST, {"host_key": host_key}).scalar_one()
-    return max(min(wanted, free), 0)
+    free = share.slots - running_at(tx, share.key)
+    return Room(max(min(wanted, free), 0))
 
 
 _COUNT_RUNNING = Prepared(
@@ -179,6 +197,7 @@ _MARK_STARTED = Prepared(
 def _claim_of_job(
     tx: Transaction,
     row: sa.Row[Any],
+    moment: Moment,
     *,
     wanted: int,
     owner: str,
@@ -196,9 +215,6 @@ def _claim_of_job(
     if most == 0:
         return []
     is_paced = limits.rate_limit_delay_s > 0
-    # Read after the locks: waiting for one must not shorten the distance to the next start.
-    asked_at = time.monotonic()
-    now, claimed_at = tx.now_ms(), time.monotonic()
     token = secrets.randbits(63)
     taken = (
         _TAKE[share.grouped]
@@ -208,11 +224,11 @@ def _claim_of_job(
                 "claimed_job": row.key,
                 "claimed_group": row.group_key,
                 "claimed_load": row.load_key,
-                "now": now,
+                "now": moment.now_ms,
                 "most": most,
                 "token": token,
                 "owner": owner,
-                "until": now + lease_ms,
+                "until": moment.now_ms + lease_ms,
                 "at_host": share.key,
             },
         )
@@ -224,11 +240,12 @@ def _claim_of_job(
     prompts = _PROMPTS.run(tx, {"ids": list(was)}).all()
     begins_alike = row.group_key != row.load_key
     if begins_alike:
-        _note_run(tx, row, share, now)
+        _note_run(tx, row, share, moment.now_ms)
     if is_paced:
-        # The permit counts from here: only the commit may still make the start late.
-        asked_at = time.monotonic()
-        now, claimed_at = tx.now_ms(), time.monotonic()
+        # The permit counts from here, after the locks: waiting for one must not shorten the
+        # distance to the next start, and only the commit may still make the start late.
+        moment = Moment.read(tx)
+    now = moment.now_ms
     _MARK_STARTED.run(
         tx,
         # A clock of whole milliseconds may be one behind, hence the 1.
@@ -256,8 +273,8 @@ def _claim_of_job(
             host_key=share.key,
             fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
             claimed_at_ms=now,
-            claimed_at=claimed_at,
-            start_by=asked_at + (start_window_s if is_paced else lease_ms / 1000),
+            claimed_at=moment.after_s,
+            start_by=moment.before_s + (start_window_s if is_paced else lease_ms / 1000),
             available_at_ms=was[found.id].available_at_ms,
             group_key=row.group_key,
             load_key=row.load_key,

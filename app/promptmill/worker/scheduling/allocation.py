@@ -30,6 +30,10 @@ class Allocation:
     """Slots of the host that the present transaction has freed and not filled again."""
     exhausted: bool = False
     """Whether the last claim at the host brought fewer prompts than were asked for."""
+    is_short: bool = False
+    """Whether the last claim at the host brought fewer prompts than there was room for."""
+    passed_over: bool = False
+    """Whether the host has free slots at which another worker was claiming."""
 
     @property
     def fullness(self) -> float:
