@@ -36,6 +36,7 @@ from promptmill.domain.limits import START_TOLERANCE_S, Limits
 from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.domain.retry import Decision, Finish, TryAgain
 from promptmill.store.batches import jobs, transitions
+from promptmill.store.db import clocks
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.db.tables.batches import index_of, job_key_of, metadata
 from promptmill.store.hosts.hosts import register_host
@@ -58,6 +59,10 @@ WORKERS = ("ann", "bob", "cid")
 START_WINDOWS_S = {"ann": START_TOLERANCE_S, "bob": 0.05, "cid": 0.2, "zoe": 0.05}
 """How late each may begin a paced call."""
 LEASE_S = 30.0
+LONGEST_WAIT_S = 1.0
+"""More than any prompt waits for its next attempt, or for a host's limit; see `ENDINGS`."""
+DAY_S = 86_400.0
+"""Longer than the worker of the end goes on for."""
 SLOTS = 5
 MOST_BATCHES = 4
 """Few at a time: then what happens to one happens near to what happens to another."""
@@ -150,6 +155,9 @@ class QueueMachine(RuleBasedStateMachine):
         """Of each job the moments until which starts may come, by the tokens that permit them."""
         self.texts: dict[int, str | None] = {}
         """What the answer to each finished prompt must say."""
+        self.to_cancel: Sequence[int] = ()
+        self.to_expire: Sequence[int] = ()
+        """Batches to sweep, as somebody has read them at some time."""
 
     # --- what clients do -------------------------------------------------------------------
 
@@ -423,22 +431,66 @@ class QueueMachine(RuleBasedStateMachine):
         assert found == min(len(lost), limit)
         self._did("rescue", found)
 
-    @rule(limit=st.integers(1, 10))
-    def end_what_is_to_end(self, limit: int) -> None:
-        """As the closer does it, with `limit` prompts of a job at a time."""
+    @rule()
+    def list_what_is_to_end(self) -> None:
+        self.may_happen = frozenset()
+        early = self.database.read_now(transitions.ending_early)
+        self.to_cancel = [one.job_key for one in early]
+        self.to_expire = self.database.read_now(transitions.out_of_time)
+
+    @rule(limit=st.integers(1, 10), anew=st.booleans())
+    def end_what_is_to_end(self, limit: int, anew: bool) -> None:
+        """As the closer does it, with `limit` prompts of a job at a time.
+
+        Its list may be old: meanwhile a client has run the batch again, or deleted it.
+        """
+        if anew:
+            self.list_what_is_to_end()
         self.may_happen = frozenset({TaskEvent.CANCEL})
-        for early in self.database.read_now(transitions.ending_early):
-            done = self.database.write_now(bulk.cancel_pending, early.job_key, limit=limit)
-            self._did("cancelled", done)
+        for key in self.to_cancel:
+            done = self.database.write_now(bulk.cancel_pending, key, limit=limit)
+            row = self.before.jobs.get(key)
+            is_to_end = row is not None and row.state is JobState.CANCELLING
+            self._swept("cancelled", key, done, limit, is_to_end=is_to_end)
         self.what_must_hold()
         self.may_happen = frozenset({TaskEvent.EXPIRE})
-        for key in self.database.read_now(transitions.out_of_time):
-            assert self.before.jobs[key].expires_at_ms <= self.clock.now_ms
+        for key in self.to_expire:
             done = self.database.write_now(bulk.expire_pending, key, limit=limit)
-            self._did("expired", done)
+            row = self.before.jobs.get(key)
+            is_to_end = (
+                row is not None
+                and row.state not in {JobState.CANCELLING, *TERMINAL_JOB_STATES}
+                and row.expires_at_ms is not None
+                and row.expires_at_ms <= self.clock.now_ms
+            )
+            self._swept("expired", key, done, limit, is_to_end=is_to_end)
         self.what_must_hold()
         self.may_happen = _ENDS
         self._did("close", len(self.database.write_now(transitions.close_ended)))
+
+    def _swept(self, what: str, key: int, done: int, limit: int, *, is_to_end: bool) -> None:
+        pending = self.before.number[key, TaskState.PENDING]
+        assert done == (min(pending, limit) if is_to_end else 0)
+        self._did(what, done)
+        self._did("old_list", int(pending > 0 and not is_to_end))
+
+    @rule(seconds=st.sampled_from([0.05, 1.0, DAY_S]))
+    def clock_back(self, seconds: float) -> None:
+        """As when a machine hears the time that it should have had all along."""
+        self.clock.forward(-seconds)
+        self.may_happen = frozenset()
+        # Told by the clock that it is now, so that distances are those that have truly passed.
+        self.starts = {
+            key: {token: at - round(seconds * 1000) for token, at in starts.items()}
+            for key, starts in self.starts.items()
+        }
+        self._did("clock_back")
+
+    @rule()
+    def bring_near(self) -> None:
+        """As the rescuer does it at each pass."""
+        self.may_happen = frozenset()
+        self.database.write_now(_bring_near)
 
     def teardown(self) -> None:
         """Left alone with one healthy worker, every batch comes to its end, with all results."""
@@ -514,12 +566,23 @@ def _one_round(tx: Transaction, ids: Sequence[str], share: HostShare) -> list[st
         bulk.cancel_pending(tx, early.job_key)
     for key in transitions.out_of_time(tx):
         bulk.expire_pending(tx, key)
+    _bring_near(tx)
     completions.rescue(tx)
     leases = claims.claim(tx, wanted=100, owner="last", lease_ms=30_000, share=share)
     if leases:
         completions.complete(tx, [completion(lease, None, Finish()) for lease in leases])
     transitions.close_ended(tx)
     return [each for each in ids if jobs.state_of(tx, each) not in TERMINAL_JOB_STATES]
+
+
+def _bring_near(tx: Transaction) -> None:
+    longest_ms = round(LONGEST_WAIT_S * 1000)
+    clocks.bring_near(
+        tx,
+        longest_wait_ms=longest_ms,
+        longest_limit_ms=longest_ms,
+        lease_ms=round(LEASE_S * 1000),
+    )
 
 
 def some_of(leases: Sequence[Lease]) -> st.SearchStrategy[list[Lease]]:

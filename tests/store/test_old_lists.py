@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from promptmill.domain.errors import Conflict, NotFound
 from promptmill.domain.lifecycle import JobState
-from promptmill.domain.limits import Limits
-from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.limits import MOST_START_WINDOW_S, Limits
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed
 from promptmill.domain.retry import TryAgain
 from promptmill.store.batches import jobs, results, transitions
 from promptmill.store.db import clocks
@@ -18,6 +19,10 @@ from tests.store.farm import LEASE_MS, Farm, failure
 from tests.store.test_lifecycle import cancel, retry
 
 HOUR_S = 3600
+LIMITED = Failed(
+    code=ErrorCode.SERVER_BUSY, message="429", blame=Blame.LIMIT, retry_after_s=HOUR_S / 10
+)
+HELD_BACK = TryAgain(HOUR_S / 10, charged=False, turned_away=True, waits_with_model=True)
 
 
 def purge(farm: Farm, batch_id: str) -> None:
@@ -102,7 +107,12 @@ def test_a_batch_that_was_retried_is_not_deleted_by_who_saw_it_ended(farm: Farm)
 
 
 def bring_near(farm: Farm) -> None:
-    farm.database.write_now(clocks.bring_near, longest_wait_ms=60_000, lease_ms=LEASE_MS)
+    farm.database.write_now(
+        clocks.bring_near,
+        longest_wait_ms=60_000,
+        longest_limit_ms=600_000,
+        lease_ms=LEASE_MS,
+    )
 
 
 def test_prompts_that_came_while_the_clock_was_ahead_start_at_once(farm: Farm, clock: Any) -> None:
@@ -127,9 +137,33 @@ def test_what_was_put_off_while_the_clock_was_ahead_is_due(farm: Farm, clock: An
     bring_near(farm)
 
     assert len(farm.leases()) == 1, "the one without a delay"
-    clock.forward(10)
+    # The delay, after the latest moment at which the last permit can have been used.
+    clock.forward(10 + MOST_START_WINDOW_S - 0.001)
+    assert farm.leases() == []
+    clock.forward(0.001)
     assert len(farm.leases()) == 1
     assert farm.states(paced) == {"succeeded": 1, "running": 1}
+
+
+def test_a_usage_limit_that_was_met_while_the_clock_was_ahead_is_forgotten(
+    farm: Farm, clock: Any
+) -> None:
+    farm.submit(1)
+    clock.forward(HOUR_S)
+    farm.complete(*farm.leases(), outcome=LIMITED, decision=HELD_BACK)
+    clock.forward(-HOUR_S)
+    assert farm.leases() == []
+    bring_near(farm)
+    assert len(farm.leases()) == 1
+
+
+def test_a_wait_that_a_host_has_asked_for_is_kept_with_groups_and_without(farm: Farm) -> None:
+    farm.submit(2)
+    limited, alone = farm.leases()
+    farm.complete(limited, outcome=LIMITED, decision=HELD_BACK)
+    farm.complete(alone, outcome=LIMITED, decision=replace(HELD_BACK, waits_with_model=False))
+    bring_near(farm)
+    assert farm.leases() == []
 
 
 def test_waits_that_are_no_longer_than_they_may_be_are_kept(farm: Farm) -> None:

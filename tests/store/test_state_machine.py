@@ -31,6 +31,8 @@ SELDOM = (
     "change",
     "close",
     "delete",
+    "old_list",
+    "clock_back",
 )
 """Only a long run is sure to meet these; `tests.proof` has it."""
 

@@ -228,6 +228,7 @@ async def test_the_rescuer_sleeps_until_the_next_lease_runs_out_but_not_for_long
             lease_s=30,
             backoff_s=float,
             retry_most_s=60,
+            retry_after_most_s=60,
         )
         assert 8 <= await rescuer.run_once() <= 10
 

@@ -40,6 +40,7 @@ class Rescuer:
         lease_s: float,
         backoff_s: Callable[[int], float],
         retry_most_s: float,
+        retry_after_most_s: float,
     ) -> None:
         self._database = database
         self._signals = signals
@@ -48,6 +49,7 @@ class Rescuer:
         self._lease_s = lease_s
         self._backoff_s = backoff_s
         self._longest_wait_ms = round((retry_most_s + lease_s) * 1000)
+        self._longest_limit_ms = round((retry_after_most_s + lease_s) * 1000)
 
     async def run_once(self) -> float:
         """Rescue once; returns seconds until the next call, with jitter."""
@@ -86,7 +88,12 @@ class Rescuer:
     def _rescue(self, tx: Transaction, own: Sequence[int]) -> tuple[int, int | None]:
         """The number of prompts returned, and milliseconds until the next lease runs out."""
         lease_ms = round(self._lease_s * 1000)
-        clocks.bring_near(tx, longest_wait_ms=self._longest_wait_ms, lease_ms=lease_ms)
+        clocks.bring_near(
+            tx,
+            longest_wait_ms=self._longest_wait_ms,
+            longest_limit_ms=self._longest_limit_ms,
+            lease_ms=lease_ms,
+        )
         completions.renew(tx, owner=self._owner, task_ids=own, lease_ms=lease_ms)
         rescued = completions.rescue(tx, limit=_MOST_AT_ONCE, backoff_s=self._backoff_s)
         return rescued, workers.next_lease_end_ms(tx)

@@ -191,6 +191,7 @@ class Worker:
             lease_s=settings.lease_s,
             backoff_s=backoff_s,
             retry_most_s=settings.retry_most_s,
+            retry_after_most_s=settings.retry_after_most_s,
         )
         self.closer = Closer(
             database=database, signals=signals, executor=self.executor, every_s=settings.poll_s
