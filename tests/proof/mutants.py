@@ -9,6 +9,7 @@ fails the proof.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -82,7 +83,7 @@ MUTANTS = (
         (
             Change(
                 CLAIMS,
-                'not tx.execute(_LOCK_HOST, {"host_key": host_key}).first()',
+                'not tx.execute(_LOCK_HOST, {"host_key": share.key}).first()',
                 "False",
             ),
         ),
@@ -149,6 +150,50 @@ MUTANTS = (
         ("tests/store/test_queue.py",),
     ),
     Mutant(
+        "a sweep that does not look whether its batch is still to be cancelled",
+        (
+            Change(
+                "app/promptmill/store/queue/bulk.py",
+                "    if not _lock_job(tx, job_key, _IS_CANCELLED):\n        return 0\n",
+                "",
+            ),
+        ),
+        ("tests/store/test_old_lists.py",),
+    ),
+    Mutant(
+        "a usage limit that stands for as long as the clock was ahead",
+        (
+            Change(
+                "app/promptmill/store/db/clocks.py",
+                '    tx.execute(_LIMITS, {"far_limit": far_limit})\n',
+                "",
+            ),
+        ),
+        ("tests/store/test_old_lists.py",),
+    ),
+    Mutant(
+        "the next start after a clock was set back, without regard to how late the last may come",
+        (
+            Change(
+                "app/promptmill/store/db/clocks.py",
+                "(job.c.rate_limit_delay_s > 0, _FAR_START)",
+                '(job.c.rate_limit_delay_s > 0, sa.bindparam("now"))',
+            ),
+        ),
+        ("tests/store/test_old_lists.py",),
+    ),
+    Mutant(
+        "a full host taken for one without work",
+        (
+            Change(
+                "app/promptmill/worker/dispatcher.py",
+                "ask.is_short = len(leases) < room.number and not leave",
+                "ask.is_short = len(leases) < wanted and not leave",
+            ),
+        ),
+        ("tests/worker/test_full_hosts.py",),
+    ),
+    Mutant(
         "no primary key on results",
         (
             Change(
@@ -200,11 +245,13 @@ def _apply(tree: Path, change: Change) -> None:
 
 
 def _run(tree: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    # From within the copy, so that its `app` is imported and not an installed one.
+    # The copy's package and not the installed one.
+    environment = {**os.environ, "PYTHONPATH": str(tree / "app")}
     options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tree.parent / 'pytest'}"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
         cwd=tree,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
