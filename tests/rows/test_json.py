@@ -57,7 +57,7 @@ def test_texts_are_found_in_an_array(read: ReadFile, name: str, content: str) ->
     indent=st.sampled_from([None, 0, 3]),
     ascii_only=st.booleans(),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_array_gives_back_what_was_written_into_it(
     read: ReadFile, prompts: list[object], indent: int | None, ascii_only: bool
 ) -> None:

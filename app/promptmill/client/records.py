@@ -167,6 +167,8 @@ class Batch(Record):
     """The first results in prompt order; empty where they were not asked for."""
     next_cursor: str | None = None
     """Where the results go on; None if these are all."""
+    unchecked: tuple[str, ...] = ()
+    """What answers will not be checked for, a sentence each; told when the batch is submitted."""
 
     @property
     def has_ended(self) -> bool:

@@ -24,7 +24,7 @@ from promptmill.api.errors.problems import (
     Kind,
 )
 from promptmill.api.schemas import examples
-from promptmill.api.schemas.batches import Batch, BatchPage
+from promptmill.api.schemas.batches import AcceptedBatch, Batch, BatchPage
 from promptmill.api.schemas.benchmark_answers import Benchmark, BenchmarkPage
 from promptmill.api.schemas.benchmark_examples import BENCHMARK_ID
 from promptmill.api.schemas.benchmark_findings import Comparison, RunPage
@@ -59,6 +59,7 @@ _ANSWERS: Final = (
     BenchmarkPage,
     Comparison,
     RunPage,
+    AcceptedBatch,
     Batch,
     BatchPage,
     DryRun,

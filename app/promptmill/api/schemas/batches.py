@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from promptmill.api.schemas import examples
+from promptmill.api.schemas.dry_run import Unchecked
 from promptmill.api.schemas.requests import Defect
 from promptmill.api.schemas.results import Result, Time
 from promptmill.api.schemas.strict import ResponseModel
@@ -217,6 +218,12 @@ class Batch(BatchSummary):
         description="`cursor` for `/batches/{id}/results` to read on; null: nothing more now.",
         examples=["YWZ0ZXI6OTk"],
     )
+
+
+class AcceptedBatch(Batch):
+    """A batch that has just been submitted."""
+
+    unchecked: Unchecked
 
 
 class BatchPage(ResponseModel):

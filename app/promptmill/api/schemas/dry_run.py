@@ -9,6 +9,14 @@ from pydantic import Field
 from promptmill.api.schemas.strict import ResponseModel
 
 Count = Annotated[int, Field(ge=0)]
+Unchecked = Annotated[
+    list[str],
+    Field(
+        description="What answers will not be checked for, although a `format` asks for it: regular"
+        " expressions with look-around or back-references. A sentence each, the first 20.",
+        examples=[[]],
+    ),
+]
 
 
 class DryRun(ResponseModel):
@@ -67,11 +75,7 @@ class DryRun(ResponseModel):
     queued_prompts: Count = Field(
         description="Prompts of other batches that have no outcome yet.", examples=[0]
     )
-    unchecked: list[str] = Field(
-        description="What answers will not be checked for, although a `format` asks for it: regular"
-        " expressions with look-around or back-references.",
-        examples=[[]],
-    )
+    unchecked: Unchecked
 
 
 DRY_RUN: dict[str, Any] = {

@@ -248,6 +248,8 @@ def submit(
         send = client.submit_stream if sending.is_streamed else client.submit
         batch = send(sending.prompts, idempotency_key=idempotency_key, **given)
         source.tell_left_out()
+        for sentence in batch.unchecked:
+            say(sentence)
         typer.echo(batch.id)
         # Whoever reads the id from a pipe can use it while this command still waits.
         sys.stdout.flush()
