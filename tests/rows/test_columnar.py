@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import io
 import json
+import re
 import sys
 import tracemalloc
 from pathlib import Path
@@ -119,6 +120,77 @@ def test_a_workbook_of_several_sheets_wants_one_named(tmp_path: Path) -> None:
     assert list(PromptFile(f"{path}#Other one")) == ["b"]
     with pytest.raises(UnreadableInput, match='has no sheet "x"; it has First, Other one'):
         list(PromptFile(f"{path}#x"))
+
+
+def test_sheets_without_a_cell_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    book = openpyxl.Workbook()
+    book.create_sheet("Full")
+    book.create_sheet("Sheet3")
+    book["Full"].append(["prompt"])
+    book["Full"].append(["a"])
+    book.save(path)
+
+    assert prompts(path, Columns()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("=A2", 'row 2: the column "prompt" has a formula without its value'),
+        ("#N/A", 'row 2: the column "prompt" has Excel\'s error #N/A'),
+        ("#DIV/0!", 'row 2: the column "prompt" has Excel\'s error #DIV/0!'),
+    ],
+)
+@pytest.mark.parametrize("only", [True, False])
+def test_a_cell_that_has_no_value_in_the_file_is_refused_where_it_is_wanted(
+    tmp_path: Path, cell: str, said: str, only: bool
+) -> None:
+    path = tmp_path / "book.xlsx"
+    book = openpyxl.Workbook()
+    page = book.active
+    assert page is not None
+    for row in (["prompt", "n"], [cell, 1], ["b", 2]):
+        page.append(row[: 1 if only else 2])
+    book.save(path)
+
+    with pytest.raises(UnreadableInput, match=re.escape(said)):
+        prompts(path, Columns())
+    if not only:
+        with pytest.raises(UnreadableInput, match="row 2: the template fails: has"):
+            prompts(path, Columns(template=Template("{{ prompt }}{{ n }}")))
+        assert prompts(path, Columns(prompt="n")) == ["1", "2"]
+
+
+def test_a_sheet_whose_first_row_may_be_a_prompt_is_refused(tmp_path: Path) -> None:
+    write_xlsx(tmp_path / "book.xlsx", [["Name a lake."], ["Name a sea."]])
+
+    with pytest.raises(UnreadableInput, match="would be the name of the only column"):
+        prompts(tmp_path / "book.xlsx", Columns())
+
+
+def test_chats_and_nanoseconds_come_out_of_parquet(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": None}]
+    table = pa.table(
+        {
+            "id": ["a", "b"],
+            "messages": [chat, None],
+            "at": pa.array([2**60 + 1, None], pa.timestamp("ns")),
+            "took": pa.array([1_500_000_001, None], pa.duration("ns")),
+        }
+    )
+    pq.write_table(table, tmp_path / "p.parquet")
+
+    source = PromptFile(str(tmp_path / "p.parquet"), columns=Columns(keep=("at", "took")))
+
+    assert list(source) == [
+        {
+            "id": "a",
+            "messages": chat,
+            "data": {"at": "2006-07-14T23:58:24.606846", "took": "0:00:01.500000"},
+        }
+    ]
+    assert source.notes.remarks == ["row 2 has no prompt and is left out"]
 
 
 def test_a_cell_beyond_the_header_is_refused_with_its_row(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from promptmill.prompts.templates import ROW, Template
-from promptmill.rows import UnreadableInput
+from promptmill.rows import NoValue, UnreadableInput, parse_json
 
 Prompt = str | dict[str, Any]
 
@@ -84,6 +84,10 @@ class Shape:
         self._image = self._find(columns.image)
         everything = tuple(columns.keep) == EVERYTHING
         self._keep = [self._sure(name) for name in (header if everything else columns.keep)]
+        self._chat: str | None = None
+        """The column of chats, where no other was named and none is `prompt`."""
+        if columns.prompt is None and columns.template is None and self._optional("prompt") is None:
+            self._chat = self._optional("messages")
         self._used: dict[str, str] = {}
         if (template := columns.template) is not None:
             names = template.names - ({ROW} | template.own_names) | (template.names & set(header))
@@ -109,6 +113,9 @@ class Shape:
         Raises:
             ValueError: A value cannot be used; the message says which.
         """
+        if self._chat is not None:
+            chat = _chat_of(values[self._chat], self._chat)
+            return chat and self._with_others({"messages": chat}, None, values)
         text = self._text(values)
         return None if text is None else self._with_others({}, text, values)
 
@@ -241,7 +248,23 @@ def jsonable(value: Any, column: str) -> Any:  # noqa: ANN401 - any cell
         return value.isoformat()
     if isinstance(value, decimal.Decimal | dt.timedelta | uuid.UUID):
         return str(value)
+    if isinstance(value, NoValue):
+        raise ValueError(f'the column "{column}" {value.why}')  # noqa: TRY004 - said with others
     raise ValueError(f'the column "{column}" is binary')
+
+
+def _chat_of(value: Any, column: str) -> list[Any] | None:  # noqa: ANN401 - any cell
+    """The messages of a chat: a list of Parquet, or JSON in a cell; None if there are none."""
+    if _is_blank(value):
+        return None
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except ValueError as error:
+            raise ValueError(f'the column "{column}" {error}') from None
+    if not isinstance(value, list):
+        raise ValueError(f'the column "{column}" is no list of messages')  # noqa: TRY004 - said with others
+    return jsonable(value, column) or None
 
 
 def _checked(given: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, cast
@@ -15,6 +15,15 @@ from promptmill.rows import FileFormat, Notes, Reading, RowFile, UnreadableInput
 
 _TEXT: Final = ("text",)
 """The one column of texts that have no names."""
+_CHAT: Final = 'write {"messages": [{"role": "user", "content": "…"}]} for each chat'
+_OF_OTHERS: Final = {
+    ("conversations",): "ShareGPT's chats are not read",
+    ("custom_id", "params"): "Anthropic's batch lines are not read",
+    ("custom_id", "response"): "these are results of OpenAI's batches, and not its requests",
+    ("lc", "kwargs"): "LangChain's dumps are not read",
+    ("contents",): "Gemini's requests are not read",
+}
+"""Fields by which the objects of other tools are known."""
 _MOST_SHAPES: Final = 100
 """Kept of JSON objects whose fields differ."""
 
@@ -127,7 +136,9 @@ class PromptFile:
                 return value
             return self._shape(_TEXT).prompt_of({_TEXT[0]: value})
         if not isinstance(value, dict):
-            raise ValueError("must be a JSON string or an object")  # noqa: TRY004 - said with others
+            is_chat = isinstance(value, list) and any(map(_is_message, cast("list[Any]", value)))
+            hint = f"; {_CHAT}" if is_chat else ""
+            raise ValueError(f"must be a JSON string or an object{hint}")  # noqa: TRY004 - said with others
         found = cast("dict[str, Any]", value)
         if is_openai_line(found):
             found = prompt_of_line(found)
@@ -137,10 +148,7 @@ class PromptFile:
                 raise ValueError(f'the field "{columns.prompt}" is not there; {has}')
             return self._shape(tuple(found)).prompt_of_object(found)
         if "prompt" not in found and "messages" not in found:
-            raise ValueError(
-                f'has neither "prompt" nor "messages"; {has}; --field NAME takes the prompt from'
-                " another field"
-            )
+            raise ValueError(f'has neither "prompt" nor "messages"; {has}; {_way_out(found)}')
         custom_id = found.get("id")
         is_number = isinstance(custom_id, int) and not isinstance(custom_id, bool)
         return {**found, "id": str(custom_id)} if is_number else found
@@ -154,6 +162,22 @@ class PromptFile:
             shape = Shape(header, columns, folder=self._rows.folder)
             self._shapes[header] = shape
         return shape
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, dict) and {"role", "content"} <= set(cast("dict[str, Any]", value))
+
+
+def _way_out(found: Mapping[str, Any]) -> str:
+    """What to do with an object that is no prompt, by the tool that writes such objects."""
+    if _is_message(found):
+        return f"it is a message of a chat: {_CHAT}"
+    for names, told in _OF_OTHERS.items():
+        if set(names) <= set(found):
+            return f"{told}: {_CHAT}"
+    if any(isinstance(value, str) for value in found.values()):
+        return "--field NAME takes the prompt from another field"
+    return 'none of them is a text: write {"prompt": "…"} on each line'
 
 
 def _of_folder(columns: Columns) -> Columns:

@@ -7,6 +7,7 @@ knows nothing of HTTP and of the terminal, and imports nothing of promptmill.
 
 from __future__ import annotations
 
+from promptmill.rows.columnar import NoValue
 from promptmill.rows.detection import FileFormat
 from promptmill.rows.faults import Notes, UnreadableInput
 from promptmill.rows.json_values import NotJsonError, parse_json
@@ -15,6 +16,7 @@ from promptmill.rows.writing import TableFormat, format_of_output, write_table
 
 __all__ = [
     "FileFormat",
+    "NoValue",
     "NotJsonError",
     "Notes",
     "Reading",

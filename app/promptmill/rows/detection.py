@@ -50,11 +50,24 @@ _EXTENSIONS: Final = {
     ".ndjson": FileFormat.JSONL,
     ".jsonlines": FileFormat.JSONL,
     ".json": FileFormat.JSON,
+    ".jsonc": FileFormat.JSON,
+    ".json5": FileFormat.JSON,
     ".csv": FileFormat.CSV,
     ".tsv": FileFormat.CSV,
     ".tab": FileFormat.CSV,
     ".psv": FileFormat.CSV,
 }
+_OTHER_FORMATS: Final = {
+    ".yaml": "YAML",
+    ".yml": "YAML",
+    ".toml": "TOML",
+    ".xml": "XML",
+    ".html": "HTML",
+    ".htm": "HTML",
+    ".rtf": "RTF",
+    ".ipynb": "a notebook",
+}
+_MARKUP: Final = re.compile(r"\s*(<\?xml\b|<!doctype html|<html\b|\{\\rtf\d)", re.IGNORECASE)
 _OF_JSON: Final = frozenset({FileFormat.JSON, FileFormat.JSONL})
 _PROMPT_FIELDS: Final = frozenset({"prompt", "messages", "prompts", "custom_id"})
 _TEXT_COLUMN: Final = "text"
@@ -79,7 +92,14 @@ def format_of(
 
     `wanted` are columns that a person named, or None. What can be read in two ways is refused.
     """
-    by_name = _EXTENSIONS.get(extension_of(name))
+    extension = extension_of(name)
+    by_name = _EXTENSIONS.get(extension)
+    markup = _MARKUP.match(head)
+    other = _OTHER_FORMATS.get(extension) or (markup and "HTML, XML or RTF")
+    if other:
+        raise UnreadableInput(
+            f"is {other}, and neither texts nor rows: --format text sends each line as it is"
+        )
     if by_name in _OF_JSON or look.certainty == "yes":
         return FileFormat.JSONL
     if by_name is not None:

@@ -19,11 +19,12 @@ from promptmill.rows.opening import (
     broken_gzip,
     encoding_of,
     head_text,
+    is_stream,
     lines_of,
     opened,
     pieces_of,
 )
-from promptmill.rows.tables import Dialect, Table, delimiter_named, dialect_of
+from promptmill.rows.tables import Dialect, Table, check_only_column, delimiter_named, dialect_of
 
 _DEFAULT_DELIMITERS: Final = {".tsv": "\t", ".tab": "\t", ".psv": "|"}
 _BINARY: Final = {PARQUET_MAGIC: FileFormat.PARQUET, ZIP_MAGIC: FileFormat.XLSX}
@@ -54,7 +55,7 @@ class RowFile:
     def __init__(self, name: str, reading: Reading) -> None:
         """`name` is a file's, a folder's or a pattern; `-` is stdin, which can be read once."""
         self.name = name
-        self.is_read_once = name == STDIN
+        self.is_read_once = is_stream(name)
         self.is_folder = False
         self.folder = Path()
         """Where the file is."""
@@ -102,7 +103,12 @@ class RowFile:
             self.header, rows = parquet_table(found.file, stack)
         else:
             self.header, rows = excel_table(found.file, sheet, stack, self.faults)
+            self._check_header()
         return rows
+
+    def _check_header(self) -> None:
+        if self.header is not None and len(self.header) == 1 and not self._reading.are_named:
+            check_only_column(self.header[0], self.notes)
 
     def _rows_of_text(self, found: Opened) -> Rows:
         reading = self._reading
@@ -142,6 +148,7 @@ class RowFile:
         lines = lines_of(found.file, encoding, head, _raise, marks_are_text=marks_are_text)
         table = Table(lines, self._dialect(head, is_whole=found.is_whole), self.faults, self.notes)
         self.header = table.header
+        self._check_header()
         return table.rows()
 
     def _dialect(self, head: str, *, is_whole: bool) -> Dialect:
