@@ -138,14 +138,15 @@ class OllamaManager:
         for index, text in enumerate(texts):
             check_not_empty(f"prompts[{index}]", text)
         check_generate_fields(generate_kwargs)
-        json_values.check(generate_kwargs)
+        fields = json_values.plain(generate_kwargs)
+        json_values.check(texts, name="prompts")
         check_name("model", model)
         check_count("max_concurrent", max_concurrent)
         limits = Limits(
-            max_concurrent=max_concurrent,
+            max_concurrent=int(max_concurrent),
             rate_limit_delay_s=seconds_of("rate_limit_delay", rate_limit_delay),
         )
-        calls = [self._call(model, text, generate_kwargs) for text in texts]
+        calls = [self._call(model, text, fields) for text in texts]
         outcomes = await self._run_all(calls, limits)
         return [_result(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)]
 

@@ -115,7 +115,7 @@ class Shape:
         """
         if self._chat is not None:
             chat = _chat_of(values[self._chat], self._chat)
-            return chat and self._with_others({"messages": chat}, None, values)
+            return None if chat is None else self._with_others({"messages": chat}, None, values)
         text = self._text(values)
         return None if text is None else self._with_others({}, text, values)
 

@@ -127,12 +127,11 @@ def submit_batch(
     """POST /batches.
 
     Raises:
-        TypeError: `prompts` is a single text, or one of them is neither a text nor an object.
+        TypeError: `prompts` is a single text or no list, or one of them is neither a text nor an
+            object.
         ValueError: There is no prompt, or something in it that JSON cannot say.
     """
-    if isinstance(prompts, str | Mapping):
-        # A text is iterable too: it would become one prompt per letter.
-        raise TypeError("prompts must be a list of prompts, not a single one")
+    check_prompts(prompts)
     items = [prompt_value(prompt, index) for index, prompt in enumerate(prompts)]
     if not items:
         raise ValueError("a batch needs at least one prompt")
@@ -140,10 +139,37 @@ def submit_batch(
         method="POST",
         path="/batches",
         content=encoded({"prompts": items, **fields}),
-        headers={"content-type": "application/json", "idempotency-key": idempotency_key},
+        headers={"content-type": "application/json", **key_header(idempotency_key)},
         expected=frozenset({200, 202}),
         read=reader_of(Batch),
     )
+
+
+def check_prompts(prompts: Iterable[Prompt]) -> None:
+    """Refuse what is no list of prompts.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(prompts, str | Mapping):
+        # A text is iterable too: it would become one prompt per letter.
+        raise TypeError("prompts must be a list of prompts, not a single one")
+    if not isinstance(prompts, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers err
+        raise TypeError(f"prompts must be a list of prompts, not {type(prompts).__name__}")
+
+
+def key_header(idempotency_key: str) -> dict[str, str]:
+    """The header of an idempotency key.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It has a character that a header cannot carry.
+    """
+    if not isinstance(idempotency_key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers err
+        raise TypeError(f"idempotency_key must be a text, not {type(idempotency_key).__name__}")
+    if not idempotency_key.isascii() or not idempotency_key.isprintable():
+        raise ValueError("idempotency_key takes the characters of ASCII")
+    return {"idempotency-key": idempotency_key}
 
 
 def prompt_value(prompt: Prompt, index: int) -> str | dict[str, Any]:

@@ -17,6 +17,7 @@ from promptmill.client.requests.batches import (
     MEDIA_TYPES,
     DownloadFormat,
     Request,
+    key_header,
     line_reader_of,
     query_of,
     reader_of,
@@ -88,7 +89,7 @@ def create_benchmark(
         method="POST",
         path="/benchmarks",
         content=encoded({"models": names, **fields}),
-        headers={"content-type": "application/json", "idempotency-key": idempotency_key},
+        headers={"content-type": "application/json", **key_header(idempotency_key)},
         expected=_ACCEPTED,
         read=reader_of(Benchmark),
     )

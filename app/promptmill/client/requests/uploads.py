@@ -6,7 +6,7 @@ In this form the other fields are query parameters: texts as they are, anything 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from promptmill.client.records import Batch, DryRun
@@ -14,6 +14,8 @@ from promptmill.client.requests.batches import (
     BatchFields,
     Prompt,
     Request,
+    check_prompts,
+    key_header,
     prompt_value,
     reader_of,
 )
@@ -27,9 +29,7 @@ class Lines:
     """Prompts as lines of JSON, some hundred at a time; each iteration makes them anew."""
 
     def __init__(self, prompts: Iterable[Prompt]) -> None:
-        if isinstance(prompts, str | Mapping):
-            # A text is iterable too: it would become one prompt per letter.
-            raise TypeError("prompts must be an iterable of prompts, not a single one")
+        check_prompts(prompts)
         self._prompts = prompts
 
     @property
@@ -61,7 +61,7 @@ def submit_stream(
         path="/batches",
         query=_query(fields),
         content=lines,
-        headers={"content-type": "application/x-ndjson", "idempotency-key": idempotency_key},
+        headers={"content-type": "application/x-ndjson", **key_header(idempotency_key)},
         expected=frozenset({200, 202}),
         sendable_once=lines.are_made_once,
         read=reader_of(Batch),
