@@ -16,6 +16,8 @@ import hypothesis
 import psycopg
 import pytest
 import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy.engine import make_url
 
 from promptmill.store.db import schema
@@ -27,6 +29,12 @@ hypothesis.settings.register_profile("promptmill", deadline=None)
 hypothesis.settings.load_profile("promptmill")
 
 _numbers = itertools.count(1)
+
+# How fast examples are made says something of the machine, and nothing of what is tested.
+hypothesis_settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("any_machine")
 
 
 @pytest.fixture(autouse=True)

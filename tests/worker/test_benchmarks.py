@@ -50,6 +50,8 @@ from promptmill.store.db.tables.benchmarks import benchmark, benchmark_run
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
 from promptmill.worker.runner import working
 
+pytestmark = pytest.mark.proof  # compares times that it measures, so nothing may run beside it
+
 SPEED = Speed(load_s=0.15, prefill_tokens_per_s=20_000, decode_tokens_per_s=2_000)
 OPTIONS = {"num_predict": 40, "temperature": 0, "seed": 42}
 PATIENCE_S = 30
@@ -399,7 +401,7 @@ async def test_a_host_that_takes_one_after_the_other_is_found_out(laboratory) ->
     assert Flag.SERVER_SERIALISED not in alone.flags
     assert Flag.SERVER_SERIALISED in four.flags
     assert four.effective_parallelism <= 1.25
-    assert four.server_overhead_s.p50 > 2 * alone.latency_s.p50, "the wait shows as overhead"
+    assert four.server_overhead_s.p50 > four.latency_s.p50 / 2, "most of a call's time is its wait"
 
 
 # --- the host to itself ---------------------------------------------------------------------------

@@ -40,11 +40,16 @@ from promptmill.client.event_stream import BatchEvent, EndEvent, ProgressEvent, 
 from promptmill.client.judgement import Outage, Sighting
 from promptmill.client.reading_records import (
     Cause,
+    EarlierAttempt,
     HostLoad,
     Percentiles,
     Point,
+    RecentOutcomes,
     Stats,
     Summary,
+    Throughput,
+    ThroughputPoint,
+    ThroughputSeries,
     WaitingPrompt,
     WholePrompt,
 )
@@ -72,6 +77,7 @@ from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prom
 from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
 from promptmill.client.requests.filters import ResultFilters
 from promptmill.client.requests.steering import BatchChanges
+from promptmill.client.requests.submission import SubmitFields
 
 __all__ = [
     "ENDED_STATUSES",
@@ -101,6 +107,7 @@ __all__ = [
     "Distribution",
     "DownloadFormat",
     "DryRun",
+    "EarlierAttempt",
     "EndEvent",
     "FieldError",
     "Health",
@@ -123,6 +130,7 @@ __all__ = [
     "Pull",
     "Quarantine",
     "Readiness",
+    "RecentOutcomes",
     "RecommendedLimits",
     "ReportFormat",
     "Result",
@@ -133,7 +141,11 @@ __all__ = [
     "ServiceUnreachable",
     "Sighting",
     "Stats",
+    "SubmitFields",
     "Summary",
+    "Throughput",
+    "ThroughputPoint",
+    "ThroughputSeries",
     "UnexpectedAnswer",
     "Usage",
     "WaitTimeout",

@@ -14,8 +14,10 @@ def texts_of(field: str, values: Iterable[str]) -> list[str]:
     """The texts of a list, or a TypeError that names the one that is none."""
     if isinstance(values, (str, bytes)):
         raise TypeError(f"{field} must be a list of texts; for a single one write [{field[:-1]}]")
-    if isinstance(values, dict) or not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"{field} must be a list of texts, not {type(values).__name__}")
+    found: object = values
+    if isinstance(found, dict) or not isinstance(found, Iterable):
+        kind = "dict" if isinstance(found, dict) else type(found).__name__
+        raise TypeError(f"{field} must be a list of texts, not {kind}")
     texts = list(values)
     for index, text in enumerate(texts):
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]

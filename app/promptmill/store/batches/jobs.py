@@ -25,6 +25,7 @@ from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import id_range, job, job_stats, prompt, result, task
 from promptmill.store.db.tables.keys import api_key
 from promptmill.store.downloads import planning
+from promptmill.store.queue import attempts
 from promptmill.store.queue.counters import FINISHED
 from promptmill.store.queue.enqueue import enqueue
 from promptmill.store.queue.prompt_groups import forget_groups
@@ -87,6 +88,7 @@ def insert_row(
             timeout_s=draft.timeout_s,
             max_attempts=draft.max_attempts,
             priority=draft.priority,
+            label=draft.label,
             metadata=dict(draft.metadata),
             idempotency_key=idempotency.key if idempotency else None,
             body_hash=idempotency.body_hash if idempotency else None,
@@ -228,6 +230,7 @@ def page(
     before: str | None = None,
     state: JobState | None = None,
     model: str | None = None,
+    label: str | None = None,
     metadata: Mapping[str, str] | None = None,
     key_name: str | None = None,
 ) -> Sequence[Batch]:
@@ -240,6 +243,8 @@ def page(
         statement = statement.where(job.c.state == state)
     if model is not None:
         statement = statement.where(job.c.model == model)
+    if label is not None:
+        statement = statement.where(job.c.label == label)
     if key_name is not None:
         of_environment = job.c.key_id == f"{ENVIRONMENT}{key_name}"
         statement = statement.where(sa.or_(api_key.c.name == key_name, of_environment))
@@ -287,6 +292,7 @@ def _batch(
         timeout_s=row.timeout_s,
         max_attempts=row.max_attempts,
         priority=row.priority,
+        label=row.label,
         metadata=json_value(row.metadata),
         counts=Counts(
             total=row.total,
@@ -369,6 +375,7 @@ def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
     if ids:
         for table in (result, task, prompt):
             tx.execute(sa.delete(table).where(table.c.id.between(ids[0], ids[-1])))
+        attempts.forget_between(tx, ids[0], ids[-1])
         return len(ids)
     forget_groups(tx, job_key)
     planning.forget(tx, job_key)
