@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
+from typing import cast
 
 
 def texts_of(field: str, values: Iterable[str]) -> list[str]:
     """The texts of a list, or a TypeError that names the one that is none."""
     if isinstance(values, (str, bytes)):
         raise TypeError(f"{field} must be a list of texts; for a single one write [{field[:-1]}]")
-    found: object = values
+    found = cast("object", values)
+    kind = type(found).__name__
     if isinstance(found, dict) or not isinstance(found, Iterable):
-        kind = "dict" if isinstance(found, dict) else type(found).__name__
         raise TypeError(f"{field} must be a list of texts, not {kind}")
     texts = list(values)
     for index, text in enumerate(texts):
