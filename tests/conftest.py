@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
 import psycopg
 import pytest
 import structlog
@@ -23,10 +22,6 @@ from sqlalchemy.engine import make_url
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
 from tests.own_postgresql import OwnPostgresql
-
-# No property depends on how quick the machine is at the moment.
-hypothesis.settings.register_profile("promptmill", deadline=None)
-hypothesis.settings.load_profile("promptmill")
 
 _numbers = itertools.count(1)
 

@@ -40,7 +40,7 @@ def test_the_delimiter_is_found_out_among_texts_full_of_the_others(
     assert found == [{"id": str(number), "prompt": text} for number, text in enumerate(SENTENCES)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     texts=st.lists(
         st.text(alphabet=st.sampled_from("ab ,;|\t\"\n\r'é👍=\u2028"), min_size=1).filter(

@@ -6,8 +6,10 @@ pydantic and nothing else of this distribution.
 
 from promptmill.client._async.benchmarks import AsyncBenchmarks
 from promptmill.client._async.client import AsyncPromptmill
+from promptmill.client._async.results import AsyncResults
 from promptmill.client._sync.benchmarks import Benchmarks
 from promptmill.client._sync.client import Promptmill
+from promptmill.client._sync.results import Results
 from promptmill.client.benchmark_records import (
     Benchmark,
     BenchmarkComparison,
@@ -73,9 +75,10 @@ from promptmill.client.records import (
     WaitingFor,
     Worker,
 )
-from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
+from promptmill.client.requests.batches import BatchFields, DownloadFormat
 from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
 from promptmill.client.requests.filters import ResultFilters
+from promptmill.client.requests.prompts import Prompt
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.requests.submission import SubmitFields
 
@@ -83,6 +86,7 @@ __all__ = [
     "ENDED_STATUSES",
     "AsyncBenchmarks",
     "AsyncPromptmill",
+    "AsyncResults",
     "Batch",
     "BatchChanges",
     "BatchEvent",
@@ -137,6 +141,7 @@ __all__ = [
     "ResultEvent",
     "ResultFilters",
     "ResultPage",
+    "Results",
     "RunPage",
     "ServiceUnreachable",
     "Sighting",

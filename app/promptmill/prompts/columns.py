@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from promptmill.prompts.templates import ROW, Template
-from promptmill.rows import NoValue, UnreadableInput, parse_json
+from promptmill.rows import UnreadableInput, parse_json
 
 Prompt = str | dict[str, Any]
 
@@ -32,6 +32,9 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "think": (bool, str),
 }
 EVERYTHING: Final = ("*",)
+_ERRORS: Final = frozenset(
+    {"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"}
+)
 _MOST_IMAGE_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -145,6 +148,8 @@ class Shape:
             text = text_of(values[self.text_column], self.text_column)
         else:
             used = {name: values[column] for name, column in self._used.items()}
+            for column in self._used.values():
+                _check_for_error(values[column], column)
             if used and all(_is_blank(value) for value in used.values()):
                 return None
             text = template.render({**values, ROW: values, **used})
@@ -221,6 +226,7 @@ def text_of(value: Any, column: str) -> str:  # noqa: ANN401 - any cell
     """
     if _is_blank(value):
         return value if isinstance(value, str) else ""
+    _check_for_error(value, column)
     value = jsonable(value, column)
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # Spreadsheets have no whole numbers.
@@ -233,12 +239,10 @@ def jsonable(value: Any, column: str) -> Any:  # noqa: ANN401 - any cell
     """A cell as JSON has it: dates as ISO 8601 writes them, what is no number as null.
 
     Raises:
-        ValueError: It is binary.
+        ValueError: It is binary, or of a type that JSON has not.
     """
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
+    if value is None or isinstance(value, str | int | float):
+        return None if isinstance(value, float) and not math.isfinite(value) else value
     if isinstance(value, list | tuple):
         return [jsonable(one, column) for one in cast("Sequence[Any]", value)]
     if isinstance(value, Mapping):
@@ -248,9 +252,11 @@ def jsonable(value: Any, column: str) -> Any:  # noqa: ANN401 - any cell
         return value.isoformat()
     if isinstance(value, decimal.Decimal | dt.timedelta | uuid.UUID):
         return str(value)
-    if isinstance(value, NoValue):
-        raise ValueError(f'the column "{column}" {value.why}')  # noqa: TRY004 - said with others
-    raise ValueError(f'the column "{column}" is binary')
+    if callable(as_python := getattr(value, "item", None)):
+        return jsonable(as_python(), column)  # A number of NumPy.
+    is_binary = isinstance(value, bytes | bytearray | memoryview)
+    told = "is binary" if is_binary else f"has a {type(value).__name__}, which JSON has not"
+    raise ValueError(f'the column "{column}" {told}')
 
 
 def _chat_of(value: Any, column: str) -> list[Any] | None:  # noqa: ANN401 - any cell
@@ -277,6 +283,11 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(given.get("id"), int) and not isinstance(given["id"], bool):
         given["id"] = str(given["id"])
     return given
+
+
+def _check_for_error(value: object, column: str) -> None:
+    if isinstance(value, str) and value in _ERRORS:
+        raise ValueError(f'the column "{column}" has the error {value} of a spreadsheet')
 
 
 def _is_blank(value: object) -> bool:

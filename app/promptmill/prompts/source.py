@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from array import array
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, cast
@@ -24,6 +25,8 @@ _OF_OTHERS: Final = {
     ("contents",): "Gemini's requests are not read",
 }
 """Fields by which the objects of other tools are known."""
+_NAME: Final = re.compile(r"[\w.-]*\w([ \t]+[\w.-]*\w)?")
+"""One or two words: what an only column may be called without being asked about."""
 _MOST_SHAPES: Final = 100
 """Kept of JSON objects whose fields differ."""
 
@@ -130,6 +133,8 @@ class PromptFile:
     def _prompt(self, value: Any) -> Prompt | None:  # noqa: ANN401 - any JSON
         columns = self._columns
         if self._rows.header is not None:
+            if not self._places:
+                self._check_only_column(self._rows.header)
             return self._shape(tuple(self._rows.header)).prompt_of(value)
         if isinstance(value, str):
             if columns.template is None and not columns.keep and columns.prompt is None:
@@ -152,6 +157,23 @@ class PromptFile:
         custom_id = found.get("id")
         is_number = isinstance(custom_id, int) and not isinstance(custom_id, bool)
         return {**found, "id": str(custom_id)} if is_number else found
+
+    def _check_only_column(self, header: Sequence[str]) -> None:
+        """Say that a header of one cell is no prompt, or refuse what may well be one."""
+        has_names = self._rows.format is not FileFormat.PARQUET and not self._rows.is_folder
+        if not has_names or len(header) > 1 or self._columns.are_named:
+            return
+        name = header[0]
+        if name.casefold() == "prompt" or self._rows.notes.remarks:
+            return
+        if not _NAME.fullmatch(name):
+            raise UnreadableInput(
+                f"the first line, `{name[:60]}`, would be the name of the only column, and may be"
+                " a prompt, or have another delimiter: --column with that name takes what is below"
+                " it, --format text sends every line as it is, --delimiter splits the cells"
+            )
+        remark = f"`{name}` in the first line is taken for the name of the only column"
+        self._rows.notes.remarks.append(remark)
 
     def _shape(self, header: tuple[str, ...]) -> Shape:
         shape = self._shapes.get(header)

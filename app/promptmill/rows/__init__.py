@@ -7,23 +7,21 @@ knows nothing of HTTP and of the terminal, and imports nothing of promptmill.
 
 from __future__ import annotations
 
-from promptmill.rows.columnar import NoValue
 from promptmill.rows.detection import FileFormat
 from promptmill.rows.faults import Notes, UnreadableInput
 from promptmill.rows.json_values import NotJsonError, parse_json
 from promptmill.rows.reading import Reading, RowFile
-from promptmill.rows.writing import TableFormat, format_of_output, write_table
+from promptmill.rows.writing import Header, TableFormat, write_table
 
 __all__ = [
     "FileFormat",
-    "NoValue",
+    "Header",
     "NotJsonError",
     "Notes",
     "Reading",
     "RowFile",
     "TableFormat",
     "UnreadableInput",
-    "format_of_output",
     "parse_json",
     "write_table",
 ]

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from types import ModuleType
 from typing import IO, Any, Final
@@ -19,36 +19,25 @@ from promptmill.rows.faults import Faults, UnreadableInput
 PARQUET_MAGIC: Final = b"PAR1"
 ZIP_MAGIC: Final = b"PK\x03\x04"
 _ROWS_AT_ONCE: Final = 256
-_ERRORS: Final = frozenset(
-    {"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"}
+_FORMULA: Final = re.compile(
+    rb'<c r="([A-Z]+[0-9]+)"[^>]*><f(?:[^>]*/>|[^>]*>[^<]*</f>)(?:<v ?/>|<v></v>)?</c>'
 )
-_FORMULA: Final = re.compile(rb"<f[ />]")
+"""A formula without the value that it had when it was last computed."""
 _ESCAPE: Final = re.compile(r"_x([0-9a-fA-F]{4})_")
-
-
-class NoValue:
-    """A cell that shows something in Excel and has no value in the file; `why` says so."""
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-
-    def __str__(self) -> str:
-        """Refuse to become a part of a text."""
-        raise ValueError(self.why)
 
 
 ColumnarTable = tuple[Sequence[str], Iterator[tuple[int, dict[str, Any]]]]
 """The names of the columns, and rows that are read once, numbered as a person counts them."""
 
 
-def library(name: str, what: str) -> ModuleType:
-    """A library of the extra."""
+def library(name: str, what: str, install: str = '"promptmill[data]"') -> ModuleType:
+    """A library that is not installed with the package itself."""
     try:
         return importlib.import_module(name)
     except ImportError:
         package = name.partition(".")[0]
         raise UnreadableInput(
-            f'{what} needs {package}, which is not installed: pip install "promptmill[data]"'
+            f"{what} needs {package}, which is not installed: pip install {install}"
         ) from None
 
 
@@ -58,32 +47,32 @@ def parquet_table(file: IO[bytes], stack: ExitStack) -> ColumnarTable:
     try:
         table = parquet.ParquetFile(_seekable(file, stack), pre_buffer=False)
         header: list[str] = table.schema_arrow.names
-        schema = _in_microseconds(table.schema_arrow)
     except (OSError, ValueError) as error:
         raise UnreadableInput(f"is no readable Parquet file: {error}") from None
 
-    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
-        number = 0
-        try:
-            for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, use_threads=False):
-                for row in batch.cast(schema, safe=False).to_pylist():
+    return header, rows_of(table.iter_batches(_ROWS_AT_ONCE, use_threads=False))
+
+
+def rows_of(batches: Iterable[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of Arrow's batches, numbered from 1; not all of a batch are made at once."""
+    number = 0
+    try:
+        for batch in map(_in_microseconds, batches):
+            for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
+                for row in batch.slice(start, _ROWS_AT_ONCE).to_pylist():
                     number += 1
                     yield number, row
-        except (OSError, ValueError) as error:
-            raise UnreadableInput(f"row {number + 1}: cannot be read: {error}") from None
-
-    return header, rows()
+    except (OSError, ValueError) as error:
+        raise UnreadableInput(f"row {number + 1}: cannot be read: {error}") from None
 
 
-def _in_microseconds(schema: Any) -> Any:  # noqa: ANN401 - of the library
-    """The schema with times as Python has them, which knows no nanoseconds."""
-    arrow = library("pyarrow", "reading Parquet")
+def _in_microseconds(batch: Any) -> Any:  # noqa: ANN401 - of the library
+    """The rows with times as Python has them, which knows no nanoseconds."""
+    arrow, schema = library("pyarrow", "reading Parquet"), batch.schema
     for index, field in enumerate(schema):
-        if arrow.types.is_timestamp(field.type) and field.type.unit == "ns":
+        if str(field.type).startswith("timestamp[ns"):
             schema = schema.set(index, field.with_type(arrow.timestamp("us", field.type.tz)))
-        elif arrow.types.is_duration(field.type) and field.type.unit == "ns":
-            schema = schema.set(index, field.with_type(arrow.duration("us")))
-    return schema
+    return batch.cast(schema, safe=False)
 
 
 def excel_table(
@@ -96,19 +85,14 @@ def excel_table(
         with zipfile.ZipFile(seekable) as packed:
             if not any(name.startswith("xl/") for name in packed.namelist()):
                 raise UnreadableInput("is a ZIP archive, and no Excel workbook")
-            has_formulas = any(map(_finds_formula, map(packed.open, _sheets_in(packed))))
+            _check_formulas(packed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Styles and extensions that have no part in it.
-            books = [
-                openpyxl.load_workbook(seekable, read_only=True, data_only=data_only)
-                for data_only in ((True, False) if has_formulas else (True,))
-            ]
+            book = openpyxl.load_workbook(seekable, read_only=True, data_only=True)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UnreadableInput(f"is no readable Excel workbook: {error}") from None
-    for book in books:
-        stack.callback(book.close)
-    name = _sheet_named(books[0], sheet)
-    filled = _filled(*(book[name] for book in books))
+    stack.callback(book.close)
+    filled = _filled(book[_sheet_named(book, sheet)])
     _, titles = next(filled, (0, ()))
     header = ["" if title is None else str(title).strip() for title in titles]
     while header and not header[-1]:
@@ -118,61 +102,39 @@ def excel_table(
     return header, _excel_rows(filled, header, faults)
 
 
-def _sheets_in(packed: zipfile.ZipFile) -> Iterator[str]:
-    return (name for name in packed.namelist() if name.startswith("xl/worksheets/"))
-
-
-def _finds_formula(part: IO[bytes]) -> bool:
-    with part:
+def _check_formulas(packed: zipfile.ZipFile) -> None:
+    for name in packed.namelist():
         last = b""
-        while piece := part.read(io.DEFAULT_BUFFER_SIZE * 16):
-            if _FORMULA.search(last + piece):
-                return True
-            last = piece[-2:]
-    return False
+        with packed.open(name) as part:
+            while name.startswith("xl/worksheets/") and (piece := part.read(2**15)):
+                if found := _FORMULA.search(last + piece):
+                    raise UnreadableInput(
+                        f"the formula in {found[1].decode()} has no value in the file: open the"
+                        " workbook in a spreadsheet program and save it"
+                    )
+                last = piece
 
 
 def _sheet_named(book: Any, sheet: str | None) -> str:  # noqa: ANN401 - of the library
     """The sheet of that name; without one the only sheet that has a filled cell."""
     names: list[str] = [one.title for one in book.worksheets]
-    if sheet is not None:
-        if sheet not in names:
-            raise UnreadableInput(f'has no sheet "{sheet}"; it has {", ".join(names)}')
+    if sheet in names:
         return sheet
+    if sheet is not None:
+        raise UnreadableInput(f'has no sheet "{sheet}"; it has {", ".join(names)}')
     found = [name for name in names if next(_filled(book[name]), None) is not None]
     if len(found) > 1:
-        raise UnreadableInput(
-            f"has {len(found)} sheets: name one, as in FILE.xlsx#{found[0]}; it has"
-            f" {', '.join(found)}"
-        )
-    if not found:
-        raise UnreadableInput("there is no prompt in it")
-    return found[0]
+        told = f"has {len(found)} sheets: name one, as in FILE.xlsx#{found[0]}: {', '.join(found)}"
+        raise UnreadableInput(told)
+    return (found or names)[0]
 
 
-def _filled(page: Any, formulas: Any = None) -> Iterator[tuple[int, Sequence[Any]]]:  # noqa: ANN401 - of the library
-    """The rows of a sheet that have a value or a formula, numbered."""
+def _filled(page: Any) -> Iterator[tuple[int, Sequence[Any]]]:  # noqa: ANN401 - of the library
+    """The rows of a sheet that are not blank, numbered."""
     page.reset_dimensions()
-    rows = page.iter_rows(values_only=True)
-    if formulas is not None:
-        formulas.reset_dimensions()
-        rows = map(_with_formulas, rows, formulas.iter_rows(values_only=True))
-    for number, cells in enumerate(rows, start=1):
+    for number, cells in enumerate(page.iter_rows(values_only=True), start=1):
         if any(cell is not None for cell in cells):
-            yield number, [_shown(cell) for cell in cells]
-
-
-def _with_formulas(values: Sequence[Any], formulas: Sequence[Any]) -> Sequence[Any]:
-    return [
-        NoValue("has a formula without its value: open the workbook in Excel and save it")
-        if value is None and formula is not None
-        else value
-        for value, formula in zip(values, formulas, strict=True)
-    ]
-
-
-def _shown(cell: Any) -> Any:  # noqa: ANN401 - any cell
-    return NoValue(f"has Excel's error {cell}") if cell in _ERRORS else cell
+            yield number, cells
 
 
 def _excel_rows(

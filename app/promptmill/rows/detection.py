@@ -51,22 +51,12 @@ _EXTENSIONS: Final = {
     ".jsonlines": FileFormat.JSONL,
     ".json": FileFormat.JSON,
     ".jsonc": FileFormat.JSON,
-    ".json5": FileFormat.JSON,
     ".csv": FileFormat.CSV,
     ".tsv": FileFormat.CSV,
     ".tab": FileFormat.CSV,
     ".psv": FileFormat.CSV,
 }
-_OTHER_FORMATS: Final = {
-    ".yaml": "YAML",
-    ".yml": "YAML",
-    ".toml": "TOML",
-    ".xml": "XML",
-    ".html": "HTML",
-    ".htm": "HTML",
-    ".rtf": "RTF",
-    ".ipynb": "a notebook",
-}
+_OTHERS: Final = frozenset({".yaml", ".yml", ".toml", ".xml", ".html", ".htm", ".rtf", ".json5"})
 _MARKUP: Final = re.compile(r"\s*(<\?xml\b|<!doctype html|<html\b|\{\\rtf\d)", re.IGNORECASE)
 _OF_JSON: Final = frozenset({FileFormat.JSON, FileFormat.JSONL})
 _PROMPT_FIELDS: Final = frozenset({"prompt", "messages", "prompts", "custom_id"})
@@ -94,12 +84,8 @@ def format_of(
     """
     extension = extension_of(name)
     by_name = _EXTENSIONS.get(extension)
-    markup = _MARKUP.match(head)
-    other = _OTHER_FORMATS.get(extension) or (markup and "HTML, XML or RTF")
-    if other:
-        raise UnreadableInput(
-            f"is {other}, and neither texts nor rows: --format text sends each line as it is"
-        )
+    if extension in _OTHERS or _MARKUP.match(head):
+        raise UnreadableInput("is YAML, XML, HTML or the like; --format text sends each line")
     if by_name in _OF_JSON or look.certainty == "yes":
         return FileFormat.JSONL
     if by_name is not None:

@@ -40,10 +40,8 @@ _NO_TEXT: Final = {
     rb"\xd0\xcf\x11\xe0": "is an old Excel or Word file: save it as .xlsx or .csv",
     rb"%PDF-|\x89PNG|GIF8|\xff\xd8\xff": "is a PDF or an image, and no text",
     rb"ARROW1\0|FEA1|Obj\x01": "is Arrow, Feather or Avro: save it as Parquet",
-    rb"PK\x05\x06|.{257}ustar": "is an archive: unpack it first",
-    rb"\x1f\x8b": "is packed twice: unpack it first",
+    rb"PK\x05\x06|.{257}ustar|\x1f\x8b": "is an archive, or packed twice: unpack it first",
     rb"SQLite format 3\0": "is a database: `sqlite3 -csv -header FILE 'select …'` makes CSV of it",
-    rb"\x80[\x02-\x05]": "is a pickle of Python: save it as CSV or Parquet",
     rb"version https://git-lfs": "is a pointer of Git LFS: `git lfs pull` fetches the file",
 }
 
@@ -108,12 +106,10 @@ def broken_gzip() -> Generator[None]:
 
 def is_stream(name: str) -> bool:
     """Whether an input can be read only once: stdin, or a pipe or device that a name leads to."""
-    try:
-        return name == STDIN or not (
-            Path(name).is_file() or Path(name).is_dir() or not Path(name).exists()
-        )
-    except (OSError, ValueError):
-        return False
+    path = Path(name)
+    with contextlib.suppress(OSError, ValueError):
+        return name == STDIN or (path.exists() and not path.is_file() and not path.is_dir())
+    return False
 
 
 def _stream(name: str) -> IO[bytes]:

@@ -20,9 +20,7 @@ _NAMES: Final = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe
 _MOST_ROWS: Final = 200
 SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?[,;\t]*\r?\n?', re.IGNORECASE)
 """The first line by which Excel is told the delimiter."""
-_NAME: Final = re.compile(r"[\w.-]+([ \t]+[\w.-]*[\w-])?")
-_RULER: Final = re.compile(r"\s*(:?-{2,}:?)?\s*")
-"""A cell of the line between the header and the rows of a table in Markdown."""
+_RULER: Final = re.compile(r"[|\s]*(:?--+:?[|\s]*)+")
 _MOST_CHARACTERS: Final = 64 * 1024 * 1024
 """Of one cell; the module's own bound of 131072 is less than a long prompt."""
 
@@ -85,23 +83,6 @@ def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     return found
 
 
-def check_only_column(name: str, notes: Notes) -> None:
-    """Say that a header of one cell is no prompt, or refuse what may well be one.
-
-    Raises:
-        UnreadableInput: It is longer than two words, or has other characters than names have.
-    """
-    if name.casefold() == "prompt":
-        return
-    if not _NAME.fullmatch(name) or name.endswith("."):
-        raise UnreadableInput(
-            f"the first line, `{name[:60]}`, would be the name of the only column, and may be a"
-            " prompt, or have another delimiter: --column with that name takes what is below it,"
-            " --format text sends every line as it is, --delimiter splits the cells"
-        )
-    notes.remarks.append(f"`{name}` in the first line is taken for the name of the only column")
-
-
 class Table:
     """A table that is read once, row by row."""
 
@@ -137,7 +118,7 @@ class Table:
         for number, row in self._filled():
             if row == self._cells:
                 self._notes.leave_out(f"line {number}", "is the header again")
-            elif self._dialect.delimiter == "|" and "-" in "".join(row) and _are_ruler(row):
+            elif self._dialect.delimiter == "|" and _RULER.fullmatch("|".join(row)):
                 raise UnreadableInput(f"line {number}: is of a table in Markdown: save it as CSV")
             elif len(row) == width:
                 yield number, dict(zip(self.header, row, strict=True))
@@ -178,10 +159,6 @@ class Table:
                     yield "\n"
                     continue
             yield line
-
-
-def _are_ruler(row: Sequence[str]) -> bool:
-    return all(map(_RULER.fullmatch, row))
 
 
 def _told(error: csv.Error) -> str:

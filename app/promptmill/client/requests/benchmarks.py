@@ -17,11 +17,11 @@ from promptmill.client.requests.batches import (
     MEDIA_TYPES,
     DownloadFormat,
     Request,
-    key_header,
     line_reader_of,
     query_of,
     reader_of,
 )
+from promptmill.client.requests.prompts import key_header
 from promptmill.json_values import encoded
 
 ReportFormat = Literal["html", "md", "csv", "benchstat"]

@@ -13,7 +13,8 @@ from typing import Any, Final, cast
 
 from promptmill.client.benchmark_records import Benchmark
 from promptmill.client.records import Result
-from promptmill.client.requests.batches import BatchFields, Prompt, prompt_value
+from promptmill.client.requests.batches import BatchFields
+from promptmill.client.requests.prompts import Prompt, prompt_value
 from promptmill.json_values import encoded
 
 DEFAULT_MODEL: Final = "qwen3:8b"

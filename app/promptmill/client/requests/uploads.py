@@ -12,14 +12,11 @@ from typing import Final
 from promptmill.client.records import Batch, DryRun
 from promptmill.client.requests.batches import (
     BatchFields,
-    Prompt,
     Request,
-    check_prompts,
-    key_header,
-    prompt_value,
     read_submitted,
     reader_of,
 )
+from promptmill.client.requests.prompts import Prompt, check_prompts, key_header, prompt_value
 from promptmill.json_values import encoded
 
 _TEXTS: Final = frozenset({"model", "system", "template", "suffix"})

@@ -30,10 +30,13 @@ _PENDING = sa.text("task.state = 'pending'")
 _RUNNING = sa.text("task.state = 'running'")
 HOST_IS_FREE = ~(
     sa.select(sa.literal(1))
-    .where(host.c.key == sa.bindparam("at_host"), host.c.held_by.is_not(None))
+    .where(
+        host.c.key == sa.bindparam("at_host"),
+        sa.or_(host.c.held_by.is_not(None), host.c.closed_at_ms.is_not(None)),
+    )
     .exists()
 )
-"""The condition that no benchmark holds the host exclusively."""
+"""The condition that no benchmark holds the host exclusively, and that it is in service."""
 
 _RUNNING_OF_JOB = (
     sa.select(sa.func.count()).select_from(task).where(task.c.job_key == job.c.key, _RUNNING)

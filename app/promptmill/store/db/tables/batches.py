@@ -1,7 +1,6 @@
 """The tables of batches, as SQLModel sees them. Private to the store: rows never leave it.
 
-Those of benchmarks are in `benchmark_tables`, those of `auto_pull` in `pull_tables`, those that
-workers tell of themselves in `worker_tables`.
+The other tables are in the files beside this one.
 
 One number carries the identity of a prompt through all tables: `id = job_key << 32 | index`. It
 makes every per-prompt table a plain integer key (on SQLite the row's own place), keeps the prompts
@@ -383,6 +382,8 @@ class HostRow(Row, table=True):
     """The machine that the address is of; empty, so that it is unique: it is of the network."""
     held_by: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the benchmark that holds the host exclusively: no batch's prompt starts there."""
+    closed_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    """When somebody took it out of service; None: it takes work."""
     switching_to: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the load group that the host switches to after draining; None: no switch."""
 
