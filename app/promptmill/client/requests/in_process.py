@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
-from promptmill.client.benchmark_records import Benchmark
-from promptmill.client.records import Result
 from promptmill.client.requests.batches import BatchFields
 from promptmill.client.requests.prompts import Prompt, prompt_value
+from promptmill.contract.benchmarks import Benchmark
+from promptmill.contract.results import Result
 from promptmill.json_values import encoded
 
 DEFAULT_MODEL: Final = "qwen3:8b"

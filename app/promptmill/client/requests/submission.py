@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from promptmill.client.records import Batch, DryRun
 from promptmill.client.requests import batches, uploads
 from promptmill.client.requests.batches import BatchFields, Request
 from promptmill.client.requests.prompts import Prompt
+from promptmill.contract.batches import AcceptedBatch
+from promptmill.contract.dry_run import DryRun
 from promptmill.json_values import encoded
 from promptmill.prompts import Columns, Template
 from promptmill.prompts.columns import EVERYTHING
@@ -52,7 +53,7 @@ def submit(
     *,
     idempotency_key: str | None,
     stream: bool = False,
-) -> Request[Batch]:
+) -> Request[AcceptedBatch]:
     """POST /batches, whole or with a prompt per line.
 
     Raises:

@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from promptmill.client.records import Batch, DryRun
 from promptmill.client.requests.batches import (
     BatchFields,
     Request,
@@ -17,6 +16,8 @@ from promptmill.client.requests.batches import (
     reader_of,
 )
 from promptmill.client.requests.prompts import Prompt, check_prompts, key_header, prompt_value
+from promptmill.contract.batches import AcceptedBatch
+from promptmill.contract.dry_run import DryRun
 from promptmill.json_values import encoded
 
 _TEXTS: Final = frozenset({"model", "system", "template", "suffix"})
@@ -47,7 +48,7 @@ class Lines:
 
 def submit_stream(
     prompts: Iterable[Prompt], fields: BatchFields, *, idempotency_key: str
-) -> Request[Batch]:
+) -> Request[AcceptedBatch]:
     """POST /batches with a prompt per line.
 
     Raises:

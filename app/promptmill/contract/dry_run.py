@@ -6,11 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from promptmill.api.schemas.strict import ResponseModel
+from promptmill.contract.record import Count, Record
 
-Count = Annotated[int, Field(ge=0)]
 Unchecked = Annotated[
-    list[str],
+    tuple[str, ...],
     Field(
         description="What answers will not be checked for, although a `format` asks for it: regular"
         " expressions with look-around or back-references. A sentence each, the first 20.",
@@ -19,7 +18,7 @@ Unchecked = Annotated[
 ]
 
 
-class DryRun(ResponseModel):
+class DryRun(Record):
     """A request for a batch that would be accepted now, with the values that would hold."""
 
     object: Literal["batch.dry_run"] = Field(
@@ -29,7 +28,7 @@ class DryRun(ResponseModel):
         description="Always true: what is not valid is answered with a problem.", examples=[True]
     )
     prompts: int = Field(ge=1, description="How many prompts it has.", examples=[3])
-    models: list[str] = Field(
+    models: tuple[str, ...] = Field(
         description="The models that its prompts use: as the host spells them, and as they were"
         " sent where `auto_pull` lets one be missing.",
         examples=[["llama3.2:3b", "qwen3:8b"]],
@@ -57,7 +56,7 @@ class DryRun(ResponseModel):
         description="More failed prompts than that end the batch; null: none do.",
         examples=[None],
     )
-    fail_on: list[str] = Field(
+    fail_on: tuple[str, ...] = Field(
         description="Defects of an answer that make it a failure.",
         examples=[["empty", "invalid_json", "schema_mismatch"]],
     )
