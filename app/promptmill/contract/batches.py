@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
 from promptmill.contract import examples
+from promptmill.contract.dry_run import Unchecked
 from promptmill.contract.record import ENDED_STATUSES, Count, DefectWord, OneOf, Record, Time
 from promptmill.contract.results import Result
 
@@ -227,6 +228,11 @@ class BatchSummary(Record):
         """Whether the batch has ended and every prompt has an answer."""
         return self.has_ended and self.counts.succeeded == self.counts.total
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.batch(self)
+
 
 class Batch(BatchSummary):
     """A batch with the first page of its results."""
@@ -247,15 +253,16 @@ class Batch(BatchSummary):
         """Whether it was there already when it was submitted, under the same idempotency key."""
         return self._is_replay
 
-    def as_replay(self) -> Batch:
+    def as_replay(self) -> Self:
         """Itself, marked as one that was there already."""
         self._is_replay = True
         return self
 
-    def _repr_html_(self) -> str:
-        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
 
-        return html.batch(self)
+class AcceptedBatch(Batch):
+    """A batch that has just been submitted."""
+
+    unchecked: Unchecked = ()
 
 
 class BatchPage(Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from promptmill.contract.activity import WindowName
 from promptmill.contract.batches import BatchStatus
@@ -63,6 +63,22 @@ class BatchListQuery(BaseModel):
         max_length=64,
         description="Only batches that were sent with the API key of this name.",
         examples=["alice"],
+    )
+    q: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Only batches whose label, id or `metadata` hold this text.",
+        examples=["colours"],
+    )
+    created_after: AwareDatetime | None = Field(
+        default=None,
+        description="Only batches accepted then or later; with `Z` or an offset.",
+        examples=["2026-11-23T00:00:00Z"],
+    )
+    created_before: AwareDatetime | None = Field(
+        default=None,
+        description="Only batches accepted earlier.",
+        examples=["2026-11-24T00:00:00Z"],
     )
 
 

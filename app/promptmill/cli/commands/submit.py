@@ -29,16 +29,15 @@ from promptmill.cli.input.pairs import json_or_text, pairs
 from promptmill.cli.input.prompts import PromptSource, first_of, open_source, refuse, sending_of
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.progress import numbers
 from promptmill.cli.output.terminal import print_json, print_one, say, warn
 from promptmill.cli.service.completion import complete_model
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
-from promptmill.display.texts import duration
+from promptmill.display.texts import duration, numbers
 from promptmill.prompts.schemas import schema_of
 from promptmill.rows import UnreadableInput
 
 if TYPE_CHECKING:
-    from promptmill.client import Batch, BatchFields, DryRun, FieldError, Promptmill
+    from promptmill.client import AcceptedBatch, Batch, BatchFields, DryRun, FieldError, Promptmill
 
 _INPUT = "Input"
 _LIMITS = "Limits"
@@ -287,6 +286,7 @@ def submit(
         send = client.submit_stream if sending.is_streamed else client.submit
         batch = send(sending.prompts, idempotency_key=idempotency_key, once=once, **given)
         source.tell_left_out()
+        _tell_unchecked(batch)
         if not mode().as_json or not (wait or watch):
             print_one(batch)
         if wait or watch:
@@ -347,7 +347,11 @@ def _tell_dry_run(dry: DryRun) -> None:
         f"{count} prompt{'s' if count != 1 else ''} would be accepted, for {', '.join(dry.models)};"
         f" their starts take {duration(dry.at_least_s)} at least."
     )
-    for sentence in dry.unchecked:
+    _tell_unchecked(dry)
+
+
+def _tell_unchecked(told: AcceptedBatch | DryRun) -> None:
+    for sentence in told.unchecked:
         warn(sentence)
 
 
