@@ -70,7 +70,8 @@ def piece(
     statement = (
         _columns(preview)
         .join(prompt, prompt.c.id == result.c.id)
-        .where(result.c.id.between(first, last))
+        # Both tables by the range: PostgreSQL would read all of the second one for a few ids.
+        .where(result.c.id.between(first, last), prompt.c.id.between(first, last))
         .where(*_conditions(wanted))
         .order_by(result.c.id.desc() if backwards else result.c.id)
         .limit(limit)
@@ -98,12 +99,11 @@ def _columns(preview: int | None) -> sa.Select[*tuple[Any, ...]]:
     if preview is None:
         return sa.select(result, prompt.c.text, prompt.c.custom_id, prompt.c.data)
     cut = {"response", "error"}
-    left_out = {"thinking", "tool_calls", "logprobs"}
     columns: list[sa.ColumnElement[Any]] = [
         sa.func.substr(column, 1, preview).label(column.name)
         if column.name in cut
         else sa.null().label(column.name)
-        if column.name in left_out
+        if column.name == "thinking" or isinstance(column.type, sa.JSON)
         else column
         for column in result.c
     ]
