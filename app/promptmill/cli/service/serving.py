@@ -18,6 +18,7 @@ from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
 from promptmill.cli.service.event_loop import STOPPING
+from promptmill.cli.service.http_protocol import BoundedProtocol
 from promptmill.cli.service.service_settings import (
     checked_settings,
     tell_unknown_variables,
@@ -59,7 +60,7 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
         uvicorn.Config(
             lifespan,
             loop="auto",
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="on",
             access_log=False,
