@@ -54,8 +54,8 @@ answer, worked off within your limits, and survive restarts. Benchmarks have the
 
 Errors are `application/problem+json` (RFC 9457), with every entry that is wrong. Unknown fields and
 query parameters are refused, so that a typo never passes silently. Texts may be as long as the
-settings of the service say, and have neither NUL characters nor lone surrogates. Times are UTC, durations are
-seconds (`_s`), and what is missing is null.
+settings of the service say, and have neither NUL characters nor lone surrogates. Times are UTC,
+durations are seconds (`_s`), and what is missing is null.
 """
 TAGS: Final = [
     {"name": "Batches", "description": "Submit prompts, follow them, read their results."},
