@@ -18,8 +18,8 @@ from promptmill.client.errors import (
     ServiceUnreachable,
     UnexpectedAnswer,
 )
-from promptmill.client.records import Batch
 from promptmill.client.requests.batches import Answer, Request
+from promptmill.contract.batches import Batch
 
 T = TypeVar("T")
 
@@ -93,6 +93,7 @@ def error_of(answer: Answer) -> PromptmillProblem | ServiceUnreachable | Unexpec
     return PromptmillProblem(
         status=answer.status,
         title=str(body["title"]),
+        type=str(body.get("type", "about:blank")),
         detail=str(detail) if detail else None,
         errors=[
             FieldError(pointer=str(entry.get("pointer", "")), detail=str(entry.get("detail", "")))

@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from promptmill.cli.commands.batches import AsJson
-from promptmill.cli.output.terminal import out
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import out, print_json
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
 from promptmill.display.texts import one_line
 
@@ -39,7 +39,6 @@ def hosts(
     *,
     disable: Disable = None,
     enable: Enable = None,
-    as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """List the Ollama hosts: reachable, loaded, in flight, put aside and why."""
@@ -51,9 +50,9 @@ def hosts(
                 host_id = found[place].id or ""
                 changed = client.update_host(host_id, enabled=enabled)
                 found = (*found[:place], changed, *found[place + 1 :])
-    if as_json:
+    if mode().as_json:
         for host in found:
-            typer.echo(host.model_dump_json(exclude_unset=True))
+            print_json(host)
         return
     table = Table()
     table.add_column("host", overflow="fold", min_width=16)

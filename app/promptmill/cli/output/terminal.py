@@ -5,12 +5,21 @@ What is said goes through `promptmill.display.texts.printable`, for much of it i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
+import typer
+
+from promptmill.cli.output.mode import mode
 from promptmill.display.texts import printable
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console
+
+    from promptmill.client import Batch, Benchmark
 
 _PIPED_WIDTH: Final = 160
 """Columns of a table that goes to a file or another program; rich would take 80."""
@@ -34,16 +43,50 @@ def err() -> Console:
 
 
 def say(line: str, *, style: str | None = None) -> None:
-    """One line to stderr."""
+    """One line to stderr, unless the command is quiet."""
+    if not mode().is_quiet:
+        _print(line, style)
+
+
+def warn(line: str) -> None:
+    """One line to stderr that nobody should miss: something was left out, or is not all there."""
+    _print(line, "yellow")
+
+
+def _print(line: str, style: str | None) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     err().print(Text(printable(line), style=style or ""))
 
 
-def fail(line: str, *details: str) -> None:
-    """An error to stderr: what happened, and below it what is known about it."""
+def print_json(value: BaseModel | Mapping[str, Any]) -> None:
+    """One thing to stdout, as an object on one line; a record with the fields that were sent."""
+    is_plain = isinstance(value, Mapping)
+    typer.echo(json.dumps(value) if is_plain else value.model_dump_json(exclude_unset=True))
+
+
+def print_one(thing: Batch | Benchmark) -> None:
+    """What was made to stdout: its id alone, or with `--json` all of it."""
+    if mode().as_json:
+        print_json(thing)
+    else:
+        typer.echo(thing.id)
+    # Whoever reads it from a pipe can use it while this command still waits.
+    sys.stdout.flush()
+
+
+def fail(line: str, *details: str, problem: Mapping[str, Any] | None = None) -> None:
+    """An error to stderr: what happened, and below it what is known about it.
+
+    With `--json` it is a problem document (RFC 9457): `problem`, or one of these lines.
+    """
     from rich.text import Text  # noqa: PLC0415
 
+    if mode().as_json:
+        told = {"detail": "\n".join(details)} if details else {}
+        document = problem or {"type": "about:blank", "title": line, **told}
+        typer.echo(json.dumps(document), err=True)
+        return
     console = err()
     console.print(Text.assemble(("error: ", "bold red"), printable(line)))
     for detail in details:
