@@ -14,11 +14,11 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from promptmill.api.http_protocol import BoundedProtocol
 from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
 from promptmill.cli.service.event_loop import STOPPING
-from promptmill.cli.service.http_protocol import BoundedProtocol
 from promptmill.cli.service.service_settings import (
     checked_settings,
     tell_unknown_variables,
