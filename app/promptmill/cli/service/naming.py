@@ -80,7 +80,7 @@ def _named(
         raise typer.Exit(exit_codes.REFUSED)
     if len(found) > 1:
         more = [f"and {len(found) - _MOST_TOLD} more"] if len(found) > _MOST_TOLD else []
-        fail(f"{name!r} {what}", *(_told(one) for one in found[:_MOST_TOLD]), *more)
+        fail(f"{name!r} {what}", *(_told(one, name) for one in found[:_MOST_TOLD]), *more)
         raise typer.Exit(exit_codes.REFUSED)
     return found[0].id
 
@@ -112,6 +112,6 @@ def _listed(
             return
 
 
-def _told(one: Batch | Benchmark) -> str:
-    label = one_line(one.label, 60)
+def _told(one: Batch | Benchmark, name: str) -> str:
+    label = "" if one.label == name else one_line(one.label, 60)
     return "  ".join(filter(None, [one.id, one.status, local_time(one.created_at), label]))
