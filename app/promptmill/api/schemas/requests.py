@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -33,6 +33,7 @@ from promptmill.api.schemas.strict import (
     faults_error,
     whole,
 )
+from promptmill.contract.record import Defect
 from promptmill.domain.batches import BatchDraft, FailureLimit, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON, ErrorCode
@@ -45,9 +46,6 @@ NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
 _LONGEST_TIMEOUT_S = 86_400.0
 
 _MOST_DATA_BYTES = 16 * 1024
-
-Defect = Literal["prompt_truncated", "truncated", "empty", "invalid_json", "schema_mismatch"]
-"""The names of `domain.outcomes.DEFECTS`; a test holds the two together."""
 
 
 def _check_each_once(defects: list[Defect]) -> list[Defect]:

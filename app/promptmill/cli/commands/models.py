@@ -35,8 +35,8 @@ def models(*, url: Url = DEFAULT_URL) -> None:
                 one_line(model.parameter_size, 20),
                 one_line(model.quantization_level, 20),
                 _places(model),
-                "" if limit is None else str(limit.max_concurrent),
-                "" if limit is None else f"{limit.rate_limit_delay:g} s",
+                str(limit.max_concurrent),
+                f"{limit.rate_limit_delay:g} s",
             ]
             for model, limit in zip(found, limits, strict=True)
         ],

@@ -6,30 +6,25 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Unpack
 
 from promptmill.client._sync.benchmarks import Benchmarks
 from promptmill.client._sync.reading import Reading
-from promptmill.client._sync.watching import ended, watched
+from promptmill.client._sync.watching import ended, shown, watched
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
 from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
-from promptmill.client.records import (
-    Batch,
-    BatchPage,
-    DryRun,
-    Health,
-    Host,
-    Model,
-    Readiness,
-    Worker,
-)
 from promptmill.client.requests import batches, in_process, steering, submission
-from promptmill.client.requests.batches import Prompt
+from promptmill.client.requests.batches import Prompt, Readiness
 from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.requests.submission import SubmitFields
+from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.dry_run import DryRun
+from promptmill.contract.hosts import Host
+from promptmill.contract.service import Health, Model, Worker
 
 
 class Promptmill(Reading):
@@ -63,14 +58,15 @@ class Promptmill(Reading):
         rate_limit_delay: float = 0.1,
         *,
         idempotency_key: str | None = None,
+        progress: bool = False,
         **generate_kwargs: Any,  # noqa: ANN401 - any field of a batch
     ) -> list[dict[str, Any]]:
         """Run a batch to its end; the results are those of `OllamaManager.batch_generate`.
 
         Called again with the same arguments, after a crash or an outage, it goes on where it was:
         what has an answer is not asked again, what failed is. For another run of the same prompts
-        give another `idempotency_key`. `generate_kwargs` are further fields of a batch: `system`,
-        `options`, `timeout_s`, `max_attempts`, ...
+        give another `idempotency_key`. `progress` is as in `wait`. `generate_kwargs` are further
+        fields of a batch: `system`, `options`, `timeout_s`, `max_attempts`, ...
 
         Returns:
             One dict per prompt, in their order: `prompt, response, model, success, error,
@@ -88,7 +84,7 @@ class Promptmill(Reading):
         batch = self.submit_stream(values, idempotency_key=key, **fields)
         if batch.has_ended and not batch.all_succeeded:
             batch = self.retry(batch.id)
-        self.wait(batch.id)
+        self.wait(batch.id, progress=progress)
         return [in_process.result_of(one) for one in self.stream_results(batch.id)]
 
     def batch_benchmark(
@@ -198,17 +194,27 @@ class Promptmill(Reading):
         )
 
     def wait(
-        self, batch_id: str, *, timeout_s: float | None = None, reconnect_s: float = 60.0
+        self,
+        batch_id: str,
+        *,
+        timeout_s: float | None = None,
+        reconnect_s: float = 60.0,
+        progress: bool = False,
     ) -> Batch:
         """The batch when it has ended; a restart of the service meanwhile does no harm.
+
+        `progress` shows a bar in a notebook or on a terminal, and lines on stderr elsewhere.
 
         Raises:
             WaitTimeout: It had not ended after `timeout_s`.
         """
         sightings = self.watch(
-            batch_id, every_s=LONG_POLL_S, timeout_s=timeout_s, reconnect_s=reconnect_s
+            batch_id,
+            every_s=1.0 if progress else LONG_POLL_S,
+            timeout_s=timeout_s,
+            reconnect_s=reconnect_s,
         )
-        return ended(sightings, batch_id, timeout_s)
+        return ended(shown(sightings) if progress else sightings, batch_id, timeout_s)
 
     def events(
         self,
@@ -248,8 +254,11 @@ class Promptmill(Reading):
         label: str | None = None,
         metadata: Mapping[str, str] | None = None,
         key: str | None = None,
+        q: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
     ) -> BatchPage:
-        """A page of batches that match, newest first."""
+        """A page of batches that match, newest first; `q` is a text in label, id or metadata."""
         return self._call(
             batches.list_batches(
                 limit=limit,
@@ -259,6 +268,9 @@ class Promptmill(Reading):
                 label=label,
                 metadata=metadata,
                 key=key,
+                q=q,
+                created_after=created_after,
+                created_before=created_before,
             )
         )
 
@@ -307,7 +319,7 @@ class Promptmill(Reading):
 
     def hosts(self) -> tuple[Host, ...]:
         """The Ollama hosts, asked now: reachable, loaded, in flight, put aside and why."""
-        return self._call(batches.list_hosts())
+        return self._call(steering.list_hosts())
 
     def update_host(self, host_id: str, *, enabled: bool) -> Host:
         """Take a host out of service, where nothing more is started then, or put it back."""
