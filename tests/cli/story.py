@@ -9,8 +9,15 @@ from typing import Any
 import httpx
 import respx
 
+from promptmill.contract.batches import BatchPage
+from promptmill.contract.dry_run import DryRun
+from promptmill.contract.hosts import Host, HostPage
+from promptmill.contract.reading import WaitingPromptPage
+from promptmill.contract.results import ResultPage
+from promptmill.contract.service import ModelPage, WorkerPage
 from tests.cli.pretended import EVENT_STREAM, batch, result_document
 from tests.cli.pretended_benchmarks import benchmark
+from tests.documents import whole
 
 REVIEWS = "batch_01m89k209d8r7xc03jdph78fhn"
 NIGHT = "batch_01m89k18gfpc6b2p3yks21bst9"
@@ -100,6 +107,7 @@ WAITING = told(NIGHT, "running", "nightly", running=1, pending=999) | {
         "reason": "host_unreachable",
         "message": _REFUSED,
         "host": "http://gpu-2:11434",
+        "until": None,
     }
 }
 
@@ -108,7 +116,7 @@ def tell_story(router: respx.MockRouter) -> None:
     """Let the service answer what a person may ask for."""
     router.routes.clear()
     ask = router.get
-    ask("/health").respond(200, json={"status": "ok"})
+    ask("/health").respond(200, json={"status": "ok", "version": "0.1.0"})
     ask("/batches").mock(side_effect=_listed)
     ask(f"/batches/{NIGHT}").mock(side_effect=_moving())
     for one in (DONE, FAILED):
@@ -122,7 +130,7 @@ def tell_story(router: respx.MockRouter) -> None:
         side_effect=lambda request: (
             httpx.Response(200, content=lines)
             if "ndjson" in request.headers.get("accept", "")
-            else httpx.Response(200, json={"data": results, "next_cursor": None})
+            else httpx.Response(200, json=whole(ResultPage, {"data": results, "complete": True}))
         )
     )
     failure = result_document(
@@ -134,13 +142,17 @@ def tell_story(router: respx.MockRouter) -> None:
         error_code="model_not_found",
         error="The host does not have the model; pull it first",
     )
-    ask(f"/batches/{OLDER}/results").respond(200, json={"data": [failure], "next_cursor": None})
+    ask(f"/batches/{OLDER}/results").respond(
+        200, json=whole(ResultPage, {"data": [failure], "complete": True})
+    )
     ask(f"/batches/{REVIEWS}/events").respond(
         200, content=_events(DONE, *results), headers=EVENT_STREAM
     )
     prompt = {"index": 240, "prompt": "Why is snow white?", "state": "running", "attempts": 1}
     place = {"host": "http://gpu-1:11434", "worker": "gpu-box-4711-9f86d081"}
-    ask(f"/batches/{NIGHT}/prompts").respond(200, json={"data": [prompt | place]})
+    ask(f"/batches/{NIGHT}/prompts").respond(
+        200, json=whole(WaitingPromptPage, {"data": [prompt | place]})
+    )
     router.post("/batches").mock(side_effect=_accepted)
     router.post(f"/batches/{NIGHT}/pause").respond(202, json=WORKING | {"status": "paused"})
     router.post(f"/batches/{NIGHT}/resume").respond(202, json=WORKING)
@@ -152,10 +164,10 @@ def tell_story(router: respx.MockRouter) -> None:
     router.delete(f"/batches/{NIGHT}").respond(
         409, json=_NEVER | {"status": 409, "detail": "The batch is running; cancel it first."}
     )
-    ask("/models").respond(200, json={"data": [_MODEL, {"name": "tiny:latest"}]})
-    ask("/hosts").respond(200, json={"data": [_HOST, _DOWN]})
-    router.patch("/hosts/host_2").respond(200, json=_DOWN | {"enabled": False})
-    ask("/workers").respond(200, json={"data": [_WORKER]})
+    ask("/models").respond(200, json=whole(ModelPage, {"data": [_MODEL, {"name": "tiny:latest"}]}))
+    ask("/hosts").respond(200, json=whole(HostPage, {"data": [_HOST, _DOWN]}))
+    router.patch("/hosts/host_2").respond(200, json=whole(Host, _DOWN | {"enabled": False}))
+    ask("/workers").respond(200, json=whole(WorkerPage, {"data": [_WORKER]}))
     ask("/benchmarks").respond(200, json={"data": [benchmark(id=BENCHMARK)], "next_cursor": None})
     ask(f"/benchmarks/{BENCHMARK}").respond(200, json=benchmark(id=BENCHMARK))
 
@@ -169,7 +181,7 @@ def _listed(request: httpx.Request) -> httpx.Response:
         found = [one for one in found if one["label"] == asked["label"]]
     if "status" in asked:
         found = [one for one in found if one["status"] == asked["status"]]
-    return httpx.Response(200, json={"data": found, "next_cursor": None})
+    return httpx.Response(200, json=whole(BatchPage, {"data": found}))
 
 
 def _moving() -> Callable[[httpx.Request], httpx.Response]:
@@ -185,7 +197,7 @@ def _accepted(request: httpx.Request) -> httpx.Response:
     if "dry_run" in request.url.params:
         dry = {"at_least_s": 0.1, "prompts": 2, "models": ["qwen3:8b"], "model": "qwen3:8b"}
         limits = {"max_concurrent": 5, "rate_limit_delay": 0.1}
-        return httpx.Response(200, json=dry | limits)
+        return httpx.Response(200, json=whole(DryRun, dry | limits))
     if b"temprature" in request.content:
         detail = "unknown field; did you mean `temperature`?"
         problem = {"type": "/problems/invalid-request", "title": "Invalid request", "status": 422}
