@@ -125,14 +125,7 @@ def tell_story(router: respx.MockRouter) -> None:
         result_document(index, prompt=asked, response=answer, model="qwen3:8b")
         for index, (asked, answer) in enumerate(zip(QUESTIONS, ANSWERS, strict=True))
     ]
-    lines = "".join(f"{json.dumps(one)}\n" for one in results)
-    ask(f"/batches/{REVIEWS}/results").mock(
-        side_effect=lambda request: (
-            httpx.Response(200, content=lines)
-            if "ndjson" in request.headers.get("accept", "")
-            else httpx.Response(200, json=whole(ResultPage, {"data": results, "complete": True}))
-        )
-    )
+    ask(f"/batches/{REVIEWS}/results").mock(side_effect=_told(*results))
     failure = result_document(
         0,
         prompt="Why?",
@@ -142,9 +135,7 @@ def tell_story(router: respx.MockRouter) -> None:
         error_code="model_not_found",
         error="The host does not have the model; pull it first",
     )
-    ask(f"/batches/{OLDER}/results").respond(
-        200, json=whole(ResultPage, {"data": [failure], "complete": True})
-    )
+    ask(f"/batches/{OLDER}/results").mock(side_effect=_told(failure))
     ask(f"/batches/{REVIEWS}/events").respond(
         200, content=_events(DONE, *results), headers=EVENT_STREAM
     )
@@ -170,6 +161,17 @@ def tell_story(router: respx.MockRouter) -> None:
     ask("/workers").respond(200, json=whole(WorkerPage, {"data": [_WORKER]}))
     ask("/benchmarks").respond(200, json={"data": [benchmark(id=BENCHMARK)], "next_cursor": None})
     ask(f"/benchmarks/{BENCHMARK}").respond(200, json=benchmark(id=BENCHMARK))
+
+
+def _told(*results: dict[str, Any]) -> Callable[[httpx.Request], httpx.Response]:
+    """Results as a page or as lines, as they are asked for."""
+    page = whole(ResultPage, {"data": list(results), "complete": True})
+    lines = "".join(f"{json.dumps(one)}\n" for one in results)
+    return lambda request: (
+        httpx.Response(200, content=lines)
+        if "ndjson" in request.headers.get("accept", "")
+        else httpx.Response(200, json=page)
+    )
 
 
 def _listed(request: httpx.Request) -> httpx.Response:

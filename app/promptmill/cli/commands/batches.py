@@ -21,7 +21,7 @@ from promptmill.cli.service.naming import batch_named
 from promptmill.display.texts import duration, local_time, numbers, one_line
 
 if TYPE_CHECKING:
-    from promptmill.client import Batch, WaitingFor
+    from promptmill.client import Batch, BatchSummary, WaitingFor
 
 
 def _ago(text: str) -> datetime:
@@ -76,7 +76,7 @@ def list_batches(
         say(f"The newest {limit}; --limit shows more.")
 
 
-def _print_list(batches: Sequence[Batch]) -> None:
+def _print_list(batches: Sequence[BatchSummary]) -> None:
     print_list(
         ["id", "status", "label", "done", "failed", "left", "model", "created"],
         [
@@ -189,7 +189,7 @@ def _facts(batch: Batch) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def _wait_of(batch: Batch) -> str:
+def _wait_of(batch: BatchSummary) -> str:
     reason = batch.waiting_for
     return "" if reason is None else f"waits: {one_line(reason.message, 200)}"
 
