@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from promptmill.contract.record import Count, Record
+
+Unchecked = Annotated[
+    tuple[str, ...],
+    Field(
+        description="What answers will not be checked for, although a `format` asks for it: regular"
+        " expressions with look-around or back-references. A sentence each, the first 20.",
+        examples=[[]],
+    ),
+]
 
 
 class DryRun(Record):
@@ -66,11 +75,7 @@ class DryRun(Record):
     queued_prompts: Count = Field(
         description="Prompts of other batches that have no outcome yet.", examples=[0]
     )
-    unchecked: tuple[str, ...] = Field(
-        description="What answers will not be checked for, although a `format` asks for it: regular"
-        " expressions with look-around or back-references.",
-        examples=[[]],
-    )
+    unchecked: Unchecked
 
 
 DRY_RUN: dict[str, Any] = {
