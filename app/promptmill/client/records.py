@@ -83,6 +83,8 @@ class Result(Record):
     """From sending the request to the first text."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    embedding: tuple[float, ...] | None = None
+    """The vector of a text that was embedded."""
     data: dict[str, Any] | None = None
     """The prompt's own object, as it was sent."""
 
@@ -124,6 +126,8 @@ class Batch(Record):
     status: str
     """`queued`, `running`, `paused`, `cancelling`, or one of `ENDED_STATUSES`."""
     model: str
+    kind: str = "generate"
+    """`generate`: answers. `embed`: vectors."""
     counts: Counts
     progress: float
     """Share of the prompts that have an outcome, 0 to 1."""
@@ -186,6 +190,7 @@ class DryRun(Record):
     models: tuple[str, ...]
     """The models that its prompts use."""
     model: str
+    kind: str = "generate"
     max_concurrent: int
     auto_concurrency: bool = False
     """Whether that is only where it starts."""

@@ -123,6 +123,8 @@ class Succeeded:
     metrics: CallMetrics = field(default_factory=CallMetrics)
     defect: ErrorCode | None = None
     """The first defect of the answer, one that the batch does not count as a failure."""
+    embedding: bytes | None = None
+    """The vectors of the call's texts, one behind the other, as `domain.vectors` packs them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

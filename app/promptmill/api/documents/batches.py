@@ -6,9 +6,12 @@ The models in `schemas` describe the same fields for OpenAPI; a test holds the t
 
 from __future__ import annotations
 
+import asyncio
 import math
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -17,6 +20,7 @@ from starlette.responses import Response
 from promptmill.domain.batches import Batch, FailureLimit, TaskResult, WaitingFor
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON
 from promptmill.domain.scheduling.downloads import Pull
+from promptmill.domain.vectors import unpacked
 from promptmill.domain.workers import Worker, WorkerState
 from promptmill.services.models import ModelSummary
 
@@ -47,6 +51,7 @@ RESULT_FIELDS: Final = (
     "ttft_s",
     "started_at",
     "finished_at",
+    "embedding",
     "data",
 )
 """The fields of a result in their order, also that of the columns in CSV."""
@@ -72,12 +77,12 @@ def timestamp(moment_ms: int | None) -> str | None:
 
 
 def batch_document(
-    batch: Batch, results: Sequence[TaskResult] = (), next_cursor: str | None = None
+    batch: Batch, results: Sequence[dict[str, Any]] = (), next_cursor: str | None = None
 ) -> dict[str, Any]:
-    """A batch with a page of its results."""
+    """A batch with a page of its results, which are documents."""
     return {
         **batch_summary(batch),
-        "results": [result_document(result) for result in results],
+        "results": results,
         "next_cursor": next_cursor,
     }
 
@@ -90,6 +95,7 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         "object": "batch",
         "status": batch.state.value,
         "model": batch.model,
+        "kind": batch.kind.value,
         "max_concurrent": batch.limits.max_concurrent,
         "auto_concurrency": batch.auto_concurrency,
         "rate_limit_delay": batch.limits.rate_limit_delay_s,
@@ -160,8 +166,22 @@ def failure_limit(limit: FailureLimit | None) -> int | str | None:
     return limit.text if limit.text.endswith("%") else int(limit.text)
 
 
-def result_document(result: TaskResult) -> dict[str, Any]:
-    """One result; its keys are `RESULT_FIELDS`."""
+async def result_documents(
+    results: Sequence[TaskResult], *, base64: bool = False
+) -> list[dict[str, Any]]:
+    """Some results, as `result_document` writes each; vectors are written beside the event loop."""
+    write = partial(result_document, base64=base64)
+    if any(result.embedding is not None for result in results):
+        return await asyncio.to_thread(lambda: [write(result) for result in results])
+    return [write(result) for result in results]
+
+
+def result_document(result: TaskResult, *, base64: bool = False) -> dict[str, Any]:
+    """One result; its keys are `RESULT_FIELDS`.
+
+    A vector is a list of numbers, or with `base64` the text of its 32-bit numbers, the lowest byte
+    first.
+    """
     metrics = result.metrics
     return {
         "prompt": result.prompt,
@@ -190,8 +210,13 @@ def result_document(result: TaskResult) -> dict[str, Any]:
         "ttft_s": _rounded(metrics.ttft_s, 6),
         "started_at": timestamp(result.started_at_ms),
         "finished_at": timestamp(result.finished_at_ms),
+        "embedding": None if result.embedding is None else _vector(result.embedding, base64=base64),
         "data": result.data,
     }
+
+
+def _vector(embedding: bytes, *, base64: bool) -> list[float] | str:
+    return b64encode(embedding).decode() if base64 else unpacked(embedding)
 
 
 def model_document(model: ModelSummary) -> dict[str, Any]:

@@ -27,6 +27,9 @@ class DryRun(ResponseModel):
         examples=[["llama3.2:3b", "qwen3:8b"]],
     )
     model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
+    kind: Literal["generate", "embed"] = Field(
+        description="Whether the prompts are answered or embedded.", examples=["generate"]
+    )
     max_concurrent: int = Field(description="Most prompts running at one moment.", examples=[5])
     auto_concurrency: bool = Field(
         description="Whether that is only where it starts (`max_concurrent: auto`).",
@@ -80,6 +83,7 @@ DRY_RUN: dict[str, Any] = {
     "prompts": 3,
     "models": ["llama3.2:3b", "qwen3:8b"],
     "model": "qwen3:8b",
+    "kind": "generate",
     "max_concurrent": 5,
     "auto_concurrency": False,
     "rate_limit_delay": 0.1,

@@ -91,6 +91,11 @@ class Result(ResponseModel):
     finished_at: Time = Field(
         description="When the outcome was recorded.", examples=["2026-11-23T06:30:00.737Z"]
     )
+    embedding: list[float] | str | None = Field(
+        description="The vector of a text that was embedded; with `?encoding_format=base64` the"
+        " text of its 32-bit numbers, the lowest byte first.",
+        examples=[[0.0125, -0.4871]],
+    )
     data: dict[str, Any] | None = Field(
         description="The prompt's own object, as it was sent.", examples=[{"product": "kettle"}]
     )
@@ -192,6 +197,11 @@ class ResultQuery(BaseModel):
         description="Cut prompt, answer and error to so many characters, and leave out `thinking`,"
         " `tool_calls` and `logprobs`; pages of JSON only.",
         examples=[200],
+    )
+    encoding_format: Literal["float", "base64"] = Field(
+        default="float",
+        description="How vectors are written: as numbers, or in base64, which is half as long.",
+        examples=["base64"],
     )
     spreadsheet: bool = Field(
         default=False,

@@ -116,5 +116,6 @@ def as_result(row: sa.Row[Any]) -> TaskResult:
         started_at_ms=row.started_at_ms,
         finished_at_ms=row.finished_at_ms,
         defect=None if row.defect is None else ErrorCode(row.defect),
+        embedding=row.embedding,
         event=None if row.event_id is None else index_of(row.event_id),
     )

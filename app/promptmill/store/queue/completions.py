@@ -104,13 +104,16 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     usage_limits.note(tx, returns.limits_of(returned))
     meaning = _store(tx, finished, _setbacks([*finished, *returned]))
     for each in returned:
-        if isinstance(each.decision, TryAgain) and each.decision.unused and each.lease.is_paced:
+        again, lease = each.decision, each.lease
+        if isinstance(again, TryAgain) and again.unused and lease.is_paced and lease.takes_slot:
             returns.take_permit_back(tx, each.lease)
     returns.unstart_jobs(tx, returned)
     return Recorded(
         finished=len(finished),
         fenced=len(completions) - len(finished) - len(returned),
-        freed=Counter(each.lease.host_key for each in (*finished, *returned)),
+        freed=Counter(
+            each.lease.host_key for each in (*finished, *returned) if each.lease.takes_slot
+        ),
         results=finished,
         returned=returned,
         **meaning,
@@ -171,7 +174,9 @@ def _setbacks(completions: Sequence[Completion]) -> Counter[int]:
     return Counter(
         each.lease.job_key
         for each in completions
-        if isinstance(each.outcome, Failed) and each.outcome.code in _SETBACKS
+        if each.lease.takes_slot
+        and isinstance(each.outcome, Failed)
+        and each.outcome.code in _SETBACKS
     )
 
 
@@ -234,6 +239,7 @@ def _result_row(completion: Completion, event: int) -> dict[str, Any]:
         "started_at_ms": completion.started_at_ms,
         "finished_at_ms": completion.finished_at_ms,
         "defect": outcome.defect,
+        "embedding": outcome.embedding if isinstance(outcome, Succeeded) else None,
         "event_id": prompt_id(completion.lease.job_key, event),
     }
 
