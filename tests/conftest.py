@@ -15,6 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy.engine import make_url
 
 from promptmill.store.db import schema
@@ -22,6 +24,12 @@ from promptmill.store.db.database import Database
 from tests.own_postgresql import OwnPostgresql
 
 _numbers = itertools.count(1)
+
+# How fast examples are made says something of the machine, and nothing of what is tested.
+hypothesis_settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("any_machine")
 
 
 @pytest.fixture(autouse=True)

@@ -202,6 +202,7 @@ def upgrade() -> None:
         sa.Column("timeout_s", sa.Float(), nullable=False),
         sa.Column("max_attempts", sa.Integer(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=True),
         sa.Column("metadata", sa.JSON(), nullable=False),
         sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("body_hash", sa.String(length=64), nullable=True),

@@ -32,6 +32,7 @@ async def test_a_batch_is_accepted_with_its_defaults_and_where_to_find_it(servic
         ("auto_concurrency", False),
         ("rate_limit_delay", 0.1),
         ("priority", 0),
+        ("label", None),
         ("metadata", {}),
         (
             "counts",
@@ -431,3 +432,37 @@ async def test_a_full_queue_refuses_a_batch_says_when_to_come_back_and_stores_no
     async with working(service.resources):
         await service.client.get(f"/batches/{first.json()['id']}?wait_s=30")
     assert (await service.post({"prompts": ["c", "d"]})).status_code == 202
+
+
+# --- labels ----------------------------------------------------------------------------------
+
+
+async def test_batches_are_found_by_their_label(service) -> None:
+    first, second = [
+        (await service.post({"prompts": ["x"], "model": "qwen3:8b", "label": "nightly"})).json()
+        for _ in range(2)
+    ]
+    await service.post({"prompts": ["x"], "model": "qwen3:8b", "label": "nightly 2"})
+    await service.post({"prompts": ["x"], "model": "qwen3:8b"})
+
+    listed = (await service.client.get("/batches", params={"label": "nightly"})).json()["data"]
+
+    assert [one["id"] for one in listed] == [second["id"], first["id"]]
+    assert {one["label"] for one in listed} == {"nightly"}
+
+
+async def test_a_batch_of_lines_has_its_label_from_the_query(service) -> None:
+    answer = await service.client.post(
+        "/batches",
+        params={"label": "5", "model": "qwen3:8b"},
+        content=b'"x"\n',
+        headers={"content-type": "application/x-ndjson"},
+    )
+    assert answer.json()["label"] == "5"
+
+
+@pytest.mark.parametrize("label", ["", "x" * 201, 5, ["a"], "a\0"])
+async def test_a_label_that_is_no_short_text_is_refused(service, label) -> None:
+    answer = await service.post({"prompts": ["x"], "model": "qwen3:8b", "label": label})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/label"

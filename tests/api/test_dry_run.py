@@ -69,6 +69,7 @@ async def test_a_valid_batch_is_told_with_its_effective_values_and_not_stored(
         "max_failures": "20%",
         "fail_on": ["truncated"],
         "auto_pull": False,
+        "label": None,
         "metadata": {"run": "7"},
         "parameters": {"options": {"seed": 1}},
         "queued_prompts": 0,

@@ -147,7 +147,7 @@ async def test_the_workers_of_other_processes_are_added_to_ones_own(sqlite_url) 
         working(service.resources) as own,
     ):
         database, host = service.resources.database, service.resources.host
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not await database.read(host_reports.of_hosts, lease_ms=30_000):
                 await service.client.get("/health")
         await database.write(workers.register, replace(own, id="another"))

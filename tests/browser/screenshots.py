@@ -37,10 +37,10 @@ def shoot(browser: Browser, url: str, name: str) -> None:
 def busy(browser: Browser, work: Mill) -> None:
     """A service with several batches and benchmarks."""
     questions = [f"{question} ({number})" for number in range(60) for question in QUESTIONS]
-    ended = work.submit(questions[:40], metadata={"label": "Smoke test"}, max_concurrent=4)
+    ended = work.submit(questions[:40], label="Smoke test", max_concurrent=4)
     failed = work.submit(
         [*questions[:12], *({"prompt": one, "model": "llama9"} for one in questions[:6])],
-        metadata={"label": "With a model that is missing"},
+        label="With a model that is missing",
     )
     for batch_id in (ended, failed):
         work.batch(batch_id, wait_s=60)
@@ -58,14 +58,14 @@ def busy(browser: Browser, work: Mill) -> None:
     main = work.submit(
         [{"id": f"q{number}", "prompt": text} for number, text in enumerate(questions)],
         model="qwen3:8b",
-        metadata={"label": "Questions about everything"},
+        label="Questions about everything",
         max_attempts=1,
         max_concurrent=8,
         system="Answer in one short sentence.",
     )
-    paused = work.submit(questions[:90], metadata={"label": "Nightly translation"}, priority=-5)
+    paused = work.submit(questions[:90], label="Nightly translation", priority=-5)
     work.http.post(f"/batches/{paused}/pause")
-    work.submit(questions[:200], model="gemma3:4b", metadata={"label": "Reviews, second half"})
+    work.submit(questions[:200], model="gemma3:4b", label="Reviews, second half")
     while work.batch(main)["counts"]["succeeded"] < 120:
         work.batch(main, wait_s=1)
     batch = f"{work.url}/ui/batches/{main}"

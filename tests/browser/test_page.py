@@ -88,7 +88,7 @@ def test_a_long_file_leaves_the_page_usable(work, window, tmp_path) -> None:
 
 
 def test_a_batch_is_steered_and_asked_for_before_it_is_cancelled(work, window) -> None:
-    batch_id = work.submit(QUESTIONS * 40, max_concurrent=2, metadata={"label": "Steered"})
+    batch_id = work.submit(QUESTIONS * 40, max_concurrent=2, label="Steered")
     page = window(f"/ui/batches/{batch_id}")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("status").first).to_contain_text("nothing more is started")
@@ -141,7 +141,7 @@ def test_the_page_stays_when_the_service_is_away_and_comes_back(work, window) ->
 
 def test_hostile_text_does_nothing_on_any_screen(work, window) -> None:
     prompts = [{"prompt": HOSTILE, "id": "<b>"}, "x" * 200_000, "line\n" * 20_000]
-    batch_id = work.submit(prompts, metadata={"label": HOSTILE}, system=HOSTILE)
+    batch_id = work.submit(prompts, label=HOSTILE, system=HOSTILE)
     work.batch(batch_id, wait_s=60)
     place = f"/ui/batches/{batch_id}"
     paths = ["/", "/ui/batches", *(f"{place}?tab={tab}" for tab in ("results", "request"))]

@@ -12,6 +12,7 @@ from tests.cli.pretended_benchmarks import BENCHMARKS, benchmark
 NEWEST = "batch_01m89k209d8r7xc03jdph78fhn"
 OLDER = "batch_01m89k18gfpc6b2p3yks21bst9"
 OLDEST = "batch_01m79bsk9vc8wg44sv797e7p33"
+LABELLED = {"nightly": [NEWEST, OLDER], "01m89k2": [OLDEST]}
 
 
 @pytest.fixture
@@ -19,9 +20,17 @@ def three(service: respx.MockRouter) -> respx.MockRouter:
     """Three batches, on two pages when two are asked for, and what each is."""
     first = {"data": [batch() | {"id": NEWEST}, batch() | {"id": OLDER}], "next_cursor": "c"}
     second = {"data": [batch() | {"id": OLDEST}], "next_cursor": None}
-    service.get("/batches").side_effect = lambda request: httpx.Response(
-        200, json=second if "cursor" in request.url.params else first
-    )
+
+    def listed(request: httpx.Request) -> httpx.Response:
+        asked = request.url.params
+        if label := asked.get("label"):
+            ids = LABELLED.get(label, [])
+            page = {"data": [batch() | {"id": one} for one in ids], "next_cursor": None}
+        else:
+            page = second if "cursor" in asked else first
+        return httpx.Response(200, json=page)
+
+    service.get("/batches").side_effect = listed
     for one in (NEWEST, OLDER, OLDEST):
         service.get(f"/batches/{one}").respond(200, json=batch() | {"id": one})
     return service
@@ -35,7 +44,7 @@ def three(service: respx.MockRouter) -> respx.MockRouter:
         ("@1", NEWEST),
         ("@2", OLDER),
         ("@3", OLDEST),
-        ("batch_01m89k2", NEWEST),
+        ("batch_01m89k20", NEWEST),
         ("01m89k1", OLDER),
         ("01m7", OLDEST),
         (OLDEST, OLDEST),
@@ -45,6 +54,21 @@ def test_a_place_or_the_beginning_of_an_id_names_a_batch(
     invoke: Invoke, name: str, meant: str
 ) -> None:
     assert meant in invoke("show", name).stdout
+
+
+@pytest.mark.usefixtures("three")
+def test_a_label_names_a_batch_before_the_beginning_of_an_id(invoke: Invoke) -> None:
+    assert OLDEST in invoke("show", "01m89k2").stdout
+
+
+@pytest.mark.usefixtures("three")
+def test_a_label_of_several_batches_is_refused_with_all_of_them(invoke: Invoke) -> None:
+    result = invoke("results", "nightly")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is the label of 2" in result.stderr
+    assert NEWEST in result.stderr
+    assert OLDER in result.stderr
 
 
 def test_a_whole_id_is_not_looked_up(invoke: Invoke, three: respx.MockRouter) -> None:

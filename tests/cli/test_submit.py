@@ -108,6 +108,10 @@ def test_prompts_come_from_a_pipe(
         (["--field", "q", "--template", "{{ q }}"], "x", "either --template or --column"),
         (["--template", "no column"], "x", "the template uses no column"),
         (["a", "--limit", "3"], None, "arguments are sent as they are"),
+        (["a", "--schema", "age integer"], None, '"age integer" is no field'),
+        (["a", "--schema", "no.json"], None, "cannot be read from no.json: No such file"),
+        (["a", "--once", "--idempotency-key", "k"], None, "either --once or --idempotency-key"),
+        (["--once", "--stream"], "a", "--once reads the prompts twice"),
         (["a", "--option", "temperature"], None, "NAME=VALUE"),
         (["a", "--metadata", "=x"], None, "NAME=VALUE"),
         (["a", "--max-concurrent", "many"], None, "--max-concurrent"),
@@ -216,3 +220,14 @@ def test_another_service_is_named_by_option_or_environment(
         invoke("submit", "a", "--url", "http://two:2/")
 
     assert (one.call_count, two.call_count) == (1, 1)
+
+
+def test_a_schema_in_short_is_the_format_of_the_answers(
+    invoke: Invoke, accepting: respx.Route
+) -> None:
+    assert invoke("submit", "Who?", "--schema", "name, age int").exit_code == 0
+    assert body_of(accepting)["format"] == {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+    }

@@ -172,3 +172,37 @@ def test_a_dry_run_exits_with_2_when_the_batch_would_be_refused(
 
     assert result.exit_code == 2
     assert "/query/model: `x` is not installed on the host" in result.stderr
+
+
+def test_once_gives_the_same_batch_for_the_same_prompts_and_options(
+    invoke: Invoke, service: respx.MockRouter, tmp_path: Path
+) -> None:
+    keys: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        key = request.headers["idempotency-key"]
+        headers = {"Idempotent-Replayed": "true"} if key in keys else {}
+        keys.append(key)
+        document = batch("completed", succeeded=2, total=2) if headers else batch()
+        return httpx.Response(202, json=document, headers=headers)
+
+    service.post("/batches").mock(side_effect=answer)
+    (tmp_path / "p.csv").write_text("text\none\ntwo\n")
+    (tmp_path / "t.j2").write_text("Sum up: {{ text }}")
+    template = f"@{tmp_path / 't.j2'}"
+
+    def submit(*options: str) -> str:
+        arguments = ("-f", tmp_path / "p.csv", "--template", template, "--once")
+        result = invoke("submit", *arguments, *options)
+        assert (result.exit_code, result.stdout) == (0, "batch_1\n")
+        return result.stderr
+
+    assert "2 prompts accepted" in submit("--option", "seed=1")
+    again = submit("--option", "seed=1")
+    assert "Submitted before, and nothing is asked again: completed, 2/2" in again
+    assert "2 prompts accepted" in submit("--option", "seed=2")
+    (tmp_path / "t.j2").write_text("In short: {{ text }}")
+    assert "2 prompts accepted" in submit("--option", "seed=1")
+    (tmp_path / "p.csv").write_text("text\none\nthree\n")
+    assert "2 prompts accepted" in submit("--option", "seed=1")
+    assert len(set(keys)) == 4

@@ -64,8 +64,8 @@ async def test_a_page_that_has_not_changed_is_not_sent_again(browser: Browser) -
 
 
 async def test_the_list_is_filtered_by_its_address(browser: Browser) -> None:
-    await browser.service.post({**BATCH, "metadata": {"label": "Colours"}})
-    await browser.service.post({**BATCH, "metadata": {"label": "Numbers"}})
+    await browser.service.post({**BATCH, "label": "Colours"})
+    await browser.service.post({**BATCH, "label": "Numbers"})
 
     assert "Colours" in (await browser.open("/ui/batches")).text
     page = await browser.open("/ui/batches?q=numb")
@@ -209,7 +209,7 @@ async def test_foreign_text_is_shown_and_never_taken_for_markup(browser: Browser
         {
             "model": "qwen3:8b",
             "prompts": [prompt],
-            "metadata": {"label": "<i>name"},
+            "label": "<i>name",
             "system": HOSTILE,
         }
     )

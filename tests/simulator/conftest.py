@@ -21,7 +21,7 @@ from promptmill.simulator import (
     running,
 )
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 @dataclass

@@ -81,7 +81,7 @@ async def test_it_says_where_it_listens_and_does_what_the_options_say(tmp_path):
     try:
         said = (await process.stdout.readline()).decode().strip()
         url = said.split(" on ")[1].split()[0]
-        async with httpx.AsyncClient(base_url=url, timeout=5) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             names = [model["name"] for model in (await client.get("/api/tags")).json()["models"]]
             body = {"model": "one", "prompt": "x", "stream": False}
             refused = await client.post("/api/generate", json=body)

@@ -151,7 +151,7 @@ def kind_of_end(ended):
     return ended.partition(":")[0]
 
 
-async def ask(client, request, *, timeout=5.0):
+async def ask(client, request, *, timeout=30.0):
     """What the server answers, in the form of a recording."""
     parts, status, headers, ended = [], None, {}, "complete"
     try:
@@ -226,7 +226,7 @@ async def test_each_recorded_exchange_is_answered_alike(simulated, name):
                         model.loads == model.unloads for model in tally.models.values()
                     )
                 )
-            timeout = IMPATIENCE_S if wanted == "ReadTimeout" else 5.0
+            timeout = IMPATIENCE_S if wanted == "ReadTimeout" else 30.0
             answers.append(await ask(server.client, exchange["request"], timeout=timeout))
     assert unlike(name, exchanges, answers) == [place for file, place in UNMET if file == name]
 
@@ -360,7 +360,7 @@ async def test_a_server_that_ends_drops_its_connections(exchanges, number):
     try:
         said = (await process.stdout.readline()).decode()
         url = re.search(r"http://[\d.:]+", said)[0]
-        async with httpx.AsyncClient(base_url=url, timeout=5) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             running = [
                 asyncio.create_task(ask(client, exchange["request"])) for exchange in exchanges[:2]
             ]

@@ -399,7 +399,7 @@ async def test_a_host_that_takes_one_after_the_other_is_found_out(laboratory) ->
     assert Flag.SERVER_SERIALISED not in alone.flags
     assert Flag.SERVER_SERIALISED in four.flags
     assert four.effective_parallelism <= 1.25
-    assert four.server_overhead_s.p50 > 2 * alone.latency_s.p50, "the wait shows as overhead"
+    assert four.server_overhead_s.p50 > four.latency_s.p50 / 2, "most of a call's time is its wait"
 
 
 # --- the host to itself ---------------------------------------------------------------------------

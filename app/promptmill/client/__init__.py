@@ -72,6 +72,7 @@ from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prom
 from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
 from promptmill.client.requests.filters import ResultFilters
 from promptmill.client.requests.steering import BatchChanges
+from promptmill.client.requests.submission import SubmitFields
 
 __all__ = [
     "ENDED_STATUSES",
@@ -133,6 +134,7 @@ __all__ = [
     "ServiceUnreachable",
     "Sighting",
     "Stats",
+    "SubmitFields",
     "Summary",
     "UnexpectedAnswer",
     "Usage",

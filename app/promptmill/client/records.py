@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 ENDED_STATUSES: Final = frozenset({"completed", "failed", "cancelled", "expired"})
 """Values of a batch's `status` after which nothing happens any more, unless it is retried."""
@@ -137,6 +137,8 @@ class Batch(Record):
     """Whether the service adapts it while the batch runs."""
     rate_limit_delay: float | None = None
     priority: int = 0
+    label: str | None = None
+    """What the caller calls the batch."""
     metadata: dict[str, str] = {}
     prompts_per_s: float | None = None
     """Lately while it runs, over all of its time when it has ended."""
@@ -171,6 +173,17 @@ class Batch(Record):
     """The first results in prompt order; empty where they were not asked for."""
     next_cursor: str | None = None
     """Where the results go on; None if these are all."""
+    _is_replay: bool = PrivateAttr(default=False)
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it was there already when it was submitted, under the same idempotency key."""
+        return self._is_replay
+
+    def as_replay(self) -> Batch:
+        """Itself, marked as one that was there already."""
+        self._is_replay = True
+        return self
 
     @property
     def has_ended(self) -> bool:
@@ -201,6 +214,7 @@ class DryRun(Record):
     max_attempts: int | None = None
     priority: int = 0
     auto_pull: bool = False
+    label: str | None = None
     metadata: dict[str, str] = {}
     parameters: dict[str, Any] = {}
     queued_prompts: int = 0

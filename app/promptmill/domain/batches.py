@@ -75,6 +75,8 @@ class BatchDraft:
     timeout_s: float = 300.0
     max_attempts: int = 3
     priority: int = 0
+    label: str | None = None
+    """What the caller calls the batch; need not be unique."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     expires_in_s: float | None = None
     """Seconds after which prompts that have not started expire; None: never."""
@@ -98,6 +100,7 @@ class BatchChanges:
     """Whether the limit is adapted from now on."""
     rate_limit_delay_s: float | None = None
     priority: int | None = None
+    label: str | None = None
     metadata: Mapping[str, str] | None = None
 
     def named(self) -> list[str]:
@@ -209,6 +212,8 @@ class Batch:
     """The database's clock when this was read."""
     expires_at_ms: int | None = None
     """When prompts that have not started expire; None: never."""
+    label: str | None = None
+    """What the caller calls the batch."""
     max_failures: FailureLimit | None = None
     fail_on: tuple[ErrorCode, ...] | None = None
     """Defects that make an answer a failure; None: the default ones."""

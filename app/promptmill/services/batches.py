@@ -141,6 +141,7 @@ async def list_batches(
     cursor: str | None = None,
     status: JobState | None = None,
     model: str | None = None,
+    label: str | None = None,
     metadata: Mapping[str, str] | None = None,
     key: str | None = None,
 ) -> BatchPage:
@@ -154,6 +155,7 @@ async def list_batches(
         before=cursor,
         state=status,
         model=model,
+        label=label,
         metadata=metadata,
         key_name=key,
     )

@@ -45,7 +45,7 @@ async def resume(resources: Resources, batch_id: str) -> Batch:
 async def update(
     resources: Resources, batch_id: str, changes: BatchChanges, *, caller: Caller = ANYBODY
 ) -> Batch:
-    """Change limits, priority or metadata; the next claim of any worker goes by them.
+    """Change limits, priority, label or metadata; the next claim of any worker goes by them.
 
     Raises:
         NotFound: There is none of that id.

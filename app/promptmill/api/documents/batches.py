@@ -100,6 +100,7 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         "auto_concurrency": batch.auto_concurrency,
         "rate_limit_delay": batch.limits.rate_limit_delay_s,
         "priority": batch.priority,
+        "label": batch.label,
         "metadata": batch.metadata,
         "counts": {
             "total": counts.total,

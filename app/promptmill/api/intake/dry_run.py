@@ -109,6 +109,7 @@ def _document(
             code.value for code in (DEFAULT_FAIL_ON if draft.fail_on is None else draft.fail_on)
         ],
         "auto_pull": draft.auto_pull,
+        "label": draft.label,
         "metadata": draft.metadata,
         "parameters": draft.parameters,
         "queued_prompts": queued,

@@ -88,6 +88,7 @@ async def list_batches(
         cursor=before_batch(query.cursor),
         status=JobState(query.status) if query.status else None,
         model=query.model,
+        label=query.label,
         metadata=metadata,
         key=query.key,
     )

@@ -161,7 +161,7 @@ async def retry_batch(
 async def change_batch(
     request: Request, batch_id: BatchId, resources: ResourcesOf, caller: CallerOf
 ) -> Response:
-    """Change limits, priority or metadata, in whatever state the batch is.
+    """Change limits, priority, label or metadata, in whatever state the batch is.
 
     The next start of any worker goes by them; what runs is left alone.
     """

@@ -129,6 +129,9 @@ class BatchSummary(ResponseModel):
     )
     rate_limit_delay: float = Field(description="Least seconds between starts.", examples=[0.1])
     priority: int = Field(description="Higher goes first.", examples=[0])
+    label: str | None = Field(
+        description="What you call it; null: it has no label.", examples=["colours, first try"]
+    )
     metadata: dict[str, str] = Field(
         description="Your pairs, as sent.", examples=[{"project": "colours"}]
     )
@@ -269,6 +272,12 @@ class BatchListQuery(BaseModel):
         max_length=512,
         description="Only batches of this model.",
         examples=["qwen3:8b"],
+    )
+    label: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Only batches of exactly this label.",
+        examples=["colours, first try"],
     )
     key: str | None = Field(
         default=None,

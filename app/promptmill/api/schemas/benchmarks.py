@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from promptmill.api.schemas.ollama import KeepAlive, ModelName, OllamaOptions, Think
-from promptmill.api.schemas.steering import Metadata
+from promptmill.api.schemas.steering import Label, Metadata
 from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
 from promptmill.domain.benchmarks.records import (
     DEFAULT_OPTIONS,
@@ -30,7 +30,6 @@ _LONGEST_TIMEOUT_S = 86_400.0
 BenchmarkStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
 """The states of `domain.lifecycle.JobState` that a benchmark can be in."""
 Text = Annotated[str, Field(min_length=1)]
-Label = Annotated[str, Field(min_length=1, max_length=200)]
 HostInfo = Annotated[str, Field(min_length=1, max_length=2000)]
 BenchmarkIdText = Annotated[str, Field(min_length=1, max_length=70)]
 _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT_S)]

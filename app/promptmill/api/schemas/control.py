@@ -14,6 +14,7 @@ from promptmill.api.schemas import examples
 from promptmill.api.schemas.steering import (
     AUTO,
     ExpiresIn,
+    Label,
     MaxConcurrent,
     Metadata,
     Priority,
@@ -89,6 +90,9 @@ class BatchUpdate(RequestModel):
     priority: Priority | None = Field(
         default=None, description="Batches with a higher number go first.", examples=[10]
     )
+    label: Label | None = Field(
+        default=None, description="What you call the batch.", examples=["colours, second try"]
+    )
     metadata: Metadata | None = Field(
         default=None,
         description="Your pairs, in place of all that were there.",
@@ -111,6 +115,7 @@ class BatchUpdate(RequestModel):
             auto_concurrency=auto,
             rate_limit_delay_s=self.rate_limit_delay,
             priority=self.priority,
+            label=self.label,
             metadata=self.metadata,
         )
 

@@ -60,6 +60,7 @@ class DryRun(ResponseModel):
         description="Whether models that no host has are pulled before its prompts start.",
         examples=[False],
     )
+    label: str | None = Field(description="As sent.", examples=["colours, first try"])
     metadata: dict[str, str] = Field(
         description="Your pairs, as sent.", examples=[{"project": "colours"}]
     )
@@ -95,6 +96,7 @@ DRY_RUN: dict[str, Any] = {
     "max_failures": None,
     "fail_on": ["empty", "invalid_json", "schema_mismatch"],
     "auto_pull": False,
+    "label": "colours, first try",
     "metadata": {"project": "colours"},
     "parameters": {"options": {"temperature": 0}},
     "queued_prompts": 0,

@@ -18,6 +18,7 @@ REQUEST: Final[dict[str, Any]] = {
     "rate_limit_delay": 0.1,
     "options": {"num_predict": 128},
     "auto_pull": True,
+    "label": "colours, first try",
     "metadata": {"project": "colours"},
 }
 RESULT: Final[dict[str, Any]] = {
@@ -75,6 +76,7 @@ SUMMARY: Final[dict[str, Any]] = {
     "auto_concurrency": False,
     "rate_limit_delay": 0.1,
     "priority": 0,
+    "label": "colours, first try",
     "metadata": {"project": "colours"},
     "counts": {
         "total": 3,

@@ -11,6 +11,7 @@ from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName, 
 from promptmill.api.schemas.steering import (
     AUTO,
     ExpiresIn,
+    Label,
     MaxConcurrent,
     MaxFailures,
     Metadata,
@@ -240,6 +241,12 @@ class BatchFields(GenerationFields):
         " that is.",
         examples=[True],
     )
+    label: Label | None = Field(
+        default=None,
+        description="What you call the batch, in lists and on the command line; several batches may"
+        " have the same one. `?label=` filters the list of batches.",
+        examples=["colours, first try"],
+    )
     metadata: Metadata = Field(
         default_factory=dict[str, str],
         description="Up to 16 pairs of your own, names up to 64 and values up to 512 characters;"
@@ -270,6 +277,7 @@ class BatchFields(GenerationFields):
             timeout_s=self.timeout_s,
             max_attempts=self.max_attempts,
             priority=self.priority,
+            label=self.label,
             metadata=self.metadata,
             expires_in_s=self.expires_in_s,
             max_failures=None

@@ -28,6 +28,9 @@ def list_batches(
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only those of exactly this label.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most batches to show.")] = 20,
     *,
     as_json: AsJson = False,
@@ -35,7 +38,7 @@ def list_batches(
 ) -> None:
     """List batches, newest first."""
     with connected(url) as client:
-        page = client.list_batches(limit=limit, status=status, model=model)
+        page = client.list_batches(limit=limit, status=status, model=model, label=label)
     if as_json:
         typer.echo(page.model_dump_json(exclude_unset=True))
         return
@@ -45,6 +48,9 @@ def list_batches(
     table = Table()
     # An id that is cut is of no use: it may be folded, the rest gives way.
     table.add_column("id", overflow="fold", min_width=16)
+    has_labels = any(batch.label for batch in page.data)
+    if has_labels:
+        table.add_column("label", overflow="fold")
     table.add_column("status", no_wrap=True)
     table.add_column("done", justify="right", no_wrap=True)
     table.add_column("failed", justify="right", no_wrap=True)
@@ -57,6 +63,7 @@ def list_batches(
     for batch in page.data:
         table.add_row(
             batch.id,
+            *([Text(one_line(batch.label, 60))] if has_labels else []),
             batch.status,
             f"{batch.counts.finished}/{batch.counts.total}",
             str(batch.counts.failed or ""),
@@ -138,6 +145,7 @@ def delete(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
 def _facts(batch: Batch) -> list[tuple[str, str]]:
     facts: list[tuple[str, str | None]] = [
         ("id", batch.id),
+        ("label", batch.label),
         ("status", batch.status),
         ("prompts", numbers(batch)),
         ("model", batch.model),

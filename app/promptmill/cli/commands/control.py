@@ -80,6 +80,9 @@ def set_limits(
         ),
     ] = None,
     priority: Annotated[int | None, typer.Option(help="-100 to 100; higher goes first.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What to call the batch from now on.")
+    ] = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,17 +92,19 @@ def set_limits(
     ] = None,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Change limits, priority or notes of a batch, also while it runs."""
+    """Change limits, priority, label or notes of a batch, also while it runs."""
     fields: dict[str, Any] = {
         "max_concurrent": number_or_auto(max_concurrent),
         "rate_limit_delay": rate_limit_delay,
         "priority": priority,
+        "label": label,
         "metadata": pairs("--metadata", metadata, str) or None,
     }
     changes: BatchChanges = {name: value for name, value in fields.items() if value is not None}  # pyright: ignore[reportAssignmentType] - the names are those above
     if not changes:
         raise typer.BadParameter(
-            "nothing to change: give --max-concurrent, --rate-limit-delay, --priority or --metadata"
+            "nothing to change: give --max-concurrent, --rate-limit-delay, --priority, --label or"
+            " --metadata"
         )
     with connected(url) as client:
         batch = client.update(batch_named(client, batch_id), **changes)
@@ -113,6 +118,7 @@ def _told(batch: Batch, changes: BatchChanges) -> str:
         "max_concurrent": at_a_time(batch),
         "rate_limit_delay": f"a start each {delay}" if batch.rate_limit_delay else "no delay",
         "priority": f"priority {batch.priority}",
+        "label": f"label {batch.label}",
         "metadata": ", ".join(f"{name}={value}" for name, value in batch.metadata.items()),
     }
     return ", ".join(told[name] for name in told if name in changes)

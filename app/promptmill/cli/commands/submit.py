@@ -27,10 +27,13 @@ from promptmill.cli.input.file_options import (
 )
 from promptmill.cli.input.limit_option import finite, number_or_auto
 from promptmill.cli.input.pairs import json_or_text, pairs
-from promptmill.cli.input.prompts import PromptSource, first_of, open_source, sending_of
+from promptmill.cli.input.prompts import PromptSource, first_of, open_source, refuse, sending_of
 from promptmill.cli.output import exit_codes
+from promptmill.cli.output.progress import numbers
 from promptmill.cli.output.terminal import duration, say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
+from promptmill.prompts.schemas import schema_of
+from promptmill.rows import UnreadableInput
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, BatchFields, DryRun, FieldError
@@ -76,6 +79,15 @@ def submit(
     system: Annotated[
         str | None,
         typer.Option(help="System message for every prompt.", rich_help_panel=_MODEL),
+    ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELDS|FILE",
+            help="Have answers in JSON with these fields: 'name, age int' (str, int, float, bool;"
+            " behind a colon a description), or a JSON Schema in a file, such as person.json.",
+            rich_help_panel=_MODEL,
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -158,6 +170,13 @@ def submit(
             rich_help_panel=_MODEL,
         ),
     ] = False,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What to call the batch; the label goes wherever a command takes an id.",
+        ),
+    ] = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,6 +191,14 @@ def submit(
             help="Submitting again with the same key and prompts gives the same batch again.",
         ),
     ] = None,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once",
+            help="Submitting the same prompts with the same options again gives the same batch"
+            " again, and asks nothing twice.",
+        ),
+    ] = False,
     stream: Annotated[
         bool | None,
         typer.Option(
@@ -199,6 +226,8 @@ def submit(
         raise typer.BadParameter("--dry-run submits nothing that could be waited for")
     if not (idempotency_key or "").isprintable() or not (idempotency_key or "").isascii():
         raise typer.BadParameter("--idempotency-key takes the characters of ASCII")
+    if once and idempotency_key is not None:
+        raise typer.BadParameter("give either --once or --idempotency-key, not both")
     choice = choice_of(
         file_format=input_format,
         encoding=encoding,
@@ -219,6 +248,7 @@ def submit(
     fields: dict[str, Any] = {
         "model": model,
         "system": system,
+        "format": None if schema is None else _schema_of(schema),
         "options": pairs("--option", option, json_or_text) or None,
         "max_concurrent": number_or_auto(max_concurrent),
         "rate_limit_delay": rate_limit_delay,
@@ -229,6 +259,7 @@ def submit(
         "max_failures": _count_or_share(max_failures),
         "fail_on": fail_on or None,
         "auto_pull": auto_pull or None,
+        "label": label,
         "metadata": pairs("--metadata", metadata, str) or None,
     }
 
@@ -238,6 +269,10 @@ def submit(
         return f"{place}{found[2] or ''}" if found and place else None
 
     sending = sending_of(source, stream=stream)
+    if once and sending.is_streamed and source.is_read_once:
+        raise typer.BadParameter(
+            "--once reads the prompts twice, and a pipe of this size cannot be"
+        )
     given = _with_those_of_the_file(fields, source.batch_fields)
     with connected(url, place_of=place_of) as client:
         if dry_run:
@@ -246,7 +281,7 @@ def submit(
             _tell_dry_run(dry)
             return
         send = client.submit_stream if sending.is_streamed else client.submit
-        batch = send(sending.prompts, idempotency_key=idempotency_key, **given)
+        batch = send(sending.prompts, idempotency_key=idempotency_key, once=once, **given)
         source.tell_left_out()
         typer.echo(batch.id)
         # Whoever reads the id from a pipe can use it while this command still waits.
@@ -279,6 +314,13 @@ def _with_those_of_the_file(fields: dict[str, Any], found: dict[str, Any]) -> Ba
     return {**told, **given}  # pyright: ignore[reportReturnType] - the service judges the names
 
 
+def _schema_of(text: str) -> dict[str, Any]:
+    try:
+        return schema_of(text)
+    except UnreadableInput as error:
+        refuse("cannot use --schema", *error.faults)
+
+
 def _count_or_share(text: str | None) -> int | str | None:
     """What is no number is for the service to judge."""
     return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else text
@@ -296,8 +338,10 @@ def _tell_dry_run(dry: DryRun) -> None:
 
 def _hint(batch: Batch, url: str) -> None:
     count = batch.counts.total
-    say(
-        f"{count} prompt{'s' if count != 1 else ''} accepted, for {batch.model}. Next:", style="dim"
-    )
+    counted = f"{count} prompt{'s' if count != 1 else ''}"
+    told = f"{counted} accepted, for {batch.model}"
+    if batch.is_replay:
+        told = f"Submitted before, and nothing is asked again: {batch.status}, {numbers(batch)}"
+    say(f"{told}. Next:", style="dim")
     say(f"  {command_for(f'watch {batch.id}', url)}", style="dim")
     say(f"  {command_for(f'results {batch.id}', url)}", style="dim")

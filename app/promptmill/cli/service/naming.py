@@ -1,7 +1,7 @@
-"""Names of batches and benchmarks on the command line: an id, its beginning, or `@last`.
+"""Names of batches and benchmarks on the command line: an id, its beginning, a label, or `@last`.
 
 The rule to know: what has the form of a whole id goes to the service as it is; everything else is
-looked up in the list, newest first.
+looked up in the list, newest first, and a label goes before the beginning of an id.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import fail
+from promptmill.cli.output.terminal import fail, local_time, one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, BatchPage, Benchmark, BenchmarkPage, Promptmill
@@ -31,9 +31,14 @@ def batch_named(client: Promptmill, name: str) -> str:
     Raises:
         typer.Exit: There is no such batch, or more than one.
     """
-    return _named(
-        name, "batch", lambda limit, cursor: client.list_batches(limit=limit, cursor=cursor)
-    )
+
+    def page(limit: int, cursor: str | None, label: str | None = None) -> BatchPage:
+        return client.list_batches(limit=limit, cursor=cursor, label=label)
+
+    def labelled() -> Iterator[Batch | Benchmark]:
+        return _listed(lambda limit, cursor: page(limit, cursor, name), _PAGE)
+
+    return _named(name, "batch", page, labelled)
 
 
 def benchmark_named(client: Promptmill, name: str) -> str:
@@ -42,13 +47,21 @@ def benchmark_named(client: Promptmill, name: str) -> str:
     Raises:
         typer.Exit: There is no such benchmark, or more than one.
     """
-    return _named(
-        name, "bench", lambda limit, cursor: client.benchmarks.list(limit=limit, cursor=cursor)
-    )
+
+    def page(limit: int, cursor: str | None) -> BenchmarkPage:
+        return client.benchmarks.list(limit=limit, cursor=cursor)
+
+    def labelled() -> Iterator[Batch | Benchmark]:
+        return (one for one in _listed(page, _PAGE) if one.label == name)
+
+    return _named(name, "bench", page, labelled)
 
 
 def _named(
-    name: str, prefix: str, page: Callable[[int, str | None], BatchPage | BenchmarkPage]
+    name: str,
+    prefix: str,
+    page: Callable[[int, str | None], BatchPage | BenchmarkPage],
+    labelled: Callable[[], Iterator[Batch | Benchmark]],
 ) -> str:
     if _WHOLE.fullmatch(name):
         return name
@@ -56,14 +69,17 @@ def _named(
     if name.startswith("@"):
         return _at_place(name, kind, page)
     beginning = name if name.startswith(f"{prefix}_") else f"{prefix}_{name}"
-    found = [one for one in _listed(page, _PAGE) if one.id.startswith(beginning)] if name else []
+    found = list(labelled()) if name else []
+    what = f"is the label of {len(found)}; write one of their ids:"
+    if name and not found:
+        found = [one for one in _listed(page, _PAGE) if one.id.startswith(beginning)]
+        what = f"may be one of {len(found)}; write more of the id:"
     if not found:
-        fail(f"there is no {kind} whose id begins with {name!r}")
+        fail(f"there is no {kind} whose label is {name!r}, or whose id begins so")
         raise typer.Exit(exit_codes.REFUSED)
     if len(found) > 1:
         more = [f"and {len(found) - _MOST_TOLD} more"] if len(found) > _MOST_TOLD else []
-        told = [_told(one) for one in found[:_MOST_TOLD]]
-        fail(f"{name!r} may be one of {len(found)}; write more of the id:", *told, *more)
+        fail(f"{name!r} {what}", *(_told(one) for one in found[:_MOST_TOLD]), *more)
         raise typer.Exit(exit_codes.REFUSED)
     return found[0].id
 
@@ -96,4 +112,5 @@ def _listed(
 
 
 def _told(one: Batch | Benchmark) -> str:
-    return f"{one.id}  {one.status}"
+    label = one_line(one.label, 60)
+    return "  ".join(filter(None, [one.id, one.status, local_time(one.created_at), label]))

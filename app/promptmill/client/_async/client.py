@@ -28,11 +28,12 @@ from promptmill.client.records import (
     ResultPage,
     Worker,
 )
-from promptmill.client.requests import batches, in_process, steering, uploads
-from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
+from promptmill.client.requests import batches, in_process, steering, submission
+from promptmill.client.requests.batches import DownloadFormat, Prompt
 from promptmill.client.requests.filters import ResultFilters
 from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
 from promptmill.client.requests.steering import BatchChanges
+from promptmill.client.requests.submission import SubmitFields
 
 
 class AsyncPromptmill(AsyncReading):
@@ -130,25 +131,25 @@ class AsyncPromptmill(AsyncReading):
         prompts: Iterable[Prompt],
         *,
         idempotency_key: str | None = None,
-        **fields: Unpack[BatchFields],
+        **fields: Unpack[SubmitFields],
     ) -> Batch:
         """Hand over a batch; when this returns, the service has it on disk.
 
         A key is made for each call unless one is given, so that a request whose answer was lost is
-        repeated without making a second batch. Give one to make that hold for a whole program.
+        repeated without making a second batch. Give one, or `once=True`, to make that hold for a
+        whole program.
 
         Raises:
             ValueError: There is no prompt, or something in it that JSON cannot say.
         """
-        key = idempotency_key or batches.new_idempotency_key()
-        return await self._call(batches.submit_batch(prompts, fields, idempotency_key=key))
+        return await self._call(submission.submit(prompts, fields, idempotency_key=idempotency_key))
 
     async def submit_stream(
         self,
         prompts: Iterable[Prompt],
         *,
         idempotency_key: str | None = None,
-        **fields: Unpack[BatchFields],
+        **fields: Unpack[SubmitFields],
     ) -> Batch:
         """`submit` for any number of prompts: they are sent while `prompts` makes them.
 
@@ -159,10 +160,11 @@ class AsyncPromptmill(AsyncReading):
             TypeError: `prompts` is a single text.
             ValueError: Something in it cannot be said in JSON.
         """
-        key = idempotency_key or batches.new_idempotency_key()
-        return await self._call(uploads.submit_stream(prompts, fields, idempotency_key=key))
+        return await self._call(
+            submission.submit(prompts, fields, idempotency_key=idempotency_key, stream=True)
+        )
 
-    async def dry_run(self, prompts: Iterable[Prompt], **fields: Unpack[BatchFields]) -> DryRun:
+    async def dry_run(self, prompts: Iterable[Prompt], **fields: Unpack[SubmitFields]) -> DryRun:
         """What a batch of these would be; everything is checked, the models too, nothing stored.
 
         Raises:
@@ -170,7 +172,7 @@ class AsyncPromptmill(AsyncReading):
             TypeError: `prompts` is a single text.
             ValueError: Something in it cannot be said in JSON.
         """
-        return await self._call(uploads.dry_run(prompts, fields))
+        return await self._call(submission.dry_run(prompts, fields))
 
     async def get(self, batch_id: str, *, limit: int = 0, wait_s: float = 0.0) -> Batch:
         """The batch as it stands, with its first `limit` results.
@@ -305,13 +307,20 @@ class AsyncPromptmill(AsyncReading):
         cursor: str | None = None,
         status: str | None = None,
         model: str | None = None,
+        label: str | None = None,
         metadata: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> BatchPage:
         """A page of batches that match, newest first."""
         return await self._call(
             batches.list_batches(
-                limit=limit, cursor=cursor, status=status, model=model, metadata=metadata, key=key
+                limit=limit,
+                cursor=cursor,
+                status=status,
+                model=model,
+                label=label,
+                metadata=metadata,
+                key=key,
             )
         )
 
@@ -343,7 +352,7 @@ class AsyncPromptmill(AsyncReading):
         )
 
     async def update(self, batch_id: str, **changes: Unpack[BatchChanges]) -> Batch:
-        """Change limits, priority or metadata; the next start of a prompt goes by them.
+        """Change limits, priority, label or metadata; the next start of a prompt goes by them.
 
         Raises:
             ValueError: There is nothing to change.

@@ -70,6 +70,8 @@ class BatchFields(TypedDict, total=False):
     """More failed prompts than that end the batch: a count, or a share such as `"20%"`."""
     auto_pull: bool
     """Whether models that no host has are pulled before the prompts start."""
+    label: str
+    """What you call the batch, 1 to 200 characters; need not be unique."""
     metadata: Mapping[str, str]
     """Up to 16 pairs of your own."""
     system: str
@@ -142,7 +144,7 @@ def submit_batch(
         content=encoded({"prompts": items, **fields}),
         headers={"content-type": "application/json", "idempotency-key": idempotency_key},
         expected=frozenset({200, 202}),
-        read=reader_of(Batch),
+        read=read_submitted,
     )
 
 
@@ -239,6 +241,7 @@ def list_batches(
     cursor: str | None = None,
     status: str | None = None,
     model: str | None = None,
+    label: str | None = None,
     metadata: Mapping[str, str] | None = None,
     key: str | None = None,
 ) -> Request[BatchPage]:
@@ -247,7 +250,9 @@ def list_batches(
     return Request(
         method="GET",
         path="/batches",
-        query=query_of(limit=str(limit), cursor=cursor, status=status, model=model, key=key)
+        query=query_of(
+            limit=str(limit), cursor=cursor, status=status, model=model, label=label, key=key
+        )
         + pairs,
         read=reader_of(BatchPage),
     )
@@ -329,6 +334,13 @@ def reader_of(record: type[R]) -> Callable[[Answer], R]:
             ) from None
 
     return read
+
+
+def read_submitted(answer: Answer) -> Batch:
+    """The batch that a submission made, or that an earlier one with its key had made."""
+    batch = reader_of(Batch)(answer)
+    is_replay = answer.headers.get("idempotent-replayed") == "true"
+    return batch.as_replay() if is_replay else batch
 
 
 def line_reader_of(record: type[R], what: str) -> Callable[[bytes], R]:

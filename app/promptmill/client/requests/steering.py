@@ -23,6 +23,8 @@ class BatchChanges(TypedDict, total=False):
     """Seconds between two request starts at least, 0 to 3600."""
     priority: int
     """-100 to 100; higher goes first."""
+    label: str
+    """What you call the batch, 1 to 200 characters."""
     metadata: Mapping[str, str]
     """Up to 16 pairs of your own, in place of all that were there."""
 

@@ -15,6 +15,7 @@ from promptmill.client.requests.batches import (
     Prompt,
     Request,
     prompt_value,
+    read_submitted,
     reader_of,
 )
 from promptmill.json_values import encoded
@@ -64,7 +65,7 @@ def submit_stream(
         headers={"content-type": "application/x-ndjson", "idempotency-key": idempotency_key},
         expected=frozenset({200, 202}),
         sendable_once=lines.are_made_once,
-        read=reader_of(Batch),
+        read=read_submitted,
     )
 
 

@@ -154,7 +154,7 @@ function query(extra) {
     if (value) fields.set(name, value);
   }
   if (byId("num_predict").value) fields.set("options", JSON.stringify({ num_predict: Number(byId("num_predict").value) }));
-  if (byId("label").value.trim()) fields.set("metadata.label", byId("label").value.trim());
+  if (byId("label").value.trim()) fields.set("label", byId("label").value.trim());
   return fields;
 }
 

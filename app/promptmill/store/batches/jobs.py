@@ -95,6 +95,7 @@ def insert_row(
             timeout_s=draft.timeout_s,
             max_attempts=draft.max_attempts,
             priority=draft.priority,
+            label=draft.label,
             metadata=dict(draft.metadata),
             idempotency_key=idempotency.key if idempotency else None,
             body_hash=idempotency.body_hash if idempotency else None,
@@ -236,6 +237,7 @@ def page(
     before: str | None = None,
     state: JobState | None = None,
     model: str | None = None,
+    label: str | None = None,
     metadata: Mapping[str, str] | None = None,
     key_name: str | None = None,
 ) -> Sequence[Batch]:
@@ -248,6 +250,8 @@ def page(
         statement = statement.where(job.c.state == state)
     if model is not None:
         statement = statement.where(job.c.model == model)
+    if label is not None:
+        statement = statement.where(job.c.label == label)
     if key_name is not None:
         of_environment = job.c.key_id == f"{ENVIRONMENT}{key_name}"
         statement = statement.where(sa.or_(api_key.c.name == key_name, of_environment))
@@ -296,6 +300,7 @@ def _batch(
         timeout_s=row.timeout_s,
         max_attempts=row.max_attempts,
         priority=row.priority,
+        label=row.label,
         metadata=json_value(row.metadata),
         counts=Counts(
             total=row.total,

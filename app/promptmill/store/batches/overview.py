@@ -149,7 +149,7 @@ def _conditions(tx: Transaction, wanted: BatchFilter) -> list[sa.ColumnElement[b
         found.append(job.c.created_at_ms < wanted.created_before_ms)
     if wanted.text:
         as_text: sa.ColumnElement[Any] = sa.cast(job.c.metadata, sa.Text)
-        columns = (job.c.id, as_text)
+        columns = (job.c.id, job.c.label, as_text)
         found.append(sa.or_(*(each.icontains(wanted.text, autoescape=True) for each in columns)))
     found.extend(
         jobs.has_metadata(tx, job.c.metadata, name, value)

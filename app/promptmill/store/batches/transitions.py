@@ -151,6 +151,8 @@ def update(tx: Transaction, batch_id: str, changes: BatchChanges) -> None:
         )
     if changes.priority is not None:
         values["priority"] = changes.priority
+    if changes.label is not None:
+        values["label"] = changes.label
     if changes.metadata is not None:
         values["metadata"] = dict(changes.metadata)
     if not values:

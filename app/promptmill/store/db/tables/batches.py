@@ -128,6 +128,7 @@ class JobRow(Row, table=True):
     timeout_s: float
     max_attempts: int
     priority: int
+    label: str | None = Field(default=None, sa_type=Text)
     user_metadata: dict[str, str] = Field(sa_column=Column("metadata", JSON, nullable=False))
     idempotency_key: str | None = Field(default=None, max_length=255, unique=True)
     body_hash: str | None = Field(default=None, max_length=64)
