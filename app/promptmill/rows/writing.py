@@ -19,6 +19,7 @@ from promptmill.rows.opening import MARK
 
 _DATA: Final = "data"
 _ANSWER: Final = "response"
+_VECTOR: Final = "embedding"
 _ROWS_AT_ONCE: Final = 1_000
 _MOST_CELL: Final = 32_767
 _MOST_SHEET_ROWS: Final = 1_048_576
@@ -48,7 +49,8 @@ class _Layout:
                 self._kept.setdefault(name, set()).add(_kind(value))
             for name, value in record.items():
                 if name != _DATA:
-                    self._fields.setdefault(name, set()).add(_kind(value))
+                    kind = list if name == _VECTOR and isinstance(value, list) else _kind(value)
+                    self._fields.setdefault(name, set()).add(kind)
 
     @property
     def header(self) -> list[str]:
@@ -126,6 +128,7 @@ def _write_parquet(rows: Iterator[list[Any]], target: IO[bytes], layout: _Layout
     arrow = library("pyarrow", "writing Parquet")
     parquet = library("pyarrow.parquet", "writing Parquet")
     numbers = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
+    numbers[list] = arrow.list_(arrow.float32())
     types = [_single(kinds) for kinds in layout.kinds]
     schema = arrow.schema(
         [
