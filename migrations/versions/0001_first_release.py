@@ -20,6 +20,35 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.create_table(
+        "activity",
+        sa.Column("span_s", sa.Integer(), nullable=False),
+        sa.Column("at_s", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.String(length=32), nullable=False),
+        sa.Column("prompts", sa.BigInteger(), nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("completion_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("latency_s", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "span_s", "at_s", "host", "model", "outcome", name=op.f("pk_activity")
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "attempt",
+        sa.Column("id", _KEY, autoincrement=False, nullable=False),
+        sa.Column("token", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("charged", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("host_key", sa.BigInteger(), nullable=True),
+        sa.Column("started_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("error_code", sa.String(length=32), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", "token", name=op.f("pk_attempt")),
+    )
+    op.create_table(
         "api_key",
         sa.Column("id", sa.String(length=16), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -554,3 +583,5 @@ def downgrade() -> None:
     op.drop_table("benchmark")
     op.drop_table("session")
     op.drop_table("api_key")
+    op.drop_table("attempt")
+    op.drop_table("activity")

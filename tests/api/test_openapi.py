@@ -76,6 +76,7 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "GET /batches/{batch_id}/prompts/{index}",
         "GET /batches/{batch_id}/summary",
         "GET /stats",
+        "GET /stats/series",
         "POST /benchmarks",
         "GET /benchmarks",
         "GET /benchmarks/{benchmark_id}",

@@ -6,7 +6,10 @@ import csv
 import io
 import json
 
+import httpx
+
 from promptmill.domain.lifecycle import TaskState
+from tests.api.conftest import answer_as_ollama
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}], "options": {"seed": 1}}
 
@@ -139,3 +142,55 @@ async def test_a_glance_is_made_once_for_all_who_ask_within_a_second(open_servic
     for _ in range(5):
         await service.client.get("/stats")
     assert asked.count("/api/ps") == 1
+
+
+async def test_throughput_is_told_by_model_and_host(service) -> None:
+    await mixed(service)
+
+    async def read(**query: str) -> dict:
+        answer = await service.client.get("/stats/series", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    whole = await read(window="15m")
+    assert (whole["window"], whole["by"], whole["bucket_s"]) == ("15m", "none", 60)
+    (series,) = whole["data"]
+    assert series["name"] is None
+    assert len(series["points"]) == 15
+    ended = [point for point in series["points"] if point["succeeded"] or point["failed"]]
+    assert sum(point["succeeded"] for point in ended) == 2
+    assert sum(point["failed"] for point in ended) == 1
+    assert sum(point["completion_tokens"] for point in ended) == 40
+    assert all(point["latency_s"] is None for point in series["points"] if not point["succeeded"])
+    by_model = (await read(window="365d", by="model"))["data"]
+    assert [one["name"] for one in by_model] == ["qwen3:8b", "missing"]
+    by_host = (await read(by="host"))["data"]
+    assert [one["name"] for one in by_host] == ["http://127.0.0.1:11434"]
+    stats = (await service.client.get("/stats")).json()
+    assert stats["last_hour"] == {
+        "succeeded": 2,
+        "failed": 1,
+        "errors": {"model_not_found": 1},
+    }
+    assert (await service.client.get("/stats/series?window=2h")).status_code == 422
+
+
+async def test_a_prompt_tells_of_its_earlier_attempts(open_service) -> None:
+    calls: list[int] = []
+
+    def fails_twice(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/generate":
+            calls.append(1)
+            if len(calls) <= 2:
+                return httpx.Response(500, json={"error": "out of luck"})
+        return answer_as_ollama(request)
+
+    service = await open_service(fails_twice, retry_base_s=0.01)
+    batch = await service.finished({"model": "qwen3:8b", "prompts": ["one"], "max_attempts": 3})
+    prompt = (await service.client.get(f"/batches/{batch['id']}/prompts/0")).json()
+    assert prompt["result"]["attempts"] == 3
+    earlier = prompt["earlier_attempts"]
+    assert [(one["number"], one["charged"]) for one in earlier] == [(1, True), (2, True)]
+    assert {one["error_code"] for one in earlier} == {"server_error"}
+    assert "out of luck" in earlier[0]["error"]
+    assert earlier[0]["started_at"] <= earlier[0]["ended_at"] <= earlier[1]["started_at"]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
-from promptmill.dashboard import assets
+from promptmill.dashboard import assets, batch_charts, install_dashboard
+from promptmill.domain.outcomes import ErrorCode
+from promptmill.domain.reading import EarlierAttempt
+from tests.api.conftest import answer_as_ollama
 from tests.dashboard.conftest import Browser
 
 BATCH = {"model": "qwen3:8b", "prompts": ["one", "two", {"prompt": "three", "id": "third"}]}
@@ -267,3 +273,52 @@ def test_the_room_is_at_most_four_thousand_lines() -> None:
     lines = {each.name: len(each.read_text().splitlines()) for each in files}
     assert sum(lines.values()) <= 4_000, lines
     assert max(lines.values()) <= 400, lines
+
+
+async def test_the_overview_draws_throughput_of_the_window_and_lines_in_the_address(
+    browser: Browser,
+) -> None:
+    await browser.service.finished(BATCH)
+    page = await browser.open("/?window=15m&by=host")
+    current = [found for tag, found in page.elements if found.get("aria-current") == "true"]
+    assert [one["href"] for one in current] == ["?window=15m&by=host"] * 2
+    assert "In the last hour 3 succeeded." in page.text
+    assert "Throughput" in (await browser.open("/?window=9y&by=colour")).text
+
+
+async def test_a_prompt_shows_its_earlier_attempts(open_service) -> None:
+    calls: list[int] = []
+
+    def fails_once(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/generate":
+            calls.append(1)
+            if len(calls) == 1:
+                return httpx.Response(500, json={"error": "<b>out of luck"})
+        return answer_as_ollama(request)
+
+    service = await open_service(fails_once, retry_base_s=0.01)
+    install_dashboard(service.client._transport.app)
+    batch = await service.finished({"model": "qwen3:8b", "prompts": ["one"]})
+    page = await Browser(service).open(f"/ui/batches/{batch['id']}/prompts/0")
+    assert "Earlier attempts" in page.text
+    assert "<b>out of luck" in page.text
+    assert "All attempts" in page.text
+
+
+def test_the_chart_of_attempts_has_no_negative_time() -> None:
+    attempt = EarlierAttempt(
+        number=1,
+        charged=True,
+        host="h",
+        started_at_ms=5_000,
+        ended_at_ms=4_000,
+        error_code=ErrorCode.TIMEOUT,
+        error="late",
+    )
+    later = replace(attempt, number=2, started_at_ms=4_500, ended_at_ms=9_000)
+    chart = batch_charts.of_attempts([attempt, later], None)
+    assert chart is not None
+    assert [row[0] for row in chart.rows] == ["attempt 1", "attempt 2"]
+    assert not re.search(r'(x|width)="-', str(chart.svg))
+    lost = replace(attempt, started_at_ms=None)
+    assert batch_charts.of_attempts([lost], None) is None

@@ -70,6 +70,7 @@ TABLE: Final = (
     Route("/hosts", {"GET": READ}),
     Route("/workers", {"GET": READ}),
     Route("/stats", {"GET": READ}),
+    Route("/stats/series", {"GET": READ}),
     Route("/v1/chat/completions", {"POST": SUBMIT}),
     Route("/v1/completions", {"POST": SUBMIT}),
     Route("/v1/models", {"GET": READ}),

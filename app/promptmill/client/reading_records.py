@@ -23,6 +23,20 @@ class WaitingPrompt(Record):
     worker: str | None = None
 
 
+class EarlierAttempt(Record):
+    """An attempt of a prompt that ended without a result."""
+
+    number: int
+    charged: bool = True
+    """Whether it counts against the batch's `max_attempts`."""
+    host: str | None = None
+    started_at: datetime | None = None
+    """None when its worker died."""
+    ended_at: datetime
+    error_code: str
+    error: str
+
+
 class WholePrompt(Record):
     """One prompt of a batch with all that is known of it."""
 
@@ -36,6 +50,8 @@ class WholePrompt(Record):
     host: str | None = None
     worker: str | None = None
     result: Result | None = None
+    earlier_attempts: tuple[EarlierAttempt, ...] = ()
+    """Attempts that ended without a result, up to twenty."""
 
 
 class Point(Record):
@@ -90,6 +106,45 @@ class HostLoad(Record):
     reachable: bool
 
 
+class RecentOutcomes(Record):
+    """Results of a stretch of time by their outcome."""
+
+    succeeded: int = 0
+    failed: int = 0
+    errors: Mapping[str, int] = {}
+    """Those that failed, by error code."""
+
+
+class ThroughputPoint(Record):
+    """Results of one part of a window."""
+
+    at: datetime
+    succeeded: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    latency_s: float | None = None
+    """Mean seconds of an answer."""
+
+
+class ThroughputSeries(Record):
+    """The parts of a window, oldest first, also those in which nothing ended."""
+
+    name: str | None = None
+    """The model or host; `other` for those beyond the busiest; None for everything."""
+    points: tuple[ThroughputPoint, ...] = ()
+
+
+class Throughput(Record):
+    """What calls came to over time."""
+
+    window: str
+    by: str
+    bucket_s: int
+    data: tuple[ThroughputSeries, ...] = ()
+    """The series, the busiest first."""
+
+
 class Stats(Record):
     """The service at a glance."""
 
@@ -101,6 +156,8 @@ class Stats(Record):
     prompts_per_s: float | None = None
     hosts: tuple[HostLoad, ...] = ()
     workers: int
+    last_minute: RecentOutcomes = RecentOutcomes()
+    last_hour: RecentOutcomes = RecentOutcomes()
     needs_a_hand: tuple[str, ...] = ()
     """What somebody should look at, a sentence each."""
     read_at: datetime

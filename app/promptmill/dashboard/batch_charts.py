@@ -12,7 +12,7 @@ from promptmill.dashboard.charts import Bar, Chart, Span, bars, histogram, lines
 from promptmill.dashboard.charts import waterfall as draw_waterfall
 from promptmill.dashboard.wording import duration, number
 from promptmill.domain.batches import Batch, TaskResult
-from promptmill.domain.reading import BatchFindings
+from promptmill.domain.reading import BatchFindings, EarlierAttempt
 
 _NANO: Final = 1e9
 _FEW: Final = 2
@@ -163,3 +163,29 @@ def waterfall(batch: Batch, result: TaskResult | None) -> Chart | None:
             else ""
         ),
     )
+
+
+def of_attempts(earlier: Sequence[EarlierAttempt], result: TaskResult | None) -> Chart | None:
+    """All attempts of a prompt on one scale, and the waits between them; None for a single one."""
+    begun = [one for one in earlier if one.started_at_ms is not None]
+    if not begun:
+        return None
+    calls = [
+        (f"attempt {one.number}", one.started_at_ms, one.ended_at_ms, "failed") for one in begun
+    ]
+    if result is not None and result.started_at_ms is not None:
+        calls.append(("the last one", result.started_at_ms, result.finished_at_ms, "write"))
+    first_ms = calls[0][1] or 0
+    spans: list[Span] = []
+    last_ms = first_ms
+    for name, began_ms, ended_ms, kind in calls:
+        begin_ms = max(began_ms or 0, last_ms)
+        if begin_ms > last_ms:
+            wait_s = (begin_ms - last_ms) / 1000
+            begin_s = (last_ms - first_ms) / 1000
+            spans.append(Span(name="waits", begin_s=begin_s, took_s=wait_s, kind="waiting"))
+        last_ms = max(ended_ms, begin_ms)
+        took_s = (last_ms - begin_ms) / 1000
+        begin_s = (begin_ms - first_ms) / 1000
+        spans.append(Span(name=name, begin_s=begin_s, took_s=took_s, kind=kind))
+    return draw_waterfall("All attempts", spans, words=duration)

@@ -93,6 +93,21 @@ class WaitingPrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierAttempt:
+    """An attempt of a prompt that ended without a result."""
+
+    number: int
+    charged: bool
+    """Whether it counts against the batch's `max_attempts`."""
+    host: str | None
+    started_at_ms: int | None
+    """None when the worker died with it."""
+    ended_at_ms: int
+    error_code: ErrorCode
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WholePrompt:
     """One prompt of a batch with all that is known of it."""
 
@@ -106,6 +121,8 @@ class WholePrompt:
     host: str | None
     worker: str | None
     result: TaskResult | None
+    earlier_attempts: Sequence[EarlierAttempt] = ()
+    """Attempts that ended without a result, the first twenty of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from promptmill.store.batches import transitions
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue import candidates, claims, completions
 from promptmill.store.queue.leases import Completion, HostShare, Lease, Recorded
+from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.closer import announce_ended
 from promptmill.worker.counting import count_recorded
 from promptmill.worker.executor import Executor
@@ -65,6 +66,7 @@ class Dispatcher:
         grouping: ModelSwitcher,
         executor: Executor,
         recorder: Recorder,
+        activity: ActivityCounts,
         owner: str,
         concurrency: int,
         lease_s: float,
@@ -78,6 +80,7 @@ class Dispatcher:
         self._grouping = grouping
         self._executor = executor
         self._recorder = recorder
+        self._activity = activity
         self._owner = owner
         self._concurrency = concurrency
         self._lease_ms = round(lease_s * 1000)
@@ -135,6 +138,7 @@ class Dispatcher:
         self.finished += done.recorded.finished
         self.fenced += done.recorded.fenced
         count_recorded(done.recorded, took_s=self.last_exchange_at - began)
+        self._activity.add(done.recorded.results)
         if finished or done.leases:
             self._signals.job_changed.send()
         announce_ended(done.ended, self._signals)

@@ -1,5 +1,7 @@
 """The heartbeat: renews the leases of this worker's prompts and its row in the register.
 
+After the leases it adds what the worker's calls came to since the last time.
+
 A prompt whose call has ended keeps its lease until its outcome is recorded. A call whose lease was
 lost is aborted. Nothing else looks at the schema after the start, so the heartbeat does: another
 process may have migrated the database.
@@ -17,6 +19,7 @@ from promptmill.store.db import schema
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import workers
 from promptmill.store.queue import completions
+from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.executor import Executor
 
@@ -30,6 +33,7 @@ class Heartbeat:
         database: Database,
         executor: Executor,
         dispatcher: Dispatcher,
+        activity: ActivityCounts,
         identity: WorkerIdentity,
         lease_s: float,
         every_s: float,
@@ -39,6 +43,7 @@ class Heartbeat:
         self._database = database
         self._executor = executor
         self._dispatcher = dispatcher
+        self._activity = activity
         self._identity = identity
         self._lease_ms = round(lease_s * 1000)
         self._every_s = every_s
@@ -59,6 +64,7 @@ class Heartbeat:
                 action="leases_lost",
                 prompts=aborted,
             )
+        await self._activity.write(self._database)
         return self._every_s
 
     async def _compare_schema(self) -> None:

@@ -1,4 +1,7 @@
-"""The purger: removes deleted batches, benchmarks and files, and abandoned uploads, in pieces."""
+"""The purger: removes deleted batches, benchmarks and files, and abandoned uploads, in pieces.
+
+Counts of activity go when they are too old.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from promptmill.observability.logs import get_logger
 from promptmill.store.batches import jobs, uploads
 from promptmill.store.benchmarks import registry
 from promptmill.store.db.database import Database, Transaction
+from promptmill.store.hosts import activity
 from promptmill.store.openai import batches as openai
 from promptmill.store.openai import files
 
@@ -42,7 +46,10 @@ class Purger:
         self._adapt(time.monotonic() - began)
         removed += await self._database.write(registry.purge_some)
         removed += await self._database.write(_remove_files)
-        return 0.0 if removed else _EVERY_S
+        if removed:
+            return 0.0
+        await self._database.write(activity.purge)
+        return _EVERY_S
 
     def _adapt(self, took_s: float) -> None:
         """Set the size of the next piece by the time of the last: prompts differ in length."""

@@ -26,6 +26,7 @@ from promptmill.store.hosts import usage_limits, workers
 from promptmill.store.hosts.hosts import register_host
 from promptmill.store.openai import execution as openai
 from promptmill.store.queue.leases import HostShare
+from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.backoff import full_jitter
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
 from promptmill.worker.closer import Closer
@@ -142,6 +143,7 @@ class Worker:
         self._stopping = False
         self._host_logs = {place.share.key: HostLog(place.host) for place in places}
         self.recorder = Recorder(signals.work_available)
+        self.activity = ActivityCounts()
         kept = KeptModels()
         self.executor = Executor(
             {place.share.key: place.host for place in places},
@@ -163,6 +165,7 @@ class Worker:
             grouping=self.grouping,
             executor=self.executor,
             recorder=self.recorder,
+            activity=self.activity,
             owner=identity.id,
             concurrency=settings.concurrency,
             lease_s=settings.lease_s,
@@ -175,6 +178,7 @@ class Worker:
             database=database,
             executor=self.executor,
             dispatcher=self.dispatcher,
+            activity=self.activity,
             identity=identity,
             lease_s=settings.lease_s,
             every_s=settings.heartbeat_s,
@@ -334,6 +338,7 @@ class Worker:
     async def say_goodbye(self) -> None:
         """Record that this worker has stopped, so that it is not taken for lost."""
         try:
+            await self.activity.write(self._database)
             await self._database.write(openai.free_of, self._identity.id)
             await self._database.write(
                 workers.mark_stopped,

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import quantiles
 from typing import Any, Final
 
 from promptmill.api.documents.batches import result_document, timestamp
-from promptmill.domain.reading import BatchFindings, Cause, Causes, WaitingPrompt, WholePrompt
+from promptmill.domain.activity import SUCCEEDED, Bucket, Grouping, Throughput
+from promptmill.domain.reading import (
+    BatchFindings,
+    Cause,
+    Causes,
+    EarlierAttempt,
+    WaitingPrompt,
+    WholePrompt,
+)
 from promptmill.domain.workers import WorkerState
 from promptmill.services.reading.glance import Glance
 
@@ -41,6 +49,19 @@ def whole_document(prompt: WholePrompt) -> dict[str, Any]:
         "host": prompt.host,
         "worker": prompt.worker,
         "result": None if prompt.result is None else result_document(prompt.result),
+        "earlier_attempts": [_attempt(one) for one in prompt.earlier_attempts],
+    }
+
+
+def _attempt(attempt: EarlierAttempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "charged": attempt.charged,
+        "host": attempt.host,
+        "started_at": timestamp(attempt.started_at_ms),
+        "ended_at": timestamp(attempt.ended_at_ms),
+        "error_code": attempt.error_code.value,
+        "error": attempt.error,
     }
 
 
@@ -104,6 +125,42 @@ def stats_document(glance: Glance) -> dict[str, Any]:
             for host in glance.hosts
         ],
         "workers": sum(worker.state is WorkerState.ALIVE for worker in glance.workers),
+        "last_minute": _recent(glance.recent.minute),
+        "last_hour": _recent(glance.recent.hour),
         "needs_a_hand": list(glance.needs_a_hand),
         "read_at": timestamp(counts.read_at_ms),
+    }
+
+
+def _recent(outcomes: Mapping[str, int]) -> dict[str, Any]:
+    errors = {name: number for name, number in outcomes.items() if name != SUCCEEDED}
+    return {
+        "succeeded": outcomes.get(SUCCEEDED, 0),
+        "failed": sum(errors.values()),
+        "errors": errors,
+    }
+
+
+def throughput_document(found: Throughput, *, window: str, by: Grouping) -> dict[str, Any]:
+    """What calls came to over time."""
+    return {
+        "window": window,
+        "by": by.value,
+        "bucket_s": found.window.bucket_s,
+        "data": [
+            {"name": one.name, "points": [_point(bucket) for bucket in one.buckets]}
+            for one in found.series
+        ],
+    }
+
+
+def _point(bucket: Bucket) -> dict[str, Any]:
+    totals = bucket.succeeded
+    return {
+        "at": timestamp(bucket.at_s * 1000),
+        "succeeded": totals.prompts,
+        "failed": bucket.failed,
+        "prompt_tokens": totals.prompt_tokens,
+        "completion_tokens": totals.completion_tokens,
+        "latency_s": round(totals.latency_s / totals.prompts, 6) if totals.prompts else None,
     }

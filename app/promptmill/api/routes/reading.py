@@ -12,11 +12,14 @@ from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.documents.reading import (
     stats_document,
     summary_document,
+    throughput_document,
     waiting_document,
     whole_document,
 )
 from promptmill.api.openapi.document import always, success, unknown_batch
 from promptmill.api.schemas import examples, reading
+from promptmill.api.schemas.reading import activity
+from promptmill.domain.activity import WINDOWS, Grouping
 from promptmill.domain.lifecycle import TaskState
 from promptmill.services import batches
 from promptmill.services.reading import glance, search
@@ -103,3 +106,25 @@ async def summarise(batch_id: BatchId, resources: ResourcesOf) -> Response:
 async def read_stats(resources: ResourcesOf) -> Response:
     """What waits, runs and works, up to a second old and made once for all who ask."""
     return JsonResponse(stats_document(await glance.glance(resources)))
+
+
+@router.get(
+    "/stats/series",
+    tags=["Service"],
+    response_model=None,
+    summary="Read throughput over time",
+    responses={
+        **always("/stats/series"),
+        **success(200, "Results by parts of the window", activity.Throughput, activity.THROUGHPUT),
+    },
+)
+async def read_series(
+    query: Annotated[activity.SeriesQuery, Query()], resources: ResourcesOf
+) -> Response:
+    """What calls came to over time, up to five seconds old; by model or host where asked for.
+
+    Minutes are kept for three days, hours for 400 days. Workers add to them with their heartbeat.
+    """
+    by = Grouping(query.by)
+    found = await glance.throughput(resources, WINDOWS[query.window], by)
+    return JsonResponse(throughput_document(found, window=query.window, by=by))

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from promptmill.client._async.connection import AsyncConnection
-from promptmill.client.reading_records import Stats, Summary, WaitingPrompt, WholePrompt
+from promptmill.client.reading_records import (
+    Stats,
+    Summary,
+    Throughput,
+    WaitingPrompt,
+    WholePrompt,
+)
 from promptmill.client.requests import reading
 
 
@@ -29,3 +35,12 @@ class AsyncReading(AsyncConnection):
     async def stats(self) -> Stats:
         """The service at a glance: what waits, runs and works, and what needs a hand."""
         return await self._call(reading.stats())
+
+    async def throughput(
+        self,
+        *,
+        window: Literal["15m", "1h", "6h", "24h", "72h", "30d", "365d"] = "1h",
+        by: Literal["none", "model", "host"] = "none",
+    ) -> Throughput:
+        """What calls came to over the window, of everything or by model or host."""
+        return await self._call(reading.throughput(window, by))

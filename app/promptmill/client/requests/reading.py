@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from promptmill.client.reading_records import Stats, Summary, WaitingPrompt, WholePrompt
+from promptmill.client.reading_records import (
+    Stats,
+    Summary,
+    Throughput,
+    WaitingPrompt,
+    WholePrompt,
+)
 from promptmill.client.records import Record
 from promptmill.client.requests.batches import Request, query_of, reader_of
 
@@ -39,3 +45,9 @@ def summary(batch_id: str) -> Request[Summary]:
 def stats() -> Request[Stats]:
     """GET /stats."""
     return Request(method="GET", path="/stats", read=reader_of(Stats))
+
+
+def throughput(window: str, by: str) -> Request[Throughput]:
+    """GET /stats/series."""
+    query = query_of(window=window, by=by)
+    return Request(method="GET", path="/stats/series", query=query, read=reader_of(Throughput))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import Request
 from starlette.responses import PlainTextResponse, Response
 
+from promptmill.dashboard import activity_charts
 from promptmill.dashboard.pages import page_router, resources_of, show
+from promptmill.domain.activity import SUCCEEDED, WINDOWS, Grouping
 from promptmill.services.reading import glance
 
 router = page_router()
+_GROUPINGS: Final = {
+    Grouping.NONE: "together",
+    Grouping.MODEL: "by model",
+    Grouping.HOST: "by host",
+}
 
 
 @router.get("/")
@@ -23,4 +31,22 @@ async def overview(request: Request) -> Response:
     resources = resources_of(request)
     found = await glance.glance(resources)
     recent = await glance.recent(resources)
-    return show(request, "overview.html.j2", glance=found, recent=recent)
+    window = request.query_params.get("window", "1h")
+    window = window if window in WINDOWS else "1h"
+    by = request.query_params.get("by", "")
+    by = Grouping(by) if by in set(Grouping) else Grouping.NONE
+    throughput = await glance.throughput(resources, WINDOWS[window], by)
+    errors = {name: many for name, many in found.recent.hour.items() if name != SUCCEEDED}
+    return show(
+        request,
+        "overview.html.j2",
+        glance=found,
+        recent=recent,
+        charts=activity_charts.of_throughput(throughput),
+        windows=list(WINDOWS),
+        window=window,
+        groupings=_GROUPINGS,
+        by=by,
+        succeeded=found.recent.hour.get(SUCCEEDED, 0),
+        errors=errors,
+    )

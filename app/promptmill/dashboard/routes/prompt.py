@@ -46,4 +46,5 @@ async def one_prompt(
         before=neighbours[0],
         after=neighbours[1],
         waterfall=batch_charts.waterfall(batch, prompt.result),
+        attempts=batch_charts.of_attempts(prompt.earlier_attempts, prompt.result),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from promptmill.domain.activity import Grouping, RecentOutcomes, Throughput, Window
 from promptmill.domain.batches import Batch
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.lifecycle import LIVE_JOB_STATES, TERMINAL_JOB_STATES
@@ -17,6 +18,7 @@ from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.resources import Resources
 from promptmill.store.batches import findings, overview
 from promptmill.store.db.database import Transaction
+from promptmill.store.hosts import activity
 
 MOST_LIVE: Final = 12
 MOST_RECENT: Final = 6
@@ -34,6 +36,8 @@ class Glance:
     live: Sequence[Batch]
     hosts: Sequence[hosts.HostSummary]
     workers: Sequence[Worker]
+    recent: RecentOutcomes
+    """What calls came to lately, as far as workers have told it."""
     needs_a_hand: Sequence[str]
     """What somebody should look at, a sentence each."""
 
@@ -52,9 +56,10 @@ async def glance(resources: Resources) -> Glance:
     """
 
     async def make() -> Glance:
-        counts, found, seen, working = await asyncio.gather(
+        counts, found, lately, seen, working = await asyncio.gather(
             resources.database.read(overview.counts),
             resources.database.read(overview.live, limit=MOST_LIVE),
+            resources.database.read(activity.recent),
             seen_hosts(resources),
             workers.list_workers(resources),
         )
@@ -63,10 +68,24 @@ async def glance(resources: Resources) -> Glance:
             live=await with_prospects(resources, found),
             hosts=seen,
             workers=working,
+            recent=lately,
             needs_a_hand=_needs_a_hand(resources, counts, seen, working),
         )
 
     return await resources.snapshots.shared("glance", _GLANCE_S, make)
+
+
+async def throughput(resources: Resources, window: Window, by: Grouping) -> Throughput:
+    """What calls came to over time; up to five seconds old.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+
+    async def make() -> Throughput:
+        return await resources.database.read(activity.throughput, window, by)
+
+    return await resources.snapshots.shared(("throughput", window, by), _FINDINGS_S, make)
 
 
 async def recent(resources: Resources) -> Sequence[Batch]:

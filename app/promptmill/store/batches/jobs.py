@@ -33,6 +33,7 @@ from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import id_range, job, job_stats, prompt, result, task
 from promptmill.store.db.tables.keys import api_key
 from promptmill.store.downloads import planning
+from promptmill.store.queue import attempts
 from promptmill.store.queue.counters import FINISHED
 from promptmill.store.queue.enqueue import enqueue
 from promptmill.store.queue.prompt_groups import forget_groups
@@ -383,6 +384,7 @@ def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
     if ids:
         for table in (result, task, prompt):
             tx.execute(sa.delete(table).where(table.c.id.between(ids[0], ids[-1])))
+        attempts.forget_between(tx, ids[0], ids[-1])
         return len(ids)
     forget_groups(tx, job_key)
     planning.forget(tx, job_key)

@@ -20,6 +20,7 @@ from promptmill.store.db.tables.batches import (
     result,
     task,
 )
+from promptmill.store.queue import attempts
 
 _PREVIEW: Final = 200
 _WAITING = (
@@ -102,4 +103,5 @@ def whole(tx: Transaction, key: int, index: int) -> WholePrompt:
         host=row.url,
         worker=row.lease_owner,
         result=None if found is None else as_result(found),
+        earlier_attempts=attempts.of_prompt(tx, row.id),
     )

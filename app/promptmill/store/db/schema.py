@@ -21,9 +21,17 @@ from alembic.util import CommandError
 
 from promptmill.domain.errors import Unavailable
 from promptmill.store.db.database import Database, Transaction
-from promptmill.store.db.tables import batches, benchmarks, downloads, keys, openai, workers
+from promptmill.store.db.tables import (
+    activity,
+    batches,
+    benchmarks,
+    downloads,
+    keys,
+    openai,
+    workers,
+)
 
-metadata = (batches, benchmarks, downloads, keys, openai, workers)[0].metadata
+metadata = (activity, batches, benchmarks, downloads, keys, openai, workers)[0].metadata
 """All tables: each of these files enters its own into the one `metadata`."""
 
 

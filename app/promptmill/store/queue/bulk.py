@@ -36,6 +36,7 @@ from promptmill.store.db.tables.batches import (
     result,
     task,
 )
+from promptmill.store.queue import attempts
 from promptmill.store.queue.counters import CounterChange, count
 
 PIECE: Final = 5_000
@@ -293,6 +294,7 @@ def _put_back(tx: Transaction, job_key: int, status_of: dict[int, TaskState]) ->
         return 0
     again = tx.execute(_RUN_AGAIN, {"ids": list(status_of)}).scalars().all()
     tx.execute(_TAKE_BACK, {"ids": list(again)})
+    attempts.forget(tx, again)
     tally = CounterChange()
     for task_id in again:
         tally.add(status_of[task_id], -1)

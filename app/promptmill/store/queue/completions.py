@@ -37,7 +37,7 @@ from promptmill.store.db.compiled import Prepared, id_pairs, ids_in, json_text, 
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import prompt_id, result, task
 from promptmill.store.hosts import usage_limits
-from promptmill.store.queue import returns
+from promptmill.store.queue import attempts, returns
 from promptmill.store.queue.bulk import FREED, store_results_without_call
 from promptmill.store.queue.counters import CounterChange, count
 from promptmill.store.queue.leases import Completion, Recorded
@@ -98,6 +98,7 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
         if isinstance(each.decision, TryAgain) and returns.put_back(tx, each, each.decision)
     ]
     final = [each for each in completions if isinstance(each.decision, Finish)]
+    attempts.record(tx, returned)
     recorded = _finish(tx, final)
     finished = [each for each in final if (each.lease.task_id, each.lease.token) in recorded]
     # What a lost lease brings is no sign of its host today, and its job may be gone.
@@ -304,6 +305,7 @@ def rescue(
     back = [row.id for row in lost if row.losses + 1 < MOST_CRASHES]
     given_up = [(row.id, row.attempt) for row in lost if row.losses + 1 >= MOST_CRASHES]
     if back:
+        attempts.record_lost(tx, back)
         tx.execute(_RESCUE, {"ids": back})
     if again := [row for row in lost if 0 < row.losses < MOST_CRASHES - 1]:
         now = tx.now_ms()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, Field
 
 from promptmill.api.schemas import examples
+from promptmill.api.schemas.reading.activity import RECENT, RecentOutcomes
 from promptmill.api.schemas.results import Result, Time
 from promptmill.api.schemas.strict import ResponseModel
 from promptmill.domain.outcomes import ErrorCode
@@ -25,6 +26,15 @@ WAITING: Final[dict[str, Any]] = {
     "worker": "worker_01kasqg8v3",
 }
 WAITING_PAGE: Final[dict[str, Any]] = {"data": [WAITING], "next_cursor": None}
+EARLIER: Final[dict[str, Any]] = {
+    "number": 1,
+    "charged": True,
+    "host": "http://127.0.0.1:11434",
+    "started_at": "2026-11-23T06:30:00.223Z",
+    "ended_at": "2026-11-23T06:30:05.223Z",
+    "error_code": "timeout",
+    "error": "No answer within 5 s.",
+}
 WHOLE: Final[dict[str, Any]] = {
     "index": 0,
     "id": "question-17",
@@ -35,6 +45,7 @@ WHOLE: Final[dict[str, Any]] = {
     "host": None,
     "worker": None,
     "result": examples.RESULT,
+    "earlier_attempts": [EARLIER],
 }
 CAUSE: Final[dict[str, Any]] = {
     "error_code": "timeout",
@@ -64,6 +75,8 @@ STATS: Final[dict[str, Any]] = {
     "prompts_per_s": 3.4,
     "hosts": [{"url": "http://127.0.0.1:11434", "in_flight": 4, "slots": 4, "reachable": True}],
     "workers": 1,
+    "last_minute": RECENT,
+    "last_hour": RECENT,
     "needs_a_hand": ["http://gpu-2:11434 does not answer: connection refused"],
     "read_at": "2026-11-23T06:30:00.737Z",
 }
@@ -107,6 +120,25 @@ class WaitingPromptPage(ResponseModel):
     )
 
 
+class EarlierAttempt(ResponseModel):
+    """An attempt of a prompt that ended without a result."""
+
+    number: Count = Field(
+        description="Its number, from 1; one that was not charged is made again.", examples=[1]
+    )
+    charged: bool = Field(description="Whether it counts against `max_attempts`.", examples=[True])
+    host: str | None = Field(
+        description="The host that it was made at.", examples=["http://127.0.0.1:11434"]
+    )
+    started_at: Time | None = Field(
+        description="When the call began; null when its worker died.",
+        examples=[EARLIER["started_at"]],
+    )
+    ended_at: Time = Field(description="When it was given up.", examples=[EARLIER["ended_at"]])
+    error_code: ErrorCode = Field(description="As in results.", examples=["timeout"])
+    error: str = Field(description="What happened.", examples=[EARLIER["error"]])
+
+
 class WholePrompt(ResponseModel):
     """One prompt of a batch with all that is known of it."""
 
@@ -126,6 +158,10 @@ class WholePrompt(ResponseModel):
     worker: str | None = Field(description="The worker that runs it now.", examples=[None])
     result: Result | None = Field(
         description="Its result; null before there is one.", examples=[examples.RESULT]
+    )
+    earlier_attempts: list[EarlierAttempt] = Field(
+        description="Attempts that ended without a result, the first one first; up to twenty.",
+        examples=[[EARLIER]],
     )
 
 
@@ -220,6 +256,11 @@ class Stats(ResponseModel):
     )
     hosts: list[HostLoad] = Field(description="All hosts.", examples=[STATS["hosts"]])
     workers: Count = Field(description="Workers that are alive.", examples=[1])
+    last_minute: RecentOutcomes = Field(
+        description="Results of the last whole minute; workers tell them with their heartbeat.",
+        examples=[RECENT],
+    )
+    last_hour: RecentOutcomes = Field(description="Results of the last hour.", examples=[RECENT])
     needs_a_hand: list[str] = Field(
         description="What somebody should look at, a sentence each.",
         examples=[STATS["needs_a_hand"]],

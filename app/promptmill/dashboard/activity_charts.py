@@ -1,0 +1,66 @@
+"""What the charts of throughput over time show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from promptmill.dashboard.charts import Chart, lines
+from promptmill.dashboard.wording import one_line, rate
+from promptmill.domain.activity import DAY_S, Bucket, Throughput
+
+_LONGEST_NAME: Final = 40
+_EVERYTHING: Final = "all"
+
+
+def of_throughput(found: Throughput) -> Sequence[Chart]:
+    """Prompts and tokens per second; none while nothing ended in the window."""
+    if not any(one.succeeded.prompts for each in found.series for one in each.buckets):
+        return []
+    drawn = (
+        _rates("Prompts per second (UTC)", found, lambda one: one.succeeded.prompts, "prompts/s"),
+        _rates(
+            "Tokens written per second (UTC)",
+            found,
+            lambda one: one.succeeded.completion_tokens,
+            "tokens/s",
+        ),
+    )
+    return [chart for chart in drawn if chart is not None]
+
+
+def _rates(
+    title: str, found: Throughput, count: Callable[[Bucket], int], column: str
+) -> Chart | None:
+    series = [
+        (
+            one_line(each.name or _EVERYTHING, _LONGEST_NAME),
+            [
+                (float(one.at_s), count(one) / seconds)
+                for one in each.buckets
+                if (seconds := _seconds_of(one, found)) is not None
+            ],
+        )
+        for each in found.series
+    ]
+    form = "%d %b" if found.window.length_s > 3 * DAY_S else "%H:%M"
+    if DAY_S < found.window.length_s <= 3 * DAY_S:
+        form = "%a %H:%M"
+    return lines(
+        title,
+        series,
+        x_words=lambda at_s: datetime.fromtimestamp(at_s, UTC).strftime(form),
+        y_words=rate,
+        names=("time", column),
+        filled=len(series) == 1,
+    )
+
+
+def _seconds_of(bucket: Bucket, found: Throughput) -> int | None:
+    """How long the part has lasted; None for one too young to tell a rate."""
+    lasted_s = found.read_at_s - bucket.at_s
+    width_s = found.window.bucket_s
+    if lasted_s >= width_s:
+        return width_s
+    return lasted_s if lasted_s > width_s / 2 else None
