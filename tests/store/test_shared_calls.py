@@ -60,7 +60,7 @@ def test_neighbouring_texts_share_a_call(farm: Embedding) -> None:
     farm.submit(10)
     calls = farm.calls()
     assert [texts_of(call) for call in calls] == [
-        [f"Question {n}" for n in range(0, 4)],
+        [f"Question {n}" for n in range(4)],
         [f"Question {n}" for n in range(4, 8)],
         [f"Question {n}" for n in range(8, 10)],
     ]
