@@ -263,8 +263,7 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=MOST_SLOTS,
-        description="Slots of each Ollama host that no batch takes, for calls to"
-        " `/v1/chat/completions` and `/v1/completions`",
+        description="Slots of each Ollama host that no batch takes, for online calls to `/v1`",
     )
     online_queue: int = Field(
         default=100,
