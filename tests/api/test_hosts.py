@@ -254,6 +254,7 @@ async def test_the_groups_that_a_host_runs_are_told(sqlite_url) -> None:
     assert [host["groups"] for host in after] == [['tiny:latest {"num_ctx":512}']]
 
 
+@pytest.mark.proof
 async def test_a_hung_host_does_not_keep_the_others_waiting_for_long(sqlite_url) -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

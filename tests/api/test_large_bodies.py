@@ -82,6 +82,7 @@ async def longest_stall_while(work) -> tuple[float, object]:
     return longest, given
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", ["texts", "texts beyond latin-1", "objects", "chats"])
 async def test_reading_a_large_batch_never_stops_the_event_loop(kind) -> None:
     body = bodies()[kind]
@@ -113,6 +114,7 @@ async def test_reading_a_large_batch_keeps_its_body_and_its_prompts_in_memory_an
     assert peak < most_mib * MIB
 
 
+@pytest.mark.proof
 async def test_a_large_batch_is_stored_whole_while_others_are_answered(service) -> None:
     stall_s, response = await longest_stall_while(service.post(bodies()["texts"]))
 

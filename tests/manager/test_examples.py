@@ -236,6 +236,7 @@ def test_rounds_end_and_what_still_failed_is_told(printed_by, monkeypatch):
     assert all("model 'qwen3:8b' not found" in line for line in lines[4:])
 
 
+@pytest.mark.proof
 def test_speed_keeps_the_model_in_memory_and_counts_what_came(printed_by):
     simulator = pretended(*MODELS, speed=QUICK)
     with running_in_thread(simulator) as url:

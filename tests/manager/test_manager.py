@@ -67,6 +67,7 @@ async def test_a_benchmark_sends_one_request_at_a_time_model_after_model():
     assert peak == 1
 
 
+@pytest.mark.proof
 async def test_latency_is_the_mean_of_the_runs_by_the_callers_clock():
     runs = 0
 

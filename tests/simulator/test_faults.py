@@ -223,6 +223,7 @@ async def test_an_embedding_model_can_be_reloaded_too(simulated):
         assert server.simulator.calls.tally.models[TINY].loads == 2
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("prefix_cache", [True, False])
 async def test_a_cache_hit_spares_all_but_the_last_token_of_the_prompt(
     simulated, lines, prefix_cache
@@ -256,6 +257,7 @@ async def test_bad_json_is_no_json(simulated):
         json.loads(answer["response"])
 
 
+@pytest.mark.proof
 async def test_a_slow_start_delays_the_first_token_only(simulated, lines):
     async with simulated() as server:
         end = lines(await server.generate("x [[fault:slow_start s=0.08]]"))[-1]
@@ -324,6 +326,7 @@ async def test_no_memory_fails_the_load(simulated):
         assert (await server.generate("x [[fault:oom times=1]]")).status_code == 200
 
 
+@pytest.mark.proof
 async def test_a_refusing_port_opens_again(simulated):
     async with simulated() as server:
         assert await outcome(server, "x [[fault:refuse s=0.2 times=1]]") == "RemoteProtocolError"

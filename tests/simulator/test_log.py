@@ -43,6 +43,7 @@ async def test_a_call_is_logged_with_its_times_and_its_end(simulated):
     }
 
 
+@pytest.mark.proof
 async def test_the_counts_tell_peaks_gaps_and_repeated_prompts(simulated):
     async with simulated(speed=Speed(request_s=0.03), num_parallel=2) as server:
         prompts = ["a", "b", "c", "a", "a"]

@@ -27,6 +27,7 @@ async def ends(server, lines, *prompts):
     return [lines(await server.generate(prompt))[-1] for prompt in prompts]
 
 
+@pytest.mark.proof
 async def test_the_same_prompt_again_takes_the_time_of_its_last_token(simulated, lines):
     async with simulated(speed=SLOW) as server:
         first, again = await ends(server, lines, TEN, TEN)
@@ -35,6 +36,7 @@ async def test_the_same_prompt_again_takes_the_time_of_its_last_token(simulated,
     assert again["prompt_eval_duration"] / 1e9 == pytest.approx(1 / 100, abs=0.04)
 
 
+@pytest.mark.proof
 async def test_the_fixed_time_of_a_request_is_not_spared(simulated, lines):
     async with simulated(speed=replace(SLOW, request_s=0.1)) as server:
         _, again = await ends(server, lines, TEN, TEN)
@@ -57,6 +59,7 @@ async def test_a_slot_knows_its_last_prompt_only(simulated):
         assert await cached(server, TEN) == 2
 
 
+@pytest.mark.proof
 async def test_without_the_cache_every_prompt_is_evaluated_whole(simulated, lines):
     async with simulated(speed=SLOW, prefix_cache=False) as server:
         _, again = await ends(server, lines, TEN, TEN)

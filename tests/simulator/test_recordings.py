@@ -288,6 +288,7 @@ async def test_the_wait_for_a_slot_shows_in_the_total_only(simulated):
     assert due[-1] > 19 / 100
 
 
+@pytest.mark.proof
 async def test_a_client_that_closes_its_stream_makes_room_for_the_next(simulated):
     recording = recorded("client_left")
     first, second = recording["exchanges"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from promptmill.simulator import ModelSpec, Speed
 
 SLOW = Speed(request_s=30.0)
@@ -31,6 +33,7 @@ async def test_slots_are_given_in_order_of_arrival(simulated):
     assert [call.prompt for call in by_slot] == [f"prompt {number}" for number in range(12)]
 
 
+@pytest.mark.proof
 async def test_sixty_four_slots_keep_their_time(simulated):
     async with simulated(speed=Speed(request_s=1.0), num_parallel=64) as server:
         await server.generate("", keep_alive=-1)
@@ -53,6 +56,7 @@ async def test_an_embedding_model_has_one_slot(simulated):
         assert server.simulator.calls.tally.models["embed:latest"].peak_in_slots == 1
 
 
+@pytest.mark.proof
 async def test_a_client_that_leaves_frees_its_slot_even_if_unstreamed(simulated):
     async with simulated(speed=SLOW) as server:
         holder = server.start("[[tokens:1]] first", stream=False)
@@ -85,6 +89,7 @@ async def test_a_client_that_leaves_while_it_waits_takes_no_slot(simulated):
     assert calls["third"].slot_at > calls["first"].slot_at
 
 
+@pytest.mark.proof
 async def test_a_stream_comes_at_the_speed_of_the_model_and_says_so(simulated, lines):
     speed = Speed(request_s=0.02, prefill_tokens_per_s=200, decode_tokens_per_s=500)
     async with simulated(speed=speed, prefix_cache=False) as server:
@@ -105,6 +110,7 @@ async def test_a_stream_comes_at_the_speed_of_the_model_and_says_so(simulated, l
     assert again["eval_count"] == 51
 
 
+@pytest.mark.proof
 async def test_too_many_busy_slots_make_each_slower(simulated, lines):
     speed = Speed(decode_tokens_per_s=1000, full_speed_slots=1)
     async with simulated(speed=speed, num_parallel=4) as server:

@@ -77,6 +77,7 @@ LOCK_AND_STAND_STILL = """
 """
 
 
+@pytest.mark.proof
 @on_postgresql
 @pytest.mark.parametrize("pooling", [False, True])
 def test_a_worker_frozen_in_the_middle_of_its_exchange_stops_others_for_a_tenth_of_a_lease(

@@ -116,6 +116,7 @@ def test_a_reader_that_does_not_end_is_waited_for_twice_as_long_each_time(file: 
     assert file.log_bytes == 0
 
 
+@pytest.mark.proof
 def test_after_a_failed_try_nothing_is_tried_for_ten_times_as_long(file: File) -> None:
     log = WriteAheadLog(file.path, most_bytes=MIB)
     with file.being_read():

@@ -50,6 +50,8 @@ from promptmill.store.db.tables.benchmarks import benchmark, benchmark_run
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
 from promptmill.worker.runner import working
 
+pytestmark = pytest.mark.proof  # compares times that it measures, so nothing may run beside it
+
 SPEED = Speed(load_s=0.15, prefill_tokens_per_s=20_000, decode_tokens_per_s=2_000)
 OPTIONS = {"num_predict": 40, "temperature": 0, "seed": 42}
 PATIENCE_S = 30

@@ -99,6 +99,7 @@ async def test_while_nothing_changes_nothing_is_told(serving: Any) -> None:
         assert [one async for one in told] == []
 
 
+@pytest.mark.proof
 async def test_stopping_ends_a_stream_at_once(serving: Any) -> None:
     async with serving(embedded_worker=False, **RARELY) as service:
         stop = asyncio.Event()

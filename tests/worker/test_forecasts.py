@@ -24,6 +24,8 @@ from promptmill.settings import Settings
 from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running
 from promptmill.worker.runner import working
 
+pytestmark = pytest.mark.proof  # compares times that it measures, so nothing may run beside it
+
 PATIENCE_S = 60
 SPEED = Speed(load_s=0.2, request_s=0.1)
 TRUE_ENOUGH = pytest.approx(1.1, abs=0.5)

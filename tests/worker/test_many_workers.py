@@ -179,6 +179,7 @@ async def test_a_heartbeat_goes_on_when_its_session_was_cut(serving: Any) -> Non
         await until(seen_again)
 
 
+@pytest.mark.proof
 @pytest.mark.postgresql
 @postgresql_only
 async def test_a_dead_workers_prompts_go_back_as_soon_as_its_lease_runs_out(

@@ -115,6 +115,7 @@ async def test_a_failure_in_mid_stream_is_raised_by_the_library(dialect) -> None
             pass
 
 
+@pytest.mark.proof
 async def test_a_call_that_waits_gets_the_next_slot_and_slots_are_never_exceeded(
     open_dialect, ollama_url
 ) -> None:
