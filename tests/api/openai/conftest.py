@@ -31,7 +31,7 @@ def ollama_url() -> Iterator[str]:
         ModelSpec(name="talker", speed=Speed(decode_tokens_per_s=60)),
         ModelSpec(name="slow", speed=Speed(request_s=0.3)),
         ModelSpec(
-            name="embedder",
+            name="nomic-embed-text",
             capabilities=("embedding",),
             embedding_length=16,
             context_length=64,

@@ -19,7 +19,7 @@ def line(custom_id: str, given: object, **body: Any) -> dict[str, Any]:
         "custom_id": custom_id,
         "method": "POST",
         "url": EMBEDDINGS,
-        "body": {"model": "embedder", "input": given, **body},
+        "body": {"model": "nomic-embed-text", "input": given, **body},
     }
 
 
@@ -82,9 +82,9 @@ async def test_one_call_at_once(dialect, asked) -> None:
     # With strict validation the library does not take the base64 that it asks for.
     client = dialect.openai.copy(_extra_kwargs={"_strict_response_validation": False})
     found = await client.embeddings.create(
-        model="embedder", input=["a pear", "a plum"], encoding_format=asked
+        model="nomic-embed-text", input=["a pear", "a plum"], encoding_format=asked
     )
-    assert (found.object, found.model, len(found.data)) == ("list", "embedder", 2)
+    assert (found.object, found.model, len(found.data)) == ("list", "nomic-embed-text", 2)
     vectors = [one.embedding for one in found.data]
     if asked == "base64":
         vectors = [struct.unpack("<16f", base64.b64decode(one)) for one in vectors]
@@ -95,10 +95,10 @@ async def test_one_call_at_once(dialect, asked) -> None:
 
 async def test_a_wrong_call_is_an_error_of_http(dialect) -> None:
     with pytest.raises(openai.BadRequestError) as refusal:
-        await dialect.openai.embeddings.create(model="embedder", input=[[1, 2, 3]])
+        await dialect.openai.embeddings.create(model="nomic-embed-text", input=[[1, 2, 3]])
     assert refusal.value.code == "unsupported_value"
     with pytest.raises(openai.NotFoundError):
         await dialect.openai.embeddings.create(model="missing", input="a pear")
     with pytest.raises(openai.BadRequestError) as refusal:
-        await dialect.openai.embeddings.create(model="embedder", input="word " * 100)
+        await dialect.openai.embeddings.create(model="nomic-embed-text", input="word " * 100)
     assert refusal.value.code == "context_length_exceeded"
