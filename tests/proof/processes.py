@@ -129,6 +129,7 @@ def simulator(
     folder: Path,
     *,
     latency_s: float = 0.0,
+    text_s: float = 0.0,
     slots: int = 512,
     log: Path | None = None,
     name: str = "simulator",
@@ -137,6 +138,7 @@ def simulator(
     port = free_port()
     arguments = ["simulate", "--port", str(port), "--models", "tiny", "--load-time", "0"]
     arguments += ["--latency", str(latency_s), "--num-parallel", str(slots)]
+    arguments += ["--text-time", str(text_s)]
     if log is not None:
         arguments += ["--log", str(log)]
     command = Command(name, arguments, folder=folder)

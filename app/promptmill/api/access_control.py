@@ -20,7 +20,7 @@ from promptmill.access.routes import Route, find_route, path_below_root
 from promptmill.access.sessions import login_address
 from promptmill.api.dependencies import resources_in
 from promptmill.api.errors.problems import count_refusal, error_response
-from promptmill.api.openai.errors import api_error
+from promptmill.api.openai.errors import PREFIX, api_error
 from promptmill.api.openai.errors import error_response as answer_of_dialect
 from promptmill.domain.access.keys import ANYBODY
 from promptmill.domain.errors import Forbidden, PromptmillError, Unauthenticated, Unavailable
@@ -29,8 +29,6 @@ from promptmill.services.resources import Resources
 
 _ALWAYS_OPEN: Final = "/health"
 """Whoever watches over the process asks for it, by any name, also when the database is away."""
-_DIALECT: Final = "/v1/"
-"""Begins the paths of the OpenAI dialect, whose clients know errors in OpenAI's shape only."""
 
 
 class AccessControl:
@@ -106,7 +104,7 @@ def judge_origin(
 
 def _refusal(scope: Scope, path: str, error: PromptmillError) -> Response:
     """The answer to a request that may not be made, in the shape of the API that it is for."""
-    told = api_error(error, missing=("not_found", None)) if path.startswith(_DIALECT) else None
+    told = api_error(error, missing=("not_found", None)) if path.startswith(PREFIX) else None
     if told is None:
         return error_response(scope, error)
     count_refusal(error)

@@ -18,7 +18,7 @@ from promptmill.store.openai import execution, marks
 from promptmill.store.openai.execution import Lease
 
 _MOST_PER_CHUNK: Final = 500
-_FIRST_CHUNK: Final = 20
+_FIRST_CHUNK: Final = 2
 _TEXT_PER_CHUNK: Final = 4_000_000
 """Characters that a chunk is to have, about: what is read at a time is in memory."""
 
