@@ -48,7 +48,13 @@ def texts_per_s(folder: Path, *, texts: int, per_call: int, slots: int) -> tuple
     name = f"per-call-{per_call}"
     log = folder / f"{name}.jsonl"
     with simulator(
-        folder, name=f"host-{name}", latency_s=CALL_S, text_s=TEXT_S, slots=4 * slots, log=log
+        folder,
+        name=f"host-{name}",
+        profile="instant",
+        latency_s=CALL_S,
+        text_s=TEXT_S,
+        slots=4 * slots,
+        log=log,
     ) as url:
         service = Service(
             folder=folder,

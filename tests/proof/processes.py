@@ -130,6 +130,7 @@ def simulator(
     *,
     latency_s: float = 0.0,
     text_s: float = 0.0,
+    profile: str = "recorded-tiny",
     slots: int = 512,
     log: Path | None = None,
     name: str = "simulator",
@@ -138,7 +139,7 @@ def simulator(
     port = free_port()
     arguments = ["simulate", "--port", str(port), "--models", "tiny", "--load-time", "0"]
     arguments += ["--latency", str(latency_s), "--num-parallel", str(slots)]
-    arguments += ["--text-time", str(text_s)]
+    arguments += ["--text-time", str(text_s), "--profile", profile]
     if log is not None:
         arguments += ["--log", str(log)]
     command = Command(name, arguments, folder=folder)
