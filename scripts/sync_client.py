@@ -32,7 +32,7 @@ RULES = tuple(
         (r"httpx\.AsyncBaseTransport", "httpx.BaseTransport"),
         (r"\bAsync(?=[A-Z])", ""),
         (r"\basync_(?=arguments_of)", ""),
-        (r"__a(enter|exit)__", r"__\1__"),
+        (r"__a(enter|exit|iter)__", r"__\1__"),
         (r"\ba(close|read|closing|iter_bytes)\b", r"\1"),
         (r"client\._async\b", "client._sync"),
     )

@@ -176,6 +176,7 @@ def upgrade() -> None:
         sa.Column("url", sa.String(length=500), nullable=False),
         sa.Column("machine", sa.String(length=64), server_default="", nullable=False),
         sa.Column("held_by", sa.BigInteger(), nullable=True),
+        sa.Column("closed_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("switching_to", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_host")),
         sa.UniqueConstraint("url", "machine", name=op.f("uq_host_url")),

@@ -357,3 +357,33 @@ async def test_a_query_parameter_is_refused(service) -> None:
 
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"] == "/query/reachable"
+
+
+async def test_a_host_is_taken_out_of_service_and_put_back(service) -> None:
+    await service.finished({"model": "qwen3:8b", "prompts": ["one"]})
+    (host,) = (await service.client.get("/hosts")).json()["data"]
+    assert host["enabled"] is True
+    path = f"/hosts/{host['id']}"
+    for enabled in (False, False, True):
+        answer = await service.client.patch(path, json={"enabled": enabled})
+        assert (answer.status_code, answer.json()["enabled"]) == (200, enabled)
+        (now,) = (await service.client.get("/hosts", params={"fresh": "false"})).json()["data"]
+        assert now["enabled"] is enabled
+        stats = (await service.client.get("/stats")).json()
+        assert any("out of service" in one for one in stats["needs_a_hand"]) is not enabled
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({}, "/enabled"), ({"enabled": "no"}, "/enabled"), ({"enable": False}, "/enable")],
+)
+async def test_a_wrong_change_of_a_host_is_named(service, body: object, pointer: str) -> None:
+    answer = await service.client.patch("/hosts/host_1", json=body)
+    assert answer.status_code == 422
+    assert pointer in {one["pointer"] for one in answer.json()["errors"]}
+
+
+@pytest.mark.parametrize("name", ["host_99", "host_x", "1", "host_1%20"])
+async def test_an_unknown_host_is_not_found(service, name: str) -> None:
+    answer = await service.client.patch(f"/hosts/{name}", json={"enabled": False})
+    assert answer.status_code == 404

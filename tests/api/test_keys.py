@@ -14,6 +14,7 @@ from promptmill.api.application import ROUTERS
 from promptmill.api.openai.application import openai_dialect
 from promptmill.dashboard import PAGES
 from promptmill.domain.access.keys import ANYBODY, KeyLimits, Scope
+from promptmill.observability.metrics import HTTP_REFUSED
 from promptmill.services import keys
 from promptmill.services.keys import NewKey
 
@@ -33,6 +34,7 @@ READS = {
     ("GET", "/hosts"),
     ("GET", "/workers"),
     ("GET", "/stats"),
+    ("GET", "/stats/series"),
     ("GET", "/batches/{batch_id}/summary"),
     ("GET", "/batches/{batch_id}/prompts"),
     ("GET", "/batches/{batch_id}/prompts/{index}"),
@@ -220,6 +222,35 @@ async def test_what_is_no_good_key_opens_nothing(service, header: str) -> None:
     assert response.headers["www-authenticate"] == "Bearer"
     assert response.json()["type"] == "/problems/unauthenticated"
     assert key not in response.text
+
+
+async def test_wrong_keys_of_an_address_are_soon_refused_unread_and_its_good_ones_are_not(
+    service,
+) -> None:
+    alice, bob = make(service), make(service, name="bob")
+    assert (await service.client.get("/batches", headers=bearer(alice))).status_code == 200
+
+    wrong = [
+        (await service.client.get("/batches", headers=bearer(f"wrong-key-number-{n}"))).status_code
+        for n in range(7)
+    ]
+    over = await service.client.get("/batches", headers=bearer("wrong"))
+    of_dialect = await service.client.get("/v1/models", headers=bearer("wrong"))
+    known = await service.client.get("/batches", headers=bearer(alice))
+    new = await service.client.get("/batches", headers=bearer(bob))
+    none = await service.client.get("/batches")
+
+    assert wrong == [401] * 5 + [429] * 2
+    assert over.json()["type"] == "/problems/too-many-attempts"
+    assert 1 <= int(over.headers["retry-after"]) <= 12
+    assert (of_dialect.status_code, of_dialect.json()["error"]["code"]) == (
+        429,
+        "rate_limit_exceeded",
+    )
+    assert (known.status_code, new.status_code, none.status_code) == (200, 429, 401)
+    told = (await service.client.get("/metrics", headers=bearer(alice))).status_code
+    assert told == 403
+    assert HTTP_REFUSED.labels("rate")._value.get() >= 4
 
 
 async def test_a_key_of_the_environment_opens_and_stands_on_the_batch(open_service) -> None:

@@ -87,11 +87,62 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "GET /benchmarks/{benchmark_id}/report",
         "GET /models",
         "GET /hosts",
+        "PATCH /hosts/{host_id}",
         "GET /workers",
         "GET /health",
         "GET /metrics",
         "GET /ready",
     }
+
+
+def schemas_in(node: object) -> Iterator[dict]:
+    """Every schema of the document, and what is inside of it."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == "schema":
+                yield value
+            yield from schemas_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from schemas_in(value)
+
+
+def test_a_schema_has_only_words_that_json_schema_knows() -> None:
+    known = {
+        *("$ref", "title", "description", "default", "examples", "deprecated", "format"),
+        *("type", "enum", "const", "anyOf", "allOf", "oneOf", "not", "discriminator"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+        *("minLength", "maxLength", "pattern", "contentEncoding", "contentMediaType"),
+        *("items", "prefixItems", "minItems", "maxItems", "uniqueItems"),
+        *("properties", "required", "additionalProperties", "propertyNames"),
+        *("minProperties", "maxProperties", "patternProperties"),
+    }
+    unknown = set[str]()
+
+    def walk(schema: object) -> None:
+        if not isinstance(schema, dict):
+            return
+        unknown.update(schema.keys() - known)
+        for name in ("items", "not", "additionalProperties", "propertyNames"):
+            walk(schema.get(name))
+        for name in ("anyOf", "allOf", "oneOf", "prefixItems"):
+            for one in schema.get(name, ()):
+                walk(one)
+        for one in schema.get("properties", {}).values():
+            walk(one)
+
+    for schema in (*SCHEMAS.values(), *schemas_in(DOCUMENT["paths"])):
+        walk(schema)
+    assert not unknown
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_tells_of_keys_unless_it_needs_none(name) -> None:
+    operation = OPERATIONS[name]
+    is_open = name == "GET /health"
+
+    assert operation.get("security", DOCUMENT["security"]) == ([] if is_open else [{}, {"key": []}])
+    assert (set(operation["responses"]) >= {"401", "403", "421", "429"}) is not is_open
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -45,3 +46,16 @@ def result_document(index: int, **fields: Any) -> dict[str, Any]:
         "latency_s": 0.5,
         **fields,
     }
+
+
+def events_of(status: str, *results: dict[str, Any]) -> bytes:
+    """The stream of events of a batch that ends so, its results in the order given."""
+    ended = batch(status, total=len(results), succeeded=len(results))
+    told = [("0", "progress", batch("running", total=len(results)))]
+    told += [(str(number), "result", one) for number, one in enumerate(results, start=1)]
+    told.append((f"{len(results)}-end", "end", ended))
+    lines = (f"id: {key}\nevent: {name}\ndata: {json.dumps(data)}\n\n" for key, name, data in told)
+    return "".join(lines).encode()
+
+
+EVENT_STREAM = {"content-type": "text/event-stream"}

@@ -34,9 +34,9 @@ def test_json_is_the_services_own(invoke: Invoke, service: respx.MockRouter) -> 
 
     listed = json.loads(invoke("list", "--json").stdout)
 
-    assert listed["data"][0]["of_a_newer_service"] == 1
-    assert listed["data"][0]["counts"] == page["data"][0]["counts"]
-    assert "eta_s" not in listed["data"][0]
+    assert listed["of_a_newer_service"] == 1
+    assert listed["counts"] == page["data"][0]["counts"]
+    assert "eta_s" not in listed
 
 
 def test_no_batches_are_said_in_words(invoke: Invoke, service: respx.MockRouter) -> None:

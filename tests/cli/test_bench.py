@@ -169,7 +169,6 @@ def test_a_refusal_names_the_prompt_and_the_field(
         (["--id", ID, "--runs", 5], "--id names a benchmark that there is"),
         (["--id", ID, "--detach"], "--id names a benchmark that there is"),
         (["tiny", "--cancel"], "--cancel ends a benchmark that --id names"),
-        (["tiny", "--detach", "--json"], "--detach does not stay"),
         (["tiny", "--detach", "--compare"], "--detach does not stay"),
         (["tiny", "--concurrency", "1;2"], "--concurrency takes numbers such as 1,2,4"),
         (["tiny", "--concurrency", ""], "--concurrency takes numbers such as 1,2,4"),

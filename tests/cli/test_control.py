@@ -243,7 +243,7 @@ def test_a_batch_is_paused_changed_and_resumed_by_commands(
 
     assert [one.exit_code for one in (paused, changed, resumed, watched)] == [0] * 4
     assert f"{batch_id} is paused" in paused.stderr
-    assert [one["id"] for one in listed["data"]] == [batch_id]
+    assert listed["id"] == batch_id
     assert (shown["status"], shown["metadata"]) == ("completed", {"run": "8"})
     assert (too_late.exit_code, "completed" in too_late.stderr) == (2, True)
 

@@ -22,7 +22,7 @@ def doctor(invoke: Invoke, sqlite_url: str, simulator_url: str, monkeypatch: pyt
     def run(*arguments: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
         result = invoke("doctor", "--json", *arguments)
         found: dict[str, list[dict[str, str]]] = {}
-        for finding in json.loads(result.stdout):
+        for finding in map(json.loads, result.stdout.splitlines()):
             found.setdefault(finding["area"], []).append(finding)
         return result.exit_code, found
 

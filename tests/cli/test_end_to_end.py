@@ -150,7 +150,7 @@ def test_a_batch_is_listed_shown_cancelled_and_deleted(invoke: Invoke, service_u
     deleted = invoke("delete", batch_id, *url)
     gone = invoke("show", batch_id, *url)
 
-    assert listed["data"][0]["id"] == batch_id
+    assert listed["id"] == batch_id
     assert not_ended.exit_code == 2
     assert cancelled.exit_code == 0
     assert (watched.exit_code, "cancelled" in watched.stderr) == (1, True)

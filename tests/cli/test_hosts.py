@@ -13,7 +13,9 @@ from promptmill.client import Host
 from tests.cli.pretended import Invoke
 
 HOST: dict[str, Any] = {
+    "id": "host_1",
     "url": "http://gpu-1:11434",
+    "enabled": True,
     "reachable": True,
     "error": None,
     "version": "0.24.0",
@@ -37,6 +39,7 @@ HOST: dict[str, Any] = {
 REASON = "No connection to http://gpu-2:11434 could be made"
 DOWN = {
     **HOST,
+    "id": "host_2",
     "url": "http://gpu-2:11434",
     "reachable": False,
     "error": REASON,
@@ -111,3 +114,26 @@ def test_models_tell_on_how_many_of_their_hosts_they_are_loaded(
 
     assert "1 of 2" in shown
     assert "yes" in shown
+
+
+def test_a_host_is_taken_out_of_service_and_back_by_its_address_or_id(
+    invoke: Invoke, service: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    service.get("/hosts").respond(200, json={"data": [HOST, DOWN], "next_cursor": None})
+    changed = service.patch("/hosts/host_1").respond(200, json=HOST | {"enabled": False})
+
+    for name in ("host_1", "http://gpu-1:11434/", "gpu-1:11434"):
+        assert "out of service" in invoke("hosts", "--disable", name).stdout
+        assert json.loads(changed.calls.last.request.content) == {"enabled": False}
+    invoke("hosts", "--enable", "host_1")
+    assert json.loads(changed.calls.last.request.content) == {"enabled": True}
+
+
+def test_an_unknown_host_is_refused_with_those_that_there_are(
+    invoke: Invoke, service: respx.MockRouter
+) -> None:
+    service.get("/hosts").respond(200, json={"data": [HOST, DOWN], "next_cursor": None})
+    refused = invoke("hosts", "--disable", "gpu-9")
+    assert refused.exit_code == 2
+    assert "http://gpu-1:11434 (host_1)" in " ".join(refused.stderr.replace("│", " ").split())

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from promptmill.cli.output.progress import Bar, Lines, display_on, numbers
-from promptmill.cli.output.terminal import duration, one_line, printable
 from promptmill.client import Batch, WaitingFor
+from promptmill.display.texts import duration, one_line, printable
 from tests.cli.pretended import batch
 
 

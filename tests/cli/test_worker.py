@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import psycopg
@@ -38,14 +39,14 @@ class WorkerProcess:
         self.first_line = process.stdout.readline()
         self.name = self.first_line.strip().rpartition(" ")[2]
 
-    def metrics(self) -> dict[str, float]:
-        """The sum over all labels of each sample of `/metrics`."""
+    def metrics(self) -> Counter[str]:
+        """The sum over all labels of each sample of `/metrics`, without the prefix."""
         address = re.search(r"http://127\.0\.0\.1:\d+/metrics", self.log.read_text())
         assert address is not None
-        found = dict[str, float]()
-        for family in text_string_to_metric_families(httpx.get(address[0]).text):
+        found = Counter[str]()
+        for family in text_string_to_metric_families(httpx.get(address[0], timeout=60).text):
             for sample in family.samples:
-                found[sample.name] = found.get(sample.name, 0) + sample.value
+                found[sample.name.removeprefix("promptmill_")] += sample.value
         return found
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -64,9 +65,11 @@ class Fleet:
             patch.setenv("PROMPTMILL_HEARTBEAT_S", "0.5")
             command = ["serve", "--port", "0", "--no-worker", *self._places]
             self.url = stack.enter_context(listening(command, folder / "serve.log"))
-        self.http = stack.enter_context(httpx.Client(base_url=self.url, timeout=60))
+        self.http = stack.enter_context(httpx.Client(base_url=self.url, timeout=180))
 
-    def worker(self, *, concurrency: int = 16, **variables: object) -> WorkerProcess:
+    def worker(
+        self, *, concurrency: int = 16, application_name: str | None = None, **variables: object
+    ) -> WorkerProcess:
         log = self._folder / f"worker{len(list(self._folder.iterdir()))}.log"
         environment = {
             **os.environ,
@@ -76,6 +79,10 @@ class Fleet:
         }
         command = ["worker", "--concurrency", str(concurrency), "--metrics-port", "0"]
         command += self._places
+        if application_name is not None:
+            url = make_url(self._places[1])
+            named = url.update_query_dict({"application_name": application_name})
+            command += ["--database-url", named.render_as_string(hide_password=False)]
         return WorkerProcess(self._stack.enter_context(_process(command, environment, log)), log)
 
     def submit(self, prompts: int, **fields: Any) -> str:
@@ -89,7 +96,7 @@ class Fleet:
         return self.http.get(f"/batches/{batch_id}", params={"limit": 0, **query}).json()
 
     def ended(self, batch_id: str) -> dict[str, Any]:
-        batch = self.batch(batch_id, wait_s=50)
+        batch = self.batch(batch_id, wait_s=120)
         assert batch["finished_at"], batch
         return batch
 
@@ -288,3 +295,84 @@ def test_wrong_settings_are_named_and_end_the_program_with_2(
 
     assert result.exit_code == 2
     assert "PROMPTMILL_LEASE_S: " in result.stderr
+
+
+@pytest.mark.postgresql
+def test_the_counters_of_workers_equal_the_database_after_a_kill_and_a_freeze(
+    fleet: Callable[..., Fleet], postgresql_url: str
+) -> None:
+    mill = fleet(postgresql_url, request_s=1)
+    noting_who_records(postgresql_url)
+    workers = {
+        name: mill.worker(concurrency=8, application_name=name)
+        for name in ("killed", "frozen", "third", "fourth")
+    }
+    batch_id = mill.submit(200, max_concurrent=32)
+    deadline = time.monotonic() + 120
+    while not all(one["in_flight"] for one in mill.workers().values()):
+        assert time.monotonic() < deadline
+    workers["frozen"].process.send_signal(signal.SIGSTOP)
+    workers.pop("killed").process.kill()
+
+    counts = mill.ended(batch_id)["counts"]
+    workers["frozen"].process.send_signal(signal.SIGCONT)
+    deadline = time.monotonic() + 120
+    while True:
+        # A counter is counted up after the commit, so that it may be seen a moment later.
+        told = {name: worker.metrics() for name, worker in workers.items()}
+        recorded = recorded_by(postgresql_url)
+        equal = all(of_worker(told[name]) == recorded[name] for name in workers)
+        woken = told["frozen"]["leases_lost_total"] + told["frozen"]["outcomes_fenced_total"]
+        if (equal and woken) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+
+    assert {name: of_worker(each) for name, each in told.items()} == {
+        name: recorded[name] for name in workers
+    }
+    assert woken
+    assert sum(each.prompts for each in recorded.values()) == counts["succeeded"] == 200
+    assert min(recorded[name].prompts for name in ("third", "fourth")) > 0
+    assert sum(each["prompts_rescued_total"] for each in told.values()) >= 1
+
+
+class Done(NamedTuple):
+    """What a worker has recorded."""
+
+    prompts: int
+    timed: int
+    tokens: int
+
+
+def of_worker(told: Counter[str]) -> Done:
+    """By its metrics; a name without a sample counts 0."""
+    names = ("prompts_finished_total", "prompt_duration_seconds_count", "tokens_total")
+    return Done(*(round(told[name]) for name in names))
+
+
+def noting_who_records(url: str) -> None:
+    """Let the database itself note, with each result, the session that has stored it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE recorded (id BIGINT, who TEXT)")
+        connection.execute(
+            """CREATE FUNCTION note_result() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO recorded VALUES (NEW.id, current_setting('application_name'));
+            RETURN NULL; END $$"""
+        )
+        connection.execute(
+            "CREATE TRIGGER note_result AFTER INSERT ON result FOR EACH ROW"
+            " EXECUTE FUNCTION note_result()"
+        )
+
+
+def recorded_by(url: str) -> dict[str, Done]:
+    """What each worker has recorded, by the database."""
+    found = defaultdict(lambda: Done(0, 0, 0))
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            """SELECT who, count(*), count(latency_s),
+                coalesce(sum(coalesce(prompt_eval_count, 0) + coalesce(eval_count, 0)), 0)
+            FROM recorded JOIN result USING (id) GROUP BY who"""
+        )
+        found.update({who: Done(*map(int, numbers)) for who, *numbers in rows})
+    return found

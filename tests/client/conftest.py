@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from promptmill.client import AsyncPromptmill, Benchmarks, Promptmill
+from promptmill.client import AsyncPromptmill, Benchmarks, Promptmill, Results
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -17,17 +17,22 @@ Handler = Callable[[httpx.Request], httpx.Response]
 class Blocking:
     """The synchronous client, with results that can be awaited and iterated asynchronously."""
 
-    def __init__(self, client: Promptmill | Benchmarks) -> None:
+    def __init__(self, client: Promptmill | Benchmarks | Results) -> None:
         self._client = client
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
         if isinstance(method, Benchmarks):
             return Blocking(method)
+        if inspect.signature(method).return_annotation == "Results":
+            return lambda *args, **fields: Blocking(method(*args, **fields))
         # An iterator is annotated as one; everything else is awaited.
         if inspect.signature(method).return_annotation.startswith("Iterator["):
             return lambda *args, **fields: _iterated(method(*args, **fields))
         return lambda *args, **fields: _awaited(method, args, fields)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return _iterated(self._client)
 
 
 async def _iterated(values: Any) -> AsyncIterator[Any]:

@@ -322,3 +322,15 @@ def test_the_chart_of_attempts_has_no_negative_time() -> None:
     assert not re.search(r'(x|width)="-', str(chart.svg))
     lost = replace(attempt, started_at_ms=None)
     assert batch_charts.of_attempts([lost], None) is None
+
+
+async def test_a_host_has_a_button_that_takes_it_out_of_service_and_back(browser: Browser) -> None:
+    await browser.service.finished(BATCH)
+    (form,) = [one for one in (await browser.open("/ui/hosts")).forms() if "disable" in one]
+    assert (await browser.press(form)).status_code == 303
+    page = await browser.open("/ui/hosts")
+    assert "out of service" in page.text
+    assert "out of service" in (await browser.open("/")).text
+    (form,) = [one for one in page.forms() if "enable" in one]
+    assert (await browser.press(form)).status_code == 303
+    assert "ready" in (await browser.open("/ui/hosts")).text

@@ -42,6 +42,8 @@ OPERATIONS = [
     for path, operations in build_api().openapi()["paths"].items()
     for method in operations
 ]
+SHARED = {"--url", "--json", "--quiet", "--verbose"}
+"""Options of many commands, which are explained once, at the top of the page."""
 EXIT_CODES = [value for name, value in vars(exit_codes).items() if name.isupper()]
 
 
@@ -80,8 +82,7 @@ def test_every_command_has_a_heading_and_names_all_its_options(name) -> None:
     assert text, "no heading"
     for parameter in COMMANDS[name].params:
         for option in [*parameter.opts, *parameter.secondary_opts]:
-            # Every command that has it shares --url: it is explained once, at the top.
-            place = section(CLI_PAGE, "Command line") if option == "--url" else text
+            place = section(CLI_PAGE, "Command line") if option in SHARED else text
             if option.startswith("--") and option != "--help":
                 assert re.search(rf"{option}(?![\w-])", place), option
 

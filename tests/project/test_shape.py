@@ -53,6 +53,11 @@ def test_no_package_has_more_than_fifteen_modules() -> None:
     assert {room: size for room, size in sizes.items() if size > MOST_MODULES} == {}
 
 
+def test_the_room_that_reads_and_writes_files_stays_small() -> None:
+    rooms = (module for module in MODULES if module.parent.name == "rows")
+    assert sum(len(module.read_text().splitlines()) for module in rooms) <= 1_500
+
+
 def recipe(title: str) -> tuple[str, list[str]]:
     """The example of a recipe, and the files that it names."""
     page = (ROOT / "CONTRIBUTING.md").read_text()

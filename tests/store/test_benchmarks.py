@@ -26,7 +26,7 @@ from promptmill.store.benchmarks import execution, registry
 from promptmill.store.benchmarks.execution import BenchmarkLease
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import exclusivity
-from promptmill.store.hosts.hosts import register_host
+from promptmill.store.hosts.hosts import register_host, set_enabled
 from promptmill.store.queue import candidates
 from promptmill.store.queue.leases import HostShare
 from tests.store.farm import Farm
@@ -447,6 +447,33 @@ def test_no_prompt_starts_at_a_host_that_a_benchmark_holds(bench, farm: Farm) ->
 
     assert len(farm.leases()) == 3
     assert farm.states(batch) == {"running": 3}
+
+
+def test_at_a_host_out_of_service_neither_a_prompt_nor_a_benchmark_begins(
+    bench, farm: Farm
+) -> None:
+    farm.submit(prompts=3)
+    bench.submit()
+    share = HostShare(key=farm.host_key, url="http://ollama:11434", slots=None)
+    assert farm.database.write_now(set_enabled, farm.host_key, enabled=False)
+    assert not farm.database.write_now(set_enabled, farm.host_key, enabled=False)
+
+    assert farm.leases() == []
+    assert not bench.database.read_now(candidates.may_start_now, share)
+    assert bench.take_up() is None
+
+    farm.database.write_now(set_enabled, farm.host_key, enabled=True)
+    assert len(farm.leases()) == 3
+    assert bench.take_up() is not None
+
+
+def test_a_benchmark_goes_on_at_a_host_that_is_taken_out_of_service(bench, farm: Farm) -> None:
+    bench.submit()
+    lease = bench.taken_up()
+    farm.database.write_now(set_enabled, farm.host_key, enabled=False)
+    bench.database.write_now(execution.give_back, lease)
+
+    assert bench.take_up() is not None
 
 
 def test_prompts_start_at_other_hosts_meanwhile(bench, farm: Farm) -> None:

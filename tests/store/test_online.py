@@ -106,9 +106,12 @@ def test_a_host_without_slots_takes_every_call(farm: Farm) -> None:
     assert all(start(farm.database, ask(farm.database, None)) for _ in range(5))
 
 
-def test_a_host_that_a_benchmark_has_takes_none(farm: Farm) -> None:
+@pytest.mark.parametrize("closed", [{"held_by": 1}, {"closed_at_ms": 1}])
+def test_a_host_that_a_benchmark_has_or_that_is_out_of_service_takes_none(
+    farm: Farm, closed: dict[str, int]
+) -> None:
     ticket = ask(farm.database)
-    farm.database.write_now(lambda tx: tx.execute(sa.update(host).values(held_by=1)))
+    farm.database.write_now(lambda tx: tx.execute(sa.update(host).values(closed)))
 
     assert farm.database.read_now(online.may_start, ticket) is None
     assert not start(farm.database, ticket)

@@ -22,7 +22,7 @@ from promptmill.store.downloads import planning, pulls
 from promptmill.store.downloads.planning import Plan
 from promptmill.store.downloads.pulls import PullLease
 from promptmill.store.hosts import exclusivity, model_switching
-from promptmill.store.hosts.hosts import register_host
+from promptmill.store.hosts.hosts import register_host, set_enabled
 from promptmill.store.hosts.model_switching import HostView, SwitchNeed
 from promptmill.store.queue import bulk, candidates
 from promptmill.store.queue.leases import HostShare
@@ -449,6 +449,15 @@ def test_no_pull_begins_at_a_host_that_a_benchmark_has_to_itself(farm: Farm, sig
     assert states(farm, batch_id) == [PullState.WAITING]
 
     farm.database.write_now(lambda tx: tx.execute(sa.update(host).values(held_by=None)))
+    assert len(plan(farm, sight).leases) == 1
+
+
+def test_no_pull_begins_at_a_host_that_is_out_of_service(farm: Farm, sight: Sight) -> None:
+    farm.submit(auto_pull=True)
+    farm.database.write_now(set_enabled, farm.host_key, enabled=False)
+    assert plan(farm, sight).leases == []
+
+    farm.database.write_now(set_enabled, farm.host_key, enabled=True)
     assert len(plan(farm, sight).leases) == 1
 
 

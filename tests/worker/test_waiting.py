@@ -16,7 +16,7 @@ from promptmill.domain.lifecycle import JobState
 from promptmill.domain.limits import Limits
 from promptmill.ollama.client import OllamaClient
 from promptmill.ollama.hosts import Host
-from promptmill.services import batches, control
+from promptmill.services import batches, control, hosts
 from promptmill.worker.host_log import HostLog
 from tests.worker.conftest import Ollama, Service, stream
 
@@ -54,6 +54,31 @@ async def test_a_host_that_nobody_can_connect_to_is_named_and_the_batch_is_queue
         ollama.up = True
         ended = await service.ended(batch_id)
         assert (ended.counts.succeeded, ended.waiting_for) == (2, None)
+
+
+async def test_a_host_out_of_service_lets_calls_end_and_begins_nothing_until_it_is_back(
+    serving: Any, ollama: Ollama
+) -> None:
+    ollama.hold = asyncio.Event()
+    async with serving() as service:
+        (host,) = await hosts.list_hosts(service.resources)
+        assert host.id is not None
+        batch_id = await service.submit(12)
+        async with asyncio.timeout(PATIENCE_S):
+            await ollama.arrived.wait()
+        await until(service, batch_id, lambda batch: batch.counts.running == 5)
+        closed = await hosts.set_enabled(service.resources, host.id, enabled=False)
+        assert closed.enabled is False
+        ollama.hold.set()
+        batch = await until(service, batch_id, waits(WaitingReason.HOST_DISABLED))
+        assert (batch.counts.succeeded, batch.counts.pending) == (5, 7)
+        assert (batch.waiting_for.host, batch.eta_s) == (host.url, None)
+    async with serving() as service:
+        # Another worker finds it so.
+        batch = await until(service, batch_id, waits(WaitingReason.HOST_DISABLED))
+        assert len(ollama.asked) == 5
+        await hosts.set_enabled(service.resources, host.id, enabled=True)
+        assert (await service.ended(batch_id)).counts.succeeded == 12
 
 
 async def test_a_usage_limit_is_told_with_its_words_and_its_end(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,8 +11,9 @@ from starlette.types import Scope as AsgiScope
 
 from promptmill.access.routes import ANY_KEY, Route, Sufficient
 from promptmill.access.sessions import caller_of_session
-from promptmill.domain.access.keys import ANYBODY, Caller, Scope
-from promptmill.domain.errors import Forbidden, Unauthenticated
+from promptmill.domain.access.attempts import REGAIN_S
+from promptmill.domain.access.keys import ANYBODY, Caller, Scope, digest_of
+from promptmill.domain.errors import Forbidden, TooManyAttempts, Unauthenticated
 from promptmill.services import keys
 from promptmill.services.resources import Resources
 
@@ -19,19 +21,29 @@ _NO_KEY: Final = (
     "The request has no API key; send it as `Authorization: Bearer pm_...`. Browsers log in at"
     " /ui/login."
 )
+_TOO_MANY: Final = (
+    f"Too many wrong keys have come from this address; it may send another one in {REGAIN_S:.0f} s."
+)
 _BAD_KEY: Final = "The API key is unknown, has expired or was revoked."
 
 
-async def check_key(resources: Resources, key: str) -> Caller:
+async def check_key(resources: Resources, scope: AsgiScope, key: str) -> Caller:
     """Whose key it is, for the header `Authorization` as well as for a login.
 
     Raises:
         Unauthenticated: It is nobody's.
+        TooManyAttempts: The address has sent too many wrong ones; this one was not looked at.
         Unavailable: The database cannot be read.
     """
+    address, digest = scope["client"][0] if scope.get("client") else None, digest_of(key)
+    attempts = resources.attempts
+    if not attempts.may_try(address, digest, time.monotonic()):
+        raise TooManyAttempts(_TOO_MANY)
     caller = await keys.caller_of(resources, key)
     if caller is None:
+        attempts.note_failure(address, time.monotonic())
         raise Unauthenticated(_BAD_KEY)
+    attempts.note_success(address, digest)
     return caller
 
 
@@ -51,13 +63,14 @@ async def identify(
 
     Raises:
         Unauthenticated: There is no key, or none that is good, and the route needs one.
+        TooManyAttempts: As `check_key`.
         Unavailable: The database cannot be read.
     """
     if _sufficient(scope, route) is None:
         return ANYBODY
     key = key_in(scope)
     if key is not None:
-        return await check_key(resources, key)
+        return await check_key(resources, scope, key)
     caller = await caller_of_session(resources, scope) if by_session else None
     if caller is None:
         raise Unauthenticated(_NO_KEY)

@@ -20,6 +20,7 @@ OPEN: Final = None
 ANY_KEY: Final = frozenset(Scope)
 READ: Final = frozenset({Scope.READ, Scope.SUBMIT, Scope.ADMIN})
 SUBMIT: Final = frozenset({Scope.SUBMIT, Scope.ADMIN})
+ADMIN: Final = frozenset({Scope.ADMIN})
 METRICS: Final = frozenset({Scope.METRICS, Scope.ADMIN})
 
 
@@ -68,6 +69,7 @@ TABLE: Final = (
     Route("/benchmarks/{benchmark_id}/cancel", {"POST": SUBMIT}),
     Route("/models", {"GET": READ}),
     Route("/hosts", {"GET": READ}),
+    Route("/hosts/{host_id}", {"PATCH": ADMIN}),
     Route("/workers", {"GET": READ}),
     Route("/stats", {"GET": READ}),
     Route("/stats/series", {"GET": READ}),
@@ -93,6 +95,8 @@ TABLE: Final = (
     Route("/ui/benchmarks/compare", {"GET": READ}, is_page=True),
     Route("/ui/benchmarks/{benchmark_id}", {"GET": READ}, is_page=True),
     Route("/ui/hosts", {"GET": READ}, is_page=True),
+    Route("/ui/hosts/{host_id}/disable", {"POST": ADMIN}),
+    Route("/ui/hosts/{host_id}/enable", {"POST": ADMIN}),
     Route("/ui/batches/{batch_id}/pause", {"POST": SUBMIT}),
     Route("/ui/batches/{batch_id}/resume", {"POST": SUBMIT}),
     Route("/ui/batches/{batch_id}/cancel", {"POST": SUBMIT}),

@@ -23,7 +23,13 @@ from promptmill.api.errors.problems import count_refusal, error_response
 from promptmill.api.openai.errors import PREFIX, api_error
 from promptmill.api.openai.errors import error_response as answer_of_dialect
 from promptmill.domain.access.keys import ANYBODY
-from promptmill.domain.errors import Forbidden, PromptmillError, Unauthenticated, Unavailable
+from promptmill.domain.errors import (
+    Forbidden,
+    PromptmillError,
+    TooManyAttempts,
+    Unauthenticated,
+    Unavailable,
+)
 from promptmill.services import keys
 from promptmill.services.resources import Resources
 
@@ -69,7 +75,7 @@ class AccessControl:
             scope["state"]["needs_key"] = needs_key
             scope["state"]["caller"] = caller
             require_scope(caller, scope, route)
-        except (Unauthenticated, Forbidden, Unavailable) as error:
+        except (Unauthenticated, TooManyAttempts, Forbidden, Unavailable) as error:
             login = login_address(scope, route) if hasattr(app.state, "has_pages") else None
             if isinstance(error, Unauthenticated) and login is not None:
                 await RedirectResponse(login, 303)(scope, receive, send)

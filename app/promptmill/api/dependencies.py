@@ -18,10 +18,11 @@ from promptmill.services.resources import Resources
 
 METADATA_PREFIX: Final = "metadata."
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+IDEMPOTENCY_KEY: Final = re.compile(r"^[!-~]{1,255}$")
+"""What that header may hold."""
 
 _BATCH_ID = re.compile(r"batch_[0-9a-z]{1,64}")
 _BENCHMARK_ID = re.compile(r"bench_[0-9a-z]{1,64}")
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _MOST_PARAMETERS = 50
 _LONGEST_VALUE = 2048
 
@@ -69,7 +70,7 @@ async def idempotency_key_of(request: Request) -> str | None:
         Invalid: It is no key.
     """
     key = request.headers.get(IDEMPOTENCY_HEADER)
-    if key is not None and not _KEY.fullmatch(key):
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         faults = Faults()
         faults.add(
             ("header", IDEMPOTENCY_HEADER), "must have 1 to 255 visible ASCII characters, no spaces"

@@ -15,7 +15,11 @@ from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
+from promptmill.cli.output import exit_codes
+from promptmill.cli.output.mode import Mode, mode, set_mode, with_output_options
+from promptmill.cli.output.terminal import fail
 from promptmill.cli.service.connection import ApiKeyFile, use_key_file
 
 _SERVICE: Final = "The service"
@@ -30,8 +34,9 @@ COMMANDS: Final = {
     "hosts": ("commands.hosts:hosts", _SERVICE),
     "simulate": ("commands.simulate:simulate", _SERVICE),
     "doctor": ("operation.doctor:doctor", _SERVICE),
-    "db": ("commands.db:db", _SERVICE),
+    "db": ("operation.db:db", _SERVICE),
     "keys": ("operation.keys:keys", _SERVICE),
+    "run": ("commands.run:run", _BATCHES),
     "submit": ("commands.submit:submit", _BATCHES),
     "watch": ("commands.watch:watch", _BATCHES),
     "results": ("commands.results:results", _BATCHES),
@@ -51,6 +56,10 @@ COMMANDS: Final = {
 
 _WITH_SETTINGS: Final = frozenset({"serve", "worker"})
 """Commands whose help has the table of settings."""
+
+
+_WITHOUT_ANSWER: Final = frozenset({"demo", "serve", "simulate", "worker"})
+"""Commands that run until they are stopped, so that there is nothing to print as JSON."""
 
 
 class LazyCommands(TyperGroup):
@@ -85,6 +94,7 @@ class LazyCommands(TyperGroup):
         if isinstance(loaded, typer.Typer):
             app.add_typer(loaded, name=cmd_name, rich_help_panel=panel)
             return typer.main.get_group(app).commands[cmd_name]
+        loaded = with_output_options(loaded, has_json=cmd_name not in _WITHOUT_ANSWER)
         kind = None
         if cmd_name in _WITH_SETTINGS:
             from promptmill.cli.commands.serve import ServeCommand as kind  # noqa: N813, PLC0415
@@ -100,7 +110,19 @@ class LazyCommands(TyperGroup):
                 if not _is_file(argument):
                     shown = argument.encode(errors="backslashreplace").decode()
                     raise typer.BadParameter(f"{shown} is not UTF-8", ctx) from None
+        # What is wrong with the usage is told before a command could say how it speaks.
+        set_mode(Mode(as_json="--json" in args))
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride] - as above
+        """Run the command; with `--json` wrong usage is told as a problem document."""
+        try:
+            return super().invoke(ctx)
+        except TyperException as error:
+            if not mode().as_json:
+                raise
+            fail("Wrong usage", str(error.format_message()))
+            raise typer.Exit(exit_codes.REFUSED) from None
 
 
 def _is_file(name: str) -> bool:

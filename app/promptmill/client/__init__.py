@@ -6,8 +6,10 @@ pydantic and nothing else of this distribution.
 
 from promptmill.client._async.benchmarks import AsyncBenchmarks
 from promptmill.client._async.client import AsyncPromptmill
+from promptmill.client._async.results import AsyncResults
 from promptmill.client._sync.benchmarks import Benchmarks
 from promptmill.client._sync.client import Promptmill
+from promptmill.client._sync.results import Results
 from promptmill.client.benchmark_records import (
     Benchmark,
     BenchmarkComparison,
@@ -83,6 +85,7 @@ __all__ = [
     "ENDED_STATUSES",
     "AsyncBenchmarks",
     "AsyncPromptmill",
+    "AsyncResults",
     "Batch",
     "BatchChanges",
     "BatchEvent",
@@ -137,6 +140,7 @@ __all__ = [
     "ResultEvent",
     "ResultFilters",
     "ResultPage",
+    "Results",
     "RunPage",
     "ServiceUnreachable",
     "Sighting",

@@ -215,6 +215,11 @@ class Benchmark(Record):
     results: dict[str, BenchmarkResult] = Field(default_factory=dict[str, BenchmarkResult])
     """The figures by model, also of a benchmark that still runs; empty where not asked for."""
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.benchmark(self)
+
     @property
     def has_ended(self) -> bool:
         """Whether nothing will change any more."""

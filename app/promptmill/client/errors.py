@@ -30,10 +30,10 @@ class FieldError:
 class PromptmillProblem(PromptmillError):  # noqa: N818 - it is a problem in RFC 9457's words
     """The service answered with a problem (RFC 9457); nothing was changed there.
 
-    `status` is the HTTP status, `title` a short name of the kind of problem, `detail` a sentence
-    about this one. `errors` names every field that is wrong, and is empty unless the body did not
-    validate. `retry_after_s` is how long to wait before asking again, where the service said so;
-    `request_id` finds the request in the service's log.
+    `status` is the HTTP status, `type` and `title` name the kind of problem for programs and for
+    people, `detail` is a sentence about this one. `errors` names every field that is wrong, and is
+    empty unless the body did not validate. `retry_after_s` is how long to wait before asking again,
+    where the service said so; `request_id` finds the request in the service's log.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class PromptmillProblem(PromptmillError):  # noqa: N818 - it is a problem in RFC
         *,
         status: int,
         title: str,
+        type: str = "about:blank",  # noqa: A002 - RFC 9457's word
         detail: str | None = None,
         errors: Sequence[FieldError] = (),
         retry_after_s: float | None = None,
@@ -49,6 +50,7 @@ class PromptmillProblem(PromptmillError):  # noqa: N818 - it is a problem in RFC
         super().__init__(f"{status} {title}" + (f": {detail}" if detail else ""))
         self.status = status
         self.title = title
+        self.type = type
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after_s = retry_after_s

@@ -93,6 +93,7 @@ def error_of(answer: Answer) -> PromptmillProblem | ServiceUnreachable | Unexpec
     return PromptmillProblem(
         status=answer.status,
         title=str(body["title"]),
+        type=str(body.get("type", "about:blank")),
         detail=str(detail) if detail else None,
         errors=[
             FieldError(pointer=str(entry.get("pointer", "")), detail=str(entry.get("detail", "")))

@@ -88,6 +88,11 @@ class Result(Record):
     data: dict[str, Any] | None = None
     """The prompt's own object, as it was sent."""
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.results([self])
+
 
 class Pull(Record):
     """A model that is fetched to a host for a batch with `auto_pull`."""
@@ -180,6 +185,11 @@ class Batch(Record):
         """Whether it was there already when it was submitted, under the same idempotency key."""
         return self._is_replay
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.batch(self)
+
     def as_replay(self) -> Batch:
         """Itself, marked as one that was there already."""
         self._is_replay = True
@@ -240,6 +250,11 @@ class ResultPage(Record):
     complete: bool = True
     """False when a search stopped at its bound; `next_cursor` goes on."""
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.results(self.data)
+
 
 class RecommendedLimits(Record):
     """Limits that suit a model's size."""
@@ -291,9 +306,13 @@ class Quarantine(Record):
 class Host(Record):
     """An Ollama host of the service, as it stood when the service answered."""
 
+    id: str | None = None
+    """Its name for `update_host`; None until a worker has worked with it."""
     url: str
     machine: str | None = None
     """The machine that the address is of; None: it is of the network."""
+    enabled: bool = True
+    """Whether it is in service: False when somebody took it out."""
     reachable: bool
     """Whether it told its version just now."""
     error: str | None = None

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import RedirectResponse, Response
 
-from promptmill.access.routes import SUBMIT
+from promptmill.access.routes import ADMIN, SUBMIT
 from promptmill.dashboard import assets, charts, wording
 from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.errors import (
@@ -58,6 +58,7 @@ _STATUS: Final[tuple[tuple[type[PromptmillError], int, str], ...]] = (
 
 
 BatchId = Annotated[str, Path(pattern=r"^batch_[0-9a-z]{1,64}$")]
+HostId = Annotated[str, Path(pattern=r"^host_[0-9]{1,18}$")]
 BenchmarkId = Annotated[str, Path(pattern=r"^bench_[0-9a-z]{1,64}$")]
 _CURSOR: Final = re.compile(r"(batch|bench)_[0-9a-z]{1,64}")
 _LONGEST_TEXT: Final = 2048
@@ -125,6 +126,7 @@ def show(
             is_open=not request.scope.get("state", {}).get("needs_key", False),
             caller=caller,
             may_submit=caller.may(SUBMIT),
+            may_admin=caller.may(ADMIN),
             told=_told(request),
             **context,
         )
@@ -144,6 +146,8 @@ _TELLINGS: Final = {
     "retried": "What had no success waits for another run.",
     "changed": "The limits are changed; the next start goes by them.",
     "deleted": "It is deleted.",
+    "disabled": "The host is out of service: what runs there may end, nothing more is started.",
+    "enabled": "The host is back in service.",
     "bench-cancelled": "The benchmark is being cancelled. Runs that were made stay.",
 }
 """What an action says on the page that it leads to; the address has only its name."""

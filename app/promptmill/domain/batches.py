@@ -155,6 +155,8 @@ class WaitingReason(StrEnum):
     """The host takes no more work at the moment (503)."""
     HOST_FAILS = "host_fails"
     """Different prompts failed at the host one after another, or it does not answer in time."""
+    HOST_DISABLED = "host_disabled"
+    """Somebody took the host out of service."""
     USAGE_LIMIT = "usage_limit"
     """The host limits the requests for the model (429)."""
     MODEL_MISSING = "model_missing"

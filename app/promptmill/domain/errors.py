@@ -57,6 +57,10 @@ class Unauthenticated(PromptmillError):  # noqa: N818
     """A key is needed, and the request has none, or one that is unknown, over or revoked."""
 
 
+class TooManyAttempts(PromptmillError):  # noqa: N818
+    """The address has sent so many wrong keys that its next one is not looked at."""
+
+
 class Forbidden(PromptmillError):  # noqa: N818
     """The key is good, but not for this."""
 

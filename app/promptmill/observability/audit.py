@@ -26,6 +26,8 @@ class Change(StrEnum):
     BENCHMARK_CREATED = "benchmark_created"
     BENCHMARK_CANCELLED = "benchmark_cancelled"
     BENCHMARK_DELETED = "benchmark_deleted"
+    HOST_ENABLED = "host_enabled"
+    HOST_DISABLED = "host_disabled"
 
 
 def audit(change: Change, target: str, **details: float | list[str]) -> None:

@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx
@@ -47,7 +47,7 @@ from promptmill.ollama.heard_answer import HeardAnswer, Piece
 from promptmill.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
 from promptmill.ollama.request import PATHS, encode, path_of, post
 from promptmill.ollama.timed_answer import TimedAnswer
-from promptmill.ollama.transport import open_transport
+from promptmill.ollama.transport import close_answer, is_encoded, open_transport, stream_of
 from promptmill.ollama.usage_limits import retry_after_s
 from promptmill.ollama.vectors import Vectors
 
@@ -148,7 +148,7 @@ class OllamaClient:
         finally:
             deadlines.stop()
             if response is not None:
-                await _close(response)
+                await close_answer(response)
         began_at = answer.began_at
         ttft_s = None if began_at is None else began_at - sent_at
         if answer.done_at is not None:
@@ -281,7 +281,7 @@ class OllamaClient:
 
     async def _read(self, response: httpx.Response, answer: Answer, deadlines: Deadlines) -> None:
         # The stream itself and not `aiter_bytes`, which decodes and counts what needs neither.
-        chunks = response.aiter_bytes() if _is_encoded(response) else aiter(_stream(response))
+        chunks = response.aiter_bytes() if is_encoded(response) else aiter(stream_of(response))
         try:
             async for chunk in chunks:
                 deadlines.progress()
@@ -356,7 +356,7 @@ class OllamaClient:
                     raise OllamaError(self._told(await self._refusal(response)))
             yield response
         finally:
-            await _close(response)
+            await close_answer(response)
 
     def _translated(self, error: Exception, phase: CallPhase = CallPhase.ASKED) -> OllamaError:
         if isinstance(error, ValidationError):
@@ -388,19 +388,3 @@ def _answer_to(
     if timeline is not None:
         return TimedAnswer(timeline, chat=chat)
     return Answer(chat=chat) if heard is None else HeardAnswer(heard, chat=chat)
-
-
-def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
-    return cast("httpx.AsyncByteStream", response.stream)
-
-
-def _is_encoded(response: httpx.Response) -> bool:
-    """Whether the body is compressed, although `Accept-Encoding` says not to."""
-    # `"…" in headers` would decode every name.
-    return any(name.lower() == b"content-encoding" for name, _ in response.headers.raw)
-
-
-async def _close(response: httpx.Response) -> None:
-    # An error while closing says nothing about the answer.
-    with contextlib.suppress(Exception):
-        await _stream(response).aclose()

@@ -226,12 +226,10 @@ def jsonable(value: Any, column: str) -> Any:  # noqa: ANN401 - any cell
     """A cell as JSON has it: dates as ISO 8601 writes them, what is no number as null.
 
     Raises:
-        ValueError: It is binary.
+        ValueError: It is binary, or of a type that JSON has not.
     """
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
+    if value is None or isinstance(value, str | int | float):
+        return None if isinstance(value, float) and not math.isfinite(value) else value
     if isinstance(value, list | tuple):
         return [jsonable(one, column) for one in cast("Sequence[Any]", value)]
     if isinstance(value, Mapping):
@@ -241,7 +239,11 @@ def jsonable(value: Any, column: str) -> Any:  # noqa: ANN401 - any cell
         return value.isoformat()
     if isinstance(value, decimal.Decimal | dt.timedelta | uuid.UUID):
         return str(value)
-    raise ValueError(f'the column "{column}" is binary')
+    if callable(as_python := getattr(value, "item", None)):
+        return jsonable(as_python(), column)  # A number of NumPy.
+    is_binary = isinstance(value, bytes | bytearray | memoryview)
+    told = "is binary" if is_binary else f"has a {type(value).__name__}, which JSON has not"
+    raise ValueError(f'the column "{column}" {told}')
 
 
 def _checked(given: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from types import ModuleType
 from typing import IO, Any, Final
@@ -21,19 +21,18 @@ ZIP_MAGIC: Final = b"PK\x03\x04"
 _ROWS_AT_ONCE: Final = 256
 _ESCAPE: Final = re.compile(r"_x([0-9a-fA-F]{4})_")
 
-
 ColumnarTable = tuple[Sequence[str], Iterator[tuple[int, dict[str, Any]]]]
 """The names of the columns, and rows that are read once, numbered as a person counts them."""
 
 
-def library(name: str, what: str) -> ModuleType:
-    """A library of the extra."""
+def library(name: str, what: str, install: str = '"promptmill[data]"') -> ModuleType:
+    """A library that is not installed with the package itself."""
     try:
         return importlib.import_module(name)
     except ImportError:
         package = name.partition(".")[0]
         raise UnreadableInput(
-            f'{what} needs {package}, which is not installed: pip install "promptmill[data]"'
+            f"{what} needs {package}, which is not installed: pip install {install}"
         ) from None
 
 
@@ -46,17 +45,20 @@ def parquet_table(file: IO[bytes], stack: ExitStack) -> ColumnarTable:
     except (OSError, ValueError) as error:
         raise UnreadableInput(f"is no readable Parquet file: {error}") from None
 
-    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
-        number = 0
-        try:
-            for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, use_threads=False):
-                for row in batch.to_pylist():
+    return header, rows_of(table.iter_batches(_ROWS_AT_ONCE, use_threads=False))
+
+
+def rows_of(batches: Iterable[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of Arrow's batches, numbered from 1; not all of a batch are made at once."""
+    number = 0
+    try:
+        for batch in batches:
+            for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
+                for row in batch.slice(start, _ROWS_AT_ONCE).to_pylist():
                     number += 1
                     yield number, row
-        except (OSError, ValueError) as error:
-            raise UnreadableInput(f"row {number + 1}: cannot be read: {error}") from None
-
-    return header, rows()
+    except (OSError, ValueError) as error:
+        raise UnreadableInput(f"row {number + 1}: cannot be read: {error}") from None
 
 
 def excel_table(

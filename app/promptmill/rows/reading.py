@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,9 +112,7 @@ class RowFile:
         encoding = encoding_of(found.head, reading.encoding)
         head = head_text(found, encoding)
         look = json_look(head, is_whole=found.is_whole)
-        kind = reading.format
-        if kind is None and reading.delimiter is not None:
-            kind = FileFormat.CSV
+        kind = reading.format or (FileFormat.CSV if reading.delimiter is not None else None)
         if kind is None:
             kind = format_of(
                 head,
@@ -123,10 +122,10 @@ class RowFile:
                 is_whole=found.is_whole,
             )
         self.format = kind
+        lines = partial(lines_of, found.file, encoding, head)
         if kind in {FileFormat.JSON, FileFormat.JSONL}:
             if look.form == "lines":
-                lines = lines_of(found.file, encoding, head, self.faults.add)
-                return values_of_lines(lines, self.faults)
+                return values_of_lines(lines(self.faults.add), self.faults)
             pieces = pieces_of(found.file, encoding)
             if look.form == "stream":
                 return JsonStream(pieces)
@@ -135,12 +134,10 @@ class RowFile:
             return enumerate(prompts, start=1)
         marks_are_text = reading.encoding is not None
         if kind is FileFormat.TEXT:
-            add = self.faults.add
-            lines = lines_of(found.file, encoding, head, add, marks_are_text=marks_are_text)
-            return _filled(lines, self.notes)
+            return _filled(lines(self.faults.add, marks_are_text=marks_are_text), self.notes)
         # A table that cannot be decoded cannot be read on: the line may have opened a quotation.
-        lines = lines_of(found.file, encoding, head, _raise, marks_are_text=marks_are_text)
-        table = Table(lines, self._dialect(head, is_whole=found.is_whole), self.faults, self.notes)
+        rows = lines(_raise, marks_are_text=marks_are_text)
+        table = Table(rows, self._dialect(head, is_whole=found.is_whole), self.faults, self.notes)
         self.header = table.header
         return table.rows()
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
+from typing import Final
 
+from promptmill.domain.errors import NotFound
 from promptmill.domain.hosts.reports import HostReport, Quarantine
+from promptmill.observability.audit import Change, audit
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.models import RunningModel
 from promptmill.services.resources import Resources
+from promptmill.services.wakeups import Wakeup
 from promptmill.store.db.database import Transaction
 from promptmill.store.hosts import host_reports, hosts
 from promptmill.store.hosts import model_switching as groups
@@ -34,6 +38,8 @@ class Work:
 class HostSummary:
     """An Ollama host; None is what nobody knows."""
 
+    id: str | None
+    """How it is named for changes; None until a worker has worked with it."""
     url: str
     machine: str | None
     """The machine that the address is of; None: it is of the network."""
@@ -44,6 +50,8 @@ class HostSummary:
     version: str | None
     slots: int | None
     in_flight: int
+    enabled: bool
+    """Whether it is in service."""
     held_by: str | None
     """Id of the benchmark that has it to itself."""
     models: int | None
@@ -94,6 +102,34 @@ async def list_hosts(resources: Resources) -> Sequence[HostSummary]:
     return found
 
 
+async def set_enabled(resources: Resources, host_id: str, *, enabled: bool) -> HostSummary:
+    """Put a host into service, or take it out: what runs there ends, and nothing more is started.
+
+    It holds for every worker and over restarts, until it is changed again.
+
+    Raises:
+        NotFound: There is no host of that id.
+        Unavailable: The database does not answer.
+    """
+    found = {host.id: host for host in await list_hosts(resources)}
+    if host_id not in found:
+        raise NotFound(f"There is no host {host_id}.")
+    key = int(host_id.removeprefix(_PREFIX))
+    changed = await resources.database.write(hosts.set_enabled, key, enabled=enabled)
+    resources.snapshots.forget("hosts", "glance")
+    if changed:
+        audit(Change.HOST_ENABLED if enabled else Change.HOST_DISABLED, host_id)
+        resources.signals.spread(Wakeup.WORK)
+    return replace(found[host_id], enabled=enabled)
+
+
+_PREFIX: Final = "host_"
+
+
+def _id_of(use: hosts.HostUse) -> str:
+    return f"{_PREFIX}{use.key}"
+
+
 def _used(
     tx: Transaction, *, lease_ms: int
 ) -> tuple[
@@ -114,6 +150,8 @@ def _summary(
     view = host.view
     usable = [model for model in view.installed or () if host.may_run(model.name)]
     return HostSummary(
+        id=None if use is None else _id_of(use),
+        enabled=use is None or use.enabled,
         url=host.url,
         machine=host.machine,
         reachable=view.trouble is None,
@@ -137,6 +175,8 @@ def _summary_of_another_machine(
     idle = [one.aside for one in told if one.aside is not None]
     reachable = len(idle) < len(told)
     return HostSummary(
+        id=_id_of(use),
+        enabled=use.enabled,
         url=use.url,
         machine=use.machine,
         reachable=reachable,

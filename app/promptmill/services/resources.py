@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from promptmill.domain.access.attempts import Attempts
 from promptmill.domain.access.keys import ApiKey
 from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.ollama.hosts import Host
@@ -78,6 +79,7 @@ class Resources:
     """The workers of this process by their ids; of hosts `hosts` tells more than they report."""
     last_stats: LastStats = field(default_factory=LastStats)
     known_keys: KnownKeys = field(default_factory=KnownKeys)
+    attempts: Attempts = field(default_factory=Attempts)
     last_forecast: LastForecast = field(default_factory=LastForecast)
     snapshots: Snapshots = field(default_factory=Snapshots)
 

@@ -13,8 +13,10 @@ def host_document(host: HostSummary) -> dict[str, Any]:
     """A host."""
     work = host.work
     return {
+        "id": host.id,
         "url": host.url,
         "machine": host.machine,
+        "enabled": host.enabled,
         "reachable": host.reachable,
         "error": host.error,
         "version": host.version,

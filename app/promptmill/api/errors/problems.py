@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 from promptmill.api.errors.unstorable import MalformedJson
 from promptmill.api.errors.violations import Faults, sentence_of
+from promptmill.domain.access.attempts import REGAIN_S
 from promptmill.domain.errors import (
     Conflict,
     CrossOrigin,
@@ -33,6 +34,7 @@ from promptmill.domain.errors import (
     NotFound,
     PromptmillError,
     StorageFull,
+    TooManyAttempts,
     Unauthenticated,
     Unavailable,
 )
@@ -74,6 +76,15 @@ UNAUTHENTICATED: Final = Kind(
     " expired or was revoked. Send it as `Authorization: Bearer pm_...`. The operator makes keys"
     " with `promptmill keys create`.",
     headers={"WWW-Authenticate": "Bearer"},
+)
+TOO_MANY_ATTEMPTS: Final = Kind(
+    slug="too-many-attempts",
+    status=429,
+    title="Too many wrong keys",
+    meaning="Five wrong keys have come from this address within a minute, so that keys it had not"
+    " sent before are not looked at. Wait as many seconds as the header `Retry-After` says, and"
+    " stop what sends the wrong key.",
+    headers={"Retry-After": f"{REGAIN_S:.0f}"},
 )
 FORBIDDEN: Final = Kind(
     slug="forbidden",
@@ -197,6 +208,7 @@ KINDS: Final = (
     UNSUPPORTED_MEDIA_TYPE,
     INVALID_REQUEST,
     LIMIT_EXCEEDED,
+    TOO_MANY_ATTEMPTS,
     INTERNAL_ERROR,
     UNAVAILABLE,
     STORAGE_FULL,
@@ -209,6 +221,7 @@ KIND_OF_ERROR: Final[Mapping[type[Exception], Kind]] = {
     Invalid: INVALID_REQUEST,
     LimitExceeded: LIMIT_EXCEEDED,
     Unauthenticated: UNAUTHENTICATED,
+    TooManyAttempts: TOO_MANY_ATTEMPTS,
     Forbidden: FORBIDDEN,
     CrossOrigin: CROSS_ORIGIN,
     HostNotAllowed: HOST_NOT_ALLOWED,
@@ -219,6 +232,7 @@ KIND_OF_ERROR: Final[Mapping[type[Exception], Kind]] = {
 }
 _REFUSALS: Final = {
     UNAUTHENTICATED.slug: "key",
+    TOO_MANY_ATTEMPTS.slug: "rate",
     FORBIDDEN.slug: "scope",
     CROSS_ORIGIN.slug: "origin",
     HOST_NOT_ALLOWED.slug: "host",

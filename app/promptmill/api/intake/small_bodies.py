@@ -1,4 +1,4 @@
-"""Reading the bodies of `POST /benchmarks`, `PATCH /batches/{id}` and `/batches/{id}/retry`."""
+"""Reading the bodies of `POST /benchmarks`, of changes, and of `/batches/{id}/retry`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from promptmill.api.errors.violations import Faults
 from promptmill.api.intake.json_text import JsonReader
 from promptmill.api.schemas.benchmarks import BenchmarkRequest
 from promptmill.api.schemas.control import BatchUpdate, RetryRequest
+from promptmill.api.schemas.hosts import HostUpdate
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.api.schemas.strict import RequestModel
 from promptmill.domain.batches import BatchChanges
@@ -62,6 +63,17 @@ def read_changes(body: bytes) -> BatchChanges:
     if not given:
         faults.raise_if_any()
     return _validated(BatchUpdate, given, faults).changes()
+
+
+def read_host_update(body: bytes) -> HostUpdate:
+    """What to change of a host.
+
+    Raises:
+        MalformedJson: The body is no JSON.
+        Invalid: Every field that is wrong or missing.
+    """
+    faults = Faults()
+    return _validated(HostUpdate, _members(body, faults), faults)
 
 
 def read_retry(body: bytes) -> RetryRequest:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from promptmill.domain.access.attempts import REGAIN_S
 from promptmill.domain.errors import (
     Conflict,
     CrossOrigin,
@@ -20,6 +21,7 @@ from promptmill.domain.errors import (
     NotFound,
     PromptmillError,
     StorageFull,
+    TooManyAttempts,
     Unauthenticated,
     Unavailable,
 )
@@ -78,6 +80,9 @@ def envelope(faults: Sequence[Fault], kind: str = REQUEST) -> dict[str, Any]:
     return {"error": told}
 
 
+_LATER: Final = {"Retry-After": f"{REGAIN_S:.0f}"}
+
+
 class _Row(NamedTuple):
     """What one kind of our errors becomes."""
 
@@ -91,6 +96,7 @@ class _Row(NamedTuple):
 _TABLE: Final[tuple[tuple[type[PromptmillError], _Row], ...]] = (
     # How the way into the service refuses a request, before any address is looked at.
     (Unauthenticated, _Row(401, "invalid_api_key", headers={"WWW-Authenticate": "Bearer"})),
+    (TooManyAttempts, _Row(429, "rate_limit_exceeded", "requests", headers=_LATER)),
     (Forbidden, _Row(403, "missing_scope")),
     (CrossOrigin, _Row(403, "origin_not_allowed")),
     (HostNotAllowed, _Row(421, "host_not_allowed")),

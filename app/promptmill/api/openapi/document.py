@@ -14,12 +14,18 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
+from promptmill.access.routes import find_route
 from promptmill.api.errors.problems import (
+    CROSS_ORIGIN,
+    FORBIDDEN,
+    HOST_NOT_ALLOWED,
     INTERNAL_ERROR,
     INVALID_REQUEST,
     MEDIA_TYPE,
     NOT_FOUND,
     STORAGE_FULL,
+    TOO_MANY_ATTEMPTS,
+    UNAUTHENTICATED,
     UNAVAILABLE,
     Kind,
 )
@@ -31,7 +37,7 @@ from promptmill.api.schemas.benchmark_findings import Comparison, RunPage
 from promptmill.api.schemas.benchmarks import BenchmarkRequest
 from promptmill.api.schemas.control import BatchUpdate, RetryRequest
 from promptmill.api.schemas.dry_run import DryRun
-from promptmill.api.schemas.hosts import HostPage
+from promptmill.api.schemas.hosts import HostPage, HostUpdate
 from promptmill.api.schemas.reading import Stats, Summary, WaitingPromptPage, WholePrompt
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.api.schemas.results import ResultPage
@@ -53,7 +59,7 @@ TAGS: Final = [
     {"name": "Benchmarks", "description": "Measure models, read every run, compare, report."},
     {"name": "Service", "description": "Models, hosts, workers, liveness and readiness."},
 ]
-_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest, BenchmarkRequest)
+_REQUESTS: Final = (BatchRequest, BatchUpdate, RetryRequest, BenchmarkRequest, HostUpdate)
 _ANSWERS: Final = (
     Benchmark,
     BenchmarkPage,
@@ -188,6 +194,7 @@ def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     for router in routers:
         _restore_nulls(document, router)
     _add_what_every_write_may_meet(document)
+    _add_access(document)
     _add_links(document)
     return document
 
@@ -208,12 +215,52 @@ def _add_links(document: dict[str, Any]) -> None:
         }
 
 
+def _add_access(document: dict[str, Any]) -> None:
+    """Tell of keys, and of the problems that access control answers every request but one with."""
+    document["components"]["securitySchemes"] = {
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key, `pm_...`. Needed as soon as the service has any.",
+        }
+    }
+    document["security"] = [{}, {"key": []}]
+    for path, operations in document["paths"].items():
+        instance = _instance(path)
+        for method, operation in operations.items():
+            route = find_route(path)
+            if route is None or route.sufficient(method.upper()) is None:
+                operation["security"] = []
+                continue
+            for told in (
+                problem(UNAUTHENTICATED, "The request has no API key.", instance),
+                problem(TOO_MANY_ATTEMPTS, "Too many wrong keys.", instance),
+                problem(FORBIDDEN, "The key alice has the scopes metrics.", instance),
+                problem(CROSS_ORIGIN, "A web page of another origin has sent this.", instance),
+                problem(HOST_NOT_ALLOWED, "The service does not answer under `x`.", instance),
+            ):
+                _add_problem(operation["responses"], told)
+
+
+def _add_problem(responses: dict[str, Any], told: Responses) -> None:
+    """Add a problem to an operation, beside another one of the same status."""
+    for status, response in told.items():
+        there = responses.setdefault(str(status), response)
+        if there is not response:
+            there["description"] += f" Or: {response['description']}"
+            there["content"][MEDIA_TYPE]["examples"] |= response["content"][MEDIA_TYPE]["examples"]
+
+
+def _instance(path: str) -> str:
+    """The path of an operation with the ids of the examples."""
+    path = path.replace("{batch_id}", examples.BATCH_ID)
+    return path.replace("{benchmark_id}", BENCHMARK_ID)
+
+
 def _add_what_every_write_may_meet(document: dict[str, Any]) -> None:
     detail = "The database cannot store anything now: database or disk is full"
     for path, operations in document["paths"].items():
-        instance = path.replace("{batch_id}", examples.BATCH_ID)
-        instance = instance.replace("{benchmark_id}", BENCHMARK_ID)
-        told = problem(STORAGE_FULL, detail, instance)
+        told = problem(STORAGE_FULL, detail, _instance(path))
         for method in operations.keys() - {"get"}:
             operations[method]["responses"][str(STORAGE_FULL.status)] = told[STORAGE_FULL.status]
 

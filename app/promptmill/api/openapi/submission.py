@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from promptmill.api.dependencies import IDEMPOTENCY_HEADER, METADATA_PREFIX
+from promptmill.api.dependencies import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, METADATA_PREFIX
 from promptmill.api.intake.batches import BodyForm
 from promptmill.api.intake.query import DRY_RUN
 from promptmill.api.schemas import examples
@@ -55,8 +55,7 @@ def _key() -> dict[str, Any]:
         " another body is refused.",
         "schema": {
             "type": "string",
-            "minLength": 1,
-            "maxLength": 255,
+            "pattern": IDEMPOTENCY_KEY.pattern,
             "examples": ["3f1c2a9e-5b7d-4c2e-9a55-0d6f2b1e7c48"],
         },
     }

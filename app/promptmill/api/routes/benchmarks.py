@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from promptmill.api.dependencies import (
     IDEMPOTENCY_HEADER,
+    IDEMPOTENCY_KEY,
     METADATA_PREFIX,
     BenchmarkId,
     CallerOf,
@@ -73,8 +74,7 @@ _SUBMISSION: Final[dict[str, Any]] = {
             " body give the same benchmark again; the same key with another body is refused.",
             "schema": {
                 "type": "string",
-                "minLength": 1,
-                "maxLength": 255,
+                "pattern": IDEMPOTENCY_KEY.pattern,
                 "examples": ["3f1c2a9e-5b7d-4c2e-9a55-0d6f2b1e7c48"],
             },
         }

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from promptmill.api.dependencies import BatchId, CallerOf, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse, batch_document
-from promptmill.api.errors.problems import (
-    BODY_TOO_LARGE,
-    CONFLICT,
-    MALFORMED_JSON,
-    UNSUPPORTED_MEDIA_TYPE,
-)
-from promptmill.api.intake.body import SMALL_BYTES, read_aside, receive_small
+from promptmill.api.errors.problems import CONFLICT
+from promptmill.api.intake.body import read_aside, receive_small
 from promptmill.api.intake.small_bodies import read_changes, read_retry
-from promptmill.api.openapi.document import Responses, always, problem, success, unknown_batch
+from promptmill.api.openapi.bodies import json_body, refused_bodies
+from promptmill.api.openapi.document import always, problem, success, unknown_batch
 from promptmill.api.schemas import examples
 from promptmill.api.schemas.batches import Batch
 from promptmill.api.schemas.control import PAUSED, RETRIED, RETRY, RUNNING, UPDATE, UPDATED
@@ -26,36 +22,6 @@ from promptmill.services import control
 router = APIRouter(prefix="/batches", tags=["Batches"], route_class=StrictRoute)
 
 _ONE: Final = f"/batches/{examples.BATCH_ID}"
-
-
-def _body(model: str, description: str, *, required: bool, **shown: object) -> dict[str, Any]:
-    content = {
-        "schema": {"$ref": f"#/components/schemas/{model}"},
-        "examples": {
-            name: {"summary": description, "value": value} for name, value in shown.items()
-        },
-    }
-    return {
-        "requestBody": {
-            "required": required,
-            "description": description,
-            "content": {"application/json": content},
-        }
-    }
-
-
-def _refused_bodies(instance: str) -> Responses:
-    return {
-        **problem(MALFORMED_JSON, "Expecting value at line 1 column 12.", instance),
-        **problem(
-            BODY_TOO_LARGE,
-            f"The body of this request may have {SMALL_BYTES} bytes at most.",
-            instance,
-        ),
-        **problem(
-            UNSUPPORTED_MEDIA_TYPE, "The header Content-Type must be application/json.", instance
-        ),
-    }
 
 
 @router.post(
@@ -108,7 +74,7 @@ async def resume_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
     status_code=202,
     response_model=None,
     summary="Run prompts again",
-    openapi_extra=_body(
+    openapi_extra=json_body(
         "RetryRequest",
         "Which prompts; without a body all that had no success.",
         required=False,
@@ -124,7 +90,7 @@ async def resume_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
             "The batch has no prompt that failed, was cancelled or expired.",
             f"{_ONE}/retry",
         ),
-        **_refused_bodies(f"{_ONE}/retry"),
+        **refused_bodies(f"{_ONE}/retry"),
     },
 )
 async def retry_batch(
@@ -150,12 +116,12 @@ async def retry_batch(
     "/{batch_id}",
     response_model=None,
     summary="Change a batch",
-    openapi_extra=_body("BatchUpdate", "What to change.", required=True, change=UPDATE),
+    openapi_extra=json_body("BatchUpdate", "What to change.", required=True, change=UPDATE),
     responses={
         **always(_ONE, "/max_concurent", "unknown field; did you mean `max_concurrent`?"),
         **success(200, "The batch with the changes", Batch, UPDATED),
         **unknown_batch(_ONE),
-        **_refused_bodies(_ONE),
+        **refused_bodies(_ONE),
     },
 )
 async def change_batch(

@@ -73,6 +73,7 @@ class WaitingFor(ResponseModel):
         "host_refuses",
         "host_busy",
         "host_fails",
+        "host_disabled",
         "usage_limit",
         "model_missing",
         "benchmark",
@@ -84,7 +85,8 @@ class WaitingFor(ResponseModel):
     ] = Field(
         description="`host_unreachable` (no connection, or a proxy says so), `host_refuses` (401,"
         " 403, no Ollama), `host_busy` (503), `host_fails` (different prompts failed there in a"
-        " row, or it does not answer in time), `usage_limit` (429), `model_missing` (see `pulls`),"
+        " row, or it does not answer in time), `host_disabled` (out of service),"
+        " `usage_limit` (429), `model_missing` (see `pulls`),"
         " `benchmark` (it has the host to itself), `paused`, `other_batches` (they go first),"
         " `start_limit` (`rate_limit_delay`), `next_attempt` (what is left has failed and will be"
         " tried again), `workers_missing`. Newer versions may have more.",

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from promptmill.api.schemas.ollama import KeepAlive, ModelName, OllamaOptions, Think
 from promptmill.api.schemas.steering import Label, Metadata
-from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.api.schemas.strict import (
+    NOT_BLANK,
+    Path,
+    RequestModel,
+    faults_error,
+    need_any_field,
+    not_both,
+    whole,
+)
 from promptmill.domain.benchmarks.records import (
     DEFAULT_OPTIONS,
     DEFAULT_PROMPT,
@@ -29,7 +37,7 @@ _LONGEST_TIMEOUT_S = 86_400.0
 
 BenchmarkStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
 """The states of `domain.lifecycle.JobState` that a benchmark can be in."""
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1, json_schema_extra={"pattern": NOT_BLANK})]
 HostInfo = Annotated[str, Field(min_length=1, max_length=2000)]
 BenchmarkIdText = Annotated[str, Field(min_length=1, max_length=70)]
 _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT_S)]
@@ -37,6 +45,8 @@ _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT_S)]
 
 class ServiceLevelObjective(RequestModel):
     """What makes a request a good one: one wish at least; a request that misses any is not good."""
+
+    model_config = ConfigDict(json_schema_extra=need_any_field)
 
     latency_s: _Seconds | None = Field(
         default=None, description="Most seconds to the end of the answer.", examples=[10.0]
@@ -54,8 +64,14 @@ class ServiceLevelObjective(RequestModel):
 class BenchmarkRequest(RequestModel):
     """A benchmark: models, what they are asked, how often and how many at a time."""
 
-    models: Annotated[list[ModelName], Field(min_length=1, max_length=MOST_MODELS)] = Field(
-        description="The models, measured one after the other.",
+    model_config = ConfigDict(json_schema_extra=not_both("prompt", "prompts"))
+
+    models: Annotated[
+        list[ModelName],
+        Field(min_length=1, max_length=MOST_MODELS, json_schema_extra={"uniqueItems": True}),
+    ] = Field(
+        description="The models, measured one after the other, each named once; `tiny` and"
+        " `tiny:latest` are the same model.",
         examples=[["qwen3:8b", "gemma3:4b"]],
     )
     prompt: Text | None = Field(
@@ -63,7 +79,13 @@ class BenchmarkRequest(RequestModel):
         description=f"What is asked; `{DEFAULT_PROMPT}` if this and `prompts` are left out.",
         examples=["Test prompt"],
     )
-    prompts: Annotated[list[Text], Field(min_length=1, max_length=MOST_PROMPTS)] | None = Field(
+    prompts: (
+        Annotated[
+            list[Text],
+            Field(min_length=1, max_length=MOST_PROMPTS, json_schema_extra={"uniqueItems": True}),
+        ]
+        | None
+    ) = Field(
         default=None,
         description="Several prompts in place of `prompt`; each has figures of its own.",
         examples=[["Why is the sky blue?", "Write a poem about rain."]],
@@ -84,7 +106,7 @@ class BenchmarkRequest(RequestModel):
         examples=[1],
     )
     concurrency: Annotated[
-        list[Annotated[int, BeforeValidator(whole), Field(ge=1, le=MAX_CONCURRENT_BOUND)]],
+        list[Annotated[int, Field(ge=1, le=MAX_CONCURRENT_BOUND), BeforeValidator(whole)]],
         Field(min_length=1, max_length=MOST_LEVELS, json_schema_extra={"uniqueItems": True}),
     ] = Field(
         default=[1],

@@ -20,7 +20,7 @@ from promptmill.api.schemas.steering import (
     Priority,
     RateLimitDelay,
 )
-from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.api.schemas.strict import Path, RequestModel, faults_error, need_any_field, whole
 from promptmill.domain.batches import BatchChanges
 
 MOST_INDEXES: Final = 100_000
@@ -74,7 +74,7 @@ Indexes = Annotated[
 class BatchUpdate(RequestModel):
     """What to change of a batch: one field at least; the others stay as they are."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(json_schema_extra=need_any_field)
 
     max_concurrent: MaxConcurrent | None = Field(
         default=None,

@@ -171,8 +171,10 @@ MODEL: Final[dict[str, Any]] = {
 }
 MODEL_PAGE: Final[dict[str, Any]] = {"data": [MODEL], "next_cursor": None}
 HOST: Final[dict[str, Any]] = {
+    "id": "host_1",
     "url": "http://gpu-1:11434",
     "machine": None,
+    "enabled": True,
     "reachable": True,
     "error": None,
     "version": "0.24.0",
@@ -200,6 +202,7 @@ HOST: Final[dict[str, Any]] = {
 _NO_CONNECTION: Final = "No connection to http://gpu-2:11434 could be made: Connection refused"
 HOST_DOWN: Final[dict[str, Any]] = {
     **HOST,
+    "id": "host_2",
     "url": "http://gpu-2:11434",
     "reachable": False,
     "error": _NO_CONNECTION,

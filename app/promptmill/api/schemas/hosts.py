@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from promptmill.api.schemas import examples
-from promptmill.api.schemas.strict import ResponseModel
+from promptmill.api.schemas.strict import RequestModel, ResponseModel
 from promptmill.domain.outcomes import ErrorCode
 
 
@@ -41,11 +41,20 @@ class Quarantine(ResponseModel):
 class Host(ResponseModel):
     """An Ollama host of the service's settings, or of another machine that has a worker."""
 
+    id: str | None = Field(
+        description="Its name for `PATCH /hosts/{host_id}`; null until a worker knows it.",
+        examples=["host_1"],
+    )
     url: str = Field(description="Its address.", examples=["http://gpu-1:11434"])
     machine: str | None = Field(
         description="The machine that the address is of: of a loopback address, or"
         " host.docker.internal, each machine has a host of its own. Null: it is of the network.",
         examples=[None, "9f86d081884c"],
+    )
+    enabled: bool = Field(
+        description="Whether it is in service; false: somebody took it out, what runs there may"
+        " end and nothing more is started, by any worker.",
+        examples=[True],
     )
     reachable: bool = Field(
         description="Whether it told its version within two seconds, just now; a host of another"
@@ -125,3 +134,24 @@ class HostPage(ResponseModel):
         examples=[[examples.HOST, examples.HOST_DOWN]],
     )
     next_cursor: None = Field(description="Always null: there is one page.", examples=[None])
+
+
+class HostsQuery(BaseModel):
+    """How to read the hosts."""
+
+    fresh: bool = Field(
+        default=True,
+        description="Whether every host is asked now; else the answer may be five seconds old, and"
+        " is shared by all who ask.",
+        examples=[False],
+    )
+
+
+class HostUpdate(RequestModel):
+    """What to change of a host."""
+
+    enabled: bool = Field(
+        description="False takes it out of service: what runs there may end, and nothing more is"
+        " started. True puts it back.",
+        examples=[False],
+    )

@@ -16,9 +16,9 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
 from promptmill.ollama.answer_checks.json_schema import schema_fault
 
-Whole = Annotated[int, BeforeValidator(whole), Field(ge=-(2**63), le=2**63 - 1)]
+Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1), BeforeValidator(whole)]
 
-_DURATION = re.compile(r"[+-]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)")
+_DURATION = re.compile(r"[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)")
 _THINK_LEVELS: Final = ("low", "medium", "high", "max")
 _FORMATS: Final = ("", "json")
 _LINE_ENDS: Final = {ord("\r"): None, ord("\n"): None}
@@ -83,7 +83,15 @@ Number = Annotated[
 KeepAlive = Annotated[
     Any,
     PlainValidator(_check_keep_alive),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number"},
+                {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
+                {"type": "null"},
+            ]
+        }
+    ),
 ]
 Think = Annotated[
     Any,
@@ -240,7 +248,7 @@ class GenerationFields(RequestModel):
         description="Ask for the log probabilities of the tokens.",
         examples=[False],
     )
-    top_logprobs: Annotated[int, BeforeValidator(whole), Field(ge=0, le=20)] | None = Field(
+    top_logprobs: Annotated[int, Field(ge=0, le=20), BeforeValidator(whole)] | None = Field(
         default=None,
         description="How many alternatives with each token's log probability.",
         examples=[0],

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError, to_json
 
 from promptmill.api.schemas.ollama import GenerationFields, Message, ModelName, check_raw
@@ -18,7 +25,14 @@ from promptmill.api.schemas.steering import (
     Priority,
     RateLimitDelay,
 )
-from promptmill.api.schemas.strict import Path, RequestModel, faults_error, whole
+from promptmill.api.schemas.strict import (
+    NOT_BLANK,
+    Path,
+    RequestModel,
+    either,
+    faults_error,
+    whole,
+)
 from promptmill.domain.batches import BatchDraft, BatchKind, FailureLimit, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON, ErrorCode
@@ -67,8 +81,11 @@ def _check_data_size(data: dict[str, Any]) -> dict[str, Any]:
 class PromptObject(GenerationFields):
     """A prompt with fields of its own; what is not given here is taken from the batch.
 
-    A field replaces the batch's as a whole: `options` are not merged name by name.
+    A field replaces the batch's as a whole: `options` are not merged name by name. `template`,
+    `suffix`, `raw` and `images` do not go with `messages`, and `tools` only with them.
     """
+
+    model_config = ConfigDict(json_schema_extra=either("prompt", "messages"))
 
     prompt: str | None = Field(
         default=None,
@@ -162,7 +179,11 @@ def _check_not_blank(text: str) -> str:
     return text
 
 
-PromptText = Annotated[str, Field(min_length=1), AfterValidator(_check_not_blank)]
+PromptText = Annotated[
+    str,
+    Field(min_length=1, json_schema_extra={"pattern": NOT_BLANK}),
+    AfterValidator(_check_not_blank),
+]
 PROMPT_TEXT: Final = TypeAdapter[str](PromptText, config=RequestModel.model_config)
 """Checks a prompt that is a text: there may be a million of them."""
 

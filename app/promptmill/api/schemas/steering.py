@@ -63,7 +63,7 @@ MaxConcurrent = Annotated[
     ),
 ]
 RateLimitDelay = Annotated[float, Field(ge=0, le=RATE_LIMIT_DELAY_BOUND_S)]
-Priority = Annotated[int, BeforeValidator(whole), Field(ge=-100, le=100)]
+Priority = Annotated[int, Field(ge=-100, le=100), BeforeValidator(whole)]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 Metadata = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],

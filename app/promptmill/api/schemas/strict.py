@@ -11,6 +11,8 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 Path = tuple[str | int, ...]
 """Where a value is inside the body, from the outside in."""
+NOT_BLANK: Final = r"\S"
+"""The pattern of a text that says something."""
 FAULTS: Final = "faults"
 """The type of an error that holds several faults, each with its place below the value."""
 
@@ -23,6 +25,25 @@ def faults_error(faults: Sequence[tuple[Path, str]]) -> PydanticCustomError:
 def whole(value: object) -> object:
     """A whole number in place of a float that is one: many clients write `5.0`."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def need_any_field(schema: dict[str, Any]) -> None:
+    """Have a schema ask for one of its fields, not as null; for `json_schema_extra`."""
+    schema["anyOf"] = [_given(name) for name in schema["properties"]]
+
+
+def not_both(one: str, other: str) -> dict[str, Any]:
+    """JSON Schema for objects in which one of two fields is left out or null."""
+    return {"not": {"allOf": [_given(one), _given(other)]}}
+
+
+def either(one: str, other: str) -> dict[str, Any]:
+    """JSON Schema for objects in which exactly one of two fields is given, and not as null."""
+    return {"anyOf": [_given(one), _given(other)], **not_both(one, other)}
+
+
+def _given(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
 
 class RequestModel(BaseModel):

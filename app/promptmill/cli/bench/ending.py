@@ -45,7 +45,7 @@ class Afterwards:
     @property
     def is_anything(self) -> bool:
         """Whether there is a wish that needs the figures; a baseline is stored with the rest."""
-        return bool(self.compare or self.outputs or self.as_json or self.most_slower is not None)
+        return bool(self.compare or self.outputs or self.most_slower is not None)
 
 
 def finish(client: Promptmill, benchmark: Benchmark, wanted: Afterwards) -> int:

@@ -10,8 +10,9 @@ import typer
 
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.progress import display_on
-from promptmill.cli.output.terminal import duration, err, say
+from promptmill.cli.output.terminal import err, say
 from promptmill.cli.service.connection import command_for
+from promptmill.display.texts import duration
 
 if TYPE_CHECKING:
     from promptmill.client import Benchmark, Promptmill

@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from promptmill.cli.output.terminal import one_line
+from promptmill.display.texts import one_line
 
 if TYPE_CHECKING:
     from promptmill.client import (

@@ -2,53 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from promptmill.cli.output.mode import mode
 from promptmill.cli.output.progress import at_a_time, numbers, pulling
-from promptmill.cli.output.terminal import duration, local_time, one_line, out, say
+from promptmill.cli.output.terminal import out, print_json, say
+from promptmill.cli.service.completion import complete_model, complete_state
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
 from promptmill.cli.service.naming import batch_named
+from promptmill.display.texts import duration, local_time, one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, WaitingFor
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the API has it.")]
 
 
 def list_batches(
     status: Annotated[
         str | None,
         typer.Option(
+            autocompletion=complete_state,
             help="Only these: queued, running, paused, cancelling, completed, failed, cancelled or"
-            " expired."
+            " expired.",
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Only those of this model.", autocompletion=complete_model),
+    ] = None,
     label: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only those of exactly this label.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most batches to show.")] = 20,
-    *,
-    as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """List batches, newest first."""
     with connected(url) as client:
         page = client.list_batches(limit=limit, status=status, model=model, label=label)
-    if as_json:
-        typer.echo(page.model_dump_json(exclude_unset=True))
-        return
-    if not page.data:
+    if mode().as_json:
+        for batch in page.data:
+            print_json(batch)
+    elif not page.data:
         say("No batches.")
-        return
+    else:
+        out().print(_table_of(page.data))
+    if page.next_cursor is not None:
+        say(f"The newest {limit}; --limit shows more.")
+
+
+def _table_of(batches: Sequence[Batch]) -> Table:
     table = Table()
     # An id that is cut is of no use: it may be folded, the rest gives way.
     table.add_column("id", overflow="fold", min_width=16)
-    has_labels = any(batch.label for batch in page.data)
+    has_labels = any(batch.label for batch in batches)
     if has_labels:
         table.add_column("label", overflow="fold")
     table.add_column("status", no_wrap=True)
@@ -57,10 +67,10 @@ def list_batches(
     table.add_column("left", justify="right", no_wrap=True)
     table.add_column("model", overflow="fold")
     table.add_column("created", no_wrap=True)
-    waits = any(batch.waiting_for for batch in page.data)
+    waits = any(batch.waiting_for for batch in batches)
     if waits:
         table.add_column("waits for", overflow="fold")
-    for batch in page.data:
+    for batch in batches:
         table.add_row(
             batch.id,
             *([Text(one_line(batch.label, 60))] if has_labels else []),
@@ -72,9 +82,7 @@ def list_batches(
             local_time(batch.created_at),
             *([Text(_shortly(batch.waiting_for))] if waits else []),
         )
-    out().print(table)
-    if page.next_cursor is not None:
-        say(f"The newest {limit}; --limit shows more.")
+    return table
 
 
 def show(
@@ -83,17 +91,16 @@ def show(
     running: Annotated[
         bool, typer.Option("--running", help="Show the prompts that run now, with their hosts.")
     ] = False,
-    as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Show how a batch stands, or what of it runs now."""
     if running:
-        _show_running(batch_id, as_json=as_json, url=url)
+        _show_running(batch_id, url)
         return
     with connected(url) as client:
         batch = client.get(batch_named(client, batch_id))
-    if as_json:
-        typer.echo(batch.model_dump_json(exclude_unset=True))
+    if mode().as_json:
+        print_json(batch)
         return
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
@@ -103,12 +110,12 @@ def show(
     out().print(table)
 
 
-def _show_running(batch_id: str, *, as_json: bool, url: str) -> None:
+def _show_running(batch_id: str, url: str) -> None:
     with connected(url) as client:
         prompts = client.prompts(batch_named(client, batch_id))
-    if as_json:
+    if mode().as_json:
         for prompt in prompts:
-            typer.echo(prompt.model_dump_json(exclude_unset=True))
+            print_json(prompt)
         return
     if not prompts:
         say("Nothing of this batch runs at this moment.")
@@ -131,6 +138,8 @@ def cancel(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
     """Cancel a batch: running calls are aborted, finished results stay."""
     with connected(url) as client:
         batch = client.cancel(batch_named(client, batch_id))
+    if mode().as_json:
+        print_json(batch)
     say(f"{batch.id} is {batch.status}.")
 
 
@@ -139,6 +148,8 @@ def delete(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
     with connected(url) as client:
         batch_id = batch_named(client, batch_id)
         client.delete(batch_id)
+    if mode().as_json:
+        print_json({"id": batch_id, "deleted": True})
     say(f"{batch_id} is deleted.")
 
 

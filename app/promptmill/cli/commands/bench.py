@@ -16,7 +16,9 @@ from promptmill.cli.bench.order import BenchOrder, levels_of, options_of, prompt
 from promptmill.cli.bench.outputs import checked_outputs
 from promptmill.cli.input.limit_option import finite
 from promptmill.cli.input.pairs import json_or_text, pairs
-from promptmill.cli.output.terminal import say
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import print_json, print_one, say
+from promptmill.cli.service.completion import complete_model
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
 from promptmill.cli.service.naming import benchmark_named
 
@@ -37,7 +39,12 @@ class RunOrder(StrEnum):
 def bench(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="MODEL", help="The models to measure.", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            help="The models to measure.",
+            show_default=False,
+            autocompletion=complete_model,
+        ),
     ] = None,
     *,
     prompt: Annotated[
@@ -244,14 +251,6 @@ def bench(
             rich_help_panel=_AFTER,
         ),
     ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print the benchmark as the API has it, in place of tables.",
-            rich_help_panel=_AFTER,
-        ),
-    ] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Measure models and show the figures; each run has the host to itself.
@@ -263,7 +262,7 @@ def bench(
         compare=compare,
         most_slower=None if fail_if_slower is None else share_of(fail_if_slower),
         outputs=checked_outputs(output or ()),
-        as_json=as_json,
+        as_json=mode().as_json,
     )
     asked = BenchOrder(
         models=models or [],
@@ -298,11 +297,14 @@ def bench(
         if benchmark_id is not None and cancel:
             found = client.benchmarks.cancel(benchmark_id)
             say(f"{found.id} is {found.status}.")
+            if mode().as_json:
+                print_json(found)
             return
         if benchmark_id is None:
-            benchmark_id = asked.create(client, baseline_id=baseline).id
+            created = asked.create(client, baseline_id=baseline)
+            benchmark_id = created.id
             if detach:
-                typer.echo(benchmark_id)
+                print_one(created)
                 say(f"  {command_for(f'bench --id {benchmark_id}', url)}   shows it", style="dim")
                 return
             say(f"{benchmark_id} is accepted.", style="dim")

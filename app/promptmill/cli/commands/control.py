@@ -8,10 +8,12 @@ import typer
 
 from promptmill.cli.input.limit_option import finite, number_or_auto
 from promptmill.cli.input.pairs import pairs
+from promptmill.cli.output.mode import mode
 from promptmill.cli.output.progress import at_a_time, numbers
-from promptmill.cli.output.terminal import duration, say
+from promptmill.cli.output.terminal import print_json, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
 from promptmill.cli.service.naming import batch_named
+from promptmill.display.texts import duration
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, BatchChanges
@@ -21,6 +23,8 @@ def pause(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
     """Pause a batch: nothing more is started, prompts that run may finish."""
     with connected(url) as client:
         batch = client.pause(batch_named(client, batch_id))
+    if mode().as_json:
+        print_json(batch)
     running = batch.counts.running
     still = f"; {running} still {'runs' if running == 1 else 'run'}" if running else ""
     say(f"{batch.id} is {batch.status}{still}.")
@@ -31,6 +35,8 @@ def resume(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
     """Let a paused batch go on."""
     with connected(url) as client:
         batch = client.resume(batch_named(client, batch_id))
+    if mode().as_json:
+        print_json(batch)
     say(f"{batch.id} is {batch.status}.")
 
 
@@ -60,6 +66,8 @@ def retry(
         batch = client.retry(
             batch_named(client, batch_id), indexes=index, expires_in_s=expires_in_s
         )
+    if mode().as_json:
+        print_json(batch)
     say(f"{batch.id} is {batch.status}: {numbers(batch)}")
     say(f"  {command_for(f'watch {batch.id}', url)}   shows how it goes on", style="dim")
 
@@ -108,6 +116,8 @@ def set_limits(
         )
     with connected(url) as client:
         batch = client.update(batch_named(client, batch_id), **changes)
+    if mode().as_json:
+        print_json(batch)
     say(f"{batch.id}: {_told(batch, changes)}")
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from promptmill.cli.commands.batches import AsJson
-from promptmill.cli.output.terminal import one_line, out
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import out, print_json
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
+from promptmill.display.texts import one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Host
@@ -19,13 +21,38 @@ if TYPE_CHECKING:
 _GIGABYTE = 1_000_000_000
 
 
-def hosts(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+Disable = Annotated[
+    str | None,
+    typer.Option(
+        "--disable",
+        metavar="HOST",
+        help="Take this host (its address or id) out of service: what runs there may end.",
+    ),
+]
+Enable = Annotated[
+    str | None,
+    typer.Option("--enable", metavar="HOST", help="Put this host back into service."),
+]
+
+
+def hosts(
+    *,
+    disable: Disable = None,
+    enable: Enable = None,
+    url: Url = DEFAULT_URL,
+) -> None:
     """List the Ollama hosts: reachable, loaded, in flight, put aside and why."""
     with connected(url) as client:
         found = client.hosts()
-    if as_json:
+        for wanted, enabled in ((disable, False), (enable, True)):
+            if wanted is not None:
+                place = _place_of(wanted, found)
+                host_id = found[place].id or ""
+                changed = client.update_host(host_id, enabled=enabled)
+                found = (*found[:place], changed, *found[place + 1 :])
+    if mode().as_json:
         for host in found:
-            typer.echo(host.model_dump_json(exclude_unset=True))
+            print_json(host)
         return
     table = Table()
     table.add_column("host", overflow="fold", min_width=16)
@@ -61,8 +88,27 @@ def hosts(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
             out().print(Text(f"{name}: {one_line(reason, 400)}"))
 
 
+def _place_of(wanted: str, found: Sequence[Host]) -> int:
+    """The place of the host of that address or id in the list."""
+    address = wanted.rstrip("/")
+    places = [
+        place
+        for place, host in enumerate(found)
+        if host.id and address in {host.id, host.url, host.url.partition("://")[2]}
+    ]
+    if len(places) == 1:
+        return places[0]
+    known = ", ".join(f"{host.url} ({host.id})" for host in found if host.id) or "none yet"
+    what = "Several hosts have" if places else "No host has"
+    raise typer.BadParameter(
+        f"{what} the address or id {one_line(wanted, 200)}; there are: {known}"
+    )
+
+
 def state_of(host: Host) -> str:
     """How a host stands, in a word or two."""
+    if not host.enabled:
+        return "out of service"
     if host.quarantine is not None:
         return f"aside, {host.quarantine.next_look_s:.1f} s"
     if not host.reachable:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from promptmill.cli.commands.batches import AsJson
-from promptmill.cli.output.terminal import one_line, out, say
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import out, print_json, say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
+from promptmill.display.texts import one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Model
 
 
-def models(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+def models(*, url: Url = DEFAULT_URL) -> None:
     """List the installed models, with limits that suit them."""
     with connected(url) as client:
         found = client.models()
-    if as_json:
+    if mode().as_json:
         for model in found:
-            typer.echo(model.model_dump_json(exclude_unset=True))
+            print_json(model)
         return
     if not found:
         say("No models; `ollama pull NAME` installs one.")

@@ -17,9 +17,12 @@ from rich.text import Text
 
 from promptmill.cli.input.prompts import refuse
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import duration, fail, one_line, out, say
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import fail, out, say, warn
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
 from promptmill.cli.service.naming import batch_named
+from promptmill.cli.service.result_following import follow_results
+from promptmill.display.texts import duration, one_line
 from promptmill.rows import TableFormat, UnreadableInput, format_of_output, write_table
 
 if TYPE_CHECKING:
@@ -108,6 +111,22 @@ def results(
         bool,
         typer.Option("--expand", help="Make columns of the fields of answers that are JSON."),
     ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Print each result when it is there, in the order in which they come, until the"
+            " batch has ended; as answers on a terminal, else as jsonl.",
+        ),
+    ] = False,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EVENT",
+            help="With --follow: only what came after this event, as Ctrl-C tells it; a file of"
+            " --output is continued.",
+        ),
+    ] = None,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Print the finished results of a batch in prompt order, also while it runs."""
@@ -121,6 +140,21 @@ def results(
     if expand and chosen not in _TABLES:
         raise typer.BadParameter(f"--expand is for {', '.join(_TABLES)}, and this is {chosen}")
     is_filtered = bool(wanted or grep)
+    if follow:
+        _check_follow(chosen, grep)
+        with connected(url) as client:
+            follow_results(
+                client,
+                batch_named(client, batch_id),
+                output,
+                as_lines=chosen is OutputFormat.JSONL,
+                status=wanted,
+                after=after,
+                url=url,
+            )
+        return
+    if after is not None:
+        raise typer.BadParameter("--after is for --follow")
     with connected(url) as client:
         batch_id = batch_named(client, batch_id)
         if chosen is OutputFormat.TABLE:
@@ -176,9 +210,9 @@ def _tell_partial(
     if ended < counts.total:
         state = "still runs" if batch.status in {"queued", "running"} else f"is {batch.status}"
         had = ended if written is None or is_filtered else written
-        say(f"{had} of {counts.total}, the batch {state}")
+        warn(f"{had} of {counts.total}, the batch {state}")
     elif not is_filtered and written is not None and written < counts.total:
-        say(f"{written} of {counts.total}, the batch has ended meanwhile: run this again")
+        warn(f"{written} of {counts.total}, the batch has ended meanwhile: run this again")
 
 
 def answers_table(results: Iterable[Result], *, has_ids: bool = False) -> Table:
@@ -207,6 +241,15 @@ def answers_table(results: Iterable[Result], *, has_ids: bool = False) -> Table:
     return table
 
 
+def _check_follow(chosen: OutputFormat, grep: str | None) -> None:
+    if chosen in _TABLES:
+        raise typer.BadParameter(
+            f"--follow writes jsonl: the columns of {chosen} are known only at the end"
+        )
+    if grep:
+        raise typer.BadParameter("--grep searches what is stored, and --follow tells what comes")
+
+
 def _format_for(output: Path | None, given: OutputFormat | None) -> OutputFormat:
     """The format that was given or that the extension says.
 
@@ -214,6 +257,10 @@ def _format_for(output: Path | None, given: OutputFormat | None) -> OutputFormat
         typer.BadParameter: The two differ, or there is none.
     """
     if output is None:
+        if mode().as_json and given not in {None, OutputFormat.JSONL}:
+            raise typer.BadParameter(f"--json prints jsonl, and --format says {given}")
+        if mode().as_json:
+            return OutputFormat.JSONL
         if given is not None:
             return given
         return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.JSONL

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -29,14 +28,17 @@ from promptmill.cli.input.limit_option import finite, number_or_auto
 from promptmill.cli.input.pairs import json_or_text, pairs
 from promptmill.cli.input.prompts import PromptSource, first_of, open_source, refuse, sending_of
 from promptmill.cli.output import exit_codes
+from promptmill.cli.output.mode import mode
 from promptmill.cli.output.progress import numbers
-from promptmill.cli.output.terminal import duration, say
+from promptmill.cli.output.terminal import print_json, print_one, say, warn
+from promptmill.cli.service.completion import complete_model
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
+from promptmill.display.texts import duration
 from promptmill.prompts.schemas import schema_of
 from promptmill.rows import UnreadableInput
 
 if TYPE_CHECKING:
-    from promptmill.client import Batch, BatchFields, DryRun, FieldError
+    from promptmill.client import Batch, BatchFields, DryRun, FieldError, Promptmill
 
 _INPUT = "Input"
 _LIMITS = "Limits"
@@ -73,7 +75,9 @@ def submit(
     model: Annotated[
         str | None,
         typer.Option(
-            help="The model; if not given, the service's default.", rich_help_panel=_MODEL
+            autocompletion=complete_model,
+            help="The model; if not given, the service's default.",
+            rich_help_panel=_MODEL,
         ),
     ] = None,
     system: Annotated[
@@ -295,17 +299,25 @@ def submit(
         send = client.submit_stream if sending.is_streamed else client.submit
         batch = send(sending.prompts, idempotency_key=idempotency_key, once=once, **given)
         source.tell_left_out()
-        typer.echo(batch.id)
-        # Whoever reads the id from a pipe can use it while this command still waits.
-        sys.stdout.flush()
+        if not mode().as_json or not (wait or watch):
+            print_one(batch)
         if wait or watch:
-            with left_running(batch.id, url):
-                ended = follow(client, batch.id, url) if watch else client.wait(batch.id)
-            tell_ending(ended, url)
-            raise typer.Exit(
-                exit_codes.SUCCESS if ended.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED
-            )
+            _stay(client, batch.id, url, is_shown=watch)
     _hint(batch, url)
+
+
+def _stay(client: Promptmill, batch_id: str, url: str, *, is_shown: bool) -> NoReturn:
+    """Wait until the batch has ended.
+
+    Raises:
+        typer.Exit: Always; the status says how it ended.
+    """
+    with left_running(batch_id, url):
+        ended = follow(client, batch_id, url) if is_shown else client.wait(batch_id)
+    tell_ending(ended, url)
+    if mode().as_json:
+        print_json(ended)
+    raise typer.Exit(exit_codes.SUCCESS if ended.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
 
 
 def _print_first(source: PromptSource, count: int) -> None:
@@ -339,13 +351,16 @@ def _count_or_share(text: str | None) -> int | str | None:
 
 
 def _tell_dry_run(dry: DryRun) -> None:
+    if mode().as_json:
+        print_json(dry)
+        return
     count = dry.prompts
     typer.echo(
         f"{count} prompt{'s' if count != 1 else ''} would be accepted, for {', '.join(dry.models)};"
         f" their starts take {duration(dry.at_least_s)} at least."
     )
     for sentence in dry.unchecked:
-        say(sentence)
+        warn(sentence)
 
 
 def _hint(batch: Batch, url: str) -> None:

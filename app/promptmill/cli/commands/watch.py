@@ -10,10 +10,12 @@ import typer
 
 from promptmill.cli.input.limit_option import finite
 from promptmill.cli.output import exit_codes
+from promptmill.cli.output.mode import mode
 from promptmill.cli.output.progress import display_on, numbers
-from promptmill.cli.output.terminal import duration, err, say
+from promptmill.cli.output.terminal import err, print_json, say, warn
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
 from promptmill.cli.service.naming import batch_named
+from promptmill.display.texts import duration
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, Promptmill
@@ -40,15 +42,25 @@ def watch(
         with left_running(batch_id, url):
             batch = follow(client, batch_id, url, reconnect_s=reconnect_s)
     tell_ending(batch, url)
+    if mode().as_json:
+        print_json(batch)
     raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
 
 
 @contextmanager
-def left_running(batch_id: str, url: str) -> Generator[None]:
-    """Ctrl-C inside ends the command and not the batch, and says so."""
+def left_running(batch_id: str, url: str, *, ends_with_service: bool = False) -> Generator[None]:
+    """Ctrl-C inside ends the command and not the batch, and says so.
+
+    `ends_with_service` means that the command has started the service, which ends with it.
+    """
     try:
         yield
     except KeyboardInterrupt:
+        if ends_with_service:
+            warn("Stopping; what has no answer yet is kept, and goes on when a service runs:")
+            say("  promptmill serve")
+            say(f"  promptmill results {batch_id}   shows the answers so far")
+            raise typer.Exit(exit_codes.INTERRUPTED) from None
         say("Not watching any more; the batch goes on.")
         say(f"  {command_for(f'watch {batch_id}', url)}   comes back")
         say(f"  {command_for(f'cancel {batch_id}', url)}   ends it")

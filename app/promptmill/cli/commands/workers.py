@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from promptmill.cli.commands.batches import AsJson
-from promptmill.cli.output.terminal import local_time, one_line, out, say
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import out, print_json, say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
+from promptmill.display.texts import local_time, one_line
 
 
-def workers(*, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+def workers(*, url: Url = DEFAULT_URL) -> None:
     """List the workers of the last day: who is alive, and what each has in flight."""
     with connected(url) as client:
         found = client.workers()
-    if as_json:
+    if mode().as_json:
         for worker in found:
-            typer.echo(worker.model_dump_json(exclude_unset=True))
+            print_json(worker)
         return
     if not found:
         say("No workers; `promptmill worker` starts one.")

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, Protocol
 import typer
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.output.terminal import fail, warn
 from promptmill.prompts import Columns, PromptFile
 from promptmill.rows import Reading, UnreadableInput
 
@@ -123,11 +123,11 @@ class FilePrompts:
         """Say which rows have no prompt, the first of them by their places, and how many."""
         notes = self._file.notes
         for remark in notes.remarks:
-            say(remark)
+            warn(remark)
         if notes.left_out:
-            say(f"{_counted(notes.left_out, 'row')} left out in all")
+            warn(f"{_counted(notes.left_out, 'row')} left out in all")
         if notes.blank_lines:
-            say(f"{_counted(notes.blank_lines, 'blank line')} left out, between the prompts")
+            warn(f"{_counted(notes.blank_lines, 'blank line')} left out, between the prompts")
 
 
 def open_source(prompts: Sequence[str], file: str | None, choice: Choice) -> PromptSource:
@@ -203,7 +203,7 @@ def _check_for_files(prompts: Sequence[str]) -> None:
             continue
         if not _is_file(name):
             if Path(name).suffix.lower() in _DATA and " " not in name:
-                say(f"{name} is sent as a prompt: there is no file of that name")
+                warn(f"{name} is sent as a prompt: there is no file of that name")
             continue
         told = f"{name} is a file, and was given as a prompt"
         if Path(name).suffix:
@@ -212,7 +212,7 @@ def _check_for_files(prompts: Sequence[str]) -> None:
                 f"--file {name} reads the prompts in it",
                 f"to ask the model this name: echo '{text}' | promptmill submit …",
             )
-        say(f"{told}; --file {name} reads the prompts in it")
+        warn(f"{told}; --file {name} reads the prompts in it")
 
 
 def _is_file(name: str) -> bool:

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from promptmill.cli.commands.batches import AsJson
-from promptmill.cli.commands.db import DatabaseUrl
+from promptmill.cli.operation.db import DatabaseUrl
 
 
 def doctor(
@@ -20,7 +19,6 @@ def doctor(
             " model: it is loaded for that.",
         ),
     ] = False,
-    as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Check settings, database, hosts, workers and access, also while no service runs.
@@ -30,4 +28,4 @@ def doctor(
     """
     from promptmill.cli.service.diagnosis import diagnose  # noqa: PLC0415 - the service hangs on it
 
-    diagnose(database_url=database_url, probe=probe, as_json=as_json)
+    diagnose(database_url=database_url, probe=probe)

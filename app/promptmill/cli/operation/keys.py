@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from promptmill.cli.commands.batches import AsJson
-from promptmill.cli.commands.db import DatabaseUrl
+from promptmill.cli.operation.db import DatabaseUrl
+from promptmill.cli.output.mode import with_output_options
 
 keys = typer.Typer(
     name="keys",
@@ -21,6 +21,7 @@ Name = Annotated[
 
 
 @keys.command()
+@with_output_options
 def create(
     name: Name,
     *,
@@ -51,22 +52,25 @@ def create(
 
 
 @keys.command("list")
-def list_keys(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+@with_output_options
+def list_keys(*, database_url: DatabaseUrl = None) -> None:
     """List the keys, those that were revoked too."""
     from promptmill.cli.service.key_steps import KeySteps
 
-    KeySteps(database_url).list(as_json=as_json)
+    KeySteps(database_url).list()
 
 
 @keys.command()
-def show(name: Name, *, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+@with_output_options
+def show(name: Name, *, database_url: DatabaseUrl = None) -> None:
     """Show what a key may do, and when it was used."""
     from promptmill.cli.service.key_steps import KeySteps
 
-    KeySteps(database_url).show(name, as_json=as_json)
+    KeySteps(database_url).show(name)
 
 
 @keys.command()
+@with_output_options
 def rotate(
     name: Name,
     *,
@@ -82,6 +86,7 @@ def rotate(
 
 
 @keys.command()
+@with_output_options
 def revoke(name: Name, *, database_url: DatabaseUrl = None) -> None:
     """Let a key open nothing any more; a running service knows within five seconds."""
     from promptmill.cli.service.key_steps import KeySteps

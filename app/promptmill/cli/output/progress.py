@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from promptmill.cli.output.terminal import duration, local_time, one_line
+from promptmill.cli.output.mode import mode
+from promptmill.display.texts import duration, local_time, one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, Pull
@@ -64,6 +65,8 @@ class Display(ABC):
 
 def display_on(console: Console) -> Display:
     """The display that suits the console."""
+    if mode().is_quiet:
+        return Lines(Console(quiet=True), time.monotonic)
     return Bar(console) if console.is_terminal else Lines(console, time.monotonic)
 
 

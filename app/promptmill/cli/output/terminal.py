@@ -1,19 +1,26 @@
 """Writing to the terminal: results go to stdout, everything said about them to stderr.
 
-A model's answer is foreign text: whatever reaches a terminal goes through `printable`, or an answer
-could move the cursor, rename the window or worse.
+What is said goes through `promptmill.display.texts.printable`, for much of it is foreign text.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
-from typing import TYPE_CHECKING, Final
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from promptmill.cli.output.mode import mode
+from promptmill.display.texts import printable
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+    from promptmill.client import Batch, Benchmark
+
 _PIPED_WIDTH: Final = 160
 """Columns of a table that goes to a file or another program; rich would take 80."""
 
@@ -36,49 +43,51 @@ def err() -> Console:
 
 
 def say(line: str, *, style: str | None = None) -> None:
-    """One line to stderr."""
+    """One line to stderr, unless the command is quiet."""
+    if not mode().is_quiet:
+        _print(line, style)
+
+
+def warn(line: str) -> None:
+    """One line to stderr that nobody should miss: something was left out, or is not all there."""
+    _print(line, "yellow")
+
+
+def _print(line: str, style: str | None) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     err().print(Text(printable(line), style=style or ""))
 
 
-def fail(line: str, *details: str) -> None:
-    """An error to stderr: what happened, and below it what is known about it."""
+def print_json(value: BaseModel | Mapping[str, Any]) -> None:
+    """One thing to stdout, as an object on one line; a record with the fields that were sent."""
+    is_plain = isinstance(value, Mapping)
+    typer.echo(json.dumps(value) if is_plain else value.model_dump_json(exclude_unset=True))
+
+
+def print_one(thing: Batch | Benchmark) -> None:
+    """What was made to stdout: its id alone, or with `--json` all of it."""
+    if mode().as_json:
+        print_json(thing)
+    else:
+        typer.echo(thing.id)
+    # Whoever reads it from a pipe can use it while this command still waits.
+    sys.stdout.flush()
+
+
+def fail(line: str, *details: str, problem: Mapping[str, Any] | None = None) -> None:
+    """An error to stderr: what happened, and below it what is known about it.
+
+    With `--json` it is a problem document (RFC 9457): `problem`, or one of these lines.
+    """
     from rich.text import Text  # noqa: PLC0415
 
+    if mode().as_json:
+        told = {"detail": "\n".join(details)} if details else {}
+        document = problem or {"type": "about:blank", "title": line, **told}
+        typer.echo(json.dumps(document), err=True)
+        return
     console = err()
     console.print(Text.assemble(("error: ", "bold red"), printable(line)))
     for detail in details:
         console.print(Text(f"  {printable(detail)}"))
-
-
-def printable(text: str) -> str:
-    """The text with control characters made visible; line ends and tabs stay."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
-
-
-def one_line(text: str | None, most: int) -> str:
-    """The text on one line of at most `most` characters."""
-    flat = " ".join(printable(text or "").split())
-    return flat if len(flat) <= most else flat[: most - 1] + "…"
-
-
-def local_time(moment: datetime) -> str:
-    """A moment by the clock on this machine's wall."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds for people: `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
-    if seconds is None:
-        return "-"
-    if seconds < 10:  # noqa: PLR2004 - below it, tenths matter
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004
-        return f"{whole} s"
-    minutes, rest_s = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004
-        return f"{minutes} min {rest_s:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"

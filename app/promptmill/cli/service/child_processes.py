@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import IO, Final
 
 _URL: Final = re.compile(r"https?://[\w.\[\]:-]+:\d+")
@@ -48,6 +50,21 @@ def listening(command: Sequence[str], log: Path) -> Generator[str]:
         finally:
             _stop(process)
             announcement.join()
+
+
+@contextmanager
+def sigterm_cleans_up() -> Generator[None]:
+    """Let SIGTERM end the program as an exception does, so that its children are stopped."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    found = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, found)
 
 
 class _Announcement(threading.Thread):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import fail
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.service.completion import complete_batch
 
 if TYPE_CHECKING:
-    from promptmill.client import FieldError, Promptmill
+    from promptmill.client import FieldError, Promptmill, PromptmillProblem
 
 Url = Annotated[
     str,
@@ -78,7 +81,9 @@ BatchId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="The batch: its id, the beginning of it, or @last, @2 and so on, newest first.",
+        help="The batch: its id, the beginning of it, its label, or @last, @2 and so on, newest"
+        " first.",
+        autocompletion=complete_batch,
         show_default=False,
     ),
 ]
@@ -127,7 +132,7 @@ def connected(
         )
         raise typer.Exit(exit_codes.UNREACHABLE) from None
     try:
-        with client:
+        with _requests_said(), client:
             yield client
     except PromptmillProblem as problem:
         sentence = problem.detail or problem.title
@@ -136,7 +141,11 @@ def connected(
             details.append(f"request id: {problem.request_id}")
         if problem.status == 401:  # noqa: PLR2004 - HTTP's number for it
             details.append("PROMPTMILL_API_KEY or `promptmill --api-key-file FILE ...` give a key.")
-        fail(f"the service answered {problem.status}: {sentence}", *details)
+        fail(
+            f"the service answered {problem.status}: {sentence}",
+            *details,
+            problem=_document(problem, place_of),
+        )
         is_refusal = problem.status < 500  # noqa: PLR2004
         code = exit_codes.REFUSED if is_refusal else exit_codes.UNREACHABLE
         raise typer.Exit(code) from None
@@ -156,6 +165,48 @@ def _without_advice(error: Exception) -> str:
     if isinstance(error, ImportError):
         return "the environment names a SOCKS proxy, which this program cannot use"
     return str(error) or type(error).__name__
+
+
+class _Said(logging.Handler):
+    """Says what the client logs, the requests alone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it on stderr."""
+        say(record.getMessage(), style="dim")
+
+
+@contextlib.contextmanager
+def _requests_said() -> Generator[None]:
+    """With `--verbose` say every request, and the id under which the service's log has it."""
+    if not mode().is_verbose:
+        yield
+        return
+    logger, said = logging.getLogger("promptmill.client"), _Said()
+    logger.addHandler(said)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(said)
+
+
+def _document(
+    problem: PromptmillProblem, place_of: Callable[[FieldError], str | None]
+) -> dict[str, Any]:
+    """The problem as the service sent it, and where in the user's own input each error is."""
+    errors = [
+        {"pointer": error.pointer, "detail": error.detail, "place": place_of(error)}
+        for error in problem.errors
+    ]
+    document: dict[str, Any] = {
+        "type": problem.type,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "request_id": problem.request_id,
+        "errors": [{name: each for name, each in one.items() if each} for one in errors],
+    }
+    return {name: value for name, value in document.items() if value}
 
 
 def _told(error: FieldError, place: str | None) -> str:

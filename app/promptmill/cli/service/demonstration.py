@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -24,7 +22,7 @@ from promptmill.cli.input.prompts import Choice as FileChoice
 from promptmill.cli.input.prompts import FilePrompts
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, out, say
-from promptmill.cli.service.child_processes import ChildDied, listening
+from promptmill.cli.service.child_processes import ChildDied, listening, sigterm_cleans_up
 from promptmill.cli.service.connection import connected
 from promptmill.cli.service.service_settings import checked_settings
 
@@ -49,7 +47,7 @@ def demonstrate(*, prompts_file: Path | None, limit: int | None, keep: bool) -> 
     settings = checked_settings()
     folder = Path(tempfile.mkdtemp(prefix="promptmill-demo-"))
     with ExitStack() as stack:
-        stack.enter_context(_sigterm_cleans_up())
+        stack.enter_context(sigterm_cleans_up())
         try:
             choice = asyncio.run(choose_model(settings.ollama_host, settings.default_model))
             if isinstance(choice, str):
@@ -156,18 +154,3 @@ def _until_interrupted(url: str) -> None:
             time.sleep(_NAP_S)
     except KeyboardInterrupt:
         say("Stopping.")
-
-
-@contextmanager
-def _sigterm_cleans_up() -> Generator[None]:
-    # A demonstration that is ended from outside (a CI job that is stopped) must not leave its
-    # children behind; by default SIGTERM ends a process without running anything more.
-    def stop(number: int, frame: FrameType | None) -> None:
-        del frame
-        raise SystemExit(128 + number)
-
-    found = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, found)

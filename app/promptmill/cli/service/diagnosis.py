@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import one_line, out
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import out, print_json
 from promptmill.cli.service.checks import (
     Finding,
     Level,
@@ -22,12 +22,13 @@ from promptmill.cli.service.checks import (
     check_process,
     check_variables,
 )
+from promptmill.display.texts import one_line
 from promptmill.settings import Settings, SettingsError, load_settings
 
 _STYLES: Final = {Level.OK: "green", Level.NOTE: "", Level.WARNING: "yellow", Level.FAILURE: "red"}
 
 
-def diagnose(*, database_url: str | None, probe: bool, as_json: bool) -> None:
+def diagnose(*, database_url: str | None, probe: bool) -> None:
     """Run all checks.
 
     Raises:
@@ -41,8 +42,9 @@ def diagnose(*, database_url: str | None, probe: bool, as_json: bool) -> None:
         findings += [Finding("settings", Level.FAILURE, line, "Correct it.") for line in lines]
     else:
         findings += asyncio.run(_all(settings, probe=probe))
-    if as_json:
-        typer.echo(json.dumps([finding.document() for finding in findings]))
+    if mode().as_json:
+        for finding in findings:
+            print_json(finding.document())
     else:
         _print(findings)
     status = _status(findings)

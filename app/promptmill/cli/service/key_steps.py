@@ -16,8 +16,10 @@ from rich.text import Text
 
 from promptmill.cli.input.durations import parse_duration
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import duration, fail, local_time, out, say
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import fail, out, print_json, say
 from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.display.texts import duration, local_time
 from promptmill.domain.access.keys import NAME, ApiKey, KeyLimits, parse_scopes
 from promptmill.domain.errors import Conflict, NotFound, PromptmillError
 from promptmill.services import keys
@@ -62,13 +64,13 @@ class KeySteps:
             )
         _print(made, f"This is the key {name}; it is shown only now.")
 
-    def list(self, *, as_json: bool) -> None:
+    def list(self) -> None:
         """List all keys."""
         with self._database() as database:
             found = keys.list_keys(database)
-        if as_json:
+        if mode().as_json:
             for key in found:
-                typer.echo(json.dumps(_document(key)))
+                print_json(_document(key))
             return
         table = Table()
         for column in ("name", "scopes", "state", "created", "last used"):
@@ -90,13 +92,13 @@ class KeySteps:
         else:
             say("No keys: whoever reaches the service can use it.")
 
-    def show(self, name: str, *, as_json: bool) -> None:
+    def show(self, name: str) -> None:
         """Show one key."""
         with self._database() as database:
             key = keys.get(database, name)
         document = _document(key)
-        if as_json:
-            typer.echo(json.dumps(document))
+        if mode().as_json:
+            print_json(document)
             return
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)
@@ -121,6 +123,8 @@ class KeySteps:
         """Let a key open nothing any more."""
         with self._database() as database:
             keys.revoke(database, name)
+        if mode().as_json:
+            print_json({"name": name, "revoked": True})
         say(f"{name} is revoked; running services know it within 5 seconds.")
 
     @contextmanager
@@ -174,7 +178,10 @@ def _whole(value: str, text: str) -> int:
 
 def _print(made: NewKey, sentence: str) -> None:
     say(sentence)
-    typer.echo(made.key)
+    if mode().as_json:
+        print_json({**_document(made.stored), "key": made.key})
+    else:
+        typer.echo(made.key)
 
 
 def _state(key: ApiKey) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import fail, local_time, one_line
+from promptmill.cli.output.terminal import fail
+from promptmill.display.texts import local_time, one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, BatchPage, Benchmark, BenchmarkPage, Promptmill

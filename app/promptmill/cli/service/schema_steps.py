@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
+from dataclasses import asdict
 
 import typer
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import fail, print_json, say
 from promptmill.cli.service.service_settings import checked_settings, without_password
 from promptmill.domain.errors import PromptmillError
 from promptmill.store.db import schema
@@ -31,25 +33,31 @@ class SchemaSteps:
         """Apply what is missing up to `revision`."""
         with self._errors_told():
             schema.upgrade(self._url, revision, transaction_pooling=self._pooling, waiting=say)
-            say(f"{self.shown_url} is at {self._state().current}.")
+            self._tell(self._state(), "is at {}.")
 
     def downgrade(self, revision: str) -> None:
         """Take back what is beyond `revision`."""
         with self._errors_told():
             schema.downgrade(self._url, revision, transaction_pooling=self._pooling, waiting=say)
-            say(f"{self.shown_url} is at {self._state().current or 'base: no tables'}.")
+            self._tell(self._state(), "is at {}.")
 
     def check(self) -> bool:
         """Whether the schema is that of this version."""
         with self._errors_told():
             state = self._state()
-        have = state.current or "no schema"
         if state.is_current:
-            say(f"{self.shown_url} has {have}: up to date.")
+            self._tell(state, "has {}: up to date.")
         else:
-            say(f"{self.shown_url} has {have}; this version wants {state.head}.")
+            self._tell(state, f"has {{}}; this version wants {state.head}.", none="no schema")
             say("`promptmill db upgrade` brings it there.")
         return state.is_current
+
+    def _tell(
+        self, state: schema.SchemaState, sentence: str, *, none: str = "base: no tables"
+    ) -> None:
+        say(f"{self.shown_url} {sentence.format(state.current or none)}")
+        if mode().as_json:
+            print_json({"database": self.shown_url, **asdict(state)})
 
     def _state(self) -> schema.SchemaState:
         return schema.check(self._url, transaction_pooling=self._pooling)

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.output.mode import mode
+from promptmill.cli.output.terminal import fail, warn
 from promptmill.settings import (
     Settings,
     SettingsError,
@@ -41,6 +42,13 @@ def checked_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - whatever a
         raise typer.Exit(exit_codes.REFUSED) from None
 
 
+def wanted_log_level() -> str | None:
+    """The level of the log that `--quiet` or `--verbose` ask for; None: what the settings say."""
+    if mode().is_quiet:
+        return "WARNING"
+    return "DEBUG" if mode().is_verbose else None
+
+
 def given_variables(environment: Mapping[str, str] | None = None) -> Sequence[str]:
     """The names of the service's variables that are set, without their values."""
     found = os.environ if environment is None else environment  # noqa: TID251 - only their names
@@ -65,7 +73,7 @@ def tell_unknown_variables() -> None:
     """Warn of variables that begin like a setting and are none: a typo would else pass silently."""
     for name, nearest in unknown_variables().items():
         meant = f"; did you mean {nearest}?" if nearest else ""
-        say(f"warning: {name} is no setting of Promptmill{meant}", style="yellow")
+        warn(f"warning: {name} is no setting of Promptmill{meant}")
 
 
 def without_password(url: str) -> str:

@@ -21,6 +21,7 @@ from promptmill.cli.service.event_loop import STOPPING
 from promptmill.cli.service.service_settings import (
     checked_settings,
     tell_unknown_variables,
+    wanted_log_level,
     without_password,
 )
 from promptmill.domain.errors import PromptmillError, WorkerEnded
@@ -44,7 +45,7 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
     Raises:
         typer.Exit: It could not start, or not go on; stderr says why.
     """
-    settings = checked_settings(**options)
+    settings = checked_settings(**options, log_level=wanted_log_level())
     configure_logging(level=settings.log_level, as_json=settings.log_json)
     tell_unknown_variables()
     has_keys = _has_keys(settings)

@@ -16,6 +16,7 @@ from promptmill.cli.service.event_loop import new_event_loop, when_told_to_stop
 from promptmill.cli.service.service_settings import (
     checked_settings,
     tell_unknown_variables,
+    wanted_log_level,
     without_password,
 )
 from promptmill.domain.errors import PromptmillError, WorkerEnded
@@ -34,7 +35,7 @@ def run_worker(metrics_port: int | None = None, **options: Any) -> None:  # noqa
     Raises:
         typer.Exit: It could not start; stderr says why.
     """
-    settings = checked_settings(**options)
+    settings = checked_settings(**options, log_level=wanted_log_level())
     configure_logging(level=settings.log_level, as_json=settings.log_json)
     tell_unknown_variables()
     try:

@@ -15,7 +15,6 @@ from promptmill.client._async.watching import ended, watched
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
 from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
-from promptmill.client.ndjson import LineSplitter
 from promptmill.client.records import (
     Batch,
     BatchPage,
@@ -24,13 +23,10 @@ from promptmill.client.records import (
     Host,
     Model,
     Readiness,
-    Result,
-    ResultPage,
     Worker,
 )
 from promptmill.client.requests import batches, in_process, steering, submission
-from promptmill.client.requests.batches import DownloadFormat, Prompt
-from promptmill.client.requests.filters import ResultFilters
+from promptmill.client.requests.batches import Prompt
 from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.requests.submission import SubmitFields
@@ -214,64 +210,6 @@ class AsyncPromptmill(AsyncReading):
         )
         return await ended(sightings, batch_id, timeout_s)
 
-    async def results_page(
-        self,
-        batch_id: str,
-        *,
-        limit: int = 100,
-        cursor: str | None = None,
-        status: str | None = None,
-        **filters: Unpack[ResultFilters],
-    ) -> ResultPage:
-        """A page of finished results in prompt order; `cursor` is the page before's."""
-        request = batches.results_page(
-            batch_id, limit=limit, cursor=cursor, status=status, filters=filters
-        )
-        return await self._call(request)
-
-    async def results(
-        self,
-        batch_id: str,
-        *,
-        status: str | None = None,
-        page_size: int = 500,
-        **filters: Unpack[ResultFilters],
-    ) -> AsyncIterator[Result]:
-        """All finished results in prompt order, asked for page by page as they are consumed."""
-        cursor: str | None = None
-        while True:
-            page = await self.results_page(
-                batch_id, limit=page_size, cursor=cursor, status=status, **filters
-            )
-            for result in page.data:
-                yield result
-            if (cursor := page.next_cursor) is None:
-                return
-
-    async def stream_results(
-        self, batch_id: str, *, status: str | None = None, **filters: Unpack[ResultFilters]
-    ) -> AsyncIterator[Result]:
-        """All finished results in prompt order out of one streamed answer: fastest for many."""
-        splitter = LineSplitter()
-        async for piece in self.download_results(batch_id, status=status, **filters):
-            for line in splitter.feed(piece):
-                yield batches.read_result_line(line)
-        for line in splitter.end():
-            yield batches.read_result_line(line)
-
-    def download_results(
-        self,
-        batch_id: str,
-        *,
-        format: DownloadFormat = "ndjson",  # noqa: A002 - the contract's word
-        status: str | None = None,
-        **filters: Unpack[ResultFilters],
-    ) -> AsyncIterator[bytes]:
-        """The bytes of the results as they arrive, cut anywhere; whole only at the end."""
-        return self._stream(
-            batches.download_results(batch_id, format=format, status=status, filters=filters)
-        )
-
     async def events(
         self,
         batch_id: str,
@@ -370,6 +308,10 @@ class AsyncPromptmill(AsyncReading):
     async def hosts(self) -> tuple[Host, ...]:
         """The Ollama hosts, asked now: reachable, loaded, in flight, put aside and why."""
         return await self._call(batches.list_hosts())
+
+    async def update_host(self, host_id: str, *, enabled: bool) -> Host:
+        """Take a host out of service, where nothing more is started then, or put it back."""
+        return await self._call(steering.update_host(host_id, enabled=enabled))
 
     async def workers(self) -> tuple[Worker, ...]:
         """The processes that work off the queue, those that have not stopped first."""

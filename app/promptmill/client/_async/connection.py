@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
@@ -28,6 +29,20 @@ from promptmill.client.judgement import Again, BrokenOff, error_of, judge
 from promptmill.client.requests.batches import Answer, Request
 
 T = TypeVar("T")
+
+
+_LOGGER = logging.getLogger("promptmill.client")
+
+
+async def _log(response: httpx.Response) -> None:
+    # The path alone: a query may hold prompts.
+    _LOGGER.debug(
+        "%s %s answered %d, request id %s",
+        response.request.method,
+        response.request.url.path,
+        response.status_code,
+        response.headers.get("x-request-id", "unknown"),
+    )
 
 
 class AsyncConnection:
@@ -51,6 +66,7 @@ class AsyncConnection:
             headers=headers_of(api_key, headers),
             transport=transport,
             trust_env=trusts_environment(url),
+            event_hooks={"response": [_log]},
         )
 
     async def __aenter__(self) -> Self:

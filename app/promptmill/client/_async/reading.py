@@ -1,10 +1,13 @@
-"""What the asyncio client reads beyond batches and their results."""
+"""What the asyncio client reads beyond batches themselves."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import AsyncIterator, Awaitable
+from typing import Literal, Unpack
 
 from promptmill.client._async.connection import AsyncConnection
+from promptmill.client._async.results import AsyncResults
+from promptmill.client.ndjson import LineSplitter
 from promptmill.client.reading_records import (
     Stats,
     Summary,
@@ -12,11 +15,73 @@ from promptmill.client.reading_records import (
     WaitingPrompt,
     WholePrompt,
 )
-from promptmill.client.requests import reading
+from promptmill.client.records import Result, ResultPage
+from promptmill.client.requests import batches, reading
+from promptmill.client.requests.batches import DownloadFormat
+from promptmill.client.requests.filters import ResultFilters
 
 
 class AsyncReading(AsyncConnection):
-    """The part of `AsyncPromptmill` that reads single prompts, summaries and the whole service."""
+    """The part of `AsyncPromptmill` that reads what became of batches, and the service."""
+
+    async def results_page(
+        self,
+        batch_id: str,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        status: str | None = None,
+        **filters: Unpack[ResultFilters],
+    ) -> ResultPage:
+        """A page of finished results in prompt order; `cursor` is the page before's."""
+        request = batches.results_page(
+            batch_id, limit=limit, cursor=cursor, status=status, filters=filters
+        )
+        return await self._call(request)
+
+    def results(
+        self,
+        batch_id: str,
+        *,
+        status: str | None = None,
+        page_size: int = 500,
+        **filters: Unpack[ResultFilters],
+    ) -> AsyncResults:
+        """All finished results in prompt order: to iterate over, or as a data frame.
+
+        An iteration asks for them page by page as they are consumed.
+        """
+
+        def page(cursor: str | None) -> Awaitable[ResultPage]:
+            return self.results_page(
+                batch_id, limit=page_size, cursor=cursor, status=status, **filters
+            )
+
+        return AsyncResults(page, lambda: self.download_results(batch_id, status=status, **filters))
+
+    async def stream_results(
+        self, batch_id: str, *, status: str | None = None, **filters: Unpack[ResultFilters]
+    ) -> AsyncIterator[Result]:
+        """All finished results in prompt order out of one streamed answer: fastest for many."""
+        splitter = LineSplitter()
+        async for piece in self.download_results(batch_id, status=status, **filters):
+            for line in splitter.feed(piece):
+                yield batches.read_result_line(line)
+        for line in splitter.end():
+            yield batches.read_result_line(line)
+
+    def download_results(
+        self,
+        batch_id: str,
+        *,
+        format: DownloadFormat = "ndjson",  # noqa: A002 - the contract's word
+        status: str | None = None,
+        **filters: Unpack[ResultFilters],
+    ) -> AsyncIterator[bytes]:
+        """The bytes of the results as they arrive, cut anywhere; whole only at the end."""
+        return self._stream(
+            batches.download_results(batch_id, format=format, status=status, filters=filters)
+        )
 
     async def prompts(
         self, batch_id: str, *, state: Literal["running", "pending"] = "running", limit: int = 100

@@ -8,6 +8,7 @@ The requests themselves and what follows from an answer are in `client.requests`
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
@@ -31,6 +32,20 @@ from promptmill.client.requests.batches import Answer, Request
 T = TypeVar("T")
 
 
+_LOGGER = logging.getLogger("promptmill.client")
+
+
+def _log(response: httpx.Response) -> None:
+    # The path alone: a query may hold prompts.
+    _LOGGER.debug(
+        "%s %s answered %d, request id %s",
+        response.request.method,
+        response.request.url.path,
+        response.status_code,
+        response.headers.get("x-request-id", "unknown"),
+    )
+
+
 class Connection:
     """A connection to one service; use it in a `with` block, or close it."""
 
@@ -52,6 +67,7 @@ class Connection:
             headers=headers_of(api_key, headers),
             transport=transport,
             trust_env=trusts_environment(url),
+            event_hooks={"response": [_log]},
         )
 
     def __enter__(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote
 
-from promptmill.client.records import Batch
+from promptmill.client.records import Batch, Host
 from promptmill.client.requests.batches import Request, reader_of
 from promptmill.json_values import encoded
 
@@ -86,6 +86,17 @@ def update_batch(batch_id: str, changes: BatchChanges) -> Request[Batch]:
         content=encoded(changes),
         headers=_JSON,
         read=reader_of(Batch),
+    )
+
+
+def update_host(host_id: str, *, enabled: bool) -> Request[Host]:
+    """PATCH /hosts/{id}."""
+    return Request(
+        method="PATCH",
+        path=f"/hosts/{quote(host_id, safe='')}",
+        content=encoded({"enabled": enabled}),
+        headers=_JSON,
+        read=reader_of(Host),
     )
 
 

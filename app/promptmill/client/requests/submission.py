@@ -1,22 +1,43 @@
-"""What `submit` and `dry_run` take beyond the API: a schema in short, and submitting once."""
+"""What `submit` and `dry_run` take beyond the API: rows of a table, a schema in short, `once`."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
 
 from promptmill.client.records import Batch, DryRun
 from promptmill.client.requests import batches, uploads
 from promptmill.client.requests.batches import BatchFields, Prompt, Request
 from promptmill.json_values import encoded
+from promptmill.prompts import Columns, Template
+from promptmill.prompts.columns import EVERYTHING
 from promptmill.prompts.schemas import schema_of
+from promptmill.prompts.tables import PromptTable, is_frame
 from promptmill.rows import UnreadableInput
+
+Table = Any
+"""A data frame or table of pandas, polars, Arrow, DuckDB, …: whatever has Arrow's interface."""
+_ROWS: Final = ("column", "id_column", "system_column", "image_column", "keep")
 
 
 class SubmitFields(BatchFields, total=False):
-    """What a submission may say beside its prompts: the fields of a batch, and what makes them."""
+    """What a submission may say beside its prompts: the fields of a batch, and what makes them.
 
+    `column`, `id_column`, `system_column`, `image_column` and `keep` are for the rows of a table,
+    and so is `template`, which is then no field of the batch but makes the prompt of columns:
+    `Classify: {{ text }}`.
+    """
+
+    column: str
+    """The column that is the prompt; if not given, `prompt` or the only one."""
+    id_column: str
+    """The column of the prompts' ids; if not given, `id` if there is one; empty: none."""
+    system_column: str
+    image_column: str
+    """Names of image files, or images themselves."""
+    keep: bool | str | Sequence[str]
+    """The columns that come back with the results; True: all."""
     schema: str | Mapping[str, Any] | type
     """The answers' JSON Schema, in place of `format`: an object, a class of pydantic, a file's
     name (`person.json`), or fields in short such as `name, age int`."""
@@ -25,7 +46,7 @@ class SubmitFields(BatchFields, total=False):
 
 
 def submit(
-    prompts: Iterable[Prompt],
+    prompts: Iterable[Prompt] | Table,
     given: SubmitFields,
     *,
     idempotency_key: str | None,
@@ -38,7 +59,9 @@ def submit(
         ValueError: There is no prompt, something in it that JSON cannot say, two arguments
             contradict each other, or prompts that are read once are to be submitted `once`.
     """
-    fields = _fields_of(given)
+    prompts, fields = _made(prompts, given)
+    # A table may have any number of rows.
+    stream = stream or isinstance(prompts, PromptTable)
     if given.get("once"):
         if idempotency_key is not None:
             raise ValueError("give either once or an idempotency_key, not both")
@@ -49,14 +72,14 @@ def submit(
     return send(prompts, fields, idempotency_key=key)
 
 
-def dry_run(prompts: Iterable[Prompt], given: SubmitFields) -> Request[DryRun]:
+def dry_run(prompts: Iterable[Prompt] | Table, given: SubmitFields) -> Request[DryRun]:
     """POST /batches?dry_run=true.
 
     Raises:
         TypeError: `prompts` is a single text.
         ValueError: Two arguments contradict each other.
     """
-    return uploads.dry_run(prompts, _fields_of(given))
+    return uploads.dry_run(*_made(prompts, given))
 
 
 def once_key(prompts: Iterable[Prompt], fields: BatchFields) -> str:
@@ -75,14 +98,46 @@ def once_key(prompts: Iterable[Prompt], fields: BatchFields) -> str:
     return f"once-{digest.hexdigest()}"
 
 
-def _fields_of(given: SubmitFields) -> BatchFields:
-    fields = dict(given)
-    fields.pop("once", None)
-    if (schema := fields.pop("schema", None)) is not None:
-        if fields.get("format") is not None:
-            raise ValueError("give either schema or format, not both")
-        try:
-            fields["format"] = schema_of(cast("str", schema))
-        except UnreadableInput as error:
-            raise ValueError(f"schema: {error}") from None
-    return cast("BatchFields", fields)
+def _made(
+    prompts: Iterable[Prompt] | Table, given: SubmitFields
+) -> tuple[Iterable[Prompt], BatchFields]:
+    """The prompts as they are sent, and the fields of the batch."""
+    fields: dict[str, Any] = {name: value for name, value in given.items() if name != "once"}
+    said = {name: fields.pop(name) for name in _ROWS if name in fields}
+    try:
+        if (schema := fields.pop("schema", None)) is not None:
+            if fields.get("format") is not None:
+                raise ValueError("give either schema or format, not both")
+            fields["format"] = schema_of(schema)
+        if is_frame(prompts) or _are_rows(prompts, is_said=bool(said)):
+            prompts = PromptTable(prompts, _columns_of(said, fields.pop("template", None)))
+        elif said:
+            raise ValueError(
+                f"{', '.join(said)}: only for rows, which a data frame or a list of dicts has"
+            )
+    except UnreadableInput as error:
+        raise ValueError(str(error)) from None
+    return prompts, cast("BatchFields", fields)
+
+
+def _are_rows(prompts: Iterable[Any], *, is_said: bool) -> bool:
+    """Whether dicts are rows of a table and no prompts: they are no prompts, or it was said."""
+    first = None if iter(prompts) is prompts else next(iter(prompts), None)
+    is_dict = isinstance(first, Mapping)
+    return is_dict and (
+        is_said or not {"prompt", "messages"} & set(cast("Mapping[str, Any]", first))
+    )
+
+
+def _columns_of(said: Mapping[str, Any], template: str | None) -> Columns:
+    if template is not None and said.get("column") is not None:
+        raise ValueError("give either template or column, not both")
+    keep = said.get("keep") or ()
+    return Columns(
+        prompt=said.get("column"),
+        id=said.get("id_column"),
+        system=said.get("system_column"),
+        image=said.get("image_column"),
+        keep=EVERYTHING if keep is True else (keep,) if isinstance(keep, str) else tuple(keep),
+        template=None if template is None else Template(template),
+    )

@@ -9,7 +9,7 @@ from promptmill.access.callers import check_key
 from promptmill.access.routes import READ
 from promptmill.access.sessions import LOGIN, page_after_login, sessions_in, set_cookie
 from promptmill.dashboard.pages import form_of, page_router, resources_of, show
-from promptmill.domain.errors import Unauthenticated
+from promptmill.domain.errors import TooManyAttempts, Unauthenticated
 from promptmill.observability.logs import get_logger
 from promptmill.services import keys
 from promptmill.services.access import sessions
@@ -32,10 +32,13 @@ async def login(request: Request) -> Response:
     resources, form = resources_of(request), await form_of(request)
     key, wanted = form.get("key", "").strip(), form.get("next", "")
     try:
-        caller = await check_key(resources, key)
+        caller = await check_key(resources, request.scope, key)
     except Unauthenticated as error:
         _log.warning("A login was refused: the key is not good.", action="login_refused", key=None)
         return _form(request, wanted, str(error), status=401)
+    except TooManyAttempts as error:
+        _log.warning("A login was refused: too many wrong keys.", action="login_refused", key=None)
+        return _form(request, wanted, str(error), status=429)
     if not caller.may(READ):
         _log.warning(
             "A login was refused: the key opens no page.", action="login_refused", key=caller.name

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from promptmill.dashboard.pages import (
     BatchId,
     BenchmarkId,
+    HostId,
     caller_of,
     form_of,
     go_to,
@@ -24,7 +25,7 @@ from promptmill.domain.batches import BatchChanges
 from promptmill.domain.errors import FieldProblem, Invalid
 from promptmill.domain.limits import MAX_CONCURRENT_BOUND
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.services import batches, benchmarks, control
+from promptmill.services import batches, benchmarks, control, hosts
 from promptmill.services.reading import search
 
 router = page_router()
@@ -128,3 +129,17 @@ async def delete_benchmark(request: Request, benchmark_id: BenchmarkId) -> Respo
     """Remove a benchmark that has ended."""
     await benchmarks.delete(resources_of(request), benchmark_id)
     return go_to(request, "/ui/benchmarks", done="deleted")
+
+
+@router.post("/ui/hosts/{host_id}/disable")
+async def disable_host(request: Request, host_id: HostId) -> Response:
+    """Take the host out of service."""
+    await hosts.set_enabled(resources_of(request), host_id, enabled=False)
+    return go_to(request, "/ui/hosts", done="disabled")
+
+
+@router.post("/ui/hosts/{host_id}/enable")
+async def enable_host(request: Request, host_id: HostId) -> Response:
+    """Put the host back into service."""
+    await hosts.set_enabled(resources_of(request), host_id, enabled=True)
+    return go_to(request, "/ui/hosts", done="enabled")

@@ -29,6 +29,7 @@ _BLOCKED: Final = frozenset(
         WaitingReason.WORKERS_MISSING,
         WaitingReason.MODEL_MISSING,
         WaitingReason.BENCHMARK,
+        WaitingReason.HOST_DISABLED,
         WaitingReason.HOST_UNREACHABLE,
         WaitingReason.HOST_REFUSES,
         WaitingReason.HOST_BUSY,
@@ -49,6 +50,8 @@ class StandingHost:
     """Why no worker sends work there; None as long as one does."""
     held_by: str | None
     """Id of the benchmark that has it to itself."""
+    enabled: bool
+    """Whether it is in service."""
     is_working: bool
     """Whether a prompt of any batch runs there."""
 
@@ -165,6 +168,9 @@ def _of_host(
     host: StandingHost, job: StandingJob, standing: Standing, now_ms: int
 ) -> WaitingFor | None:
     """Why a host starts nothing of the batch."""
+    if not host.enabled:
+        message = f"{host.url} is out of service until somebody puts it back."
+        return WaitingFor(WaitingReason.HOST_DISABLED, message, host=host.url)
     if host.aside is not None:
         reason = _REASON_OF.get(host.aside.error_code, WaitingReason.HOST_FAILS)
         until_ms = now_ms + round(host.aside.next_look_s * 1000)

@@ -132,7 +132,9 @@ def _needs_a_hand(
 ) -> Sequence[str]:
     found: list[str] = []
     for host in seen:
-        if not host.reachable:
+        if not host.enabled:
+            found.append(f"{host.url} is out of service until somebody puts it back.")
+        elif not host.reachable:
             found.append(f"{host.url} does not answer: {host.error}")
         elif host.work is not None and host.work.aside is not None:
             found.append(f"{host.url} gets no work for now: {host.work.aside.reason}")

@@ -22,6 +22,11 @@ class Snapshots:
         self._kept: dict[object, tuple[float, Any]] = {}
         self._locks: dict[object, asyncio.Lock] = {}
 
+    def forget(self, *names: object) -> None:
+        """Make these values anew when they are next asked for."""
+        for name in names:
+            self._kept.pop(name, None)
+
     async def shared(self, name: object, age_s: float, make: Callable[[], Awaitable[T]]) -> T:
         """The value of that name, made anew when it is older than `age_s`."""
         async with self._locks.setdefault(name, asyncio.Lock()):

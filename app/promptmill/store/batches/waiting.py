@@ -51,6 +51,7 @@ _HOSTS = Prepared(
     sa.select(
         host.c.key,
         host.c.url,
+        host.c.closed_at_ms,
         benchmark.c.id.label("held_by"),
         sa.select(sa.literal(1))
         .where(task.c.host_key == host.c.key, sa.text("task.state = 'running'"))
@@ -90,6 +91,7 @@ def _host(row: sa.Row[Any], reports: list[HostReport]) -> StandingHost:
         # A host that one worker still sends work to holds nothing up.
         aside=first if len(asides) == len(reports) else None,
         held_by=row.held_by,
+        enabled=row.closed_at_ms is None,
         is_working=bool(row.is_working),
     )
 

@@ -70,7 +70,13 @@ _NEXT = (
 _HOLD = (
     sa.update(host)
     .where(host.c.key == sa.bindparam("at_host"))
-    .where(sa.or_(host.c.held_by.is_(None), host.c.held_by == sa.bindparam("holder")))
+    .where(
+        sa.or_(
+            sa.and_(host.c.held_by.is_(None), host.c.closed_at_ms.is_(None)),
+            # One that had begun before the host was taken out of service goes on.
+            host.c.held_by == sa.bindparam("holder"),
+        )
+    )
     .values(held_by=sa.bindparam("holder"))
 )
 

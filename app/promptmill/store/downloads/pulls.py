@@ -67,7 +67,7 @@ def take_up(
     """
     not_held = (
         sa.select(host.c.key)
-        .where(host.c.key.in_(host_keys), host.c.held_by.is_(None))
+        .where(host.c.key.in_(host_keys), host.c.held_by.is_(None), host.c.closed_at_ms.is_(None))
         .order_by(host.c.key)
         .with_for_update(read=True)
     )

@@ -23,6 +23,8 @@ class HostUse:
     """Running prompts of batches at the host, over all workers; not a benchmark's requests."""
     held_by: str | None
     """Id of the benchmark that holds the host exclusively."""
+    enabled: bool
+    """Whether it is in service; False: somebody took it out, and nothing starts there."""
 
 
 def register_host(tx: Transaction, url: str, machine: str | None = None) -> int:
@@ -56,6 +58,7 @@ _HOSTS = (
         host.c.key,
         host.c.url,
         host.c.machine,
+        host.c.closed_at_ms,
         sa.func.coalesce(_IN_FLIGHT.c.prompts, 0).label("in_flight"),
         benchmark.c.id.label("held_by"),
     )
@@ -74,6 +77,17 @@ def list_hosts(tx: Transaction) -> Sequence[HostUse]:
             machine=row.machine or None,
             in_flight=row.in_flight,
             held_by=row.held_by,
+            enabled=row.closed_at_ms is None,
         )
         for row in tx.execute(_HOSTS)
     ]
+
+
+def set_enabled(tx: Transaction, key: int, *, enabled: bool) -> bool:
+    """Put a host into service, or take it out; returns whether that changed anything."""
+    changed = sa.update(host).where(
+        host.c.key == key,
+        host.c.closed_at_ms.is_not(None) if enabled else host.c.closed_at_ms.is_(None),
+    )
+    closed_at_ms = None if enabled else tx.now_ms()
+    return bool(tx.execute(changed.values(closed_at_ms=closed_at_ms)).rowcount)

@@ -149,9 +149,11 @@ def advance(tx: Transaction, view: HostView) -> bool:
 def _next(tx: Transaction, view: HostView) -> tuple[_Act, int] | None:
     """The change of the host's groups that is due, and its group; None: nothing."""
     state = tx.execute(
-        sa.select(host.c.held_by, host.c.switching_to).where(host.c.key == view.key)
+        sa.select(host.c.held_by, host.c.closed_at_ms, host.c.switching_to).where(
+            host.c.key == view.key
+        )
     ).first()
-    if state is None or state.held_by is not None:
+    if state is None or state.held_by is not None or state.closed_at_ms is not None:
         return None
     if state.switching_to is not None:
         return None if running_at(tx, view.key) else (_Act.TAKE_UP, state.switching_to)

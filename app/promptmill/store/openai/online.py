@@ -35,7 +35,7 @@ _BEFORE = (
     .where(_AT_HOST, sa.or_(task.c.attempt > 0, task.c.id < sa.bindparam("own")))
 )
 _IS_OPEN = sa.select(host.c.key).where(
-    host.c.key == sa.bindparam("host_key"), host.c.held_by.is_(None)
+    host.c.key == sa.bindparam("host_key"), host.c.held_by.is_(None), host.c.closed_at_ms.is_(None)
 )
 
 
@@ -64,7 +64,9 @@ def ask(
     lease_ms: int,
     key_id: str | None = None,
 ) -> Ticket | None:
-    """Enter a call at the host of that address; None while a benchmark has it to itself.
+    """Enter a call at the host of that address; None while the host is closed.
+
+    A benchmark that has the host to itself closes it, and so does who takes it out of service.
 
     `machine` is the machine that the address is of; None: it is of the network.
     """

@@ -30,10 +30,13 @@ _PENDING = sa.text("task.state = 'pending'")
 _RUNNING = sa.text("task.state = 'running'")
 HOST_IS_FREE = ~(
     sa.select(sa.literal(1))
-    .where(host.c.key == sa.bindparam("at_host"), host.c.held_by.is_not(None))
+    .where(
+        host.c.key == sa.bindparam("at_host"),
+        sa.or_(host.c.held_by.is_not(None), host.c.closed_at_ms.is_not(None)),
+    )
     .exists()
 )
-"""The condition that no benchmark holds the host exclusively."""
+"""The condition that no benchmark holds the host exclusively, and that it is in service."""
 
 IS_CALL = task.c.host_key > 0
 """The condition that a running task takes a slot, and is no text that another one's call takes

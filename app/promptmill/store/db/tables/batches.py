@@ -318,7 +318,6 @@ class HostGroupRow(Row, table=True):
     host_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     group_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     since_ms: int = Field(sa_type=BigInteger)
-    """When the group's turn began."""
 
 
 class ResultRow(Row, table=True):
@@ -383,6 +382,8 @@ class HostRow(Row, table=True):
     """The machine that the address is of; empty, so that it is unique: it is of the network."""
     held_by: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the benchmark that holds the host exclusively: no batch's prompt starts there."""
+    closed_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    """When somebody took it out of service; None: it takes work."""
     switching_to: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the load group that the host switches to after draining; None: no switch."""
 

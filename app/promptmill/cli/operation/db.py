@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from promptmill.cli.output import exit_codes
+from promptmill.cli.output.mode import with_output_options
 
 DatabaseUrl = Annotated[
     str | None,
@@ -23,6 +24,7 @@ db = typer.Typer(
 
 
 @db.command()
+@with_output_options
 def upgrade(
     revision: Annotated[str, typer.Argument(help="Up to this revision.")] = "head",
     database_url: DatabaseUrl = None,
@@ -34,6 +36,7 @@ def upgrade(
 
 
 @db.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision
+@with_output_options
 def downgrade(
     revision: Annotated[
         str, typer.Argument(help="Down to this revision: an id, -1, or base.", show_default=False)
@@ -53,6 +56,7 @@ def downgrade(
 
 
 @db.command()
+@with_output_options
 def check(database_url: DatabaseUrl = None) -> None:
     """Say whether the schema is that of this version: exit status 0 if so, 1 if not."""
     from promptmill.cli.service.schema_steps import SchemaSteps

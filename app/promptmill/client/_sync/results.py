@@ -1,0 +1,66 @@
+# Generated from _async/results.py by scripts/sync_client.py: change that file instead.
+"""The results of a batch for the synchronous client: one by one, or as a data frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from promptmill.client import frames
+from promptmill.client.records import Result, ResultPage
+from promptmill.client.showing import Shown
+
+
+class Results(Shown):
+    """The finished results of a batch in prompt order; each use asks the service anew.
+
+    A data frame has a row for each result: the kept columns of its row first, then the fields of
+    the result, `result_…` where a kept column has the name. With `expand` the fields of answers
+    that are JSON objects are columns too. pyarrow is needed: `pip install "promptmill[data]"`.
+    """
+
+    def __init__(
+        self,
+        page: Callable[[str | None], ResultPage],
+        download: Callable[[], Iterator[bytes]],
+    ) -> None:
+        """`page` gets the page of a cursor, `download` all of them as NDJSON."""
+        self._page = page
+        self._download = download
+
+    def __iter__(self) -> Iterator[Result]:
+        """Page by page, as they are consumed."""
+        cursor: str | None = None
+        while True:
+            page = self._page(cursor)
+            for result in page.data:
+                yield result
+            if (cursor := page.next_cursor) is None:
+                return
+
+    def to_arrow(self, *, expand: bool = False) -> Any:  # noqa: ANN401 - pyarrow.Table
+        """The results as a `pyarrow.Table`.
+
+        Raises:
+            ValueError: pyarrow is not installed.
+        """
+        pieces = [piece for piece in self._download()]
+        return frames.arrow_of(pieces, expand=expand)
+
+    def to_pandas(self, *, expand: bool = False) -> Any:  # noqa: ANN401 - pandas.DataFrame
+        """The results as a `pandas.DataFrame`, with the index of the one that was submitted.
+
+        Whole numbers are of the type `Int64`, which has missing values.
+
+        Raises:
+            ValueError: pyarrow or pandas is not installed.
+        """
+        return frames.pandas_of(self.to_arrow(expand=expand))
+
+    def to_polars(self, *, expand: bool = False) -> Any:  # noqa: ANN401 - polars.DataFrame
+        """The results as a `polars.DataFrame`.
+
+        Raises:
+            ValueError: pyarrow or polars is not installed.
+        """
+        return frames.polars_of(self.to_arrow(expand=expand))
