@@ -195,7 +195,7 @@ class Batch:
     key: int
     """The store's own number; later batches have higher ones. Never shown to a client."""
     id: str
-    kind: BatchKind
+    kind: BatchKind = BatchKind.GENERATE
     state: JobState
     model: str
     limits: Limits

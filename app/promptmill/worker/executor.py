@@ -22,8 +22,8 @@ from promptmill.ollama.answer_checks import structured_output
 from promptmill.ollama.hosts import Host
 from promptmill.store.queue.leases import Completion, Lease
 from promptmill.worker.recorder import Recorder
+from promptmill.worker.scheduling.shared_calls import call_of, outcomes_of
 from promptmill.worker.scheduling.unloading import KeptModels
-from promptmill.worker.shared_calls import call_of, outcomes_of
 
 
 class Abort(Enum):
