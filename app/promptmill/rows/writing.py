@@ -19,7 +19,6 @@ from promptmill.rows.opening import MARK
 
 _DATA: Final = "data"
 _ANSWER: Final = "response"
-_VECTOR: Final = "embedding"
 _ROWS_AT_ONCE: Final = 1_000
 _MOST_CELL: Final = 32_767
 _MOST_SHEET_ROWS: Final = 1_048_576
@@ -49,8 +48,7 @@ class _Layout:
                 self._kept.setdefault(name, set()).add(_kind(value))
             for name, value in record.items():
                 if name != _DATA:
-                    kind = list if name == _VECTOR and isinstance(value, list) else _kind(value)
-                    self._fields.setdefault(name, set()).add(kind)
+                    self._fields.setdefault(name, set()).add(_kind(value, name))
 
     @property
     def header(self) -> list[str]:
@@ -117,9 +115,8 @@ def _write_csv(rows: Iterator[list[Any]], target: IO[bytes], layout: _Layout, *,
     writer = csv.writer(text)  # RFC 4180: quotes doubled, lines end in CR LF.
     writer.writerow(layout.header)
     count = 0
-    for row in rows:
+    for count, row in enumerate(rows, start=1):
         writer.writerow([_plain(cell) for cell in row])
-        count += 1
     text.detach()
     return count
 
@@ -207,7 +204,9 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _kind(value: object) -> type:
+def _kind(value: object, name: str = "") -> type:
+    if name == "embedding" and isinstance(value, list):
+        return list
     is_large = isinstance(value, int) and abs(value) >= _MOST_INTEGER
     return str if is_large or isinstance(value, list | dict) else type(value)
 

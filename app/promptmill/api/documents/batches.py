@@ -82,7 +82,7 @@ def batch_document(
     """A batch with a page of its results, which are documents."""
     return {
         **batch_summary(batch),
-        "results": results,
+        "results": list(results),
         "next_cursor": next_cursor,
     }
 

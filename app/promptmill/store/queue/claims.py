@@ -216,7 +216,9 @@ def _claim_of_job(
     shared: SharedCalls | None = None
     if row.kind == BatchKind.EMBED:
         shared = SharedCalls.due(tx, values, grouped=share.grouped, texts_per_call=texts_per_call)
-        taken = _TAKE_TEXTS.run(tx, values | shared.ids()).all() if shared else []
+        if not shared:
+            return []
+        taken = _TAKE_TEXTS.run(tx, values | shared.ids()).all()
     else:
         taken = _TAKE[share.grouped].run(tx, values).all()
     if not taken:
