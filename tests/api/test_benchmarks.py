@@ -12,15 +12,15 @@ import pytest
 
 from promptmill.api import build_api
 from promptmill.api.documents.benchmarks import RUN_FIELDS
-from promptmill.api.schemas import benchmark_examples as examples
-from promptmill.api.schemas.benchmark_answers import (
+from promptmill.api.schemas.benchmarks import MOST_LEVELS, MOST_MODELS, BenchmarkRequest
+from promptmill.contract import benchmark_examples as examples
+from promptmill.contract.benchmark_findings import Comparison, Run
+from promptmill.contract.benchmarks import (
     Benchmark,
     BenchmarkSummary,
     Level,
     ModelResult,
 )
-from promptmill.api.schemas.benchmark_findings import Comparison, Run
-from promptmill.api.schemas.benchmarks import MOST_LEVELS, MOST_MODELS, BenchmarkRequest
 from promptmill.worker.runner import working
 from tests.api.conftest import Service, answer_as_ollama
 

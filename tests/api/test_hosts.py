@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from promptmill.api import build_api
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.hosts import Host as HostSchema
+from promptmill.contract import examples
+from promptmill.contract.hosts import Host as HostSchema
 from promptmill.domain.hosts.reports import Quarantine
 from promptmill.domain.outcomes import Blame, CallMetrics, ErrorCode, Failed, Succeeded
 from promptmill.ollama.health import Health, after_call

@@ -18,10 +18,10 @@ from promptmill.api.documents.batches import (
 )
 from promptmill.api.errors.problems import KINDS
 from promptmill.api.errors.unstorable import MAX_DEPTH
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.batches import Batch, BatchStatus, BatchSummary
 from promptmill.api.schemas.requests import BatchRequest
-from promptmill.api.schemas.results import Outcome, Result
+from promptmill.contract import examples
+from promptmill.contract.batches import Batch, BatchStatus, BatchSummary
+from promptmill.contract.results import Outcome, Result
 from promptmill.domain.batches import Batch as StoredBatch
 from promptmill.domain.batches import Counts, TaskResult, Usage
 from promptmill.domain.lifecycle import TERMINAL_TASK_STATES, JobState, TaskState

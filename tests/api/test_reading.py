@@ -194,3 +194,31 @@ async def test_a_prompt_tells_of_its_earlier_attempts(open_service) -> None:
     assert {one["error_code"] for one in earlier} == {"server_error"}
     assert "out of luck" in earlier[0]["error"]
     assert earlier[0]["started_at"] <= earlier[0]["ended_at"] <= earlier[1]["started_at"]
+
+
+async def test_batches_are_found_by_text_and_by_the_time_of_their_acceptance(service) -> None:
+    first = (await service.post({"prompts": ["a"], "label": "Colours of fish"})).json()
+    second = (await service.post({"prompts": ["a"], "metadata": {"team": "colours"}})).json()
+    third = (await service.post({"prompts": ["a"]})).json()
+
+    async def found(**query: str) -> list[str]:
+        answer = await service.client.get("/batches", params=query)
+        assert answer.status_code == 200, answer.text
+        return [one["id"] for one in answer.json()["data"]]
+
+    assert await found(q="colours") == [second["id"], first["id"]]
+    assert await found(q=third["id"][-8:]) == [third["id"]]
+    assert await found(q="%") == []
+    assert await found(created_after=first["created_at"], q="fish") == [first["id"]]
+    assert await found(created_before=first["created_at"]) == []
+    assert await found(created_after="2999-01-01T00:00:00Z") == []
+    wrong = await service.client.get("/batches?created_after=yesterday")
+    assert wrong.json()["errors"][0]["pointer"] == "/query/created_after"
+
+
+async def test_pages_of_a_filtered_list_follow_one_another(service) -> None:
+    ids = [(await service.post({"prompts": ["a"], "label": "x"})).json()["id"] for _ in range(3)]
+    page = (await service.client.get("/batches?q=x&limit=2")).json()
+    rest = (await service.client.get(f"/batches?q=x&cursor={page['next_cursor']}")).json()
+    assert [one["id"] for one in page["data"] + rest["data"]] == ids[::-1]
+    assert rest["next_cursor"] is None

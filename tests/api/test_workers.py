@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from promptmill.api.documents.batches import worker_document
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.service import Worker as WorkerSchema
+from promptmill.contract import examples
+from promptmill.contract.service import Worker as WorkerSchema
 from promptmill.domain.workers import Worker, WorkerIdentity, WorkerState
 from promptmill.worker.runner import working
 

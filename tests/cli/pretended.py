@@ -8,6 +8,10 @@ from typing import Any
 
 from typer.testing import Result
 
+from promptmill.contract.batches import Batch
+from promptmill.contract.results import Result as ResultRecord
+from tests.documents import whole
+
 URL = "http://127.0.0.1:8000"
 
 Invoke = Callable[..., Result]
@@ -19,33 +23,39 @@ def batch(status: str = "queued", *, total: int = 2, **counts: int) -> dict[str,
     if not counts:
         filled["pending"] = total
     ended = status in {"completed", "failed", "cancelled", "expired"}
-    return {
-        "id": "batch_1",
-        "object": "batch",
-        "status": status,
-        "model": "tiny",
-        "max_concurrent": 5,
-        "rate_limit_delay": 0.1,
-        "counts": {"total": total, **filled},
-        "progress": 0.5,
-        "created_at": "2026-11-23T06:30:00.000Z",
-        "started_at": "2026-11-23T06:30:01.000Z",
-        "finished_at": "2026-11-23T06:30:06.000Z" if ended else None,
-    }
+    return whole(
+        Batch,
+        {
+            "id": "batch_1",
+            "object": "batch",
+            "status": status,
+            "model": "tiny",
+            "max_concurrent": 5,
+            "rate_limit_delay": 0.1,
+            "counts": {"total": total, **filled},
+            "progress": 0.5,
+            "created_at": "2026-11-23T06:30:00.000Z",
+            "started_at": "2026-11-23T06:30:01.000Z",
+            "finished_at": "2026-11-23T06:30:06.000Z" if ended else None,
+        },
+    )
 
 
 def result_document(index: int, **fields: Any) -> dict[str, Any]:
     """A result as the service tells it."""
-    return {
-        "index": index,
-        "prompt": f"question {index}",
-        "response": f"answer {index}",
-        "model": "tiny",
-        "success": True,
-        "status": "succeeded",
-        "latency_s": 0.5,
-        **fields,
-    }
+    return whole(
+        ResultRecord,
+        {
+            "index": index,
+            "prompt": f"question {index}",
+            "response": f"answer {index}",
+            "model": "tiny",
+            "success": True,
+            "status": "succeeded",
+            "latency_s": 0.5,
+            **fields,
+        },
+    )
 
 
 def events_of(status: str, *results: dict[str, Any]) -> bytes:

@@ -10,32 +10,37 @@ import respx
 
 from promptmill.cli.commands.hosts import state_of
 from promptmill.client import Host
+from promptmill.contract.service import ModelPage
 from tests.cli.pretended import Invoke
+from tests.documents import whole
 
-HOST: dict[str, Any] = {
-    "id": "host_1",
-    "url": "http://gpu-1:11434",
-    "enabled": True,
-    "reachable": True,
-    "error": None,
-    "version": "0.24.0",
-    "slots": 4,
-    "in_flight": 3,
-    "held_by": None,
-    "models": 12,
-    "only_models": None,
-    "loaded_models": [
-        {"name": "qwen3:8b", "size": 8_000_000_000, "size_vram": 6_000_000_000},
-        {"name": "\x1b[2Jtiny", "size": 0, "size_vram": 0, "context_length": 4096},
-    ],
-    "loaded_models_age_s": 0.0,
-    "groups": [],
-    "quarantine": None,
-    "on_trial": False,
-    "calls": 1319,
-    "failed": 0,
-    "latency_s": 0.514,
-}
+HOST: dict[str, Any] = whole(
+    Host,
+    {
+        "id": "host_1",
+        "enabled": True,
+        "url": "http://gpu-1:11434",
+        "reachable": True,
+        "error": None,
+        "version": "0.24.0",
+        "slots": 4,
+        "in_flight": 3,
+        "held_by": None,
+        "models": 12,
+        "only_models": None,
+        "loaded_models": [
+            {"name": "qwen3:8b", "size": 8_000_000_000, "size_vram": 6_000_000_000},
+            {"name": "\x1b[2Jtiny", "size": 0, "size_vram": 0, "context_length": 4096},
+        ],
+        "loaded_models_age_s": 0.0,
+        "groups": [],
+        "quarantine": None,
+        "on_trial": False,
+        "calls": 1319,
+        "failed": 0,
+        "latency_s": 0.514,
+    },
+)
 REASON = "No connection to http://gpu-2:11434 could be made"
 DOWN = {
     **HOST,
@@ -108,7 +113,7 @@ def test_models_tell_on_how_many_of_their_hosts_they_are_loaded(
 ) -> None:
     model = {"name": "tiny", "hosts": ["http://a", "http://b"], "loaded_on": ["http://b"]}
     alone = {"name": "alone", "hosts": ["http://a"], "loaded_on": ["http://a"]}
-    service.get("/models").respond(200, json={"data": [model, alone], "next_cursor": None})
+    service.get("/models").respond(200, json=whole(ModelPage, {"data": [model, alone]}))
 
     shown = invoke("models").stdout
 

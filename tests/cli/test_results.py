@@ -13,9 +13,18 @@ import httpx
 import pytest
 import respx
 
+from promptmill.contract.results import ResultPage
 from tests.cli.pretended import Invoke, batch, result_document
+from tests.documents import whole
 
-LINES = "".join(json.dumps(result_document(index)) + "\n" for index in range(3))
+
+def line(index: int, **fields: object) -> dict[str, object]:
+    """A result with a few of its fields: the columns of a table are those that it has."""
+    few = ("index", "prompt", "response", "model", "success", "status", "latency_s")
+    return {name: result_document(index)[name] for name in few} | fields
+
+
+LINES = "".join(json.dumps(line(index)) + "\n" for index in range(3))
 CSV = (
     "index,prompt,response,model,success,status,latency_s\r\n"
     "0,question 0,answer 0,tiny,true,succeeded,0.5\r\n"
@@ -42,7 +51,7 @@ def ended(service: respx.MockRouter, **counts: int) -> None:
 
 def pages(service: respx.MockRouter, *documents: dict[str, object]) -> None:
     service.get("/batches/batch_1/results").respond(
-        200, json={"data": list(documents), "next_cursor": None}
+        200, json=whole(ResultPage, {"data": list(documents), "complete": True})
     )
     ended(service, total=len(documents))
 
@@ -144,7 +153,7 @@ def test_csv_for_a_spreadsheet_begins_with_a_mark(
 
 
 def test_kept_columns_come_first(invoke: Invoke, service: respx.MockRouter, tmp_path: Path) -> None:
-    lines = [json.dumps(result_document(0, data={"text": "é", "n": 1}))]
+    lines = [json.dumps(line(0, data={"text": "é", "n": 1}))]
     service.get("/batches/batch_1/results").respond(200, text="\n".join([*lines, ""]))
     ended(service, total=1)
 

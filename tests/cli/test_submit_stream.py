@@ -10,18 +10,23 @@ import httpx
 import pytest
 import respx
 
+from promptmill.client import DryRun
 from tests.cli.pretended import Invoke, batch
+from tests.documents import whole
 
-DRY = {
-    "object": "batch.dry_run",
-    "valid": True,
-    "prompts": 2,
-    "models": ["tiny:latest"],
-    "model": "tiny",
-    "max_concurrent": 5,
-    "rate_limit_delay": 60.0,
-    "at_least_s": 60.0,
-}
+DRY = whole(
+    DryRun,
+    {
+        "object": "batch.dry_run",
+        "valid": True,
+        "prompts": 2,
+        "models": ["tiny:latest"],
+        "model": "tiny",
+        "max_concurrent": 5,
+        "rate_limit_delay": 60.0,
+        "at_least_s": 60.0,
+    },
+)
 
 
 @pytest.fixture

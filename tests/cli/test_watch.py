@@ -11,7 +11,9 @@ from rich.console import Console
 
 from promptmill.cli.output.progress import Lines
 from promptmill.client import Batch
+from promptmill.contract.batches import Pull
 from tests.cli.pretended import Invoke, batch
+from tests.documents import whole
 
 LOST = httpx.ConnectError("refused")
 
@@ -43,7 +45,7 @@ def test_progress_goes_to_stderr_until_the_batch_has_ended(
 
 def pulling(**fields: object) -> dict[str, object]:
     one = {"model": "qwen3:8b", "host": "http://gpu:11434", "status": "pulling", **fields}
-    return {**batch("queued"), "auto_pull": True, "pulls": [one]}
+    return {**batch("queued"), "auto_pull": True, "pulls": [whole(Pull, one)]}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def pulling(**fields: object) -> dict[str, object]:
 def test_what_a_batch_waits_for_is_told(
     invoke: Invoke, service: respx.MockRouter, fields: dict[str, object], words: str
 ) -> None:
-    done = pulling(status="succeeded") | batch("completed", succeeded=2)
+    done = batch("completed", succeeded=2)
     answers(service, pulling(**fields), done)
 
     result = invoke("watch", "batch_1")
@@ -76,7 +78,7 @@ def test_what_a_batch_waits_for_is_told(
 
 def test_a_pull_that_failed_is_told_at_the_end(invoke: Invoke, service: respx.MockRouter) -> None:
     failed = pulling(status="failed", error="The pull failed: file does not exist")
-    answers(service, failed | batch("failed", failed=2))
+    answers(service, batch("failed", failed=2) | {"pulls": failed["pulls"]})
 
     result = invoke("watch", "batch_1")
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import respx
 
+from promptmill.contract.service import WorkerPage
 from tests.cli.pretended import Invoke
+from tests.documents import whole
 
 WORKER: dict[str, Any] = {
     "id": "gpu-box-4711-9f86d081",
@@ -29,7 +31,7 @@ LOST = {**WORKER, "id": "\x1b[2Jbox-1-ab", "alive": False, "state": "lost", "fen
 
 
 def test_workers_are_listed_with_what_they_do(invoke: Invoke, service: respx.MockRouter) -> None:
-    page = {"data": [WORKER, LOST], "next_cursor": None}
+    page = whole(WorkerPage, {"data": [WORKER, LOST]})
     service.get("/workers").respond(200, json=page)
 
     shown = invoke("workers").stdout

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from promptmill.api.schemas import benchmark_examples as examples
 from promptmill.client import (
     AsyncBenchmarks,
     Benchmark,
@@ -26,6 +25,9 @@ from promptmill.client import (
     WaitTimeout,
 )
 from promptmill.client.requests import benchmarks
+from promptmill.contract import benchmark_examples as examples
+from promptmill.contract.benchmarks import RunCounts
+from tests.documents import whole
 
 Clients = Callable[..., Any]
 
@@ -220,7 +222,7 @@ async def test_watching_goes_on_after_an_outage(client_of: Clients) -> None:
 def test_all_have_succeeded_only_when_it_ended_and_no_run_is_missing(
     counts: dict[str, int], status: str, all_succeeded: bool
 ) -> None:
-    found = Benchmark.model_validate(benchmark(status, counts=counts))
+    found = Benchmark.model_validate(benchmark(status, counts=whole(RunCounts, counts)))
 
     assert found.all_succeeded is all_succeeded
     assert found.counts.finished == 3

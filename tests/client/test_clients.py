@@ -19,32 +19,42 @@ from promptmill.client import (
     UnexpectedAnswer,
     WaitTimeout,
 )
+from promptmill.contract.hosts import HostPage
+from promptmill.contract.results import ResultPage
+from promptmill.contract.service import Health, ModelPage, WorkerPage
+from tests.documents import whole
 
 Clients = Callable[..., Any]
 
 
 def batch(status: str = "running", **fields: Any) -> dict[str, Any]:
-    return {
-        "id": "batch_1",
-        "object": "batch",
-        "status": status,
-        "model": "tiny",
-        "counts": {"total": 2, "pending": 0, "running": 0, "succeeded": 2, "failed": 0},
-        "progress": 1.0,
-        "created_at": "2026-11-23T06:30:00.123Z",
-        **fields,
-    }
+    return whole(
+        Batch,
+        {
+            "id": "batch_1",
+            "object": "batch",
+            "status": status,
+            "model": "tiny",
+            "counts": {"total": 2, "pending": 0, "running": 0, "succeeded": 2, "failed": 0},
+            "progress": 1.0,
+            "created_at": "2026-11-23T06:30:00.123Z",
+            **fields,
+        },
+    )
 
 
 def result(index: int) -> dict[str, Any]:
-    return {
-        "index": index,
-        "prompt": f"question {index}",
-        "response": "one\u2028two",
-        "model": "tiny",
-        "success": True,
-        "status": "succeeded",
-    }
+    return whole(
+        Result,
+        {
+            "index": index,
+            "prompt": f"question {index}",
+            "response": "one\u2028two",
+            "model": "tiny",
+            "success": True,
+            "status": "succeeded",
+        },
+    )
 
 
 async def test_a_submission_whose_answer_was_lost_is_repeated_under_the_same_key(
@@ -115,7 +125,7 @@ async def test_workers_are_told_with_their_state_and_their_times(client_of: Clie
 
     def service(request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/workers"
-        return httpx.Response(200, json={"data": [worker], "next_cursor": None})
+        return httpx.Response(200, json=whole(WorkerPage, {"data": [worker]}))
 
     (told,) = await client_of(service).workers()
 
@@ -140,7 +150,7 @@ async def test_hosts_are_told_with_what_they_hold_and_why_one_is_put_aside(
 
     def service(request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/hosts"
-        return httpx.Response(200, json={"data": [host], "next_cursor": None})
+        return httpx.Response(200, json=whole(HostPage, {"data": [host]}))
 
     (told,) = await client_of(service).hosts()
 
@@ -176,8 +186,10 @@ async def test_results_are_asked_for_page_by_page(client_of: Clients) -> None:
         cursor = request.url.params.get("cursor")
         cursors.append(cursor)
         if cursor is None:
-            return httpx.Response(200, json={"data": [result(0), result(1)], "next_cursor": "c"})
-        return httpx.Response(200, json={"data": [result(2)], "next_cursor": None})
+            return httpx.Response(
+                200, json=whole(ResultPage, {"data": [result(0), result(1)], "next_cursor": "c"})
+            )
+        return httpx.Response(200, json=whole(ResultPage, {"data": [result(2)]}))
 
     results = [one async for one in client_of(service).results("batch_1", page_size=2)]
 
@@ -276,9 +288,11 @@ async def test_the_other_questions_are_answered_with_records(client_of: Clients)
         asked.append(f"{request.method} {request.url.path}")
         match request.url.path:
             case "/models":
-                return httpx.Response(200, json={"data": [{"name": "tiny:latest", "size": 7}]})
+                return httpx.Response(
+                    200, json=whole(ModelPage, {"data": [{"name": "tiny:latest", "size": 7}]})
+                )
             case "/health":
-                return httpx.Response(200, json={"status": "ok"})
+                return httpx.Response(200, json=whole(Health, {"status": "ok"}))
             case "/ready":
                 return httpx.Response(503, json={"title": "Not ready"})
             case "/batches":
@@ -303,7 +317,7 @@ def test_a_path_before_the_service_is_kept() -> None:
     def service(request: httpx.Request) -> httpx.Response:
         assert str(request.url) == "http://host/mill/health"
         assert request.headers["authorization"] == "Bearer x"
-        return httpx.Response(200, json={"status": "ok"})
+        return httpx.Response(200, json=whole(Health, {"status": "ok"}))
 
     with Promptmill(
         "http://host/mill/",

@@ -12,6 +12,8 @@ from promptmill.client.errors import UnexpectedAnswer
 from promptmill.client.requests import batches, benchmarks
 from promptmill.client.requests.batches import Answer
 from promptmill.client.requests.uploads import Lines
+from promptmill.contract.batches import Batch
+from tests.documents import whole
 
 
 def test_submitting_sends_prompts_fields_and_the_key() -> None:
@@ -115,15 +117,18 @@ def test_what_would_be_refused_the_second_time_is_not_repeatable(
 
 def test_fields_and_statuses_of_a_newer_service_are_kept() -> None:
     content = json.dumps(
-        {
-            "id": "batch_1",
-            "status": "hibernating",
-            "model": "tiny",
-            "counts": {"total": 1},
-            "progress": 0.0,
-            "created_at": "2026-11-23T06:30:00.123Z",
-            "colour": "blue",
-        }
+        whole(
+            Batch,
+            {
+                "id": "batch_1",
+                "status": "hibernating",
+                "model": "tiny",
+                "counts": {"total": 1},
+                "progress": 0.0,
+                "created_at": "2026-11-23T06:30:00.123Z",
+                "colour": "blue",
+            },
+        )
     ).encode()
 
     batch = batches.get_batch("batch_1").read(Answer(status=200, headers={}, content=content))

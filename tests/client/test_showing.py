@@ -13,6 +13,7 @@ import pytest
 from promptmill.client import AsyncPromptmill, Batch, Benchmark, Promptmill, Result, ResultPage
 from tests.cli.pretended import batch, result_document
 from tests.cli.pretended_benchmarks import benchmark
+from tests.documents import whole
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -60,8 +61,8 @@ def test_texts_of_others_are_shown_and_do_nothing(text: str) -> None:
     shown: list[Any] = [
         Result.model_validate(document),
         Result.model_validate(failed),
-        ResultPage.model_validate({"data": [document, failed]}),
-        Batch.model_validate({**batch(text), "id": text, "waiting_for": waiting}),
+        ResultPage.model_validate(whole(ResultPage, {"data": [document, failed]})),
+        Batch.model_validate(whole(Batch, {**batch(text), "id": text, "waiting_for": waiting})),
         Benchmark.model_validate({**benchmark(), "id": text, "error": text, "status": text}),
     ]
 
@@ -98,7 +99,7 @@ def test_a_benchmark_shows_the_levels_of_its_models() -> None:
 async def test_results_show_the_first_of_them_and_say_that_there_are_more() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         data = [result_document(index) for index in range(30)]
-        return httpx.Response(200, json={"data": data, "next_cursor": None})
+        return httpx.Response(200, json=whole(ResultPage, {"data": data}))
 
     shown = Promptmill(transport=httpx.MockTransport(answer)).results("b")._repr_html_()
 

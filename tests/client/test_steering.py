@@ -11,20 +11,25 @@ import pytest
 
 from promptmill.client import PromptmillProblem, ServiceUnreachable
 from promptmill.client.requests.steering import pause_batch, resume_batch, retry_batch
+from promptmill.contract.batches import Batch
+from tests.documents import whole
 
 Clients = Callable[..., Any]
 
 
 def batch(**fields: Any) -> dict[str, Any]:
-    return {
-        "id": "batch_1",
-        "status": "running",
-        "model": "tiny",
-        "counts": {"total": 2, "pending": 2},
-        "progress": 0.0,
-        "created_at": "2026-11-23T06:30:00.123Z",
-        **fields,
-    }
+    return whole(
+        Batch,
+        {
+            "id": "batch_1",
+            "status": "running",
+            "model": "tiny",
+            "counts": {"total": 2, "pending": 2},
+            "progress": 0.0,
+            "created_at": "2026-11-23T06:30:00.123Z",
+            **fields,
+        },
+    )
 
 
 class Remembering:

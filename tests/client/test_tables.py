@@ -16,10 +16,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from promptmill.client import Promptmill
+from promptmill.client import Promptmill, ResultPage
 from tests.cli.pretended import result_document
 from tests.client.test_clients import batch
 from tests.client.test_uploads import Service
+from tests.documents import whole
 
 Clients = Callable[..., Any]
 
@@ -194,7 +195,7 @@ async def test_a_batch_without_results_is_an_empty_frame(client_of: Clients) -> 
 
 
 def test_results_can_be_gone_through_twice() -> None:
-    page = {"data": [result_document(0)], "next_cursor": None}
+    page = whole(ResultPage, {"data": [result_document(0)]})
     service = Service(*(httpx.Response(200, json=page) for _ in range(2)))
     results = Promptmill(transport=httpx.MockTransport(service)).results("batch_1")
 

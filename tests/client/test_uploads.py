@@ -9,21 +9,25 @@ from typing import Any
 import httpx
 import pytest
 
-from promptmill.client import PromptmillProblem, ServiceUnreachable
+from promptmill.client import DryRun, PromptmillProblem, ServiceUnreachable
 from promptmill.client.requests.uploads import Lines
 from tests.client.test_clients import batch
+from tests.documents import whole
 
 Clients = Callable[..., Any]
-DRY = {
-    "object": "batch.dry_run",
-    "valid": True,
-    "prompts": 2,
-    "models": ["tiny:latest"],
-    "model": "tiny",
-    "max_concurrent": 5,
-    "rate_limit_delay": 0.1,
-    "at_least_s": 0.1,
-}
+DRY = whole(
+    DryRun,
+    {
+        "object": "batch.dry_run",
+        "valid": True,
+        "prompts": 2,
+        "models": ["tiny:latest"],
+        "model": "tiny",
+        "max_concurrent": 5,
+        "rate_limit_delay": 0.1,
+        "at_least_s": 0.1,
+    },
+)
 
 
 def accept(request: httpx.Request) -> httpx.Response:

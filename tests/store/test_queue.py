@@ -14,8 +14,9 @@ from promptmill.domain.batches import BatchChanges, BatchDraft, PromptDraft
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
+from promptmill.domain.reading import BatchFilter
 from promptmill.domain.retry import MOST_CRASHES, TryAgain
-from promptmill.store.batches import jobs, transitions
+from promptmill.store.batches import jobs, overview, transitions
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.db.tables.batches import result
 from promptmill.store.queue import candidates, claims, completions
@@ -403,15 +404,17 @@ def test_lists_are_newest_first_and_filter(farm: Farm) -> None:
     b = farm.submit(1, metadata={"team": "blue"}, model="llama3.2:3b")
     c = farm.submit(1, metadata={"team": "red", "run": "2"})
 
-    def listed(**filters: Any) -> list[str]:
-        return [one.id for one in farm.database.read_now(jobs.page, limit=10, **filters)]
+    def listed(before: str | None = None, **wanted: Any) -> list[str]:
+        page = farm.database.read_now(overview.page, BatchFilter(**wanted), limit=10, before=before)
+        return [one.id for one in page.batches]
 
     assert listed() == [c, b, a]
     assert listed(before=b) == [a]
     assert listed(metadata={"team": "red"}) == [c, a]
     assert listed(metadata={"team": "red", "run": "2"}) == [c]
     assert listed(model="llama3.2:3b") == [b]
-    assert listed(state=JobState.RUNNING) == []
+    assert listed(states=(JobState.RUNNING,)) == []
+    assert listed(text="BLUE") == [b]
 
 
 def test_a_queued_batch_knows_its_place(farm: Farm) -> None:

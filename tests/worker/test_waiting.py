@@ -225,7 +225,9 @@ async def test_a_usage_limit_has_one_warning_with_its_words_and_one_line_at_its_
 
 @pytest.mark.parametrize("reason", list(WaitingReason))
 def test_every_reason_stands_in_the_documentation_of_the_api(reason: WaitingReason) -> None:
-    from promptmill.api.schemas.batches import WaitingFor
+    from typing import get_args
+
+    from promptmill.contract.batches import WaitingFor, WaitingWord
 
     assert f"`{reason.value}`" in (WaitingFor.model_fields["reason"].description or "")
-    WaitingFor(reason=reason.value, message="x", until=None, host=None)
+    assert reason.value in get_args(WaitingWord)

@@ -10,26 +10,6 @@ from promptmill.client._async.results import AsyncResults
 from promptmill.client._sync.benchmarks import Benchmarks
 from promptmill.client._sync.client import Promptmill
 from promptmill.client._sync.results import Results
-from promptmill.client.benchmark_records import (
-    Benchmark,
-    BenchmarkComparison,
-    BenchmarkCounts,
-    BenchmarkEnvironment,
-    BenchmarkLevel,
-    BenchmarkPage,
-    BenchmarkResult,
-    BenchmarkRun,
-    ChunkIntervals,
-    ColdLoad,
-    ComparedMeasure,
-    Difference,
-    Distribution,
-    Interval,
-    LatencyParts,
-    ModelEnvironment,
-    NotComparable,
-    RunPage,
-)
 from promptmill.client.errors import (
     FieldError,
     PromptmillError,
@@ -40,46 +20,65 @@ from promptmill.client.errors import (
 )
 from promptmill.client.event_stream import BatchEvent, EndEvent, ProgressEvent, ResultEvent
 from promptmill.client.judgement import Outage, Sighting
-from promptmill.client.reading_records import (
+from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt, Readiness
+from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
+from promptmill.client.requests.filters import ResultFilters
+from promptmill.client.requests.steering import BatchChanges
+from promptmill.client.requests.submission import SubmitFields
+from promptmill.contract.activity import (
+    RecentOutcomes,
+    Throughput,
+    ThroughputPoint,
+    ThroughputSeries,
+)
+from promptmill.contract.batches import (
+    Batch,
+    BatchPage,
+    BatchSummary,
+    Counts,
+    Pull,
+    Usage,
+    WaitingFor,
+)
+from promptmill.contract.benchmark_findings import (
+    ChunkIntervals,
+    ComparedMeasure,
+    Difference,
+    NotComparable,
+    RunPage,
+)
+from promptmill.contract.benchmark_findings import Comparison as BenchmarkComparison
+from promptmill.contract.benchmark_findings import Run as BenchmarkRun
+from promptmill.contract.benchmarks import (
+    Benchmark,
+    BenchmarkPage,
+    BenchmarkSummary,
+    ColdLoad,
+    Distribution,
+    Interval,
+    LatencyParts,
+    ModelEnvironment,
+)
+from promptmill.contract.benchmarks import Environment as BenchmarkEnvironment
+from promptmill.contract.benchmarks import Level as BenchmarkLevel
+from promptmill.contract.benchmarks import ModelResult as BenchmarkResult
+from promptmill.contract.benchmarks import RunCounts as BenchmarkCounts
+from promptmill.contract.dry_run import DryRun
+from promptmill.contract.hosts import Host, LoadedModel, Quarantine
+from promptmill.contract.reading import (
     Cause,
     EarlierAttempt,
     HostLoad,
     Percentiles,
     Point,
-    RecentOutcomes,
     Stats,
     Summary,
-    Throughput,
-    ThroughputPoint,
-    ThroughputSeries,
     WaitingPrompt,
     WholePrompt,
 )
-from promptmill.client.records import (
-    ENDED_STATUSES,
-    Batch,
-    BatchPage,
-    Counts,
-    DryRun,
-    Health,
-    Host,
-    LoadedModel,
-    Model,
-    Pull,
-    Quarantine,
-    Readiness,
-    RecommendedLimits,
-    Result,
-    ResultPage,
-    Usage,
-    WaitingFor,
-    Worker,
-)
-from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt
-from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
-from promptmill.client.requests.filters import ResultFilters
-from promptmill.client.requests.steering import BatchChanges
-from promptmill.client.requests.submission import SubmitFields
+from promptmill.contract.record import ENDED_STATUSES
+from promptmill.contract.results import Result, ResultPage
+from promptmill.contract.service import Health, Model, RecommendedLimits, Worker
 
 __all__ = [
     "ENDED_STATUSES",
@@ -91,6 +90,7 @@ __all__ = [
     "BatchEvent",
     "BatchFields",
     "BatchPage",
+    "BatchSummary",
     "Benchmark",
     "BenchmarkComparison",
     "BenchmarkCounts",
@@ -100,6 +100,7 @@ __all__ = [
     "BenchmarkPage",
     "BenchmarkResult",
     "BenchmarkRun",
+    "BenchmarkSummary",
     "Benchmarks",
     "Cause",
     "ChunkIntervals",

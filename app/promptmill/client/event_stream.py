@@ -14,9 +14,10 @@ from typing import Final
 from pydantic import ValidationError
 
 from promptmill.client.errors import ServiceUnreachable, UnexpectedAnswer
-from promptmill.client.records import Batch, Result
 from promptmill.client.requests import batches
 from promptmill.client.requests.batches import Request
+from promptmill.contract.batches import BatchSummary
+from promptmill.contract.results import Result
 
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 _NO_CONTENT: Final = 204
@@ -28,7 +29,7 @@ class ProgressEvent:
 
     id: str
     """For `last_event_id`, to go on after this event."""
-    batch: Batch
+    batch: BatchSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class EndEvent:
 
     id: str
     """For `last_event_id`: there is nothing after this event unless prompts are run again."""
-    batch: Batch
+    batch: BatchSummary
 
 
 BatchEvent = ProgressEvent | ResultEvent | EndEvent
@@ -169,13 +170,13 @@ def _event_of(message: Message) -> BatchEvent | None:
     try:
         match message.name:
             case "progress":
-                batch = Batch.model_validate_json(message.data)
+                batch = BatchSummary.model_validate_json(message.data)
                 return ProgressEvent(id=message.id, batch=batch)
             case "result":
                 result = Result.model_validate_json(message.data)
                 return ResultEvent(id=message.id, result=result)
             case "end":
-                return EndEvent(id=message.id, batch=Batch.model_validate_json(message.data))
+                return EndEvent(id=message.id, batch=BatchSummary.model_validate_json(message.data))
             case _:
                 return None
     except ValidationError as error:

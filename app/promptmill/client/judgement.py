@@ -18,8 +18,8 @@ from promptmill.client.errors import (
     ServiceUnreachable,
     UnexpectedAnswer,
 )
-from promptmill.client.records import Batch
 from promptmill.client.requests.batches import Answer, Request
+from promptmill.contract.batches import Batch
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from promptmill.client.records import Result
+from promptmill.contract.results import Result
 from promptmill.display import html
 
 _ROWS: Final = 20

@@ -70,8 +70,11 @@ class BatchFilter:
 
     states: tuple[JobState, ...] = ()
     model: str | None = None
+    label: str | None = None
+    key_name: str | None = None
+    """The API key that they were sent with."""
     text: str | None = None
-    """What the id or a value of `metadata` holds."""
+    """What the id, the label or a value of `metadata` holds."""
     created_after_ms: int | None = None
     created_before_ms: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -115,7 +115,7 @@ def _write_csv(rows: Iterator[list[Any]], target: IO[bytes], layout: _Layout, *,
     writer = csv.writer(text)  # RFC 4180: quotes doubled, lines end in CR LF.
     writer.writerow(layout.header)
     count = 0
-    for count, row in enumerate(rows, start=1):
+    for count, row in enumerate(rows, start=1):  # noqa: B007 - told at the end
         writer.writerow([_plain(cell) for cell in row])
     text.detach()
     return count
@@ -167,8 +167,7 @@ def _write_excel(rows: Iterator[list[Any]], target: IO[bytes], layout: _Layout) 
         cell.data_type = "s"  # A text that begins with = is no formula.
         return cell
 
-    header = layout.header
-    count = 0
+    header, count = layout.header, 0
     try:
         page.append([cell_of(name, name, 1) for name in header])
         for count, row in enumerate(rows, start=1):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.batches import Batch, BatchDraft, IdempotencyKey, TaskResult
-from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState, TaskState
+from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, TaskState
+from promptmill.domain.reading import BatchFilter
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
-from promptmill.store.batches import jobs, results, transitions
+from promptmill.store.batches import jobs, overview, results, transitions
 from promptmill.store.db.database import Transaction
 
 _MOST_PER_CHUNK = 500
@@ -40,6 +41,8 @@ class BatchPage:
     batches: Sequence[Batch]
     next_cursor: str | None
     """Where the next page begins; None at the end."""
+    complete: bool = True
+    """False when the search stopped at its bound before the page was full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,30 +142,20 @@ async def list_batches(
     *,
     limit: int,
     cursor: str | None = None,
-    status: JobState | None = None,
-    model: str | None = None,
-    label: str | None = None,
-    metadata: Mapping[str, str] | None = None,
-    key: str | None = None,
+    wanted: BatchFilter | None = None,
 ) -> BatchPage:
     """Batches that match, newest first; `cursor` is the `next_cursor` of the page before.
 
-    `key` is the name of an API key.
+    A page may have fewer than `limit` although there is a next one: `overview.MOST_SCANNED` batches
+    are looked at for each.
     """
     found = await resources.database.read(
-        jobs.page,
-        limit=limit + 1,
-        before=cursor,
-        state=status,
-        model=model,
-        label=label,
-        metadata=metadata,
-        key_name=key,
+        overview.page, wanted or BatchFilter(), limit=limit, before=cursor
     )
-    shown = found[:limit]
     return BatchPage(
-        batches=await with_prospects(resources, shown),
-        next_cursor=shown[-1].id if len(found) > limit else None,
+        batches=await with_prospects(resources, found.batches),
+        next_cursor=found.next_before,
+        complete=found.complete,
     )
 
 

@@ -1,7 +1,7 @@
 """Batches and results as the documents that clients read, field by field in the contract's order.
 
 Plain dicts, written by pydantic's JSON encoder: a page of a thousand results takes milliseconds.
-The models in `schemas` describe the same fields for OpenAPI; a test holds the two together.
+The records in `contract` describe the same fields for OpenAPI; a test holds the two together.
 """
 
 from __future__ import annotations

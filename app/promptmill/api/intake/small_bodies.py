@@ -10,8 +10,7 @@ from promptmill.api.errors.unstorable import faults_in
 from promptmill.api.errors.violations import Faults
 from promptmill.api.intake.json_text import JsonReader
 from promptmill.api.schemas.benchmarks import BenchmarkRequest
-from promptmill.api.schemas.control import BatchUpdate, RetryRequest
-from promptmill.api.schemas.hosts import HostUpdate
+from promptmill.api.schemas.control import BatchUpdate, HostUpdate, RetryRequest
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.api.schemas.strict import RequestModel
 from promptmill.domain.batches import BatchChanges

@@ -29,19 +29,19 @@ from promptmill.api.errors.problems import (
     UNAVAILABLE,
     Kind,
 )
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.batches import Batch, BatchPage
-from promptmill.api.schemas.benchmark_answers import Benchmark, BenchmarkPage
-from promptmill.api.schemas.benchmark_examples import BENCHMARK_ID
-from promptmill.api.schemas.benchmark_findings import Comparison, RunPage
 from promptmill.api.schemas.benchmarks import BenchmarkRequest
-from promptmill.api.schemas.control import BatchUpdate, RetryRequest
-from promptmill.api.schemas.dry_run import DryRun
-from promptmill.api.schemas.hosts import HostPage, HostUpdate
-from promptmill.api.schemas.reading import Stats, Summary, WaitingPromptPage, WholePrompt
+from promptmill.api.schemas.control import BatchUpdate, HostUpdate, RetryRequest
 from promptmill.api.schemas.requests import BatchRequest
-from promptmill.api.schemas.results import ResultPage
-from promptmill.api.schemas.service import Health, ModelPage, Problem, Readiness, WorkerPage
+from promptmill.contract import examples
+from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.benchmark_examples import BENCHMARK_ID
+from promptmill.contract.benchmark_findings import Comparison, RunPage
+from promptmill.contract.benchmarks import Benchmark, BenchmarkPage
+from promptmill.contract.dry_run import DryRun
+from promptmill.contract.hosts import HostPage
+from promptmill.contract.reading import Stats, Summary, WaitingPromptPage, WholePrompt
+from promptmill.contract.results import ResultPage
+from promptmill.contract.service import Health, ModelPage, Problem, Readiness, WorkerPage
 
 Responses = dict[int | str, dict[str, Any]]
 """What FastAPI takes as `responses=`."""

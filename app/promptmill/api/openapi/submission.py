@@ -11,8 +11,8 @@ from typing import Any, Final
 from promptmill.api.dependencies import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, METADATA_PREFIX
 from promptmill.api.intake.batches import BodyForm
 from promptmill.api.intake.query import DRY_RUN
-from promptmill.api.schemas import examples
 from promptmill.api.schemas.requests import BatchFields
+from promptmill.contract import examples
 
 _LINES: Final = "".join(json.dumps(prompt) + "\n" for prompt in examples.REQUEST["prompts"])
 

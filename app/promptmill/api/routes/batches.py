@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
@@ -23,9 +24,11 @@ from promptmill.api.documents.batches import (
 from promptmill.api.errors.problems import CONFLICT
 from promptmill.api.openapi.document import always, problem, success, unknown_batch
 from promptmill.api.pagination import batch_cursor, before_batch, result_cursor
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.batches import Batch, BatchListQuery, BatchPage, BatchQuery
+from promptmill.api.schemas.queries import BatchListQuery, BatchQuery
+from promptmill.contract import examples
+from promptmill.contract.batches import Batch, BatchPage
 from promptmill.domain.lifecycle import JobState
+from promptmill.domain.reading import BatchFilter
 from promptmill.services import batches
 
 router = APIRouter(prefix="/batches", tags=["Batches"], route_class=StrictRoute)
@@ -86,14 +89,23 @@ async def list_batches(
         resources,
         limit=query.limit,
         cursor=before_batch(query.cursor),
-        status=JobState(query.status) if query.status else None,
-        model=query.model,
-        label=query.label,
-        metadata=metadata,
-        key=query.key,
+        wanted=BatchFilter(
+            states=(JobState(query.status),) if query.status else (),
+            model=query.model,
+            label=query.label,
+            key_name=query.key,
+            text=query.q,
+            created_after_ms=_milliseconds(query.created_after),
+            created_before_ms=_milliseconds(query.created_before),
+            metadata=metadata,
+        ),
     )
     data = [batch_summary(batch) for batch in page.batches]
     return JsonResponse({"data": data, "next_cursor": batch_cursor(page.next_cursor)})
+
+
+def _milliseconds(at: datetime | None) -> int | None:
+    return None if at is None else round(at.timestamp() * 1000)
 
 
 @router.post(

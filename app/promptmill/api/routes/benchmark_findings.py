@@ -17,9 +17,9 @@ from promptmill.api.errors.problems import CONFLICT
 from promptmill.api.errors.violations import Faults
 from promptmill.api.openapi.document import always, problem, success, unknown_benchmark
 from promptmill.api.pagination import after_index, result_cursor
-from promptmill.api.schemas import benchmark_examples as examples
-from promptmill.api.schemas.benchmark_findings import Comparison, RunPage
 from promptmill.api.schemas.benchmarks import CompareQuery, ReportQuery, RunQuery
+from promptmill.contract import benchmark_examples as examples
+from promptmill.contract.benchmark_findings import Comparison, RunPage
 from promptmill.domain.errors import Conflict, Invalid
 from promptmill.reports import ReportFormat, ReportInput, render
 from promptmill.services import benchmarks

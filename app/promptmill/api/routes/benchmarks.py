@@ -33,9 +33,9 @@ from promptmill.api.intake.body import SMALL_BYTES, read_aside, receive_small
 from promptmill.api.intake.small_bodies import read_benchmark
 from promptmill.api.openapi.document import always, problem, success, unknown_benchmark
 from promptmill.api.pagination import before_benchmark, benchmark_cursor
-from promptmill.api.schemas import benchmark_examples as examples
-from promptmill.api.schemas.benchmark_answers import Benchmark, BenchmarkPage
 from promptmill.api.schemas.benchmarks import BenchmarkListQuery, BenchmarkQuery
+from promptmill.contract import benchmark_examples as examples
+from promptmill.contract.benchmarks import Benchmark, BenchmarkPage
 from promptmill.domain.batches import IdempotencyKey
 from promptmill.domain.lifecycle import JobState
 from promptmill.services import benchmarks

@@ -14,9 +14,9 @@ from promptmill.api.intake.body import read_aside, receive_small
 from promptmill.api.intake.small_bodies import read_changes, read_retry
 from promptmill.api.openapi.bodies import json_body, refused_bodies
 from promptmill.api.openapi.document import always, problem, success, unknown_batch
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.batches import Batch
 from promptmill.api.schemas.control import PAUSED, RETRIED, RETRY, RUNNING, UPDATE, UPDATED
+from promptmill.contract import examples
+from promptmill.contract.batches import Batch
 from promptmill.services import control
 
 router = APIRouter(prefix="/batches", tags=["Batches"], route_class=StrictRoute)

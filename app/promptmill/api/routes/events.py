@@ -18,7 +18,7 @@ from promptmill.api.dependencies import BatchId, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import batch_summary, result_document
 from promptmill.api.errors.violations import Faults
 from promptmill.api.openapi.document import always, success, unknown_batch
-from promptmill.api.schemas import examples
+from promptmill.contract import examples
 from promptmill.domain.batches import Batch
 from promptmill.services import batches
 from promptmill.services.events import (

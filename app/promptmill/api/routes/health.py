@@ -9,7 +9,7 @@ from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.errors.problems import UNAVAILABLE
 from promptmill.api.openapi.document import always, problem, success
-from promptmill.api.schemas.service import Health, Readiness
+from promptmill.contract.service import Health, Readiness
 from promptmill.domain.errors import Unavailable
 from promptmill.services import status
 

@@ -15,8 +15,9 @@ from promptmill.api.intake.body import read_aside, receive_small
 from promptmill.api.intake.small_bodies import read_host_update
 from promptmill.api.openapi.bodies import json_body, refused_bodies
 from promptmill.api.openapi.document import always, problem, success
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.hosts import Host, HostPage, HostsQuery
+from promptmill.api.schemas.queries import HostsQuery
+from promptmill.contract import examples
+from promptmill.contract.hosts import Host, HostPage
 from promptmill.services import hosts
 from promptmill.services.reading import glance
 

@@ -9,8 +9,8 @@ from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse, model_document
 from promptmill.api.errors.problems import UNAVAILABLE
 from promptmill.api.openapi.document import always, problem, success
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.service import ModelPage
+from promptmill.contract import examples
+from promptmill.contract.service import ModelPage
 from promptmill.services import models
 
 router = APIRouter(tags=["Service"], route_class=StrictRoute)

@@ -17,8 +17,8 @@ from promptmill.api.documents.reading import (
     whole_document,
 )
 from promptmill.api.openapi.document import always, success, unknown_batch
-from promptmill.api.schemas import examples, reading
-from promptmill.api.schemas.reading import activity
+from promptmill.api.schemas.queries import PromptsQuery, SeriesQuery
+from promptmill.contract import activity, examples, reading
 from promptmill.domain.activity import WINDOWS, Grouping
 from promptmill.domain.lifecycle import TaskState
 from promptmill.services import batches
@@ -41,7 +41,7 @@ _HIGHEST: Final = 2**32 - 1
     },
 )
 async def read_prompts(
-    batch_id: BatchId, query: Annotated[reading.PromptsQuery, Query()], resources: ResourcesOf
+    batch_id: BatchId, query: Annotated[PromptsQuery, Query()], resources: ResourcesOf
 ) -> Response:
     """Prompts that run, with host and worker, or those that will start next."""
     found = await search.prompts_without_result(
@@ -118,9 +118,7 @@ async def read_stats(resources: ResourcesOf) -> Response:
         **success(200, "Results by parts of the window", activity.Throughput, activity.THROUGHPUT),
     },
 )
-async def read_series(
-    query: Annotated[activity.SeriesQuery, Query()], resources: ResourcesOf
-) -> Response:
+async def read_series(query: Annotated[SeriesQuery, Query()], resources: ResourcesOf) -> Response:
     """What calls came to over time, up to five seconds old; by model or host where asked for.
 
     Minutes are kept for three days, hours for 400 days. Workers add to them with their heartbeat.

@@ -27,8 +27,9 @@ from promptmill.api.documents.result_formats import (
 from promptmill.api.errors.violations import Faults
 from promptmill.api.openapi.document import always, success, unknown_batch
 from promptmill.api.pagination import after_index, result_cursor
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.results import ResultPage, ResultQuery
+from promptmill.api.schemas.queries import ResultQuery
+from promptmill.contract import examples
+from promptmill.contract.results import ResultPage
 from promptmill.domain.batches import TaskResult
 from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.outcomes import ErrorCode

@@ -22,9 +22,9 @@ from promptmill.api.intake.dry_run import dry_run
 from promptmill.api.intake.query import check_json_query, wants_dry_run
 from promptmill.api.openapi.document import always, problem, success
 from promptmill.api.openapi.submission import submission_request
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.batches import Batch
-from promptmill.api.schemas.dry_run import DRY_RUN, DryRun
+from promptmill.contract import examples
+from promptmill.contract.batches import Batch
+from promptmill.contract.dry_run import DRY_RUN, DryRun
 from promptmill.domain.access.keys import Caller
 from promptmill.domain.batches import IdempotencyKey
 from promptmill.services import batches, uploads

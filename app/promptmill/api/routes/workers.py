@@ -8,8 +8,8 @@ from starlette.responses import Response
 from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse, worker_document
 from promptmill.api.openapi.document import always, success
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.service import WorkerPage
+from promptmill.contract import examples
+from promptmill.contract.service import WorkerPage
 from promptmill.services import workers
 
 router = APIRouter(tags=["Service"], route_class=StrictRoute)

@@ -18,6 +18,7 @@ from promptmill.api.schemas.strict import (
     not_both,
     whole,
 )
+from promptmill.contract.benchmarks import BenchmarkStatus
 from promptmill.domain.benchmarks.records import (
     DEFAULT_OPTIONS,
     DEFAULT_PROMPT,
@@ -35,8 +36,6 @@ MOST_PROMPTS: Final = 100
 MOST_LEVELS: Final = 16
 _LONGEST_TIMEOUT_S = 86_400.0
 
-BenchmarkStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
-"""The states of `domain.lifecycle.JobState` that a benchmark can be in."""
 Text = Annotated[str, Field(min_length=1, json_schema_extra={"pattern": NOT_BLANK})]
 HostInfo = Annotated[str, Field(min_length=1, max_length=2000)]
 BenchmarkIdText = Annotated[str, Field(min_length=1, max_length=70)]

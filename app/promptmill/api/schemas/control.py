@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Self, cast
 from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from promptmill.api.schemas import examples
 from promptmill.api.schemas.steering import (
     AUTO,
     ExpiresIn,
@@ -21,6 +20,7 @@ from promptmill.api.schemas.steering import (
     RateLimitDelay,
 )
 from promptmill.api.schemas.strict import Path, RequestModel, faults_error, need_any_field, whole
+from promptmill.contract import examples
 from promptmill.domain.batches import BatchChanges
 
 MOST_INDEXES: Final = 100_000
@@ -163,3 +163,13 @@ RETRIED: Final[dict[str, Any]] = {
     "results": [],
     "next_cursor": None,
 }
+
+
+class HostUpdate(RequestModel):
+    """What to change of a host."""
+
+    enabled: bool = Field(
+        description="False takes it out of service: what runs there may end, and nothing more is"
+        " started. True puts it back.",
+        examples=[False],
+    )

@@ -232,7 +232,7 @@ class GenerationFields(RequestModel):
         description="Whether a prompt longer than the context is cut (Ollama's default) or fails.",
         examples=[True],
     )
-    dimensions: Annotated[int, BeforeValidator(whole), Field(ge=1, le=65_536)] | None = Field(
+    dimensions: Annotated[int, Field(ge=1, le=65_536), BeforeValidator(whole)] | None = Field(
         default=None,
         description="Of a batch that embeds: numbers of a vector, where the model has more.",
         examples=[256],

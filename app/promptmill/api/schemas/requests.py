@@ -33,6 +33,7 @@ from promptmill.api.schemas.strict import (
     faults_error,
     whole,
 )
+from promptmill.contract.record import Defect
 from promptmill.domain.batches import BatchDraft, BatchKind, FailureLimit, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON, ErrorCode
@@ -47,9 +48,6 @@ NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
 _LONGEST_TIMEOUT_S = 86_400.0
 
 _MOST_DATA_BYTES = 16 * 1024
-
-Defect = Literal["prompt_truncated", "truncated", "empty", "invalid_json", "schema_mismatch"]
-"""The names of `domain.outcomes.DEFECTS`; a test holds the two together."""
 
 
 def _check_each_once(defects: list[Defect]) -> list[Defect]:
@@ -197,7 +195,7 @@ class BatchFields(GenerationFields):
         " (`PROMPTMILL_DEFAULT_MODEL`, at first `qwen3:8b`).",
         examples=["qwen3:8b"],
     )
-    kind: Literal["generate", "embed"] = Field(
+    kind: Literal[generate, embed] = Field(
         default="generate",
         description="`generate`: an answer to each prompt. `embed`: a vector of each, which is a"
         " text; `truncate` is false unless it is given, so that a text longer than the context is"

@@ -77,12 +77,6 @@ class RequestModel(BaseModel):
         return reference
 
 
-class ResponseModel(BaseModel):
-    """A part of an answer; it documents what is written, and is not run for each answer."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 _ABOUT: Final = frozenset({"title", "description", "default", "examples"})
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from promptmill.cli.input.durations import parse_duration
 from promptmill.cli.output.mode import mode
 from promptmill.cli.output.progress import at_a_time, numbers, pulling
 from promptmill.cli.output.terminal import out, print_json, say
@@ -19,6 +21,10 @@ from promptmill.display.texts import duration, local_time, one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, WaitingFor
+
+
+def _ago(text: str) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=parse_duration(text))
 
 
 def list_batches(
@@ -37,12 +43,27 @@ def list_batches(
     label: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only those of exactly this label.")
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only those with TEXT in label, id or metadata."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="AGO", help="Only those accepted within 90d, 24h, 30m or 45s."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most batches to show.")] = 20,
     url: Url = DEFAULT_URL,
 ) -> None:
     """List batches, newest first."""
     with connected(url) as client:
-        page = client.list_batches(limit=limit, status=status, model=model, label=label)
+        page = client.list_batches(
+            limit=limit,
+            status=status,
+            model=model,
+            label=label,
+            q=search,
+            created_after=None if since is None else _ago(since),
+        )
     if mode().as_json:
         for batch in page.data:
             print_json(batch)
@@ -191,10 +212,7 @@ def _limits(batch: Batch) -> str:
     parts = [at_a_time(batch)]
     if batch.rate_limit_delay:
         parts.append(f"a start each {duration(batch.rate_limit_delay)}")
-    if batch.max_attempts is not None:
-        parts.append(f"{batch.max_attempts} attempts")
-    if batch.timeout_s is not None:
-        parts.append(f"{duration(batch.timeout_s)} each")
+    parts += [f"{batch.max_attempts} attempts", f"{duration(batch.timeout_s)} each"]
     if batch.max_failures is not None:
         parts.append(f"at most {batch.max_failures} failed")
     return ", ".join(parts)

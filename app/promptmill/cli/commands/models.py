@@ -43,8 +43,8 @@ def models(*, url: Url = DEFAULT_URL) -> None:
             Text(one_line(model.parameter_size or "-", 20)),
             Text(one_line(model.quantization_level or "-", 20)),
             _places(model),
-            "-" if limits is None else str(limits.max_concurrent),
-            "-" if limits is None else f"{limits.rate_limit_delay:g}",
+            str(limits.max_concurrent),
+            f"{limits.rate_limit_delay:g}",
         )
     out().print(table)
 

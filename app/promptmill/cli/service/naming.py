@@ -18,7 +18,13 @@ from promptmill.cli.output.terminal import fail
 from promptmill.display.texts import local_time, one_line
 
 if TYPE_CHECKING:
-    from promptmill.client import Batch, BatchPage, Benchmark, BenchmarkPage, Promptmill
+    from promptmill.client import (
+        BatchPage,
+        BatchSummary,
+        BenchmarkPage,
+        BenchmarkSummary,
+        Promptmill,
+    )
 
 _WHOLE: Final = re.compile(r"[a-z]+_[0-9a-hjkmnp-tv-z]{26}")
 _PLACE: Final = re.compile(r"@(last|[1-9][0-9]{0,8})")
@@ -36,7 +42,7 @@ def batch_named(client: Promptmill, name: str) -> str:
     def page(limit: int, cursor: str | None, label: str | None = None) -> BatchPage:
         return client.list_batches(limit=limit, cursor=cursor, label=label)
 
-    def labelled() -> Iterator[Batch | Benchmark]:
+    def labelled() -> Iterator[BatchSummary | BenchmarkSummary]:
         return _listed(lambda limit, cursor: page(limit, cursor, name), _PAGE)
 
     return _named(name, "batch", page, labelled)
@@ -52,7 +58,7 @@ def benchmark_named(client: Promptmill, name: str) -> str:
     def page(limit: int, cursor: str | None) -> BenchmarkPage:
         return client.benchmarks.list(limit=limit, cursor=cursor)
 
-    def labelled() -> Iterator[Batch | Benchmark]:
+    def labelled() -> Iterator[BatchSummary | BenchmarkSummary]:
         return (one for one in _listed(page, _PAGE) if one.label == name)
 
     return _named(name, "bench", page, labelled)
@@ -62,7 +68,7 @@ def _named(
     name: str,
     prefix: str,
     page: Callable[[int, str | None], BatchPage | BenchmarkPage],
-    labelled: Callable[[], Iterator[Batch | Benchmark]],
+    labelled: Callable[[], Iterator[BatchSummary | BenchmarkSummary]],
 ) -> str:
     if _WHOLE.fullmatch(name):
         return name
@@ -102,7 +108,7 @@ def _at_place(
 
 def _listed(
     page: Callable[[int, str | None], BatchPage | BenchmarkPage], limit: int
-) -> Iterator[Batch | Benchmark]:
+) -> Iterator[BatchSummary | BenchmarkSummary]:
     """All of them, newest first, asked for page by page as they are looked at."""
     cursor = None
     while True:
@@ -112,6 +118,6 @@ def _listed(
             return
 
 
-def _told(one: Batch | Benchmark) -> str:
+def _told(one: BatchSummary | BenchmarkSummary) -> str:
     label = one_line(one.label, 60)
     return "  ".join(filter(None, [one.id, one.status, local_time(one.created_at), label]))

@@ -6,18 +6,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Protocol, TypeVar, Unpack
 
 from promptmill.client._async.watching import ended, watched
-from promptmill.client.benchmark_records import (
-    Benchmark,
-    BenchmarkComparison,
-    BenchmarkPage,
-    BenchmarkRun,
-    RunPage,
-)
 from promptmill.client.judgement import LONG_POLL_S, Outage
 from promptmill.client.ndjson import LineSplitter
 from promptmill.client.requests import benchmarks as requests
 from promptmill.client.requests.batches import DownloadFormat, Request, new_idempotency_key
 from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
+from promptmill.contract.benchmark_findings import Comparison as BenchmarkComparison
+from promptmill.contract.benchmark_findings import Run as BenchmarkRun
+from promptmill.contract.benchmark_findings import RunPage
+from promptmill.contract.benchmarks import Benchmark, BenchmarkPage
 
 T = TypeVar("T")
 

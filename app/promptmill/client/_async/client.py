@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Unpack
 
@@ -15,21 +16,15 @@ from promptmill.client._async.watching import ended, watched
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
 from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
-from promptmill.client.records import (
-    Batch,
-    BatchPage,
-    DryRun,
-    Health,
-    Host,
-    Model,
-    Readiness,
-    Worker,
-)
 from promptmill.client.requests import batches, in_process, steering, submission
-from promptmill.client.requests.batches import Prompt
+from promptmill.client.requests.batches import Prompt, Readiness
 from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.requests.submission import SubmitFields
+from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.dry_run import DryRun
+from promptmill.contract.hosts import Host
+from promptmill.contract.service import Health, Model, Worker
 
 
 class AsyncPromptmill(AsyncReading):
@@ -248,8 +243,11 @@ class AsyncPromptmill(AsyncReading):
         label: str | None = None,
         metadata: Mapping[str, str] | None = None,
         key: str | None = None,
+        q: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
     ) -> BatchPage:
-        """A page of batches that match, newest first."""
+        """A page of batches that match, newest first; `q` is a text in label, id or metadata."""
         return await self._call(
             batches.list_batches(
                 limit=limit,
@@ -259,6 +257,9 @@ class AsyncPromptmill(AsyncReading):
                 label=label,
                 metadata=metadata,
                 key=key,
+                q=q,
+                created_after=created_after,
+                created_before=created_before,
             )
         )
 
@@ -307,7 +308,7 @@ class AsyncPromptmill(AsyncReading):
 
     async def hosts(self) -> tuple[Host, ...]:
         """The Ollama hosts, asked now: reachable, loaded, in flight, put aside and why."""
-        return await self._call(batches.list_hosts())
+        return await self._call(steering.list_hosts())
 
     async def update_host(self, host_id: str, *, enabled: bool) -> Host:
         """Take a host out of service, where nothing more is started then, or put it back."""

@@ -8,17 +8,12 @@ from typing import Literal, Unpack
 from promptmill.client._async.connection import AsyncConnection
 from promptmill.client._async.results import AsyncResults
 from promptmill.client.ndjson import LineSplitter
-from promptmill.client.reading_records import (
-    Stats,
-    Summary,
-    Throughput,
-    WaitingPrompt,
-    WholePrompt,
-)
-from promptmill.client.records import Result, ResultPage
 from promptmill.client.requests import batches, reading
 from promptmill.client.requests.batches import DownloadFormat
 from promptmill.client.requests.filters import ResultFilters
+from promptmill.contract.activity import Throughput
+from promptmill.contract.reading import Stats, Summary, WaitingPrompt, WholePrompt
+from promptmill.contract.results import Result, ResultPage
 
 
 class AsyncReading(AsyncConnection):

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from promptmill.client import frames
-from promptmill.client.records import Result, ResultPage
 from promptmill.client.showing import AsyncShown
+from promptmill.contract.results import Result, ResultPage
 
 
 class AsyncResults(AsyncShown):

@@ -9,17 +9,12 @@ from typing import Literal, Unpack
 from promptmill.client._sync.connection import Connection
 from promptmill.client._sync.results import Results
 from promptmill.client.ndjson import LineSplitter
-from promptmill.client.reading_records import (
-    Stats,
-    Summary,
-    Throughput,
-    WaitingPrompt,
-    WholePrompt,
-)
-from promptmill.client.records import Result, ResultPage
 from promptmill.client.requests import batches, reading
 from promptmill.client.requests.batches import DownloadFormat
 from promptmill.client.requests.filters import ResultFilters
+from promptmill.contract.activity import Throughput
+from promptmill.contract.reading import Stats, Summary, WaitingPrompt, WholePrompt
+from promptmill.contract.results import Result, ResultPage
 
 
 class Reading(Connection):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from promptmill.client import frames
-from promptmill.client.records import Result, ResultPage
 from promptmill.client.showing import Shown
+from promptmill.contract.results import Result, ResultPage
 
 
 class Results(Shown):

@@ -9,26 +9,28 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
 from promptmill.client.errors import UnexpectedAnswer
-from promptmill.client.records import (
-    Batch,
-    BatchPage,
-    Health,
-    Host,
-    Model,
-    Readiness,
-    Record,
-    Result,
-    ResultPage,
-    Worker,
-)
-from promptmill.client.requests.filters import ResultFilters, filter_query
+from promptmill.client.requests.filters import ResultFilters, filter_query, moment
+from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.record import Record
+from promptmill.contract.results import Result, ResultPage
+from promptmill.contract.service import Health, Model, ModelPage, Worker, WorkerPage
 from promptmill.json_values import encoded
+
+
+class Readiness(Record):
+    """Whether the service can work now."""
+
+    is_ready: bool
+    detail: dict[str, Any]
+    """What the service said about each thing that it needs."""
+
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
@@ -248,6 +250,9 @@ def list_batches(
     label: str | None = None,
     metadata: Mapping[str, str] | None = None,
     key: str | None = None,
+    q: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
 ) -> Request[BatchPage]:
     """GET /batches: one page, newest first."""
     pairs = tuple((f"metadata.{name}", value) for name, value in (metadata or {}).items())
@@ -255,7 +260,15 @@ def list_batches(
         method="GET",
         path="/batches",
         query=query_of(
-            limit=str(limit), cursor=cursor, status=status, model=model, label=label, key=key
+            limit=str(limit),
+            cursor=cursor,
+            status=status,
+            model=model,
+            label=label,
+            key=key,
+            q=q,
+            created_after=moment(created_after),
+            created_before=moment(created_before),
         )
         + pairs,
         read=reader_of(BatchPage),
@@ -286,31 +299,13 @@ def delete_batch(batch_id: str) -> Request[None]:
 
 def list_models() -> Request[tuple[Model, ...]]:
     """GET /models."""
-
-    class Listing(Record):
-        data: tuple[Model, ...]
-
-    read = reader_of(Listing)
+    read = reader_of(ModelPage)
     return Request(method="GET", path="/models", read=lambda answer: read(answer).data)
-
-
-def list_hosts() -> Request[tuple[Host, ...]]:
-    """GET /hosts."""
-
-    class Listing(Record):
-        data: tuple[Host, ...]
-
-    read = reader_of(Listing)
-    return Request(method="GET", path="/hosts", read=lambda answer: read(answer).data)
 
 
 def list_workers() -> Request[tuple[Worker, ...]]:
     """GET /workers."""
-
-    class Listing(Record):
-        data: tuple[Worker, ...]
-
-    read = reader_of(Listing)
+    read = reader_of(WorkerPage)
     return Request(method="GET", path="/workers", read=lambda answer: read(answer).data)
 
 

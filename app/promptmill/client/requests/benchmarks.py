@@ -6,13 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote
 
-from promptmill.client.benchmark_records import (
-    Benchmark,
-    BenchmarkComparison,
-    BenchmarkPage,
-    BenchmarkRun,
-    RunPage,
-)
 from promptmill.client.requests.batches import (
     MEDIA_TYPES,
     DownloadFormat,
@@ -21,6 +14,10 @@ from promptmill.client.requests.batches import (
     query_of,
     reader_of,
 )
+from promptmill.contract.benchmark_findings import Comparison as BenchmarkComparison
+from promptmill.contract.benchmark_findings import Run as BenchmarkRun
+from promptmill.contract.benchmark_findings import RunPage
+from promptmill.contract.benchmarks import Benchmark, BenchmarkPage
 from promptmill.json_values import encoded
 
 ReportFormat = Literal["html", "md", "csv", "benchstat"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal, TypedDict
 
 
@@ -25,3 +26,8 @@ def filter_query(filters: ResultFilters) -> tuple[tuple[str, str], ...]:
     """The filters as the pairs of a query."""
     given = {"in" if name == "text_in" else name: value for name, value in filters.items()}
     return tuple((name, str(value)) for name, value in given.items())
+
+
+def moment(at: datetime | None) -> str | None:
+    """A moment as the API takes it; one without a time zone is of the local one."""
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")

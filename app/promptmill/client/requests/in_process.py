@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
-from promptmill.client.benchmark_records import Benchmark
-from promptmill.client.records import Result
 from promptmill.client.requests.batches import BatchFields, Prompt, prompt_value
+from promptmill.contract.benchmarks import Benchmark
+from promptmill.contract.results import Result
 from promptmill.json_values import encoded
 
 DEFAULT_MODEL: Final = "qwen3:8b"

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from promptmill.client.reading_records import (
+from promptmill.client.requests.batches import Request, query_of, reader_of
+from promptmill.contract.activity import Throughput
+from promptmill.contract.reading import (
     Stats,
     Summary,
-    Throughput,
     WaitingPrompt,
+    WaitingPromptPage,
     WholePrompt,
 )
-from promptmill.client.records import Record
-from promptmill.client.requests.batches import Request, query_of, reader_of
 
 
 def waiting_prompts(batch_id: str, *, state: str, limit: int) -> Request[tuple[WaitingPrompt, ...]]:
     """GET /batches/{id}/prompts."""
-
-    class Listing(Record):
-        data: tuple[WaitingPrompt, ...]
-
-    read = reader_of(Listing)
+    read = reader_of(WaitingPromptPage)
     return Request(
         method="GET",
         path=f"/batches/{quote(batch_id, safe='')}/prompts",

@@ -1,4 +1,4 @@
-"""Requests about a batch that the service has already: pause, resume, change, run again."""
+"""Requests about what the service has already: batches, to steer or run again, and hosts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote
 
-from promptmill.client.records import Batch, Host
 from promptmill.client.requests.batches import Request, reader_of
+from promptmill.contract.batches import Batch
+from promptmill.contract.hosts import Host, HostPage
 from promptmill.json_values import encoded
 
 _ACCEPTED: Final = frozenset({200, 202})
@@ -87,6 +88,12 @@ def update_batch(batch_id: str, changes: BatchChanges) -> Request[Batch]:
         headers=_JSON,
         read=reader_of(Batch),
     )
+
+
+def list_hosts() -> Request[tuple[Host, ...]]:
+    """GET /hosts."""
+    read = reader_of(HostPage)
+    return Request(method="GET", path="/hosts", read=lambda answer: read(answer).data)
 
 
 def update_host(host_id: str, *, enabled: bool) -> Request[Host]:

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from promptmill.client.records import Batch, DryRun
 from promptmill.client.requests import batches, uploads
 from promptmill.client.requests.batches import BatchFields, Prompt, Request
+from promptmill.contract.batches import Batch
+from promptmill.contract.dry_run import DryRun
 from promptmill.json_values import encoded
 from promptmill.prompts import Columns, Template
 from promptmill.prompts.columns import EVERYTHING

@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from promptmill.client.records import Batch, DryRun
 from promptmill.client.requests.batches import (
     BatchFields,
     Prompt,
@@ -18,6 +17,8 @@ from promptmill.client.requests.batches import (
     read_submitted,
     reader_of,
 )
+from promptmill.contract.batches import Batch
+from promptmill.contract.dry_run import DryRun
 from promptmill.json_values import encoded
 
 _TEXTS: Final = frozenset({"model", "system", "template", "suffix"})

@@ -24,8 +24,8 @@ async def list_batches(request: Request) -> Response:
     """A page of the batches that match the filter in the address, newest first."""
     resources = resources_of(request)
     given = request.query_params
-    found = await glance.find_batches(
-        resources, _wanted(request), limit=_PAGE, before=cursor_of(request)
+    found = await batches.list_batches(
+        resources, wanted=_wanted(request), limit=_PAGE, cursor=cursor_of(request)
     )
     return show(
         request,

@@ -194,19 +194,3 @@ def _state_of(batch: Batch) -> object:
     """What is another when results have come or were taken back since the batch ended."""
     is_live = batch.state in LIVE_JOB_STATES
     return None if is_live else (batch.last_event, batch.counts)
-
-
-async def find_batches(
-    resources: Resources, wanted: BatchFilter, *, limit: int, before: str | None = None
-) -> overview.Page:
-    """A page of batches that match, newest first; see `store.batches.overview`.
-
-    Raises:
-        Unavailable: The database does not answer.
-    """
-    found = await resources.database.read(overview.page, wanted, limit=limit, before=before)
-    return overview.Page(
-        batches=await with_prospects(resources, found.batches),
-        next_before=found.next_before,
-        complete=found.complete,
-    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.domain.access.keys import ENVIRONMENT, name_of
+from promptmill.domain.access.keys import name_of
 from promptmill.domain.batches import (
     Batch,
     BatchDraft,
@@ -231,33 +231,15 @@ def get(tx: Transaction, batch_id: str) -> Batch:
     return _batch(row, tx.now_ms(), throughput.windows(tx, [row]), planning.pulls_of(tx, [row]))
 
 
-def page(
-    tx: Transaction,
-    *,
-    limit: int,
-    before: str | None = None,
-    state: JobState | None = None,
-    model: str | None = None,
-    label: str | None = None,
-    metadata: Mapping[str, str] | None = None,
-    key_name: str | None = None,
-) -> Sequence[Batch]:
-    """Up to `limit` batches, newest first, made before the one of id `before`."""
+def page(tx: Transaction, *, limit: int, before: str | None = None) -> Sequence[Batch]:
+    """Up to `limit` batches, newest first, made before the one of id `before`.
+
+    Those that match a filter are found by `overview.page`.
+    """
     # By what the cursor holds: the ids of batches of one millisecond do not sort like their keys.
     statement = _BATCHES.order_by(job.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(job.c.id < before)
-    if state is not None:
-        statement = statement.where(job.c.state == state)
-    if model is not None:
-        statement = statement.where(job.c.model == model)
-    if label is not None:
-        statement = statement.where(job.c.label == label)
-    if key_name is not None:
-        of_environment = job.c.key_id == f"{ENVIRONMENT}{key_name}"
-        statement = statement.where(sa.or_(api_key.c.name == key_name, of_environment))
-    for name, value in (metadata or {}).items():
-        statement = statement.where(has_metadata(tx, job.c.metadata, name, value))
     return _batches(tx, tx.execute(statement).all())
 
 

@@ -12,12 +12,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from promptmill.domain.access.keys import ENVIRONMENT
 from promptmill.domain.batches import Batch
 from promptmill.domain.lifecycle import LIVE_JOB_STATES, JobState
 from promptmill.domain.reading import BatchFilter, QueueCounts
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import job, job_stats, task
+from promptmill.store.db.tables.keys import api_key
 from promptmill.store.queue.counters import FINISHED
 
 MOST_SCANNED: Final = 20_000
@@ -143,6 +145,12 @@ def _conditions(tx: Transaction, wanted: BatchFilter) -> list[sa.ColumnElement[b
         found.append(job.c.state.in_(wanted.states))
     if wanted.model:
         found.append(job.c.model == wanted.model)
+    if wanted.label:
+        found.append(job.c.label == wanted.label)
+    if wanted.key_name:
+        ids = sa.select(api_key.c.id).where(api_key.c.name == wanted.key_name)
+        of_environment = job.c.key_id == f"{ENVIRONMENT}{wanted.key_name}"
+        found.append(sa.or_(job.c.key_id.in_(ids), of_environment))
     if wanted.created_after_ms is not None:
         found.append(job.c.created_at_ms >= wanted.created_after_ms)
     if wanted.created_before_ms is not None:

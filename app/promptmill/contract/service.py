@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.strict import ResponseModel
+from promptmill.contract import examples
+from promptmill.contract.record import OneOf, Record, Time
 
 
-class RecommendedLimits(ResponseModel):
+class RecommendedLimits(Record):
     """Limits of a batch that suit the model's size."""
 
     max_concurrent: int = Field(ge=1, description="For `max_concurrent`.", examples=[5])
     rate_limit_delay: float = Field(ge=0, description="For `rate_limit_delay`.", examples=[0.1])
 
 
-class Model(ResponseModel):
+class Model(Record):
     """A model that an Ollama host has installed."""
 
     name: str = Field(description="Name to ask for it by.", examples=["qwen3:8b"])
@@ -31,12 +31,12 @@ class Model(ResponseModel):
     quantization_level: str | None = Field(
         description="How its weights are stored.", examples=["Q4_K_M"]
     )
-    hosts: list[str] = Field(
+    hosts: tuple[str, ...] = Field(
         description="Hosts that have it. Where they disagree about what a name means, each digest"
         " is an entry of its own.",
         examples=[["http://127.0.0.1:11434"]],
     )
-    loaded_on: list[str] = Field(
+    loaded_on: tuple[str, ...] = Field(
         description="Hosts that have it in memory now.", examples=[["http://127.0.0.1:11434"]]
     )
     recommended: RecommendedLimits = Field(
@@ -44,14 +44,14 @@ class Model(ResponseModel):
     )
 
 
-class ModelPage(ResponseModel):
+class ModelPage(Record):
     """All installed models of the hosts that answer."""
 
-    data: list[Model] = Field(description="The models.", examples=[[examples.MODEL]])
+    data: tuple[Model, ...] = Field(description="The models.", examples=[[examples.MODEL]])
     next_cursor: None = Field(description="Always null: there is one page.", examples=[None])
 
 
-class Worker(ResponseModel):
+class Worker(Record):
     """A process that works off the queue, or has."""
 
     id: str = Field(description="Its name, also in the log.", examples=[examples.WORKER["id"]])
@@ -62,7 +62,7 @@ class Worker(ResponseModel):
     alive: bool = Field(
         description="Whether it has not stopped and was seen within the lease.", examples=[True]
     )
-    state: Literal["alive", "stopped", "lost"] = Field(
+    state: Annotated[str, OneOf(Literal["alive", "stopped", "lost"])] = Field(
         description="`stopped`: by itself; `lost`: silent for longer than the lease, so its prompts"
         " went back to the queue.",
         examples=["alive"],
@@ -79,48 +79,52 @@ class Worker(ResponseModel):
         " they came: it had been paused or cut off.",
         examples=[0],
     )
-    started_at: str = Field(
+    started_at: Time = Field(
         description="When it started.", examples=[examples.WORKER["started_at"]]
     )
-    seen_at: str = Field(description="Its last heartbeat.", examples=[examples.WORKER["seen_at"]])
-    exchanged_at: str = Field(
+    seen_at: Time = Field(description="Its last heartbeat.", examples=[examples.WORKER["seen_at"]])
+    exchanged_at: Time = Field(
         description="When it last had nothing left to record or to claim, as of its last"
         " heartbeat. More than a lease before `seen_at`: it lives, and does not work.",
         examples=[examples.WORKER["exchanged_at"]],
     )
-    stopped_at: str | None = Field(
+    stopped_at: Time | None = Field(
         description="When it stopped by itself.", examples=[examples.WORKER["seen_at"], None]
     )
 
 
-class WorkerPage(ResponseModel):
+class WorkerPage(Record):
     """The workers of the last day."""
 
-    data: list[Worker] = Field(
+    data: tuple[Worker, ...] = Field(
         description="The workers; those that have not stopped first, at most 1000.",
         examples=[[examples.WORKER]],
     )
     next_cursor: None = Field(description="Always null: there is one page.", examples=[None])
 
 
-class Health(ResponseModel):
+class Health(Record):
     """The process is alive."""
 
-    status: Literal["ok"] = Field(description="Always `ok`.", examples=["ok"])
+    status: Annotated[str, OneOf(Literal["ok"])] = Field(
+        description="Always `ok`.", examples=["ok"]
+    )
     version: str = Field(description="Version of the service.", examples=["0.1.0"])
 
 
-class Readiness(ResponseModel):
+class Readiness(Record):
     """The service can work."""
 
-    status: Literal["ready"] = Field(description="Always `ready`.", examples=["ready"])
-    missing: list[str] = Field(
+    status: Annotated[str, OneOf(Literal["ready"])] = Field(
+        description="Always `ready`.", examples=["ready"]
+    )
+    missing: tuple[str, ...] = Field(
         description="Hosts that do not answer, a sentence each; others do their work meanwhile.",
         examples=[[], [examples.HOST_DOWN["error"]]],
     )
 
 
-class ProblemEntry(ResponseModel):
+class ProblemEntry(Record):
     """One entry of a request that is wrong."""
 
     pointer: str = Field(
@@ -131,7 +135,7 @@ class ProblemEntry(ResponseModel):
     detail: str = Field(description="What is wrong and what to do.", examples=["must not be empty"])
 
 
-class Problem(ResponseModel):
+class Problem(Record):
     """An error, as RFC 9457 writes it."""
 
     type: str = Field(
@@ -146,8 +150,8 @@ class Problem(ResponseModel):
         description="The request's id, as in `X-Request-ID` and in the log.",
         examples=[examples.REQUEST_ID],
     )
-    errors: list[ProblemEntry] = Field(
-        default=[],
+    errors: tuple[ProblemEntry, ...] = Field(
+        default=(),
         description="Every entry that is wrong, up to 100; only with status 422.",
         examples=[[{"pointer": "/prompts/3", "detail": "must not be empty"}]],
     )

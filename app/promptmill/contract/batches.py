@@ -1,24 +1,38 @@
-"""A batch as clients see it, and the query parameters of its endpoints."""
+"""A batch as clients read it: with its results, and without them in lists."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field, PrivateAttr
 
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.requests import Defect
-from promptmill.api.schemas.results import Result, Time
-from promptmill.api.schemas.strict import ResponseModel
+from promptmill.contract import examples
+from promptmill.contract.record import ENDED_STATUSES, Count, DefectWord, OneOf, Record, Time
+from promptmill.contract.results import Result
 
-Count = Annotated[int, Field(ge=0)]
 BatchStatus = Literal[
     "queued", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired"
 ]
 """The states of `domain.lifecycle.JobState` that a client sees; a test holds them together."""
+WaitingWord = Literal[
+    "host_unreachable",
+    "host_refuses",
+    "host_busy",
+    "host_fails",
+    "host_disabled",
+    "usage_limit",
+    "model_missing",
+    "benchmark",
+    "paused",
+    "other_batches",
+    "start_limit",
+    "next_attempt",
+    "workers_missing",
+]
+"""The members of `domain.batches.WaitingReason`."""
 
 
-class Counts(ResponseModel):
+class Counts(Record):
     """How many prompts are in each state; they always add up to `total`."""
 
     total: Count = Field(description="Prompts of the batch.", examples=[3])
@@ -29,15 +43,20 @@ class Counts(ResponseModel):
     cancelled: Count = Field(description="Cancelled with the batch.", examples=[0])
     expired: Count = Field(description="Not answered in time.", examples=[0])
 
+    @property
+    def finished(self) -> int:
+        """Prompts that have an outcome."""
+        return self.succeeded + self.failed + self.cancelled + self.expired
 
-class Usage(ResponseModel):
+
+class Usage(Record):
     """Tokens as Ollama counted them, over the finished prompts."""
 
     prompt_tokens: Count = Field(description="Tokens read.", examples=[11])
     completion_tokens: Count = Field(description="Tokens written.", examples=[20])
 
 
-class Pull(ResponseModel):
+class Pull(Record):
     """A model that is fetched to a host for a batch with `auto_pull`."""
 
     model: str = Field(description="The model, as the batch has it.", examples=["qwen3:8b"])
@@ -45,7 +64,9 @@ class Pull(ResponseModel):
         description="The host that fetches it; null while none can be reached.",
         examples=["http://127.0.0.1:11434"],
     )
-    status: Literal["waiting", "pulling", "succeeded", "failed", "cancelled"] = Field(
+    status: Annotated[
+        str, OneOf(Literal["waiting", "pulling", "succeeded", "failed", "cancelled"])
+    ] = Field(
         description="`waiting` (for the host, or for the next attempt), `pulling`, `succeeded`,"
         " `failed` (for good: prompts of that model end as `model_not_found` if no other host"
         " fetches it), `cancelled` (no batch waits for it any more).",
@@ -65,24 +86,10 @@ class Pull(ResponseModel):
     )
 
 
-class WaitingFor(ResponseModel):
+class WaitingFor(Record):
     """Why a batch does not advance."""
 
-    reason: Literal[
-        "host_unreachable",
-        "host_refuses",
-        "host_busy",
-        "host_fails",
-        "host_disabled",
-        "usage_limit",
-        "model_missing",
-        "benchmark",
-        "paused",
-        "other_batches",
-        "start_limit",
-        "next_attempt",
-        "workers_missing",
-    ] = Field(
+    reason: Annotated[str, OneOf(WaitingWord)] = Field(
         description="`host_unreachable` (no connection, or a proxy says so), `host_refuses` (401,"
         " 403, no Ollama), `host_busy` (503), `host_fails` (different prompts failed there in a"
         " row, or it does not answer in time), `host_disabled` (out of service),"
@@ -106,12 +113,12 @@ class WaitingFor(ResponseModel):
     )
 
 
-class BatchSummary(ResponseModel):
+class BatchSummary(Record):
     """A batch without its results."""
 
     id: str = Field(description="The batch's id.", examples=[examples.BATCH_ID])
     object: Literal["batch"] = Field(description="Always `batch`.", examples=["batch"])
-    status: BatchStatus = Field(
+    status: Annotated[str, OneOf(BatchStatus)] = Field(
         description="`queued`, `running`, `paused` (nothing more is started), `cancelling` (it is"
         " being ended), or until a retry: `completed` (every prompt has an outcome and one at least"
         " succeeded), `failed` (none succeeded, or more failed than `max_failures` allows),"
@@ -119,7 +126,7 @@ class BatchSummary(ResponseModel):
         examples=["running"],
     )
     model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
-    kind: Literal["generate", "embed"] = Field(
+    kind: Annotated[str, OneOf(Literal["generate", "embed"])] = Field(
         description="Whether the prompts are answered or embedded.", examples=["generate"]
     )
     max_concurrent: int = Field(
@@ -191,7 +198,7 @@ class BatchSummary(ResponseModel):
         description="How many prompts may fail, or what share of all, as sent; null: any number.",
         examples=["20%", 25, None],
     )
-    fail_on: list[Defect] = Field(
+    fail_on: tuple[DefectWord, ...] = Field(
         description="The defects that make an answer a failure.",
         examples=[examples.SUMMARY["fail_on"]],
     )
@@ -199,7 +206,7 @@ class BatchSummary(ResponseModel):
         description="Whether models that no host has are pulled before its prompts start.",
         examples=[True],
     )
-    pulls: list[Pull] = Field(
+    pulls: tuple[Pull, ...] = Field(
         description="The pulls that it waits or has waited for; empty without `auto_pull`, and"
         " where every model was there.",
         examples=[examples.SUMMARY["pulls"]],
@@ -213,11 +220,23 @@ class BatchSummary(ResponseModel):
         examples=[{"options": {"num_predict": 128}}],
     )
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in ENDED_STATUSES
+
+    @property
+    def all_succeeded(self) -> bool:
+        """Whether the batch has ended and every prompt has an answer."""
+        return self.has_ended and self.counts.succeeded == self.counts.total
+
 
 class Batch(BatchSummary):
     """A batch with the first page of its results."""
 
-    results: list[Result] = Field(
+    _is_replay: bool = PrivateAttr(default=False)
+
+    results: tuple[Result, ...] = Field(
         description="Finished results in prompt order: the first page. Empty with `?limit=0`.",
         examples=[[examples.RESULT]],
     )
@@ -226,64 +245,28 @@ class Batch(BatchSummary):
         examples=["YWZ0ZXI6OTk"],
     )
 
+    @property
+    def is_replay(self) -> bool:
+        """Whether it was there already when it was submitted, under the same idempotency key."""
+        return self._is_replay
 
-class BatchPage(ResponseModel):
+    def as_replay(self) -> Batch:
+        """Itself, marked as one that was there already."""
+        self._is_replay = True
+        return self
+
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.batch(self)
+
+
+class BatchPage(Record):
     """Some batches, newest first."""
 
-    data: list[BatchSummary] = Field(description="The batches.", examples=[[examples.SUMMARY]])
+    data: tuple[BatchSummary, ...] = Field(
+        description="The batches.", examples=[[examples.SUMMARY]]
+    )
     next_cursor: str | None = Field(
         description="`cursor` of the next page; null at the end.", examples=[None]
-    )
-
-
-class BatchQuery(BaseModel):
-    """How to read one batch."""
-
-    limit: int = Field(
-        default=100,
-        ge=0,
-        le=1000,
-        description="Most results to embed; 0 leaves them out, for cheap polling.",
-        examples=[0],
-    )
-    wait_s: float = Field(
-        default=0.0,
-        ge=0,
-        le=300,
-        allow_inf_nan=False,
-        description="Answer as soon as the batch has ended, at the latest after so many seconds.",
-        examples=[30.0],
-    )
-
-
-class BatchListQuery(BaseModel):
-    """Which batches to list."""
-
-    limit: int = Field(default=100, ge=1, le=1000, description="Most batches.", examples=[20])
-    cursor: str | None = Field(
-        default=None,
-        max_length=200,
-        description="`next_cursor` of the page before.",
-        examples=["YmVmb3JlOmJhdGNoXzAxa2FzcWc4djNtMmM2aHEwbjV0N3g5emVk"],
-    )
-    status: BatchStatus | None = Field(
-        default=None, description="Only batches in this state.", examples=["running"]
-    )
-    model: str | None = Field(
-        default=None,
-        max_length=512,
-        description="Only batches of this model.",
-        examples=["qwen3:8b"],
-    )
-    label: str | None = Field(
-        default=None,
-        max_length=200,
-        description="Only batches of exactly this label.",
-        examples=["colours, first try"],
-    )
-    key: str | None = Field(
-        default=None,
-        max_length=64,
-        description="Only batches that were sent with the API key of this name.",
-        examples=["alice"],
     )

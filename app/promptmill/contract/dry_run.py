@@ -6,12 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from promptmill.api.schemas.strict import ResponseModel
-
-Count = Annotated[int, Field(ge=0)]
+from promptmill.contract.record import Count, OneOf, Record
 
 
-class DryRun(ResponseModel):
+class DryRun(Record):
     """A request for a batch that would be accepted now, with the values that would hold."""
 
     object: Literal["batch.dry_run"] = Field(
@@ -21,13 +19,13 @@ class DryRun(ResponseModel):
         description="Always true: what is not valid is answered with a problem.", examples=[True]
     )
     prompts: int = Field(ge=1, description="How many prompts it has.", examples=[3])
-    models: list[str] = Field(
+    models: tuple[str, ...] = Field(
         description="The models that its prompts use: as the host spells them, and as they were"
         " sent where `auto_pull` lets one be missing.",
         examples=[["llama3.2:3b", "qwen3:8b"]],
     )
     model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
-    kind: Literal["generate", "embed"] = Field(
+    kind: Annotated[str, OneOf(Literal["generate", "embed"])] = Field(
         description="Whether the prompts are answered or embedded.", examples=["generate"]
     )
     max_concurrent: int = Field(description="Most prompts running at one moment.", examples=[5])
@@ -52,7 +50,7 @@ class DryRun(ResponseModel):
         description="More failed prompts than that end the batch; null: none do.",
         examples=[None],
     )
-    fail_on: list[str] = Field(
+    fail_on: tuple[str, ...] = Field(
         description="Defects of an answer that make it a failure.",
         examples=[["empty", "invalid_json", "schema_mismatch"]],
     )
@@ -71,7 +69,7 @@ class DryRun(ResponseModel):
     queued_prompts: Count = Field(
         description="Prompts of other batches that have no outcome yet.", examples=[0]
     )
-    unchecked: list[str] = Field(
+    unchecked: tuple[str, ...] = Field(
         description="What answers will not be checked for, although a `format` asks for it: regular"
         " expressions with look-around or back-references.",
         examples=[[]],

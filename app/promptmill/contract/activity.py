@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from promptmill.api.schemas.results import Time
-from promptmill.api.schemas.strict import ResponseModel
+from promptmill.contract.record import Count, OneOf, Record, Seconds, Time
 
-Count = Annotated[int, Field(ge=0)]
 WindowName = Literal["15m", "1h", "6h", "24h", "72h", "30d", "365d"]
 
 POINT: Final[dict[str, Any]] = {
@@ -30,22 +28,7 @@ THROUGHPUT: Final[dict[str, Any]] = {
 RECENT: Final[dict[str, Any]] = {"succeeded": 118, "failed": 2, "errors": {"timeout": 2}}
 
 
-class SeriesQuery(BaseModel):
-    """Which throughput to read."""
-
-    window: WindowName = Field(
-        default="1h",
-        description="How far back: minutes, hours or days up to now.",
-        examples=["1h"],
-    )
-    by: Literal["none", "model", "host"] = Field(
-        default="none",
-        description="One series of everything, or one for each model or host.",
-        examples=["model"],
-    )
-
-
-class ThroughputPoint(ResponseModel):
+class ThroughputPoint(Record):
     """Results of one part of the window."""
 
     at: Time = Field(description="When the part begins.", examples=[POINT["at"]])
@@ -55,12 +38,12 @@ class ThroughputPoint(ResponseModel):
     )
     prompt_tokens: Count = Field(description="Tokens read for those.", examples=[1440])
     completion_tokens: Count = Field(description="Tokens written by those.", examples=[9600])
-    latency_s: Annotated[float, Field(ge=0)] | None = Field(
+    latency_s: Seconds | None = Field(
         description="Mean seconds of an answer; null where there is none.", examples=[1.25]
     )
 
 
-class ThroughputSeries(ResponseModel):
+class ThroughputSeries(Record):
     """The parts of the window, oldest first, also those in which nothing ended."""
 
     name: str | None = Field(
@@ -68,21 +51,23 @@ class ThroughputSeries(ResponseModel):
         " null for everything.",
         examples=["qwen3:8b"],
     )
-    points: list[ThroughputPoint] = Field(description="The parts.", examples=[[POINT]])
+    points: tuple[ThroughputPoint, ...] = Field(description="The parts.", examples=[[POINT]])
 
 
-class Throughput(ResponseModel):
+class Throughput(Record):
     """What calls came to over time."""
 
-    window: WindowName = Field(description="As asked for.", examples=["1h"])
-    by: Literal["none", "model", "host"] = Field(description="As asked for.", examples=["model"])
+    window: Annotated[str, OneOf(WindowName)] = Field(description="As asked for.", examples=["1h"])
+    by: Annotated[str, OneOf(Literal["none", "model", "host"])] = Field(
+        description="As asked for.", examples=["model"]
+    )
     bucket_s: int = Field(gt=0, description="Seconds of a part of the window.", examples=[60])
-    data: list[ThroughputSeries] = Field(
+    data: tuple[ThroughputSeries, ...] = Field(
         description="The series, the busiest first; at most eight.", examples=[[ONE]]
     )
 
 
-class RecentOutcomes(ResponseModel):
+class RecentOutcomes(Record):
     """Results of a stretch of time by their outcome."""
 
     succeeded: Count = Field(description="Prompts that succeeded.", examples=[118])

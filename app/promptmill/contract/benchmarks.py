@@ -6,23 +6,30 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from promptmill.api.schemas import benchmark_examples as shown
-from promptmill.api.schemas.batches import Count
-from promptmill.api.schemas.benchmarks import BenchmarkStatus
-from promptmill.api.schemas.results import Time
-from promptmill.api.schemas.strict import ResponseModel
+from promptmill.contract import benchmark_examples as shown
+from promptmill.contract.record import (
+    ENDED_STATUSES,
+    Count,
+    ErrorWord,
+    OneOf,
+    Record,
+    Seconds,
+    Time,
+)
 from promptmill.domain.benchmarks.records import Flag
 from promptmill.domain.benchmarks.statistics import Method
-from promptmill.domain.outcomes import ErrorCode
 
-Seconds = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0)]
+BenchmarkStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
+"""The states of `domain.lifecycle.JobState` that a benchmark can be in."""
+FlagWord = Annotated[str, OneOf(Flag)]
+MethodWord = Annotated[str, OneOf(Method)]
 FLAGS = "What a reader must know before trusting it, from a closed list: " + ", ".join(
     f"`{flag.value}`" for flag in Flag
 )
 
 
-class RunCounts(ResponseModel):
+class RunCounts(Record):
     """How many runs are where; they always add up to `total`."""
 
     total: Count = Field(description="Runs of the benchmark, warm-ups included.", examples=[8])
@@ -34,19 +41,24 @@ class RunCounts(ResponseModel):
     )
     cancelled: Count = Field(description="Cancelled with the benchmark.", examples=[0])
 
+    @property
+    def finished(self) -> int:
+        """Runs that need no more work."""
+        return self.succeeded + self.failed + self.skipped + self.cancelled
 
-class Interval(ResponseModel):
+
+class Interval(Record):
     """A 95 % confidence interval."""
 
     low: float = Field(description="Its lower end.", examples=[0.79])
     high: float = Field(description="Its upper end.", examples=[0.86])
-    of: Literal["median", "mean", "ratio"] = Field(
+    of: Annotated[str, OneOf(Literal["median", "mean", "ratio"])] = Field(
         description="What it is an interval of.", examples=["mean"]
     )
-    method: Method = Field(description="How it was computed.", examples=["student_t"])
+    method: MethodWord = Field(description="How it was computed.", examples=["student_t"])
 
 
-class Distribution(ResponseModel):
+class Distribution(Record):
     """What a series of values says. What takes more values than there are is null."""
 
     n: Count = Field(description="Values.", examples=[3])
@@ -73,7 +85,7 @@ def _distribution(description: str) -> Any:  # noqa: ANN401 - the type of Field(
     return Field(description=description, examples=[shown.DISTRIBUTION])
 
 
-class LatencyParts(ResponseModel):
+class LatencyParts(Record):
     """Where the latency goes, as means; they do not quite add up to it."""
 
     load_s: Seconds | None = Field(description="Loading, by Ollama's clock.", examples=[0.01])
@@ -84,7 +96,7 @@ class LatencyParts(ResponseModel):
     decode_s: Seconds | None = Field(description="Writing the answer.", examples=[0.78])
 
 
-class Level(ResponseModel):
+class Level(Record):
     """What one model did with one prompt at one level."""
 
     prompt_index: int = Field(description="Place of the prompt, from 0.", examples=[0])
@@ -142,10 +154,10 @@ class Level(ResponseModel):
         " level means that it takes one after the other.",
         examples=[0.98],
     )
-    flags: list[Flag] = Field(description=f"{FLAGS}.", examples=[["too_few_runs"]])
+    flags: tuple[FlagWord, ...] = Field(description=f"{FLAGS}.", examples=[["too_few_runs"]])
 
 
-class ColdLoad(ResponseModel):
+class ColdLoad(Record):
     """The first answer of a model that was not in memory."""
 
     load_s: Seconds | None = Field(description="Loading, by Ollama's clock.", examples=[2.9])
@@ -154,7 +166,7 @@ class ColdLoad(ResponseModel):
     error: str | None = Field(description="Why there is none.", examples=[None])
 
 
-class ModelResult(ResponseModel):
+class ModelResult(Record):
     """The figures of one model: first those that `OllamaManager.batch_benchmark` gives."""
 
     model: str = Field(description="The model.", examples=["qwen3:8b"])
@@ -172,22 +184,22 @@ class ModelResult(ResponseModel):
     error: str | None = Field(
         description="Why there are no figures.", examples=["model 'gemma3:4b' not found"]
     )
-    error_code: ErrorCode | None = Field(
+    error_code: ErrorWord | None = Field(
         description="The same from the closed list.", examples=["model_not_found"]
     )
     n_ok: Count = Field(description="Measured runs with an answer.", examples=[3])
     n_failed: Count = Field(description="Measured runs that failed.", examples=[0])
-    levels: list[Level] = Field(
+    levels: tuple[Level, ...] = Field(
         description="The figures, by level and prompt.", examples=[[shown.LEVEL]]
     )
     cold_load: ColdLoad | None = Field(
         description="The first answer after an unload; null unless `measure_cold_load`.",
         examples=[shown.COLD_LOAD],
     )
-    flags: list[Flag] = Field(description=f"{FLAGS}.", examples=[["too_few_runs"]])
+    flags: tuple[FlagWord, ...] = Field(description=f"{FLAGS}.", examples=[["too_few_runs"]])
 
 
-class ModelEnvironment(ResponseModel):
+class ModelEnvironment(Record):
     """What one model was while it was measured, as Ollama told it."""
 
     model_digest: str | None = Field(description="What the name stood for.", examples=["500a1f06"])
@@ -204,21 +216,21 @@ class ModelEnvironment(ResponseModel):
     gpu_offload_share: float | None = Field(
         description="`size_vram / size`, as Ollama reports it.", examples=[1.0]
     )
-    capabilities: list[str] | None = Field(
+    capabilities: tuple[str, ...] | None = Field(
         description="What it can do.", examples=[["completion", "thinking"]]
     )
     remote: bool = Field(
         description="Whether the host passed its calls on to another server.", examples=[False]
     )
-    loaded_before: list[str] | None = Field(
+    loaded_before: tuple[str, ...] | None = Field(
         description="Models in the host's memory before its first run.", examples=[["gemma3:4b"]]
     )
-    loaded_after: list[str] | None = Field(
+    loaded_after: tuple[str, ...] | None = Field(
         description="The same after its last run.", examples=[["qwen3:8b"]]
     )
 
 
-class Environment(ResponseModel):
+class Environment(Record):
     """What the benchmark was measured on."""
 
     host: str | None = Field(description="The host.", examples=["http://127.0.0.1:11434"])
@@ -237,7 +249,7 @@ class Environment(ResponseModel):
     )
 
 
-class Slo(ResponseModel):
+class Slo(Record):
     """What makes a request a good one."""
 
     latency_s: float | None = Field(description="Most seconds to the end.", examples=[None])
@@ -245,33 +257,33 @@ class Slo(ResponseModel):
     tpot_s: float | None = Field(description="Most seconds a token.", examples=[0.05])
 
 
-class BenchmarkSummary(ResponseModel):
+class BenchmarkSummary(Record):
     """A benchmark without its figures."""
 
     id: str = Field(description="The benchmark's id.", examples=[shown.BENCHMARK_ID])
     object: Literal["benchmark"] = Field(description="Always `benchmark`.", examples=["benchmark"])
-    status: BenchmarkStatus = Field(
+    status: Annotated[str, OneOf(BenchmarkStatus)] = Field(
         description="`queued` (waiting for the host), `running`, `cancelling`, and at the end"
         " `completed` (one run at least has an answer), `failed` (none has) or `cancelled`.",
         examples=["completed"],
     )
     label: str | None = Field(description="Your title.", examples=["before the update"])
-    models: list[str] = Field(description="The models.", examples=[["qwen3:8b", "gemma3:4b"]])
+    models: tuple[str, ...] = Field(description="The models.", examples=[["qwen3:8b", "gemma3:4b"]])
     prompt: str = Field(description="The first prompt.", examples=["Test prompt"])
-    prompts: list[str] = Field(description="All prompts.", examples=[["Test prompt"]])
+    prompts: tuple[str, ...] = Field(description="All prompts.", examples=[["Test prompt"]])
     num_runs: int = Field(description="Measured runs for each request in flight.", examples=[3])
     warmup_runs: int = Field(description="Runs before the measuring.", examples=[1])
-    concurrency: list[int] = Field(description="The levels.", examples=[[1]])
+    concurrency: tuple[int, ...] = Field(description="The levels.", examples=[[1]])
     options: dict[str, Any] = Field(
         description="The options of every run.",
         examples=[{"num_predict": 128, "temperature": 0, "seed": 42}],
     )
     think: bool | str | None = Field(description="As it was sent.", examples=[None])
-    prefix_cache: Literal["avoid", "allow"] = Field(
+    prefix_cache: Annotated[str, OneOf(Literal["avoid", "allow"])] = Field(
         description="What was done about the prefix cache.", examples=["avoid"]
     )
     measure_cold_load: bool = Field(description="As it was sent.", examples=[True])
-    order: Literal["sequential", "interleaved"] = Field(
+    order: Annotated[str, OneOf(Literal["sequential", "interleaved"])] = Field(
         description="The order of the measured runs.", examples=["sequential"]
     )
     cooldown_s: float = Field(description="Seconds of rest before each block.", examples=[0.0])
@@ -308,6 +320,16 @@ class BenchmarkSummary(ResponseModel):
         description="What it was measured on.", examples=[shown.ENVIRONMENT]
     )
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in ENDED_STATUSES
+
+    @property
+    def all_succeeded(self) -> bool:
+        """Whether it has ended and every run has an answer, warm-ups included."""
+        return self.has_ended and self.counts.succeeded == self.counts.total
+
 
 class Benchmark(BenchmarkSummary):
     """A benchmark with its figures so far."""
@@ -317,11 +339,18 @@ class Benchmark(BenchmarkSummary):
         examples=[shown.BENCHMARK["results"]],
     )
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
 
-class BenchmarkPage(ResponseModel):
+        return html.benchmark(self)
+
+
+class BenchmarkPage(Record):
     """Some benchmarks, newest first."""
 
-    data: list[BenchmarkSummary] = Field(description="The benchmarks.", examples=[[shown.SUMMARY]])
+    data: tuple[BenchmarkSummary, ...] = Field(
+        description="The benchmarks.", examples=[[shown.SUMMARY]]
+    )
     next_cursor: str | None = Field(
         description="`cursor` of the next page; null at the end.", examples=[None]
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.strict import RequestModel, ResponseModel
-from promptmill.domain.outcomes import ErrorCode
+from promptmill.contract import examples
+from promptmill.contract.record import ErrorWord, Record
 
 
-class LoadedModel(ResponseModel):
+class LoadedModel(Record):
     """A model in a host's memory."""
 
     name: str = Field(description="Its name.", examples=["qwen3:8b"])
@@ -24,13 +23,13 @@ class LoadedModel(ResponseModel):
     )
 
 
-class Quarantine(ResponseModel):
+class Quarantine(Record):
     """Why no work goes to a host for the moment."""
 
     next_look_s: float = Field(
         ge=0, description="Seconds until it is looked at again.", examples=[3.2]
     )
-    error_code: ErrorCode = Field(
+    error_code: ErrorWord = Field(
         description="What went wrong, as in results.", examples=["host_unreachable"]
     )
     reason: str = Field(
@@ -38,7 +37,7 @@ class Quarantine(ResponseModel):
     )
 
 
-class Host(ResponseModel):
+class Host(Record):
     """An Ollama host of the service's settings, or of another machine that has a worker."""
 
     id: str | None = Field(
@@ -82,11 +81,11 @@ class Host(ResponseModel):
     models: int | None = Field(
         description="Installed models that it may be asked for; null: it never said.", examples=[12]
     )
-    only_models: list[str] | None = Field(
+    only_models: tuple[str, ...] | None = Field(
         description="The only models that the settings let it be asked for; null: any.",
         examples=[None, ["qwen3:8b"]],
     )
-    loaded_models: list[LoadedModel] | None = Field(
+    loaded_models: tuple[LoadedModel, ...] | None = Field(
         description="What it has in memory; null: it never said.",
         examples=[examples.HOST["loaded_models"]],
     )
@@ -95,7 +94,7 @@ class Host(ResponseModel):
         " then the last sight of it stands.",
         examples=[0.0],
     )
-    groups: list[str] = Field(
+    groups: tuple[str, ...] = Field(
         description="What it works on now, model and load options; empty when that is not known.",
         examples=[[]],
     )
@@ -126,32 +125,11 @@ class Host(ResponseModel):
     )
 
 
-class HostPage(ResponseModel):
+class HostPage(Record):
     """All hosts."""
 
-    data: list[Host] = Field(
+    data: tuple[Host, ...] = Field(
         description="The hosts, in the order of the settings; then those of other machines.",
         examples=[[examples.HOST, examples.HOST_DOWN]],
     )
     next_cursor: None = Field(description="Always null: there is one page.", examples=[None])
-
-
-class HostsQuery(BaseModel):
-    """How to read the hosts."""
-
-    fresh: bool = Field(
-        default=True,
-        description="Whether every host is asked now; else the answer may be five seconds old, and"
-        " is shared by all who ask.",
-        examples=[False],
-    )
-
-
-class HostUpdate(RequestModel):
-    """What to change of a host."""
-
-    enabled: bool = Field(
-        description="False takes it out of service: what runs there may end, and nothing more is"
-        " started. True puts it back.",
-        examples=[False],
-    )

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from promptmill.api.schemas import benchmark_examples as shown
-from promptmill.api.schemas.batches import Count
-from promptmill.api.schemas.benchmark_answers import FLAGS, Interval, Seconds
-from promptmill.api.schemas.results import Nanoseconds, Time
-from promptmill.api.schemas.strict import ResponseModel
-from promptmill.domain.benchmarks.records import Flag
+from promptmill.contract import benchmark_examples as shown
+from promptmill.contract.benchmarks import FLAGS, FlagWord, Interval, MethodWord
+from promptmill.contract.record import Count, ErrorWord, Nanoseconds, OneOf, Record, Seconds, Time
 from promptmill.domain.benchmarks.significance import Verdict
-from promptmill.domain.benchmarks.statistics import Method
-from promptmill.domain.outcomes import ErrorCode
 
 
-class ChunkIntervals(ResponseModel):
+class ChunkIntervals(Record):
     """Times between the pieces of an answer. A chunk is not a token."""
 
     chunks: Count = Field(description="Pieces.", examples=[80])
@@ -26,13 +21,13 @@ class ChunkIntervals(ResponseModel):
     max_s: Seconds | None = Field(description="Longest.", examples=[0.0131])
 
 
-class Run(ResponseModel):
+class Run(Record):
     """One run: one attempt, whatever came of it."""
 
     run_index: int = Field(
         description="Counted from 0 within its phase, prompt and level.", examples=[0]
     )
-    phase: Literal["cold_load", "warmup", "measured"] = Field(
+    phase: Annotated[str, OneOf(Literal["cold_load", "warmup", "measured"])] = Field(
         description="What it was for.", examples=["measured"]
     )
     model: str = Field(description="The model.", examples=["qwen3:8b"])
@@ -44,10 +39,10 @@ class Run(ResponseModel):
         examples=["2026-11-23T06:30:04.100Z"],
     )
     started_at: Time = Field(description="When it was sent.", examples=["2026-11-23T06:30:04.100Z"])
-    status: Literal["succeeded", "failed"] = Field(
+    status: Annotated[str, OneOf(Literal["succeeded", "failed"])] = Field(
         description="Whether there is an answer.", examples=["succeeded"]
     )
-    error_code: ErrorCode | None = Field(description="Why there is none.", examples=["timeout"])
+    error_code: ErrorWord | None = Field(description="Why there is none.", examples=["timeout"])
     error: str | None = Field(description="The same in a sentence.", examples=[None])
     done_reason: str | None = Field(description="Why the model ended.", examples=["stop"])
     latency_s: Seconds | None = Field(
@@ -92,20 +87,20 @@ class Run(ResponseModel):
     response_sha256: str | None = Field(
         description="SHA-256 of the answer in UTF-8.", examples=[shown.RUN["response_sha256"]]
     )
-    flags: list[Flag] = Field(description=f"{FLAGS}.", examples=[[]])
+    flags: tuple[FlagWord, ...] = Field(description=f"{FLAGS}.", examples=[[]])
 
 
-class RunPage(ResponseModel):
+class RunPage(Record):
     """Some runs, in the order in which they ended."""
 
-    data: list[Run] = Field(description="The runs.", examples=[[shown.RUN]])
+    data: tuple[Run, ...] = Field(description="The runs.", examples=[[shown.RUN]])
     next_cursor: str | None = Field(
         description="`cursor` of the next page; null when there are no more runs now.",
         examples=["YWZ0ZXI6OTk"],
     )
 
 
-class ComparedMeasure(ResponseModel):
+class ComparedMeasure(Record):
     """One measure of one model, prompt and level on both sides."""
 
     metric: str = Field(description="The measure.", examples=["latency_s"])
@@ -119,7 +114,7 @@ class ComparedMeasure(ResponseModel):
     ci95: Interval | None = Field(
         description="A 95 % interval of the ratio.", examples=[shown.COMPARED["ci95"]]
     )
-    method: Method | None = Field(
+    method: MethodWord | None = Field(
         description="How ratio and interval were computed.",
         examples=["hodges_lehmann_mann_whitney"],
     )
@@ -128,13 +123,13 @@ class ComparedMeasure(ResponseModel):
     )
     n_base: Count = Field(description="Values of the baseline.", examples=[10])
     n_target: Count = Field(description="Values of the target.", examples=[10])
-    verdict: Verdict = Field(
+    verdict: Annotated[str, OneOf(Verdict)] = Field(
         description="`faster` or `slower` only where the interval leaves 1 out.",
         examples=["faster"],
     )
 
 
-class NotComparable(ResponseModel):
+class NotComparable(Record):
     """A model, prompt and level that the baseline has nothing like."""
 
     model: str = Field(description="The model.", examples=["gemma3:4b"])
@@ -148,7 +143,7 @@ class NotComparable(ResponseModel):
     )
 
 
-class Difference(ResponseModel):
+class Difference(Record):
     """Something besides the values that was not the same."""
 
     what: str = Field(description="What it is.", examples=["ollama_version"])
@@ -156,19 +151,19 @@ class Difference(ResponseModel):
     target: Any = Field(description="In this benchmark.", examples=["0.25.0"])
 
 
-class Comparison(ResponseModel):
+class Comparison(Record):
     """A benchmark beside its baseline."""
 
     baseline_id: str = Field(description="The baseline.", examples=[shown.BASELINE_ID])
     target_id: str = Field(description="The benchmark.", examples=[shown.BENCHMARK_ID])
-    comparisons: list[ComparedMeasure] = Field(
+    comparisons: tuple[ComparedMeasure, ...] = Field(
         description="What both have.", examples=[[shown.COMPARED]]
     )
-    not_comparable: list[NotComparable] = Field(
+    not_comparable: tuple[NotComparable, ...] = Field(
         description="What the baseline has nothing like.",
         examples=[shown.COMPARISON["not_comparable"]],
     )
-    differences: list[Difference] = Field(
+    differences: tuple[Difference, ...] = Field(
         description="What else differs; any of it may be the reason.",
         examples=[shown.COMPARISON["differences"]],
     )

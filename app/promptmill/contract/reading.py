@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from promptmill.api.schemas import examples
-from promptmill.api.schemas.reading.activity import RECENT, RecentOutcomes
-from promptmill.api.schemas.results import Result, Time
-from promptmill.api.schemas.strict import ResponseModel
-from promptmill.domain.outcomes import ErrorCode
+from promptmill.contract import examples
+from promptmill.contract.activity import RECENT, RecentOutcomes
+from promptmill.contract.record import Count, ErrorWord, OneOf, Record, Seconds, Time
+from promptmill.contract.results import Result
 
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0)]
 PromptState = Literal["pending", "running", "succeeded", "failed", "cancelled", "expired"]
 
 WAITING: Final[dict[str, Any]] = {
@@ -82,24 +79,15 @@ STATS: Final[dict[str, Any]] = {
 }
 
 
-class PromptsQuery(BaseModel):
-    """Which prompts without a result to read."""
-
-    state: Literal["running", "pending"] = Field(
-        default="running",
-        description="`running`: by index. `pending`: in the order in which they will start.",
-        examples=["running"],
-    )
-    limit: int = Field(default=100, ge=1, le=1000, description="Most prompts.", examples=[20])
-
-
-class WaitingPrompt(ResponseModel):
+class WaitingPrompt(Record):
     """A prompt that has no result yet."""
 
     index: Count = Field(description="Place of the prompt in the batch, from 0.", examples=[7])
     id: str | None = Field(description="Your own id of the prompt.", examples=["question-7"])
     prompt: str = Field(description="Its first 200 characters.", examples=["Why is the sky blue?"])
-    state: Literal["pending", "running"] = Field(description="Where it is.", examples=["running"])
+    state: Annotated[str, OneOf(Literal["pending", "running"])] = Field(
+        description="Where it is.", examples=["running"]
+    )
     attempts: Count = Field(description="Attempts made, the running one included.", examples=[1])
     host: str | None = Field(
         description="The host that works on it; null while it waits.",
@@ -110,17 +98,17 @@ class WaitingPrompt(ResponseModel):
     )
 
 
-class WaitingPromptPage(ResponseModel):
+class WaitingPromptPage(Record):
     """Prompts without a result."""
 
-    data: list[WaitingPrompt] = Field(description="The prompts.", examples=[[WAITING]])
+    data: tuple[WaitingPrompt, ...] = Field(description="The prompts.", examples=[[WAITING]])
     next_cursor: None = Field(
         description="Always null: what runs is one page, of what waits there is the beginning.",
         examples=[None],
     )
 
 
-class EarlierAttempt(ResponseModel):
+class EarlierAttempt(Record):
     """An attempt of a prompt that ended without a result."""
 
     number: Count = Field(
@@ -135,11 +123,11 @@ class EarlierAttempt(ResponseModel):
         examples=[EARLIER["started_at"]],
     )
     ended_at: Time = Field(description="When it was given up.", examples=[EARLIER["ended_at"]])
-    error_code: ErrorCode = Field(description="As in results.", examples=["timeout"])
+    error_code: ErrorWord = Field(description="As in results.", examples=["timeout"])
     error: str = Field(description="What happened.", examples=[EARLIER["error"]])
 
 
-class WholePrompt(ResponseModel):
+class WholePrompt(Record):
     """One prompt of a batch with all that is known of it."""
 
     index: Count = Field(description="Place of the prompt in the batch, from 0.", examples=[0])
@@ -152,27 +140,29 @@ class WholePrompt(ResponseModel):
         description="What it has otherwise than the batch: `messages`, `options`, `model`, ….",
         examples=[{"options": {"temperature": 0}}],
     )
-    state: PromptState = Field(description="Where it is.", examples=["succeeded"])
+    state: Annotated[str, OneOf(PromptState)] = Field(
+        description="Where it is.", examples=["succeeded"]
+    )
     attempts: Count = Field(description="Attempts made.", examples=[1])
     host: str | None = Field(description="The host that works on it now.", examples=[None])
     worker: str | None = Field(description="The worker that runs it now.", examples=[None])
     result: Result | None = Field(
         description="Its result; null before there is one.", examples=[examples.RESULT]
     )
-    earlier_attempts: list[EarlierAttempt] = Field(
+    earlier_attempts: tuple[EarlierAttempt, ...] = Field(
         description="Attempts that ended without a result, the first one first; up to twenty.",
         examples=[[EARLIER]],
     )
 
 
-class Point(ResponseModel):
+class Point(Record):
     """How many prompts had an outcome at a moment."""
 
     at: Time = Field(description="The moment.", examples=["2026-11-23T06:30:00.737Z"])
     finished: Count = Field(description="Results stored by then.", examples=[1])
 
 
-class Percentiles(ResponseModel):
+class Percentiles(Record):
     """Percentiles of a measure, over prompts that succeeded."""
 
     n: Count = Field(description="Values that there are.", examples=[988])
@@ -181,10 +171,10 @@ class Percentiles(ResponseModel):
     p99: Seconds | None = Field(description="Null below 100 values.", examples=[None])
 
 
-class Cause(ResponseModel):
+class Cause(Record):
     """Failures with the same code and, but for numbers in it, sentence."""
 
-    error_code: ErrorCode | None = Field(description="As in results.", examples=["timeout"])
+    error_code: ErrorWord | None = Field(description="As in results.", examples=["timeout"])
     sentence: str = Field(
         description="The sentence with `…` for its numbers.", examples=[CAUSE["sentence"]]
     )
@@ -196,7 +186,7 @@ class Cause(ResponseModel):
 _PERCENTILES: Final = {"n": 988, "p50": 1.2, "p95": 3.4, "p99": None}
 
 
-class Summary(ResponseModel):
+class Summary(Record):
     """What the results of a batch say together."""
 
     of: Count = Field(description="Results that there are.", examples=[1000])
@@ -207,7 +197,7 @@ class Summary(ResponseModel):
         description="Whether these are an even sample: of more than 4000 results they are.",
         examples=[False],
     )
-    curve: list[Point] = Field(
+    curve: tuple[Point, ...] = Field(
         description="Up to 120 points of its course.", examples=[SUMMARY["curve"]]
     )
     latency_s: Percentiles = Field(description="Of the whole answer.", examples=[_PERCENTILES])
@@ -219,7 +209,7 @@ class Summary(ResponseModel):
     models: dict[str, int] = Field(
         description="Results of the sample by model.", examples=[SUMMARY["models"]]
     )
-    failures: list[Cause] = Field(
+    failures: tuple[Cause, ...] = Field(
         description="What did not succeed, the most frequent cause first; up to 50.",
         examples=[[CAUSE]],
     )
@@ -229,7 +219,7 @@ class Summary(ResponseModel):
     )
 
 
-class HostLoad(ResponseModel):
+class HostLoad(Record):
     """How busy a host is."""
 
     url: str = Field(description="Its address.", examples=["http://127.0.0.1:11434"])
@@ -238,7 +228,7 @@ class HostLoad(ResponseModel):
     reachable: bool = Field(description="Whether it answered last.", examples=[True])
 
 
-class Stats(ResponseModel):
+class Stats(Record):
     """The service at a glance, up to a second old."""
 
     pending: Count = Field(description="Prompts that wait, over all batches.", examples=[480])
@@ -254,14 +244,14 @@ class Stats(ResponseModel):
         description="What the running batches do together; null before the first result.",
         examples=[3.4],
     )
-    hosts: list[HostLoad] = Field(description="All hosts.", examples=[STATS["hosts"]])
+    hosts: tuple[HostLoad, ...] = Field(description="All hosts.", examples=[STATS["hosts"]])
     workers: Count = Field(description="Workers that are alive.", examples=[1])
     last_minute: RecentOutcomes = Field(
         description="Results of the last whole minute; workers tell them with their heartbeat.",
         examples=[RECENT],
     )
     last_hour: RecentOutcomes = Field(description="Results of the last hour.", examples=[RECENT])
-    needs_a_hand: list[str] = Field(
+    needs_a_hand: tuple[str, ...] = Field(
         description="What somebody should look at, a sentence each.",
         examples=[STATS["needs_a_hand"]],
     )

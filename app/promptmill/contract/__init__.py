@@ -1,0 +1,1 @@
+"""The records that go over HTTP: what the service documents is what the client returns."""
