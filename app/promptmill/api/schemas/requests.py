@@ -195,7 +195,7 @@ class BatchFields(GenerationFields):
         " (`PROMPTMILL_DEFAULT_MODEL`, at first `qwen3:8b`).",
         examples=["qwen3:8b"],
     )
-    kind: Literal[generate, embed] = Field(
+    kind: Literal["generate", "embed"] = Field(
         default="generate",
         description="`generate`: an answer to each prompt. `embed`: a vector of each, which is a"
         " text; `truncate` is false unless it is given, so that a text longer than the context is"
