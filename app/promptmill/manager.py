@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 from promptmill import json_values
+from promptmill.display.progress import Display, display_here
 from promptmill.domain.benchmarks.flags import is_rate_impossible
 from promptmill.domain.benchmarks.records import Flag
 from promptmill.domain.calls import Call
@@ -108,6 +109,8 @@ class OllamaManager:
         model: str = DEFAULT_MODEL,
         max_concurrent: int = 5,
         rate_limit_delay: float = 0.1,
+        *,
+        progress: bool = False,
         **generate_kwargs: Any,  # noqa: ANN401 - whatever Ollama takes
     ) -> list[dict[str, Any]]:
         """Send every prompt to one model; the results are in the order of the prompts.
@@ -121,6 +124,8 @@ class OllamaManager:
                 `OLLAMA_NUM_PARALLEL` only moves the waiting to the server.
             rate_limit_delay: Least seconds between the starts of two prompts. It is the pace of
                 starts and not a pause of each slot, so it costs nothing while answers take longer.
+            progress: Whether to show how far it is: by a bar in a notebook or on a terminal, by
+                lines on stderr elsewhere.
             generate_kwargs: Further fields of Ollama's request, as they are: `system`, `options`,
                 `format`, `think`, `keep_alive`, ... Ollama ignores what it does not know; here it
                 is refused.
@@ -146,7 +151,8 @@ class OllamaManager:
             rate_limit_delay_s=seconds_of("rate_limit_delay", rate_limit_delay),
         )
         calls = [self._call(model, text, generate_kwargs) for text in texts]
-        outcomes = await self._run_all(calls, limits)
+        with display_here() if progress else contextlib.nullcontext() as display:
+            outcomes = await self._run_all(calls, limits, display)
         return [_result(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)]
 
     async def batch_benchmark(
@@ -290,18 +296,27 @@ class OllamaManager:
     def _call(self, model: str, prompt: str, parameters: Mapping[str, Any]) -> Call:
         return Call(model=model, prompt=prompt, parameters=parameters, timeout_s=self.timeout)
 
-    async def _run_all(self, calls: Sequence[Call], limits: Limits) -> list[Outcome]:
+    async def _run_all(
+        self, calls: Sequence[Call], limits: Limits, display: Display | None
+    ) -> list[Outcome]:
         """The outcomes of all calls, in their order."""
         outcomes: dict[int, Outcome] = {}
+        failed = 0
         pace = _Pace(limits)
         waiting = enumerate(calls)
         async with contextlib.aclosing(self._client()) as client, asyncio.TaskGroup() as slots:
 
             async def fill_slot() -> None:
                 # All slots draw from one iterator, so there is no task per prompt.
+                nonlocal failed
                 for index, call in waiting:
                     await pace.next_start()
                     outcomes[index] = await client.run(call)
+                    failed += isinstance(outcomes[index], Failed)
+                    if display is not None:
+                        done, total = len(outcomes), len(calls)
+                        words = f"{done}/{total}" + (f", {failed} failed" if failed else "")
+                        display.draw("running" if done < total else "done", done, total, words)
 
             for number in range(min(limits.max_concurrent, len(calls))):
                 slots.create_task(fill_slot(), name=f"slot-{number}")

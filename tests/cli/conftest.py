@@ -67,3 +67,21 @@ def serve_arguments(folder: Path, ollama_host: str, port: int = 0) -> list[str]:
         *("--database-url", f"sqlite:///{folder / 'promptmill.db'}"),
         *("--ollama-host", ollama_host),
     ]
+
+
+@pytest.fixture(scope="session")
+def ollama_url() -> Iterator[str]:
+    """A simulated Ollama with the models that the pages name."""
+    quick = Speed(decode_tokens_per_s=5000)
+    names = ("qwen3:8b", "llama3.2:3b", "gemma3:1b", "qwen3:32b", "tiny")
+    models = tuple(ModelSpec(name=name, speed=quick) for name in names)
+    with running_in_thread(SimulatorSettings(models=models, num_parallel=10)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mill_url(ollama_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real service before that Ollama, for what stands on the pages."""
+    folder = tmp_path_factory.mktemp("mill")
+    with listening(serve_arguments(folder, ollama_url), folder / "service.log") as url:
+        yield url

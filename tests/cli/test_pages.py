@@ -6,32 +6,15 @@ A piece of Python names no address; the test puts that of the service into `Prom
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from promptmill.cli.service.child_processes import listening
-from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, answer_text, running_in_thread
-from tests.cli.conftest import serve_arguments
+from promptmill.simulator import answer_text
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 pytestmark = pytest.mark.proof
-
-
-@pytest.fixture(scope="module")
-def mill_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service before a simulated Ollama that has the model of the pages."""
-    models = tuple(
-        ModelSpec(name=name, speed=Speed(decode_tokens_per_s=5000)) for name in ("qwen3:8b", "tiny")
-    )
-    folder = tmp_path_factory.mktemp("mill")
-    with (
-        running_in_thread(SimulatorSettings(models=models, num_parallel=8)) as simulator,
-        listening(serve_arguments(folder, simulator), folder / "service.log") as url,
-    ):
-        yield url
 
 
 def programs(page: str) -> list[str]:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from promptmill.cli.output.progress import Bar, Lines, display_on, numbers
+from promptmill.cli.output.progress import display_on, show
 from promptmill.client import Batch, WaitingFor
-from promptmill.display.texts import duration, one_line, printable
+from promptmill.display.progress import Bar, Lines
+from promptmill.display.texts import duration, numbers, one_line, printable
 from tests.cli.pretended import batch
 
 
@@ -69,7 +70,7 @@ def test_a_log_gets_a_line_when_a_batch_begins_to_wait_for_something_and_no_seco
 
     with display:
         for one in (record("queued", pending=40), *waiting):
-            display.show(one)
+            show(one, display)
 
     assert written.getvalue().splitlines() == [
         "queued: 0/40",
@@ -84,7 +85,7 @@ def test_a_log_gets_a_line_for_each_status_and_now_and_then_one_of_progress() ->
 
     with display:
         for done, status in ((0, "running"), (1, "running"), (2, "running"), (40, "completed")):
-            display.show(record(status, pending=40 - done, succeeded=done))
+            show(record(status, pending=40 - done, succeeded=done), display)
         display.note("The service is back.")
 
     assert written.getvalue().splitlines() == [
@@ -103,7 +104,7 @@ def test_a_bar_fits_the_terminal_however_narrow_it_is(width: int) -> None:
     assert isinstance(display, Bar)
 
     with display:
-        display.show(record("running", pending=30, succeeded=10))
+        show(record("running", pending=30, succeeded=10), display)
 
     assert "10/40" in written.getvalue()
 

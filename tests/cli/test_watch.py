@@ -9,9 +9,10 @@ import pytest
 import respx
 from rich.console import Console
 
-from promptmill.cli.output.progress import Lines
+from promptmill.cli.output.progress import show
 from promptmill.client import Batch
 from promptmill.contract.batches import Pull
+from promptmill.display.progress import Lines
 from tests.cli.pretended import Invoke, batch
 from tests.documents import whole
 
@@ -91,7 +92,7 @@ def test_a_pull_that_goes_on_is_told_of_every_few_seconds() -> None:
     lines = Lines(console, lambda: now)
     for percent in range(12):
         shown = pulling(completed_bytes=percent, total_bytes=100)
-        lines.show(Batch.model_validate(shown))
+        show(Batch.model_validate(shown), lines)
         now += 1.0
 
     told = console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -41,7 +41,8 @@ def test_the_signatures_are_those_that_users_of_the_original_know():
         '(base_url="http://localhost:11434", timeout=30, *, api_key=None, basic_auth=None)'
     )
     assert plain(inspect.signature(OllamaManager.batch_generate)) == (
-        '(prompts, model="qwen3:8b", max_concurrent=5, rate_limit_delay=0.1, **generate_kwargs)'
+        '(prompts, model="qwen3:8b", max_concurrent=5, rate_limit_delay=0.1, *, progress=False,'
+        " **generate_kwargs)"
     )
     assert plain(inspect.signature(OllamaManager.batch_benchmark)) == (
         '(models, prompt="Hello, how are you?", num_runs=3)'
@@ -51,6 +52,24 @@ def test_the_signatures_are_those_that_users_of_the_original_know():
 
 
 # --- Results --------------------------------------------------------------------------------------
+
+
+async def test_progress_is_shown_when_asked_for_and_results_are_the_same(capsys):
+    prompts = ["a", "[[fault:500]] b", "c"]
+    async with listening(speed=INSTANT) as (url, _):
+        plain_results = await OllamaManager(url).batch_generate(prompts, "tiny", rate_limit_delay=0)
+        assert capsys.readouterr() == ("", "")
+        results = await OllamaManager(url).batch_generate(
+            prompts, "tiny", rate_limit_delay=0, progress=True
+        )
+
+    assert [one["response"] for one in results] == [one["response"] for one in plain_results]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    # The first and the last are told at once, others every few seconds.
+    first, *_, last = printed.err.splitlines()
+    assert first.startswith("running: 1/3")
+    assert last == "done: 3/3, 1 failed"
 
 
 async def test_results_are_in_the_order_of_the_prompts_and_each_has_its_own_answer():

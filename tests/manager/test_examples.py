@@ -122,7 +122,8 @@ def test_the_page_shows_every_signature_as_it_is(name):
             shown.append(f"**{parameter.name}")
         elif parameter.default is not inspect.Parameter.empty:
             value = parameter.default
-            shown.append(f"{parameter.name}={value if value is None else json.dumps(value)}")
+            default = json.dumps(value) if isinstance(value, str) else value
+            shown.append(f"{parameter.name}={default}")
         elif parameter.name != "self":
             shown.append(parameter.name)
     assert f"`{name}({', '.join(shown)})`" in PAGE.read_text()

@@ -1,6 +1,6 @@
 """All proofs, by one command; docs/proof.md tells what each proves and what it printed.
 
-python -m tests.proof [quick|machine|kills|mutants|disk|wal|soak|million|coverage|truth|all]
+python -m tests.proof [quick|machine|kills|mutants|disk|wal|soak|million|rows|coverage|truth|all]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from tests.proof import coverage, kills, machine, million, mutants, soak, truth, wal
+from tests.proof import coverage, kills, machine, million, mutants, rows, soak, truth, wal
 from tests.proof.processes import ROOT
 
 DISK = ("tests/process/test_full_disk.py",)
@@ -42,7 +42,9 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="of the soak")
     parser.add_argument("--seconds", type=float, default=300.0, help="of the write-ahead log")
-    parser.add_argument("--prompts", type=int, default=1_000_000, help="of the large batch")
+    parser.add_argument(
+        "--prompts", type=int, default=1_000_000, help="of the large batch, rows of the table"
+    )
     parser.add_argument("--work-s", type=float, default=60.0, help="seconds of work on it")
     given = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {
@@ -54,6 +56,7 @@ def main() -> None:
         "wal": partial(wal.main, seconds=given.seconds),
         "soak": partial(soak.main, minutes=given.minutes),
         "million": partial(million.main, prompts=given.prompts, work_s=given.work_s),
+        "rows": partial(rows.main, rows=given.prompts, work_s=given.work_s),
         "coverage": partial(coverage.main, seed=given.seed, scale=given.scale),
         "truth": truth.main,
     }

@@ -230,6 +230,11 @@ class BatchSummary(Record):
         """Whether the batch has ended and every prompt has an answer."""
         return self.has_ended and self.counts.succeeded == self.counts.total
 
+    def _repr_html_(self) -> str:
+        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
+
+        return html.batch(self)
+
 
 class Batch(BatchSummary):
     """A batch with the first page of its results."""
@@ -254,11 +259,6 @@ class Batch(BatchSummary):
         """Itself, marked as one that was there already."""
         self._is_replay = True
         return self
-
-    def _repr_html_(self) -> str:
-        from promptmill.display import html  # noqa: PLC0415 - only notebooks ask for it
-
-        return html.batch(self)
 
 
 class BatchPage(Record):

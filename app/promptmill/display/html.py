@@ -10,7 +10,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from promptmill.display.texts import duration, printable
+from promptmill.display.texts import numbers, printable
 
 _MOST_CHARACTERS: Final = 300
 _CELL: Final = "text-align:left;vertical-align:top;white-space:pre-wrap;max-width:40em"
@@ -47,16 +47,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], note: str = "
 
 def batch(record: Any) -> str:  # noqa: ANN401 - of a layer above
     """A batch: how far it is, and why it does not advance."""
-    counts = record.counts
-    words = [f"{counts.finished}/{counts.total}"]
-    words += [f"{counts.failed} failed"] if counts.failed else []
-    words += [f"{record.prompts_per_s:.3g}/s"] if record.prompts_per_s is not None else []
-    if record.eta_s is not None and not record.has_ended:
-        words.append(f"{duration(record.eta_s)} left")
-    if record.waiting_for is not None:
-        words.append(f"waits: {record.waiting_for.message}")
-    title = f"Batch {record.id}"
-    return bar(title, record.status, counts.finished, counts.total, ", ".join(words))
+    waits = f", waits: {record.waiting_for.message}" if record.waiting_for is not None else ""
+    counts, words = record.counts, numbers(record) + waits
+    return bar(f"Batch {record.id}", record.status, counts.finished, counts.total, words)
 
 
 def results(records: Sequence[Any], note: str = "") -> str:

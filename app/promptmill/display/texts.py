@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
 
 
 def printable(text: str) -> str:
@@ -43,3 +44,33 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} min {rest_s:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def numbers(batch: Any) -> str:  # noqa: ANN401 - a record of a layer above
+    """Of a batch: done, failed, place in the queue, rate and remaining time on one line."""
+    counts = batch.counts
+    parts = [f"{counts.finished}/{counts.total}"]
+    parts += [
+        f"{count} {name}"
+        for name, count in (
+            ("failed", counts.failed),
+            ("cancelled", counts.cancelled),
+            ("expired", counts.expired),
+        )
+        if count
+    ]
+    if batch.queue_position is not None:
+        parts.append(f"{_ordinal(batch.queue_position)} in the queue")
+    if batch.prompts_per_s is not None:
+        parts.append(f"{batch.prompts_per_s:.3g}/s")
+    if batch.eta_s is not None and not batch.has_ended:
+        # What has not started yet is foretold, and not measured.
+        about = "about " if batch.queue_position is not None else ""
+        parts.append(f"{about}{duration(batch.eta_s)} left")
+    return ", ".join(parts)
+
+
+def _ordinal(number: int) -> str:
+    """`1st`, `2nd`, `3rd`, `4th`, `11th`."""
+    ending = "th" if number % 100 in {11, 12, 13} else _ENDINGS.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from promptmill.cli.input.durations import parse_duration
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.progress import at_a_time, numbers, pulling
+from promptmill.cli.output.progress import at_a_time, pulling
 from promptmill.cli.output.terminal import out, print_json, say
 from promptmill.cli.service.completion import complete_model, complete_state
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connected
 from promptmill.cli.service.naming import batch_named
-from promptmill.display.texts import duration, local_time, one_line
+from promptmill.display.texts import duration, local_time, numbers, one_line
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, WaitingFor

@@ -9,11 +9,11 @@ import typer
 from promptmill.cli.input.limit_option import finite, number_or_auto
 from promptmill.cli.input.pairs import pairs
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.progress import at_a_time, numbers
+from promptmill.cli.output.progress import at_a_time
 from promptmill.cli.output.terminal import print_json, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
 from promptmill.cli.service.naming import batch_named
-from promptmill.display.texts import duration
+from promptmill.display.texts import duration, numbers
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, BatchChanges

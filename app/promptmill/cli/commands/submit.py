@@ -29,11 +29,10 @@ from promptmill.cli.input.pairs import json_or_text, pairs
 from promptmill.cli.input.prompts import PromptSource, first_of, open_source, refuse, sending_of
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.progress import numbers
 from promptmill.cli.output.terminal import print_json, print_one, say, warn
 from promptmill.cli.service.completion import complete_model
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
-from promptmill.display.texts import duration
+from promptmill.display.texts import duration, numbers
 from promptmill.prompts.schemas import schema_of
 from promptmill.rows import UnreadableInput
 

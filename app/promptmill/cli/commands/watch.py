@@ -11,11 +11,11 @@ import typer
 from promptmill.cli.input.limit_option import finite
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.progress import display_on, numbers
+from promptmill.cli.output.progress import display_on, show
 from promptmill.cli.output.terminal import err, print_json, say, warn
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
 from promptmill.cli.service.naming import batch_named
-from promptmill.display.texts import duration
+from promptmill.display.texts import duration, numbers
 
 if TYPE_CHECKING:
     from promptmill.client import Batch, Promptmill
@@ -81,7 +81,7 @@ def follow(
                     if is_away:
                         display.note("The service is back.")
                     is_away = False
-                    display.show(sighting)
+                    show(sighting, display)
                     if sighting.status == "paused" and not is_paused:
                         command = command_for(f"resume {batch_id}", url)
                         display.note(f"The batch is paused; `{command}` lets it go on.")

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.progress import numbers, pulling, waiting
+from promptmill.cli.output.progress import pulling, waiting
 from promptmill.cli.output.terminal import err, fail, print_json, say
-from promptmill.display.texts import one_line, printable
+from promptmill.display.texts import numbers, one_line, printable
 
 if TYPE_CHECKING:
     from rich.status import Status

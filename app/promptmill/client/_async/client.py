@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from promptmill.client._async.benchmarks import AsyncBenchmarks
 from promptmill.client._async.reading import AsyncReading
-from promptmill.client._async.watching import ended, watched
+from promptmill.client._async.watching import ended, shown, watched
 from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
 from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
@@ -58,14 +58,15 @@ class AsyncPromptmill(AsyncReading):
         rate_limit_delay: float = 0.1,
         *,
         idempotency_key: str | None = None,
+        progress: bool = False,
         **generate_kwargs: Any,  # noqa: ANN401 - any field of a batch
     ) -> list[dict[str, Any]]:
         """Run a batch to its end; the results are those of `OllamaManager.batch_generate`.
 
         Called again with the same arguments, after a crash or an outage, it goes on where it was:
         what has an answer is not asked again, what failed is. For another run of the same prompts
-        give another `idempotency_key`. `generate_kwargs` are further fields of a batch: `system`,
-        `options`, `timeout_s`, `max_attempts`, ...
+        give another `idempotency_key`. `progress` is as in `wait`. `generate_kwargs` are further
+        fields of a batch: `system`, `options`, `timeout_s`, `max_attempts`, ...
 
         Returns:
             One dict per prompt, in their order: `prompt, response, model, success, error,
@@ -83,7 +84,7 @@ class AsyncPromptmill(AsyncReading):
         batch = await self.submit_stream(values, idempotency_key=key, **fields)
         if batch.has_ended and not batch.all_succeeded:
             batch = await self.retry(batch.id)
-        await self.wait(batch.id)
+        await self.wait(batch.id, progress=progress)
         return [in_process.result_of(one) async for one in self.stream_results(batch.id)]
 
     async def batch_benchmark(
@@ -193,17 +194,27 @@ class AsyncPromptmill(AsyncReading):
         )
 
     async def wait(
-        self, batch_id: str, *, timeout_s: float | None = None, reconnect_s: float = 60.0
+        self,
+        batch_id: str,
+        *,
+        timeout_s: float | None = None,
+        reconnect_s: float = 60.0,
+        progress: bool = False,
     ) -> Batch:
         """The batch when it has ended; a restart of the service meanwhile does no harm.
+
+        `progress` shows a bar in a notebook or on a terminal, and lines on stderr elsewhere.
 
         Raises:
             WaitTimeout: It had not ended after `timeout_s`.
         """
         sightings = self.watch(
-            batch_id, every_s=LONG_POLL_S, timeout_s=timeout_s, reconnect_s=reconnect_s
+            batch_id,
+            every_s=1.0 if progress else LONG_POLL_S,
+            timeout_s=timeout_s,
+            reconnect_s=reconnect_s,
         )
-        return await ended(sightings, batch_id, timeout_s)
+        return await ended(shown(sightings) if progress else sightings, batch_id, timeout_s)
 
     async def events(
         self,

@@ -9,6 +9,8 @@ from typing import Protocol, TypeVar
 
 from promptmill.client.errors import PromptmillError, WaitTimeout
 from promptmill.client.judgement import Outage, Patience, long_polls
+from promptmill.contract.batches import Batch
+from promptmill.display.texts import numbers
 
 
 class Ending(Protocol):
@@ -50,6 +52,28 @@ def watched(
         yield seen
         if seen.has_ended:
             return
+
+
+def shown(sightings: Iterator[Batch | Outage]) -> Iterator[Batch | Outage]:
+    """The same sightings; meanwhile a bar or lines tell how the batch goes."""
+    from promptmill.display.progress import display_here  # noqa: PLC0415 - only when asked for
+
+    batch_id, is_away = "", False
+    with display_here() as display:
+        try:
+            for sighting in sightings:
+                if isinstance(sighting, Outage):
+                    if not is_away:
+                        display.note(f"Lost the service ({sighting.error}); trying again …")
+                else:
+                    counts, batch_id = sighting.counts, sighting.id
+                    told = numbers(sighting)
+                    display.draw(sighting.status, counts.finished, counts.total, told)
+                is_away = isinstance(sighting, Outage)
+                yield sighting
+        except KeyboardInterrupt:
+            display.note(f"The batch goes on; wait({batch_id!r}) comes back to it.")
+            raise
 
 
 def ended(sightings: Iterator[W | Outage], what: str, timeout_s: float | None) -> W:

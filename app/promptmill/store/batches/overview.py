@@ -24,7 +24,7 @@ from promptmill.store.queue.counters import FINISHED
 
 MOST_SCANNED: Final = 20_000
 """Batches that one page looks at."""
-_PIECE: Final = 2_000
+_PIECE: Final = 1_000
 _ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
 _AFTER_ALL_IDS: Final = "batch_~"
 
@@ -95,27 +95,23 @@ def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None
     last = before or _AFTER_ALL_IDS
     while len(keys) <= limit and scanned < MOST_SCANNED and not at_end:
         few = (
-            sa.select(job.c.key)
-            .where(job.c.id < last)
-            .order_by(job.c.id.desc())
-            .limit(size)
-            .subquery("few")
-        )
-        matching = (
-            sa.select(job.c.key, job.c.id)
-            .join(few, few.c.key == job.c.key)
-            .where(jobs.VISIBLE, *conditions)
-            .order_by(job.c.id.desc())
-            .limit(limit + 1 - len(keys))
-        )
-        edge = sa.select(
-            sa.func.count().label("number"), sa.func.min(job.c.id).label("lowest")
-        ).join(few, few.c.key == job.c.key)
-        keys |= {row.key: row.id for row in tx.execute(matching)}
+            sa.select(job.c.id).where(job.c.id < last).order_by(job.c.id.desc()).limit(size)
+        ).subquery("few")
+        edge = sa.select(sa.func.count().label("number"), sa.func.min(few.c.id).label("lowest"))
         seen = tx.execute(edge).one()
         scanned += int(seen.number)
         at_end = seen.number < size
-        last = str(seen.lowest or last)
+        if not seen.number:
+            break
+        # By the ids of the piece, so that both databases go along the index of ids.
+        matching = (
+            sa.select(job.c.key, job.c.id)
+            .where(job.c.id < last, job.c.id >= seen.lowest, jobs.VISIBLE, *conditions)
+            .order_by(job.c.id.desc())
+            .limit(limit + 1 - len(keys))
+        )
+        keys |= {row.key: row.id for row in tx.execute(matching)}
+        last = str(seen.lowest)
     shown = list(keys)[:limit]
     batches = sorted(jobs.of_keys(tx, shown), key=lambda batch: batch.id, reverse=True)
     if len(keys) > limit:

@@ -70,7 +70,8 @@ def piece(
     statement = (
         _columns(preview)
         .join(prompt, prompt.c.id == result.c.id)
-        .where(result.c.id.between(first, last))
+        # Both tables by the range: PostgreSQL would read all of the second one for a few ids.
+        .where(result.c.id.between(first, last), prompt.c.id.between(first, last))
         .where(*_conditions(wanted))
         .order_by(result.c.id.desc() if backwards else result.c.id)
         .limit(limit)

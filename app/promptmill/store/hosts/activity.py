@@ -112,7 +112,14 @@ def throughput(tx: Transaction, window: Window, by: Grouping) -> Throughput:
         at = found.setdefault(row.name if row.name in own else OTHERS, {})
         failed, succeeded = at.setdefault(row.bucket_at_s, (CallTotals(), CallTotals()))
         part = succeeded if row.success else failed
-        part.add(CallTotals(*(type_of(getattr(row, name)) for name, type_of in _TYPES)))
+        part.add(
+            CallTotals(
+                prompts=int(row.prompts),
+                prompt_tokens=int(row.prompt_tokens),
+                completion_tokens=int(row.completion_tokens),
+                latency_s=float(row.latency_s),
+            )
+        )
     if by is Grouping.NONE:
         found.setdefault("", {})
     nothing = (CallTotals(), CallTotals())
@@ -133,7 +140,6 @@ def throughput(tx: Transaction, window: Window, by: Grouping) -> Throughput:
     )
 
 
-_TYPES: Final = tuple(zip(_SUMS, (int, int, int, float), strict=True))
 RECENT: Final = (
     sa.select(
         activity.c.outcome,
