@@ -19,11 +19,34 @@ def encoded(value: object, *, name: str = "") -> bytes:
         ValueError: A number is not finite, a text is not Unicode, or it is nested too deeply.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_scalar
+        )
         return text.encode()
     except (TypeError, ValueError, RecursionError):
         check(value, name=name)
         raise
+
+
+def plain(value: object, *, name: str = "") -> Any:  # noqa: ANN401 - any JSON
+    """A value as it is after a way as JSON: numbers of NumPy are Python's, tuples are lists.
+
+    Raises:
+        TypeError, ValueError: As `encoded`.
+    """
+    return json.loads(encoded(value, name=name))
+
+
+def _is_scalar(value: object) -> bool:
+    """Whether a value is a number of NumPy, or of a library that follows it."""
+    return hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "ndim", 1) == 0
+
+
+def _scalar(value: Any) -> object:  # noqa: ANN401 - any type that `json` does not know
+    """The number of Python that a number of NumPy is."""
+    if _is_scalar(value) and isinstance(item := value.item(), bool | int | float | str):
+        return item
+    raise TypeError
 
 
 def check(value: object, *, name: str = "") -> None:
@@ -33,8 +56,9 @@ def check(value: object, *, name: str = "") -> None:
         TypeError: Something in it is of a type that JSON does not know.
         ValueError: A number is not finite, a text is not Unicode, or it is nested too deeply.
     """
-    for place, part in _parts(value, name, depth=0):
+    for place, found in _parts(value, name, depth=0):
         what = place or "the value"
+        part = cast("Any", found).item() if _is_scalar(found) else found
         if isinstance(part, float) and not math.isfinite(part):
             shown = "NaN" if math.isnan(part) else "infinite"
             raise ValueError(f"{what} is {shown}, which is not JSON compliant")
@@ -46,7 +70,7 @@ def check(value: object, *, name: str = "") -> None:
                     f"{what} has half of a pair in it: surrogates not allowed"
                 ) from None
         elif part is not None and not isinstance(part, bool | int | float):
-            raise TypeError(f"{what} is of the type {type(part).__name__}, which JSON has not")
+            raise TypeError(f"{what} is of the type {type(found).__name__}, which JSON has not")
 
 
 def _parts(value: object, place: str, *, depth: int) -> Iterator[tuple[str, object]]:

@@ -143,14 +143,13 @@ class OllamaManager:
         for index, text in enumerate(texts):
             check_not_empty(f"prompts[{index}]", text)
         check_generate_fields(generate_kwargs)
-        json_values.check(generate_kwargs)
+        fields = json_values.plain(generate_kwargs)
+        json_values.check(texts, name="prompts")
         check_name("model", model)
         check_count("max_concurrent", max_concurrent)
-        limits = Limits(
-            max_concurrent=max_concurrent,
-            rate_limit_delay_s=seconds_of("rate_limit_delay", rate_limit_delay),
-        )
-        calls = [self._call(model, text, generate_kwargs) for text in texts]
+        delay_s = seconds_of("rate_limit_delay", rate_limit_delay)
+        limits = Limits(max_concurrent=int(max_concurrent), rate_limit_delay_s=delay_s)
+        calls = [self._call(model, text, fields) for text in texts]
         with display_here() if progress else contextlib.nullcontext() as display:
             outcomes = await self._run_all(calls, limits, display)
         return [_result(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)]

@@ -66,6 +66,7 @@ async def test_a_batch_is_accepted_with_its_defaults_and_where_to_find_it(servic
         ("parameters", {}),
         ("results", []),
         ("next_cursor", None),
+        ("unchecked", []),
     ]
 
 
@@ -101,7 +102,7 @@ async def test_what_was_sent_is_given_back(service) -> None:
     read = (await service.client.get(f"/batches/{accepted['id']}")).json()
 
     # No worker lives here, which is told from the second second on.
-    assert accepted == {**read, "waiting_for": None}
+    assert accepted == {**read, "waiting_for": None, "unchecked": []}
     assert {name: read[name] for name in sent} == sent
     assert read["parameters"] == parameters
 

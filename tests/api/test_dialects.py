@@ -254,12 +254,51 @@ async def test_what_is_no_base64_is_refused_all_the_same(service, image) -> None
     assert error["pointer"] == "/prompts/0/images/0"
 
 
-async def test_a_schema_with_look_around_is_accepted(service) -> None:
-    decimal = {"type": "string", "pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"}
-    schema = {"type": "object", "properties": {"price": decimal}, "required": ["price"]}
+DECIMAL = r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"
 
-    batch = await service.post(
-        {"prompts": ["a", {"prompt": "b", "format": schema}], "format": schema}
-    )
 
-    assert batch.status_code == 202
+@pytest.mark.parametrize(
+    ("of_batch", "of_prompt", "patterns"),
+    [
+        (DECIMAL, None, [DECIMAL]),
+        (None, DECIMAL, [DECIMAL]),
+        (DECIMAL, DECIMAL, [DECIMAL]),
+        ("^a+$", "(?<=y)z", ["(?<=y)z"]),
+        ("^a+$", None, []),
+        (None, None, []),
+    ],
+)
+@pytest.mark.parametrize("door", ["batch as JSON", "batch as lines"])
+async def test_a_schema_with_look_around_is_accepted_and_said_to_be_unchecked(
+    service, door, of_batch, of_prompt, patterns
+) -> None:
+    def schema(pattern: str) -> dict:
+        price = {"type": "string", "pattern": pattern}
+        return {"type": "object", "properties": {"price": price}, "required": ["price"]}
+
+    prompts: list = ["a", {"prompt": "b"} | ({"format": schema(of_prompt)} if of_prompt else {})]
+    fields = {"format": schema(of_batch)} if of_batch else {}
+    for key in ({}, {"Idempotency-Key": "twice"}, {"Idempotency-Key": "twice"}):
+        if door == "batch as JSON":
+            response = await service.client.post(
+                "/batches", json={"prompts": prompts, **fields}, headers=key
+            )
+        else:
+            response = await service.client.post(
+                "/batches",
+                params={name: json.dumps(value) for name, value in fields.items()},
+                content="\n".join(map(json.dumps, prompts)),
+                headers={"Content-Type": "application/x-ndjson", **key},
+            )
+
+        assert response.status_code == 202
+        assert [one.split("`")[1] for one in response.json()["unchecked"]] == patterns
+
+
+async def test_twenty_unchecked_expressions_are_named_and_no_more(service) -> None:
+    prompts = [{"prompt": "a", "format": {"pattern": f"(?=x){n}"}} for n in range(30)]
+
+    (*told, last) = (await service.post({"prompts": prompts})).json()["unchecked"]
+
+    assert [one.split("`")[1] for one in told] == [f"(?=x){n}" for n in range(20)]
+    assert "further" in last

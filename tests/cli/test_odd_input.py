@@ -69,7 +69,6 @@ COMMANDS = st.sampled_from(
 )
 many = settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

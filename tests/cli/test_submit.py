@@ -32,6 +32,18 @@ def test_arguments_become_prompts_and_only_the_id_goes_to_stdout(
     assert body_of(accepting) == {"prompts": ["Why?", "How?"]}
 
 
+def test_what_answers_will_not_be_checked_for_is_said(
+    invoke: Invoke, service: respx.MockRouter
+) -> None:
+    told = {**batch(), "unchecked": ["Answers are not checked against `(?=a)`."]}
+    service.post("/batches").respond(202, json=told)
+
+    result = invoke("submit", "Why?")
+
+    assert (result.exit_code, result.stdout) == (0, "batch_1\n")
+    assert "not checked against `(?=a)`" in result.stderr
+
+
 def test_every_option_reaches_the_service(invoke: Invoke, accepting: respx.Route) -> None:
     invoke(
         *("submit", "Why?", "--model", "tiny", "--system", "Be brief."),

@@ -92,7 +92,9 @@ def test_a_problem_keeps_all_that_the_service_said() -> None:
     )
     assert error.errors == (FieldError(pointer="/prompts/3", detail="must not be empty"),)
     assert (error.retry_after_s, error.request_id) == (2.0, "r1")
-    assert str(error) == "422 Invalid request: Two fields are wrong."
+    assert str(error) == (
+        "422 Invalid request: Two fields are wrong.\n/prompts/3: must not be empty"
+    )
 
 
 @pytest.mark.parametrize(

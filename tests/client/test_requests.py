@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from promptmill.client.errors import UnexpectedAnswer
-from promptmill.client.requests import batches, benchmarks
+from promptmill.client.requests import batches, benchmarks, uploads
 from promptmill.client.requests.batches import Answer
 from promptmill.client.requests.uploads import Lines
 from promptmill.contract.batches import Batch
@@ -42,6 +42,23 @@ def test_fields_that_were_not_given_are_not_sent() -> None:
 def test_a_single_text_is_not_taken_for_a_list_of_letters() -> None:
     with pytest.raises(TypeError, match="list of prompts"):
         batches.submit_batch("Why is the sky blue?", {}, idempotency_key="k")
+
+
+@pytest.mark.parametrize("prompts", [None, float("nan"), 3])
+def test_what_is_no_list_is_named_by_its_type(prompts: Any) -> None:
+    told = f"prompts must be a list of prompts, not {type(prompts).__name__}"
+    for submit in (batches.submit_batch, uploads.submit_stream):
+        with pytest.raises(TypeError, match=told):
+            submit(prompts, {}, idempotency_key="k")
+
+
+@pytest.mark.parametrize(
+    ("key", "error"), [("ü", ValueError), ("a\nb", ValueError), (3, TypeError), (b"k", TypeError)]
+)
+def test_a_key_that_no_header_can_carry_is_refused(key: Any, error: type[Exception]) -> None:
+    for submit in (batches.submit_batch, uploads.submit_stream):
+        with pytest.raises(error, match=r"^idempotency_key"):
+            submit(["a"], {}, idempotency_key=key)
 
 
 @pytest.mark.parametrize(

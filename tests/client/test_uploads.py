@@ -134,7 +134,7 @@ async def test_what_json_cannot_say_ends_the_sending(client_of: Clients) -> None
 
 async def test_a_single_text_is_not_taken_for_letters(client_of: Clients) -> None:
     for method in ("submit_stream", "dry_run"):
-        with pytest.raises(TypeError, match="iterable of prompts"):
+        with pytest.raises(TypeError, match="list of prompts, not a single one"):
             await getattr(client_of(accept), method)("Why?")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from promptmill.api.schemas.ollama import GenerationFields, OllamaOptions
@@ -18,6 +19,8 @@ from tests.manager.pretended import listening
         ({"prompts": "one text"}, TypeError, "prompts"),
         ({"prompts": b"bytes"}, TypeError, "prompts"),
         ({"prompts": None}, TypeError, "prompts"),
+        ({"prompts": {"id": "a"}}, TypeError, "prompts"),
+        ({"prompts": np.array(["a", np.nan], dtype=object)}, TypeError, "prompts[1]"),
         ({"prompts": ["a", 5]}, TypeError, "prompts[1]"),
         ({"prompts": ["a", None]}, TypeError, "prompts[1]"),
         ({"prompts": ["a", math.nan]}, TypeError, "prompts[1]"),
@@ -101,6 +104,31 @@ async def test_a_number_that_json_cannot_say_is_refused_with_its_place(number):
         with pytest.raises(ValueError, match=r"^options\.temperature is (NaN|infinite)"):
             await OllamaManager(url).batch_generate(["a"], options={"temperature": number})
         assert simulator.stats()["paths"] == {}
+
+
+async def test_half_of_a_pair_in_a_prompt_is_refused_and_nothing_sent():
+    async with listening() as (url, simulator):
+        with pytest.raises(ValueError, match=r"^prompts\[1\] has half of a pair"):
+            await OllamaManager(url).batch_generate(["a", "\ud83d"], model="tiny")
+        assert simulator.stats()["paths"] == {}
+
+
+async def test_numbers_and_texts_of_numpy_are_taken_as_those_of_python():
+    async with listening() as (url, simulator):
+        (result,) = await OllamaManager(url).batch_generate(
+            np.array(["a"]),
+            model="tiny",
+            max_concurrent=np.int64(2),
+            rate_limit_delay=np.float32(0.5),
+            options={"num_ctx": np.int64(64), "temperature": np.float32(0.5)},
+        )
+        with pytest.raises(ValueError, match=r"^options\.temperature is NaN"):
+            await OllamaManager(url).batch_generate(
+                ["a"], options={"temperature": np.float32("nan")}
+            )
+        (call,) = simulator.calls
+    assert result["success"]
+    assert call.num_ctx == 64
 
 
 def test_every_field_and_option_that_the_service_takes_is_known_here_too():

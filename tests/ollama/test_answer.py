@@ -42,7 +42,7 @@ def line(**fields):
 @given(
     st.lists(st.integers(0, 4000), max_size=12), st.sampled_from(["generate_stream-1", "chat-0"])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_answer_is_the_same_however_its_bytes_are_cut(cuts, name):
     entry = recorded(name)
     chat = entry.path == "/api/chat"

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,33 @@ WRONG = st.sampled_from([math.nan, math.inf, -math.inf, "\ud83d", {1}, b"x", obj
 @given(WHOLE)
 def test_what_json_can_say_comes_back_as_it_was(value) -> None:
     assert json.loads(encoded(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.int64(2**53 + 1), 2**53 + 1),
+        (np.float32(0.5), 0.5),
+        (np.bool_(True), True),
+        ({"a": [np.uint8(7)]}, {"a": [7]}),
+    ],
+)
+def test_numbers_of_numpy_are_numbers(value, plain) -> None:
+    assert json.loads(encoded(value)) == plain
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (np.float32("nan"), "a is NaN"),
+        (np.array([1, 2]), "a is of the type ndarray"),
+        (np.datetime64("2026-01-01"), "a is of the type datetime64"),
+        (1j, "a is of the type complex"),
+    ],
+)
+def test_what_numpy_has_and_json_has_not_is_named(value, error) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        encoded({"a": value})
 
 
 @given(WHOLE, WRONG, st.integers(0, 3))

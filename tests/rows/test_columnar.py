@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import io
 import json
+import re
 import sys
 import tracemalloc
 from pathlib import Path
@@ -17,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from promptmill.prompts import Columns, PromptFile, Template
-from promptmill.rows import TableFormat, UnreadableInput, write_table
+from promptmill.prompts import Columns, PromptFile, Template, write_results
+from promptmill.rows import TableFormat, UnreadableInput
 
 ROWS = [
     {"id": f"r{number}", "text": text, "lang": lang}
@@ -119,6 +120,80 @@ def test_a_workbook_of_several_sheets_wants_one_named(tmp_path: Path) -> None:
     assert list(PromptFile(f"{path}#Other one")) == ["b"]
     with pytest.raises(UnreadableInput, match='has no sheet "x"; it has First, Other one'):
         list(PromptFile(f"{path}#x"))
+
+
+def test_sheets_without_a_cell_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    book = openpyxl.Workbook()
+    book.create_sheet("Full")
+    book.create_sheet("Sheet3")
+    book["Full"].append(["prompt"])
+    book["Full"].append(["a"])
+    book.save(path)
+
+    assert prompts(path, Columns()) == ["a"]
+
+
+def test_a_formula_without_its_value_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    book = openpyxl.Workbook()
+    page = book.active
+    assert page is not None
+    for row in (["prompt"], ["a"], ["=A2"]):
+        page.append(row)
+    book.save(path)
+
+    with pytest.raises(UnreadableInput, match="the formula in A3 has no value in the file"):
+        prompts(path, Columns())
+
+
+@pytest.mark.parametrize("error", ["#N/A", "#DIV/0!", "#REF!"])
+@pytest.mark.parametrize("name", ["book.xlsx", "p.csv"])
+def test_an_error_of_a_spreadsheet_is_refused_where_it_is_wanted(
+    tmp_path: Path, error: str, name: str
+) -> None:
+    path = tmp_path / name
+    rows = [["prompt", "n"], [error, "1"], ["b", "2"]]
+    if name == "book.xlsx":
+        write_xlsx(path, rows)
+    else:
+        path.write_text("".join(",".join(row) + "\n" for row in rows))
+    said = re.escape(f'2: the column "prompt" has the error {error} of a spreadsheet')
+
+    for columns in (Columns(), Columns(template=Template("{{ prompt }}{{ n }}"))):
+        with pytest.raises(UnreadableInput, match=said):
+            prompts(path, columns)
+    assert prompts(path, Columns(prompt="n")) == ["1", "2"]
+
+
+def test_a_sheet_whose_first_row_may_be_a_prompt_is_refused(tmp_path: Path) -> None:
+    write_xlsx(tmp_path / "book.xlsx", [["Name a lake."], ["Name a sea."]])
+
+    with pytest.raises(UnreadableInput, match="would be the name of the only column"):
+        prompts(tmp_path / "book.xlsx", Columns())
+
+
+def test_chats_and_nanoseconds_come_out_of_parquet(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": None}]
+    table = pa.table(
+        {
+            "id": ["a", "b"],
+            "messages": [chat, None],
+            "at": pa.array([2**60 + 1, None], pa.timestamp("ns")),
+        }
+    )
+    pq.write_table(table, tmp_path / "p.parquet")
+
+    source = PromptFile(str(tmp_path / "p.parquet"), columns=Columns(keep=("at",)))
+
+    assert list(source) == [
+        {
+            "id": "a",
+            "messages": chat,
+            "data": {"at": "2006-07-14T23:58:24.606846"},
+        }
+    ]
+    assert source.notes.remarks == ["row 2 has no prompt and is left out"]
 
 
 def test_a_cell_beyond_the_header_is_refused_with_its_row(tmp_path: Path) -> None:
@@ -240,7 +315,7 @@ PIECES = [json.dumps(record).encode() + b"\n" for record in RECORDS]
 
 def written(table_format: TableFormat, **options: bool) -> io.BytesIO:
     target = io.BytesIO()
-    assert write_table(iter(PIECES), target, table_format, **options) == len(RECORDS)
+    assert write_results(iter(PIECES), target, table_format, **options) == len(RECORDS)
     target.seek(0)
     return target
 
@@ -294,14 +369,14 @@ def test_what_a_cell_of_excel_cannot_hold_is_refused() -> None:
     record = json.dumps({"response": "x" * 40_000}).encode() + b"\n"
 
     with pytest.raises(UnreadableInput, match="row 2: response has 40000 characters"):
-        write_table([record], io.BytesIO(), TableFormat.XLSX)
+        write_results([record], io.BytesIO(), TableFormat.XLSX)
 
 
 def test_control_characters_survive_excel(tmp_path: Path) -> None:
     odd = "bell \x07, return \r\n, escape _x0007_, \ufffe"
     record = json.dumps({"prompt": odd}).encode() + b"\n"
     with (tmp_path / "o.xlsx").open("wb") as file:
-        write_table([record], file, TableFormat.XLSX)
+        write_results([record], file, TableFormat.XLSX)
 
     assert prompts(tmp_path / "o.xlsx", Columns()) == [odd]
 
@@ -317,6 +392,6 @@ def test_columns_that_only_some_rows_have_are_there_for_all() -> None:
     lines = [b'{"index":0,"data":{"a":1}}\n', b'{"index":1,"data":null}\n', b'{"index":2,"data":{"b":"x","a":"y"}}\n']  # fmt: skip
     target = io.BytesIO()
 
-    write_table(lines, target, TableFormat.CSV)
+    write_results(lines, target, TableFormat.CSV)
 
     assert target.getvalue().decode().split() == ["a,b,index", "1,,0", ",,1", "y,x,2"]

@@ -57,7 +57,7 @@ def test_texts_are_found_in_an_array(read: ReadFile, name: str, content: str) ->
     indent=st.sampled_from([None, 0, 3]),
     ascii_only=st.booleans(),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_an_array_gives_back_what_was_written_into_it(
     read: ReadFile, prompts: list[object], indent: int | None, ascii_only: bool
 ) -> None:
@@ -106,6 +106,18 @@ def test_an_array_of_any_length_is_read_in_constant_memory(read: ReadFile, tmp_p
         ("null", "line 1: must be a JSON string or an object"),
         ('{"prompt": "a"', "line 1: is not JSON"),
         ('{"question": "Why?", "n": 1}', "it has question, n; --field NAME takes the prompt"),
+        ('{"question": {"text": "Why?"}}', "none of them is a text"),
+        ('{"role": "user", "content": "Why?"}', "it is a message of a chat: write {"),
+        ('[{"role": "user", "content": "Why?"}]', 'write {"messages"'),
+        ('{"conversations": [{"from": "human", "value": "Why?"}]}', "ShareGPT's chats"),
+        ('{"custom_id": "a", "params": {"max_tokens": 9}}', "Anthropic's batch lines"),
+        ('{"custom_id": "a", "response": {}, "error": null}', "these are results of OpenAI's"),
+        ('{"lc": 1, "id": ["a"], "kwargs": {"content": "a"}}', "LangChain's dumps"),
+        ("{'prompt': 'Why?'}", "JSON has double quotation marks"),
+        ('{"prompt": "Why?", "raw": True}', "a word of Python stands, and none of JSON,"),
+        ('{"prompt": "Why?",}', "line 1: is not JSON"),
+        ('{"prompt": "Why?" /* ! */}', "is not JSON"),
+        ('{"prompt": "a\tb"}', r"a tab or line end, in a string written \t or \n, stands"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["line", "array", "batch"])
@@ -139,6 +151,10 @@ def test_every_wrong_line_is_named_up_to_a_bound(refused: Refused) -> None:
         ('["a"]\n["b"]', "line 2: something follows the array"),
         ('["a", 7]', "line 1: must be a JSON string or an object"),
         ('[\n"a",\nbad]', "line 3: is not JSON"),
+        ('["a",\n "b",\n]', "line 3: is not JSON: a value is missing, as behind a comma too many,"),
+        ('["a", "b", ]', "line 1: is not JSON: a value is missing, as behind a comma too many,"),
+        ('[\n // lakes\n "a"]', "line 2: is not JSON: JSON has no comments, and there is one"),
+        ('["a", None]', "line 1: is not JSON: a word of Python stands, and none of JSON,"),
         ('{"prompts": ["a"]} {"prompts": []}', "something follows the batch"),
         ('{"prompts": "a"}', '"prompts" must be a list'),
         ('{"prompts": ["a"], "idempotency_key": "x"}', 'no field "idempotency_key"'),
@@ -149,6 +165,10 @@ def test_an_array_or_batch_that_is_broken_is_refused(
     refused: Refused, content: str, fault: str
 ) -> None:
     assert fault in refused(content, "p.json")
+
+
+def test_json_with_comments_is_not_sent_line_by_line(refused: Refused) -> None:
+    assert "JSON has no comments" in refused('// texts\n["a", "b"]\n', "p.jsonc")
 
 
 @pytest.mark.parametrize(
@@ -266,6 +286,14 @@ def test_a_line_of_openais_batches_becomes_a_prompt(
     read: ReadFile, body: object, prompt: dict[str, object]
 ) -> None:
     assert read(openai(body), "p.jsonl").prompts == [{"id": "r1", **prompt}]
+
+
+def test_a_line_without_an_id_is_a_prompt_without_one(read: ReadFile) -> None:
+    line = {"url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "a"}]}}
+
+    assert read(lines(line, {**line, "custom_id": None}), "p.jsonl").prompts == 2 * [
+        {"messages": line["body"]["messages"]}
+    ]
 
 
 def test_a_line_of_completions_has_a_plain_prompt(read: ReadFile) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from promptmill.rows import FileFormat
 from tests.rows.conftest import ReadFile, Refused
 
 SENTENCES = [
@@ -38,7 +40,7 @@ def test_the_delimiter_is_found_out_among_texts_full_of_the_others(
     assert found == [{"id": str(number), "prompt": text} for number, text in enumerate(SENTENCES)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     texts=st.lists(
         st.text(alphabet=st.sampled_from("ab ,;|\t\"\n\r'é👍=\u2028"), min_size=1).filter(
@@ -73,6 +75,12 @@ def test_whatever_stands_in_the_cells_comes_back_unchanged(
         ("id,PROMPT\n1,Name a lake.\n", ["Name a lake."]),
         ("id,prompt,Prompt\n1,this,that\n", ["this"]),
         ("question\nWhy?\n", ["Why?"]),
+        ("Customer question\nWhy?\n", ["Why?"]),
+        ('"sep=;"\r\nid;prompt\r\n1;a, b\r\n', ["a, b"]),
+        ("sep=;;\nid;prompt\n1;a, b\n", ["a, b"]),
+        ("id,prompt,,\n1,Name a lake.,,\n2,Name a sea.,,\n", ["Name a lake.", "Name a sea."]),
+        (",prompt\n0,Name a lake.\n", ["Name a lake."]),
+        ("id|prompt\n1|-\n", ["-"]),
     ],
 )  # fmt: skip
 def test_tables_as_people_write_them(read: ReadFile, content: str, prompts: list[str]) -> None:
@@ -97,6 +105,14 @@ def test_tables_as_people_write_them(read: ReadFile, content: str, prompts: list
         ("", "there is no prompt in it"),
         ("prompt\n\n", "there is no prompt in it"),
         ("prompt\nfine\n\ufeffcut\ufeffmore\n", "line 3: has a byte order mark inside"),
+        ("| id | prompt |\n|----|:------:|\n| 1 | a |\n", "line 2: is of a table in Markdown"),
+        ("Name a lake.\nName a sea.\n", "the first line, `Name a lake.`, would be the name"),
+        ("Name a lake\nName a sea\n", "the first line, `Name a lake`, would be the name"),
+        ("Lakes?\nSeas?\n", "the first line, `Lakes?`, would be the name"),
+        ("Lakes.\nSeas.\n", "the first line, `Lakes.`, would be the name"),
+        ("id:prompt\n1:a\n", "the first line, `id:prompt`, would be the name"),
+        ("id\x01prompt\n1\x01a\n", "--delimiter splits the cells"),
+        ("sep=,\nid;prompt\n1;a\n", "the first line, `id;prompt`, would be the name"),
     ],
 )  # fmt: skip
 def test_a_table_that_is_wrong_is_refused_with_its_line(
@@ -116,6 +132,37 @@ def test_a_delimiter_can_be_named(read: ReadFile) -> None:
 @pytest.mark.parametrize("delimiter", ["", "ab", '"', "\n", "x"])
 def test_a_delimiter_that_can_be_none_is_refused(refused: Refused, delimiter: str) -> None:
     assert "--delimiter takes one character" in refused("a,b\n1,2\n", "p.csv", delimiter=delimiter)
+
+
+def test_the_only_column_is_said_where_its_name_may_be_a_prompt(read: ReadFile) -> None:
+    content = "Lakes\nSeas\n"
+
+    assert "`Lakes` in the first line is taken" in read(content, "p.csv").remarks[0]
+    assert read(content, "p.csv", prompt="Lakes").remarks == []
+    assert read("Prompt\nSeas\n", "p.csv").remarks == []
+    assert read("Which lake?\nSeas\n", "p.csv", prompt="Which lake?").prompts == ["Seas"]
+    assert read("Which lake?\nSeas\n", "p.csv", format=FileFormat.TEXT).prompts == [
+        "Which lake?",
+        "Seas",
+    ]
+
+
+def test_a_column_of_chats_is_read_where_none_is_the_prompt(
+    read: ReadFile, refused: Refused
+) -> None:
+    chat = [{"role": "user", "content": "Why, though?"}]
+    cell = json.dumps(chat).replace('"', '""')
+
+    found = read(f'id,messages\n1,"{cell}"\n2,\n', "p.csv")
+
+    assert found.prompts == [{"id": "1", "messages": chat}]
+    assert found.remarks == ["line 3 has no prompt and is left out"]
+    assert read("messages,prompt\na,b\n", "p.csv").prompts == ["b"]
+    assert read("id,messages\n1,a\n", "p.csv", prompt="messages").prompts == [
+        {"id": "1", "prompt": "a"}
+    ]
+    assert 'line 2: the column "messages" is not JSON' in refused("id,messages\n1,a\n", "p.csv")
+    assert "is no list of messages" in refused("id,messages\n1,{}\n", "p.csv")
 
 
 def test_a_named_column_tells_two_delimiters_apart(read: ReadFile) -> None:

@@ -7,7 +7,9 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -112,6 +114,14 @@ def test_gzip_is_unpacked_by_its_content(read: ReadFile, refused: Refused) -> No
         (b"\x89PNG\r\n\x1a\n", "is a PDF or an image"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "save it as .xlsx or .csv"),
         (b"ARROW1\0\0", "save it as Parquet"),
+        (b"PK\x05\x06" + bytes(18), "is an archive, or packed twice"),
+        (b"a.csv".ljust(257, b"\0") + b"ustar\x0000", "is an archive, or packed twice"),
+        (gzip.compress(gzip.compress(b"a", mtime=0), mtime=0), "is an archive, or packed twice"),
+        (b"SQLite format 3\0", "is a database"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "git lfs pull"),
+        (b"<!DOCTYPE html>\n<html><head><title>Sign in</title>", "is YAML, XML, HTML"),
+        (b'<?xml version="1.0"?><rows/>', "is YAML, XML, HTML"),
+        (b"{\\rtf1\\ansi hello}", "is YAML, XML, HTML"),
     ],
 )
 def test_what_is_no_text_is_refused_by_its_kind(
@@ -147,6 +157,14 @@ def test_a_header_that_names_the_prompt_says_that_it_is_a_table(
     assert read(content, "p.txt").prompts == [{"id": "1", "prompt": "a"}]
 
 
+@pytest.mark.parametrize("name", ["p.yaml", "p.yml", "p.toml", "p.xml", "p.html", "p.json5"])
+def test_a_file_of_another_format_is_text_only_if_it_is_said(
+    read: ReadFile, refused: Refused, name: str
+) -> None:
+    assert "--format text" in refused("- prompt: a\n", name)
+    assert read("- prompt: a\n", name, format=FileFormat.TEXT).prompts == ["- prompt: a"]
+
+
 def test_an_input_without_a_prompt_is_refused(refused: Refused) -> None:
     for content in ("", "\n\n", "\ufeff", "  \r\n"):
         assert refused(content) == "there is no prompt in it"
@@ -161,6 +179,20 @@ def test_stdin_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert source.is_read_once
     assert list(source) == [{"id": "a", "prompt": "Why?"}]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_with_a_name_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=['{"prompt": "Why?"}\n'])
+    writer.start()
+
+    source = PromptFile(str(pipe))
+
+    assert source.is_read_once
+    assert list(source) == [{"prompt": "Why?"}]
+    writer.join()
 
 
 def test_a_folder_is_read_file_by_file(read: ReadFile, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from tests.store.queue_machine import QueueMachine
 IN_CI = settings(
     max_examples=30,
     stateful_step_count=50,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),

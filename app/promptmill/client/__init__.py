@@ -20,9 +20,10 @@ from promptmill.client.errors import (
 )
 from promptmill.client.event_stream import BatchEvent, EndEvent, ProgressEvent, ResultEvent
 from promptmill.client.judgement import Outage, Sighting
-from promptmill.client.requests.batches import BatchFields, DownloadFormat, Prompt, Readiness
+from promptmill.client.requests.batches import BatchFields, DownloadFormat, Readiness
 from promptmill.client.requests.benchmarks import BenchmarkFields, ReportFormat
 from promptmill.client.requests.filters import ResultFilters
+from promptmill.client.requests.prompts import Prompt
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.requests.submission import SubmitFields
 from promptmill.contract.activity import (
@@ -32,6 +33,7 @@ from promptmill.contract.activity import (
     ThroughputSeries,
 )
 from promptmill.contract.batches import (
+    AcceptedBatch,
     Batch,
     BatchPage,
     BatchSummary,
@@ -82,6 +84,7 @@ from promptmill.contract.service import Health, Model, RecommendedLimits, Worker
 
 __all__ = [
     "ENDED_STATUSES",
+    "AcceptedBatch",
     "AsyncBenchmarks",
     "AsyncPromptmill",
     "AsyncResults",

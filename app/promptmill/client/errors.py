@@ -11,6 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_MOST_TOLD: Final = 5
+"""Fields that are wrong, in the text of an error."""
 
 
 class PromptmillError(Exception):
@@ -32,8 +36,9 @@ class PromptmillProblem(PromptmillError):  # noqa: N818 - it is a problem in RFC
 
     `status` is the HTTP status, `type` and `title` name the kind of problem for programs and for
     people, `detail` is a sentence about this one. `errors` names every field that is wrong, and is
-    empty unless the body did not validate. `retry_after_s` is how long to wait before asking again,
-    where the service said so; `request_id` finds the request in the service's log.
+    empty unless the body did not validate; the text of the error has the first five.
+    `retry_after_s` is how long to wait before asking again, where the service said so;
+    `request_id` finds the request in the service's log.
     """
 
     def __init__(
@@ -47,7 +52,8 @@ class PromptmillProblem(PromptmillError):  # noqa: N818 - it is a problem in RFC
         retry_after_s: float | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(f"{status} {title}" + (f": {detail}" if detail else ""))
+        told = "".join(f"\n{one.pointer}: {one.detail}" for one in errors[:_MOST_TOLD])
+        super().__init__(f"{status} {title}" + (f": {detail}" if detail else "") + told)
         self.status = status
         self.title = title
         self.type = type

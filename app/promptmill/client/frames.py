@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from promptmill.rows import TableFormat, UnreadableInput, write_table
+from promptmill.prompts.results import write_results
+from promptmill.rows import TableFormat, UnreadableInput
 from promptmill.rows.columnar import library
 
 _INDEX: Final = re.compile(r"__index_level_\d+__")
@@ -23,7 +24,7 @@ def arrow_of(pieces: Iterable[bytes], *, expand: bool) -> Any:  # noqa: ANN401 -
     target = io.BytesIO()
     try:
         parquet = library("pyarrow.parquet", "a data frame of results")
-        write_table(pieces, target, TableFormat.PARQUET, expand=expand)
+        write_results(pieces, target, TableFormat.PARQUET, expand=expand)
     except UnreadableInput as error:
         raise ValueError(str(error)) from None
     target.seek(0)

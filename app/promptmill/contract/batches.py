@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
 from promptmill.contract import examples
+from promptmill.contract.dry_run import Unchecked
 from promptmill.contract.record import ENDED_STATUSES, Count, DefectWord, OneOf, Record, Time
 from promptmill.contract.results import Result
 
@@ -255,10 +256,16 @@ class Batch(BatchSummary):
         """Whether it was there already when it was submitted, under the same idempotency key."""
         return self._is_replay
 
-    def as_replay(self) -> Batch:
+    def as_replay(self) -> Self:
         """Itself, marked as one that was there already."""
         self._is_replay = True
         return self
+
+
+class AcceptedBatch(Batch):
+    """A batch that has just been submitted."""
+
+    unchecked: Unchecked = ()
 
 
 class BatchPage(Record):

@@ -8,6 +8,15 @@ from pydantic import Field
 
 from promptmill.contract.record import Count, OneOf, Record
 
+Unchecked = Annotated[
+    tuple[str, ...],
+    Field(
+        description="What answers will not be checked for, although a `format` asks for it: regular"
+        " expressions with look-around or back-references. A sentence each, the first 20.",
+        examples=[[]],
+    ),
+]
+
 
 class DryRun(Record):
     """A request for a batch that would be accepted now, with the values that would hold."""
@@ -69,11 +78,7 @@ class DryRun(Record):
     queued_prompts: Count = Field(
         description="Prompts of other batches that have no outcome yet.", examples=[0]
     )
-    unchecked: tuple[str, ...] = Field(
-        description="What answers will not be checked for, although a `format` asks for it: regular"
-        " expressions with look-around or back-references.",
-        examples=[[]],
-    )
+    unchecked: Unchecked
 
 
 DRY_RUN: dict[str, Any] = {

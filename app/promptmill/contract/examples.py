@@ -144,6 +144,7 @@ ACCEPTED: Final[dict[str, Any]] = {
     "pulls": [],
     "results": [],
     "next_cursor": None,
+    "unchecked": [],
 }
 CANCELLING: Final[dict[str, Any]] = {
     **SUMMARY,

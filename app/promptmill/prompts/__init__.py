@@ -7,7 +7,8 @@ what can be said about columns. This package knows nothing of HTTP and of the te
 from __future__ import annotations
 
 from promptmill.prompts.columns import Columns, Prompt
+from promptmill.prompts.results import format_of_output, write_results
 from promptmill.prompts.source import PromptFile
 from promptmill.prompts.templates import Template
 
-__all__ = ["Columns", "Prompt", "PromptFile", "Template"]
+__all__ = ["Columns", "Prompt", "PromptFile", "Template", "format_of_output", "write_results"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from promptmill.prompts.templates import ROW, Template
-from promptmill.rows import UnreadableInput
+from promptmill.rows import UnreadableInput, parse_json
 
 Prompt = str | dict[str, Any]
 
@@ -32,6 +32,9 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "think": (bool, str),
 }
 EVERYTHING: Final = ("*",)
+_ERRORS: Final = frozenset(
+    {"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"}
+)
 _MOST_IMAGE_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -84,6 +87,10 @@ class Shape:
         self._image = self._find(columns.image)
         everything = tuple(columns.keep) == EVERYTHING
         self._keep = [self._sure(name) for name in (header if everything else columns.keep)]
+        self._chat: str | None = None
+        """The column of chats, where no other was named and none is `prompt`."""
+        if columns.prompt is None and columns.template is None and self._optional("prompt") is None:
+            self._chat = self._optional("messages")
         self._used: dict[str, str] = {}
         if (template := columns.template) is not None:
             names = template.names - ({ROW} | template.own_names) | (template.names & set(header))
@@ -109,6 +116,9 @@ class Shape:
         Raises:
             ValueError: A value cannot be used; the message says which.
         """
+        if self._chat is not None:
+            chat = _chat_of(values[self._chat], self._chat)
+            return None if chat is None else self._with_others({"messages": chat}, None, values)
         text = self._text(values)
         return None if text is None else self._with_others({}, text, values)
 
@@ -138,6 +148,8 @@ class Shape:
             text = text_of(values[self.text_column], self.text_column)
         else:
             used = {name: values[column] for name, column in self._used.items()}
+            for column in self._used.values():
+                _check_for_error(values[column], column)
             if used and all(_is_blank(value) for value in used.values()):
                 return None
             text = template.render({**values, ROW: values, **used})
@@ -214,6 +226,7 @@ def text_of(value: Any, column: str) -> str:  # noqa: ANN401 - any cell
     """
     if _is_blank(value):
         return value if isinstance(value, str) else ""
+    _check_for_error(value, column)
     value = jsonable(value, column)
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # Spreadsheets have no whole numbers.
@@ -246,6 +259,20 @@ def jsonable(value: Any, column: str) -> Any:  # noqa: ANN401 - any cell
     raise ValueError(f'the column "{column}" {told}')
 
 
+def _chat_of(value: Any, column: str) -> list[Any] | None:  # noqa: ANN401 - any cell
+    """The messages of a chat: a list of Parquet, or JSON in a cell; None if there are none."""
+    if _is_blank(value):
+        return None
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except ValueError as error:
+            raise ValueError(f'the column "{column}" {error}') from None
+    if not isinstance(value, list):
+        raise ValueError(f'the column "{column}" is no list of messages')  # noqa: TRY004 - said with others
+    return jsonable(value, column) or None
+
+
 def _checked(given: dict[str, Any]) -> dict[str, Any]:
     for name, types in _TYPES.items():
         if name in given and not isinstance(given[name], types):
@@ -256,6 +283,11 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(given.get("id"), int) and not isinstance(given["id"], bool):
         given["id"] = str(given["id"])
     return given
+
+
+def _check_for_error(value: object, column: str) -> None:
+    if isinstance(value, str) and value in _ERRORS:
+        raise ValueError(f'the column "{column}" has the error {value} of a spreadsheet')
 
 
 def _is_blank(value: object) -> bool:

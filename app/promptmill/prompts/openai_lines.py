@@ -35,7 +35,7 @@ _DATA_URL: Final = re.compile(r"data:image/[\w.+-]+;base64,")
 
 def is_openai_line(value: Mapping[str, Any]) -> bool:
     """Whether an object is a line of such a file."""
-    return "custom_id" in value and "body" in value
+    return "body" in value and ("custom_id" in value or "url" in value)
 
 
 def prompt_of_line(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def prompt_of_line(line: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         if name not in _READ and (name not in _ONLY_VALUE or _ONLY_VALUE[name] != value):
             raise ValueError(f'"body" has "{name}", which Ollama cannot do; leave it out')
-    prompt = {"id": line["custom_id"]}
+    prompt: dict[str, Any] = {} if line.get("custom_id") is None else {"id": line["custom_id"]}
     prompt |= {name: fields[name] for name in _PASSED_ON if name in fields}
     if "messages" in fields:
         prompt["messages"] = _messages(fields["messages"])

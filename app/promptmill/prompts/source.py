@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from array import array
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, cast
@@ -15,6 +16,17 @@ from promptmill.rows import FileFormat, Notes, Reading, RowFile, UnreadableInput
 
 _TEXT: Final = ("text",)
 """The one column of texts that have no names."""
+_CHAT: Final = 'write {"messages": [{"role": "user", "content": "…"}]} for each chat'
+_OF_OTHERS: Final = {
+    ("conversations",): "ShareGPT's chats are not read",
+    ("custom_id", "params"): "Anthropic's batch lines are not read",
+    ("custom_id", "response"): "these are results of OpenAI's batches, and not its requests",
+    ("lc", "kwargs"): "LangChain's dumps are not read",
+    ("contents",): "Gemini's requests are not read",
+}
+"""Fields by which the objects of other tools are known."""
+_NAME: Final = re.compile(r"[\w.-]*\w([ \t]+[\w.-]*\w)?")
+"""One or two words: what an only column may be called without being asked about."""
 _MOST_SHAPES: Final = 100
 """Kept of JSON objects whose fields differ."""
 
@@ -121,13 +133,17 @@ class PromptFile:
     def _prompt(self, value: Any) -> Prompt | None:  # noqa: ANN401 - any JSON
         columns = self._columns
         if self._rows.header is not None:
+            if not self._places:
+                self._check_only_column(self._rows.header)
             return self._shape(tuple(self._rows.header)).prompt_of(value)
         if isinstance(value, str):
             if columns.template is None and not columns.keep and columns.prompt is None:
                 return value
             return self._shape(_TEXT).prompt_of({_TEXT[0]: value})
         if not isinstance(value, dict):
-            raise ValueError("must be a JSON string or an object")  # noqa: TRY004 - said with others
+            is_chat = isinstance(value, list) and any(map(_is_message, cast("list[Any]", value)))
+            hint = f"; {_CHAT}" if is_chat else ""
+            raise ValueError(f"must be a JSON string or an object{hint}")  # noqa: TRY004 - said with others
         found = cast("dict[str, Any]", value)
         if is_openai_line(found):
             found = prompt_of_line(found)
@@ -137,13 +153,27 @@ class PromptFile:
                 raise ValueError(f'the field "{columns.prompt}" is not there; {has}')
             return self._shape(tuple(found)).prompt_of_object(found)
         if "prompt" not in found and "messages" not in found:
-            raise ValueError(
-                f'has neither "prompt" nor "messages"; {has}; --field NAME takes the prompt from'
-                " another field"
-            )
+            raise ValueError(f'has neither "prompt" nor "messages"; {has}; {_way_out(found)}')
         custom_id = found.get("id")
         is_number = isinstance(custom_id, int) and not isinstance(custom_id, bool)
         return {**found, "id": str(custom_id)} if is_number else found
+
+    def _check_only_column(self, header: Sequence[str]) -> None:
+        """Say that a header of one cell is no prompt, or refuse what may well be one."""
+        has_names = self._rows.format is not FileFormat.PARQUET and not self._rows.is_folder
+        if not has_names or len(header) > 1 or self._columns.are_named:
+            return
+        name = header[0]
+        if name.casefold() == "prompt" or self._rows.notes.remarks:
+            return
+        if not _NAME.fullmatch(name):
+            raise UnreadableInput(
+                f"the first line, `{name[:60]}`, would be the name of the only column, and may be"
+                " a prompt, or have another delimiter: --column with that name takes what is below"
+                " it, --format text sends every line as it is, --delimiter splits the cells"
+            )
+        remark = f"`{name}` in the first line is taken for the name of the only column"
+        self._rows.notes.remarks.append(remark)
 
     def _shape(self, header: tuple[str, ...]) -> Shape:
         shape = self._shapes.get(header)
@@ -154,6 +184,22 @@ class PromptFile:
             shape = Shape(header, columns, folder=self._rows.folder)
             self._shapes[header] = shape
         return shape
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, dict) and {"role", "content"} <= set(cast("dict[str, Any]", value))
+
+
+def _way_out(found: Mapping[str, Any]) -> str:
+    """What to do with an object that is no prompt, by the tool that writes such objects."""
+    if _is_message(found):
+        return f"it is a message of a chat: {_CHAT}"
+    for names, told in _OF_OTHERS.items():
+        if set(names) <= set(found):
+            return f"{told}: {_CHAT}"
+    if any(isinstance(value, str) for value in found.values()):
+        return "--field NAME takes the prompt from another field"
+    return 'none of them is a text: write {"prompt": "…"} on each line'
 
 
 def _of_folder(columns: Columns) -> Columns:

@@ -11,17 +11,17 @@ from promptmill.rows.detection import FileFormat
 from promptmill.rows.faults import Notes, UnreadableInput
 from promptmill.rows.json_values import NotJsonError, parse_json
 from promptmill.rows.reading import Reading, RowFile
-from promptmill.rows.writing import TableFormat, format_of_output, write_table
+from promptmill.rows.writing import Header, TableFormat, write_table
 
 __all__ = [
     "FileFormat",
+    "Header",
     "NotJsonError",
     "Notes",
     "Reading",
     "RowFile",
     "TableFormat",
     "UnreadableInput",
-    "format_of_output",
     "parse_json",
     "write_table",
 ]

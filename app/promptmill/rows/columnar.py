@@ -19,7 +19,12 @@ from promptmill.rows.faults import Faults, UnreadableInput
 PARQUET_MAGIC: Final = b"PAR1"
 ZIP_MAGIC: Final = b"PK\x03\x04"
 _ROWS_AT_ONCE: Final = 256
+_FORMULA: Final = re.compile(
+    rb'<c r="([A-Z]+[0-9]+)"[^>]*><f(?:[^>]*/>|[^>]*>[^<]*</f>)(?:<v ?/>|<v></v>)?</c>'
+)
+"""A formula without the value that it had when it was last computed."""
 _ESCAPE: Final = re.compile(r"_x([0-9a-fA-F]{4})_")
+
 
 ColumnarTable = tuple[Sequence[str], Iterator[tuple[int, dict[str, Any]]]]
 """The names of the columns, and rows that are read once, numbered as a person counts them."""
@@ -52,13 +57,22 @@ def rows_of(batches: Iterable[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of Arrow's batches, numbered from 1; not all of a batch are made at once."""
     number = 0
     try:
-        for batch in batches:
+        for batch in map(_in_microseconds, batches):
             for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
                 for row in batch.slice(start, _ROWS_AT_ONCE).to_pylist():
                     number += 1
                     yield number, row
     except (OSError, ValueError) as error:
         raise UnreadableInput(f"row {number + 1}: cannot be read: {error}") from None
+
+
+def _in_microseconds(batch: Any) -> Any:  # noqa: ANN401 - of the library
+    """The rows with times as Python has them, which knows no nanoseconds."""
+    arrow, schema = library("pyarrow", "reading Parquet"), batch.schema
+    for index, field in enumerate(schema):
+        if str(field.type).startswith("timestamp[ns"):
+            schema = schema.set(index, field.with_type(arrow.timestamp("us", field.type.tz)))
+    return batch.cast(schema, safe=False)
 
 
 def excel_table(
@@ -71,27 +85,14 @@ def excel_table(
         with zipfile.ZipFile(seekable) as packed:
             if not any(name.startswith("xl/") for name in packed.namelist()):
                 raise UnreadableInput("is a ZIP archive, and no Excel workbook")
+            _check_formulas(packed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Styles and extensions that have no part in it.
             book = openpyxl.load_workbook(seekable, read_only=True, data_only=True)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UnreadableInput(f"is no readable Excel workbook: {error}") from None
     stack.callback(book.close)
-    names: list[str] = [one.title for one in book.worksheets]
-    if sheet is not None and sheet not in names:
-        raise UnreadableInput(f'has no sheet "{sheet}"; it has {", ".join(names)}')
-    if sheet is None and len(names) > 1:
-        raise UnreadableInput(
-            f"has {len(names)} sheets: name one, as in FILE.xlsx#{names[0]}; it has"
-            f" {', '.join(names)}"
-        )
-    page = book[sheet if sheet is not None else names[0]]
-    page.reset_dimensions()
-    filled = (
-        (number, cells)
-        for number, cells in enumerate(page.iter_rows(values_only=True), start=1)
-        if any(cell is not None for cell in cells)
-    )
+    filled = _filled(book[_sheet_named(book, sheet)])
     _, titles = next(filled, (0, ()))
     header = ["" if title is None else str(title).strip() for title in titles]
     while header and not header[-1]:
@@ -99,6 +100,41 @@ def excel_table(
     if not header:
         raise UnreadableInput("there is no prompt in it")
     return header, _excel_rows(filled, header, faults)
+
+
+def _check_formulas(packed: zipfile.ZipFile) -> None:
+    for name in packed.namelist():
+        last = b""
+        with packed.open(name) as part:
+            while name.startswith("xl/worksheets/") and (piece := part.read(2**15)):
+                if found := _FORMULA.search(last + piece):
+                    raise UnreadableInput(
+                        f"the formula in {found[1].decode()} has no value in the file: open the"
+                        " workbook in a spreadsheet program and save it"
+                    )
+                last = piece
+
+
+def _sheet_named(book: Any, sheet: str | None) -> str:  # noqa: ANN401 - of the library
+    """The sheet of that name; without one the only sheet that has a filled cell."""
+    names: list[str] = [one.title for one in book.worksheets]
+    if sheet in names:
+        return sheet
+    if sheet is not None:
+        raise UnreadableInput(f'has no sheet "{sheet}"; it has {", ".join(names)}')
+    found = [name for name in names if next(_filled(book[name]), None) is not None]
+    if len(found) > 1:
+        told = f"has {len(found)} sheets: name one, as in FILE.xlsx#{found[0]}: {', '.join(found)}"
+        raise UnreadableInput(told)
+    return (found or names)[0]
+
+
+def _filled(page: Any) -> Iterator[tuple[int, Sequence[Any]]]:  # noqa: ANN401 - of the library
+    """The rows of a sheet that are not blank, numbered."""
+    page.reset_dimensions()
+    for number, cells in enumerate(page.iter_rows(values_only=True), start=1):
+        if any(cell is not None for cell in cells):
+            yield number, cells
 
 
 def _excel_rows(

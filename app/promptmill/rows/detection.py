@@ -50,11 +50,14 @@ _EXTENSIONS: Final = {
     ".ndjson": FileFormat.JSONL,
     ".jsonlines": FileFormat.JSONL,
     ".json": FileFormat.JSON,
+    ".jsonc": FileFormat.JSON,
     ".csv": FileFormat.CSV,
     ".tsv": FileFormat.CSV,
     ".tab": FileFormat.CSV,
     ".psv": FileFormat.CSV,
 }
+_OTHERS: Final = frozenset({".yaml", ".yml", ".toml", ".xml", ".html", ".htm", ".rtf", ".json5"})
+_MARKUP: Final = re.compile(r"\s*(<\?xml\b|<!doctype html|<html\b|\{\\rtf\d)", re.IGNORECASE)
 _OF_JSON: Final = frozenset({FileFormat.JSON, FileFormat.JSONL})
 _PROMPT_FIELDS: Final = frozenset({"prompt", "messages", "prompts", "custom_id"})
 _TEXT_COLUMN: Final = "text"
@@ -79,7 +82,10 @@ def format_of(
 
     `wanted` are columns that a person named, or None. What can be read in two ways is refused.
     """
-    by_name = _EXTENSIONS.get(extension_of(name))
+    extension = extension_of(name)
+    by_name = _EXTENSIONS.get(extension)
+    if extension in _OTHERS or _MARKUP.match(head):
+        raise UnreadableInput("is YAML, XML, HTML or the like; --format text sends each line")
     if by_name in _OF_JSON or look.certainty == "yes":
         return FileFormat.JSONL
     if by_name is not None:

@@ -66,11 +66,26 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise NotJsonError(f"is not JSON: {error.msg} at column {error.colno}") from None
+        raise NotJsonError(f"is not JSON: {_told(error)} at column {error.colno}") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     check_characters(value, text)
     return value
+
+
+_MISTAKES: Final = (
+    (r"'", "JSON has double quotation marks, and a single one stands"),
+    (r"//|/\*|#", "JSON has no comments, and there is one"),
+    (r"None|True|False", "a word of Python stands, and none of JSON,"),
+    (r",?\s*[]}]", "a value is missing, as behind a comma too many,"),
+    (r"[\t\r\n]", r"a tab or line end, in a string written \t or \n, stands"),
+)
+
+
+def _told(error: json.JSONDecodeError) -> str:
+    """What is wrong, in words for mistakes that many make, the same in each version of Python."""
+    found = (told for wrong, told in _MISTAKES if re.match(wrong, error.doc[error.pos :]))
+    return next(found, error.msg.removesuffix(" at"))
 
 
 def check_characters(value: object, text: str) -> None:
@@ -168,7 +183,7 @@ class JsonStream:
 
     def _told(self, error: json.JSONDecodeError) -> str:
         line = self._line + self._text.count("\n", self._at, error.pos)
-        return f"line {line}: is not JSON: {error.msg} at column {error.colno}"
+        return f"line {line}: is not JSON: {_told(error)}"
 
     def _read(self, characters: int) -> bool:
         """Read at least so many more characters; False at the end."""

@@ -40,6 +40,9 @@ _NO_TEXT: Final = {
     rb"\xd0\xcf\x11\xe0": "is an old Excel or Word file: save it as .xlsx or .csv",
     rb"%PDF-|\x89PNG|GIF8|\xff\xd8\xff": "is a PDF or an image, and no text",
     rb"ARROW1\0|FEA1|Obj\x01": "is Arrow, Feather or Avro: save it as Parquet",
+    rb"PK\x05\x06|.{257}ustar|\x1f\x8b": "is an archive, or packed twice: unpack it first",
+    rb"SQLite format 3\0": "is a database: `sqlite3 -csv -header FILE 'select …'` makes CSV of it",
+    rb"version https://git-lfs": "is a pointer of Git LFS: `git lfs pull` fetches the file",
 }
 
 
@@ -101,6 +104,14 @@ def broken_gzip() -> Generator[None]:
         raise UnreadableInput("is packed with gzip, and broken or cut off") from None
 
 
+def is_stream(name: str) -> bool:
+    """Whether an input can be read only once: stdin, or a pipe or device that a name leads to."""
+    path = Path(name)
+    with contextlib.suppress(OSError, ValueError):
+        return name == STDIN or (path.exists() and not path.is_file() and not path.is_dir())
+    return False
+
+
 def _stream(name: str) -> IO[bytes]:
     if name != STDIN:
         try:
@@ -115,7 +126,7 @@ def _stream(name: str) -> IO[bytes]:
 def encoding_of(head: bytes, named: str | None) -> str:
     """The encoding of a text: what its byte order mark says, else what was named, else UTF-8."""
     for pattern, what in _NO_TEXT.items():
-        if re.match(pattern, head):
+        if re.match(pattern, head, re.DOTALL):
             raise UnreadableInput(what)
     if named is not None:
         named = _known(named)

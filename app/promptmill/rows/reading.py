@@ -20,6 +20,7 @@ from promptmill.rows.opening import (
     broken_gzip,
     encoding_of,
     head_text,
+    is_stream,
     lines_of,
     opened,
     pieces_of,
@@ -55,7 +56,7 @@ class RowFile:
     def __init__(self, name: str, reading: Reading) -> None:
         """`name` is a file's, a folder's or a pattern; `-` is stdin, which can be read once."""
         self.name = name
-        self.is_read_once = name == STDIN
+        self.is_read_once = is_stream(name)
         self.is_folder = False
         self.folder = Path()
         """Where the file is."""

@@ -18,8 +18,9 @@ from promptmill.rows.faults import Faults, Notes, UnreadableInput
 CANDIDATES: Final = (",", ";", "\t", "|")
 _NAMES: Final = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 _MOST_ROWS: Final = 200
-SEPARATOR_LINE: Final = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
+SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?[,;\t]*\r?\n?', re.IGNORECASE)
 """The first line by which Excel is told the delimiter."""
+_RULER: Final = re.compile(r"[|\s]*(:?--+:?[|\s]*)+")
 _MOST_CHARACTERS: Final = 64 * 1024 * 1024
 """Of one cell; the module's own bound of 131072 is less than a long prompt."""
 
@@ -117,6 +118,8 @@ class Table:
         for number, row in self._filled():
             if row == self._cells:
                 self._notes.leave_out(f"line {number}", "is the header again")
+            elif self._dialect.delimiter == "|" and _RULER.fullmatch("|".join(row)):
+                raise UnreadableInput(f"line {number}: is of a table in Markdown: save it as CSV")
             elif len(row) == width:
                 yield number, dict(zip(self.header, row, strict=True))
             else:

@@ -60,6 +60,8 @@ class ReceivedBatch:
     draft: BatchDraft
     sha256: str
     """Of the body's bytes, hexadecimal: two requests with the same one asked for the same."""
+    unchecked: list[str]
+    """What answers will not be checked for, a sentence each."""
 
 
 def body_form(request: Request) -> BodyForm:
@@ -133,7 +135,9 @@ def _read_batch(body: bytes, settings: Settings, models: ModelCheck) -> Received
     system = draft.parameters.get("system")
     with_system = [with_system_first(prompt, system) for prompt in drafts or ()]
     return ReceivedBatch(
-        draft=replace(draft, prompts=with_system), sha256=hashlib.sha256(body).hexdigest()
+        draft=replace(draft, prompts=with_system),
+        sha256=hashlib.sha256(body).hexdigest(),
+        unchecked=prompts.unchecked.sentences(draft.parameters.get("format")),
     )
 
 
@@ -202,6 +206,11 @@ class NdjsonBody:
     def prompts(self) -> int:
         """How many have been read."""
         return self._prompts.count
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What answers will not be checked for, a sentence each, once `pieces` has ended."""
+        return self._prompts.unchecked.sentences(self.draft.parameters.get("format"))
 
     async def pieces(self) -> AsyncIterator[list[PromptDraft]]:
         """The prompts, some thousands at a time, for as long as nothing is wrong.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
@@ -11,11 +10,9 @@ from promptmill.api.documents.batches import failure_limit
 from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.batches import BodyForm, NdjsonBody, receive_batch
 from promptmill.domain.access.keys import Caller
-from promptmill.domain.batches import BatchDraft, BatchKind, PromptDraft
+from promptmill.domain.batches import BatchDraft, BatchKind
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON
-from promptmill.ollama.answer_checks.json_schema import unchecked_in
-from promptmill.ollama.text import one_line
 from promptmill.services import admission, models
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
@@ -37,7 +34,7 @@ async def dry_run(
         check = ModelCheck(await models.installed_names(resources), hosts=len(resources.hosts))
     except Unavailable as error:
         away, check = error, ModelCheck()
-    draft, prompts, formats = await _read(request, resources, form, check)
+    draft, prompts, unchecked = await _read(request, resources, form, check)
     # What is wrong with the request itself is worth more to its sender, and is told first.
     if away is not None and not draft.auto_pull:
         raise away
@@ -47,42 +44,24 @@ async def dry_run(
     draft = await with_starting_limit(resources, draft)
     per_call = resources.settings.texts_per_call if draft.kind is BatchKind.EMBED else 1
     document = _document(draft, prompts, check.used, queued, calls=-(-prompts // per_call))
-    return {**document, "unchecked": _unchecked(formats)}
+    return {**document, "unchecked": unchecked}
 
 
 async def _read(
     request: Request, resources: Resources, form: BodyForm, check: ModelCheck
-) -> tuple[BatchDraft, int, list[object]]:
-    """The batch without its prompts, their number, and the formats that they have."""
+) -> tuple[BatchDraft, int, list[str]]:
+    """The batch without its prompts, their number, and what answers are not checked for."""
     known = resources.settings.listed("pull_registries")
     if form is BodyForm.JSON:
-        draft = (await receive_batch(request, resources.settings, check)).draft
-        admission.require_known_registries(draft, draft.prompts, known)
-        count, formats = len(draft.prompts), _formats_of(draft.prompts)
-    else:
-        body = NdjsonBody(request, resources.settings, check)
-        count, formats = 0, list[object]()
-        async for piece in body.pieces():
-            admission.require_known_registries(body.draft, piece, known, first_index=count)
-            count += len(piece)
-            formats += _formats_of(piece)
-        draft = body.draft
-    return draft, count, [draft.parameters.get("format"), *formats]
-
-
-def _formats_of(prompts: Sequence[PromptDraft]) -> list[object]:
-    own = (prompt.overrides for prompt in prompts if prompt.overrides)
-    return [overrides["format"] for overrides in own if "format" in overrides]
-
-
-def _unchecked(formats: Sequence[object]) -> list[str]:
-    """What answers are not checked for, a sentence each."""
-    expressions = dict.fromkeys(one for schema in formats for one in unchecked_in(schema))
-    return [
-        f"Answers are not checked against the regular expression `{one_line(expression, 200)}` of"
-        " the format: it has look-around or back-references."
-        for expression in expressions
-    ]
+        received = await receive_batch(request, resources.settings, check)
+        admission.require_known_registries(received.draft, received.draft.prompts, known)
+        return received.draft, len(received.draft.prompts), received.unchecked
+    body = NdjsonBody(request, resources.settings, check)
+    count = 0
+    async for piece in body.pieces():
+        admission.require_known_registries(body.draft, piece, known, first_index=count)
+        count += len(piece)
+    return body.draft, count, body.unchecked
 
 
 def _document(

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from promptmill.api.errors.unstorable import faults_in, text_fault
 from promptmill.api.errors.violations import Faults
 from promptmill.api.installed_models import ModelCheck
+from promptmill.api.intake.unchecked import Unchecked
 from promptmill.api.schemas.requests import PROMPT_TEXT, PromptObject
 from promptmill.api.schemas.strict import Path
 from promptmill.domain.batches import PromptDraft
@@ -39,6 +40,8 @@ class PromptReader:
         """Prompts seen, also those beyond the limit."""
         self.first_with: dict[str, int] = {}
         """Index of the first prompt that has a field of its own, by the field's name."""
+        self.unchecked = Unchecked()
+        """Sees the formats that prompts have of their own."""
         self._limits = limits
         self._ids = ids
         self._models = models
@@ -72,6 +75,8 @@ class PromptReader:
             return None
         if draft is not None:
             self._models.see_prompt(draft, path)
+            if draft.overrides and "format" in draft.overrides:
+                self.unchecked.see(draft.overrides["format"])
         return draft
 
     def skip(self, fault: str) -> None:

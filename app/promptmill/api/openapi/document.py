@@ -33,7 +33,7 @@ from promptmill.api.schemas.benchmarks import BenchmarkRequest
 from promptmill.api.schemas.control import BatchUpdate, HostUpdate, RetryRequest
 from promptmill.api.schemas.requests import BatchRequest
 from promptmill.contract import examples
-from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.batches import AcceptedBatch, Batch, BatchPage
 from promptmill.contract.benchmark_examples import BENCHMARK_ID
 from promptmill.contract.benchmark_findings import Comparison, RunPage
 from promptmill.contract.benchmarks import Benchmark, BenchmarkPage
@@ -65,6 +65,7 @@ _ANSWERS: Final = (
     BenchmarkPage,
     Comparison,
     RunPage,
+    AcceptedBatch,
     Batch,
     BatchPage,
     DryRun,

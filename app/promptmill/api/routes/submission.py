@@ -23,7 +23,7 @@ from promptmill.api.intake.query import check_json_query, wants_dry_run
 from promptmill.api.openapi.document import always, problem, success
 from promptmill.api.openapi.submission import submission_request
 from promptmill.contract import examples
-from promptmill.contract.batches import Batch
+from promptmill.contract.batches import AcceptedBatch
 from promptmill.contract.dry_run import DRY_RUN, DryRun
 from promptmill.domain.access.keys import Caller
 from promptmill.domain.batches import IdempotencyKey
@@ -55,7 +55,7 @@ _REPLAYED: Final = {
         **success(
             202,
             "The batch is stored and will be worked off",
-            Batch,
+            AcceptedBatch,
             examples.ACCEPTED,
             {"Location": _LOCATION, "Idempotent-Replayed": _REPLAYED},
         ),
@@ -83,30 +83,36 @@ async def submit_batch(
     if only_check:
         return JsonResponse(await dry_run(request, resources, form, caller))
     receive = _receive_json if form is BodyForm.JSON else _receive_ndjson
-    submission = await receive(request, resources, key, caller)
+    submission, unchecked = await receive(request, resources, key, caller)
     headers = {"Location": f"{request.scope['root_path']}/batches/{submission.batch.id}"}
     if not submission.created:
         headers["Idempotent-Replayed"] = "true"
-    return JsonResponse(batch_document(submission.batch), status_code=202, headers=headers)
+    document = {**batch_document(submission.batch), "unchecked": unchecked}
+    return JsonResponse(document, status_code=202, headers=headers)
 
 
 async def _receive_json(
     request: Request, resources: Resources, key: str | None, caller: Caller
-) -> Submission:
+) -> tuple[Submission, list[str]]:
+    """The stored batch, and what its answers will not be checked for."""
     check = ModelCheck()
     received = await receive_batch(request, resources.settings, check)
     await check.refuse_those_that_only_embed(resources, received.draft.kind)
     idempotency = IdempotencyKey(key=key, body_hash=received.sha256) if key else None
-    return await batches.submit(resources, received.draft, idempotency=idempotency, caller=caller)
+    submission = await batches.submit(
+        resources, received.draft, idempotency=idempotency, caller=caller
+    )
+    return submission, received.unchecked
 
 
 async def _receive_ndjson(
     request: Request, resources: Resources, key: str | None, caller: Caller
-) -> Submission:
+) -> tuple[Submission, list[str]]:
+    """As `_receive_json`."""
     check = ModelCheck()
     body = NdjsonBody(request, resources.settings, check)
     async with uploads.receiving(resources, body.draft, key=key, caller=caller) as upload:
         async for prompts in body.pieces():
             await upload.add(prompts)
         await check.refuse_those_that_only_embed(resources, body.draft.kind)
-        return await upload.finish(body_hash=body.sha256)
+        return await upload.finish(body_hash=body.sha256), body.unchecked

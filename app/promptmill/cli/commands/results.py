@@ -23,7 +23,8 @@ from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, connect
 from promptmill.cli.service.naming import batch_named
 from promptmill.cli.service.result_following import follow_results
 from promptmill.display.texts import duration, one_line
-from promptmill.rows import TableFormat, UnreadableInput, format_of_output, write_table
+from promptmill.prompts import format_of_output, write_results
+from promptmill.rows import TableFormat, UnreadableInput
 
 if TYPE_CHECKING:
     from promptmill.client import Promptmill, Result, ResultFilters
@@ -189,7 +190,7 @@ def _write(
     count = 0
     if chosen in _TABLES:
         try:
-            count = write_table(pieces, file, _TABLES[chosen], mark=bom, expand=expand)
+            count = write_results(pieces, file, _TABLES[chosen], mark=bom, expand=expand)
         except UnreadableInput as error:
             refuse(f"cannot write {chosen}", *error.faults)
     else:

@@ -37,7 +37,7 @@ from promptmill.prompts.schemas import schema_of
 from promptmill.rows import UnreadableInput
 
 if TYPE_CHECKING:
-    from promptmill.client import Batch, BatchFields, DryRun, FieldError, Promptmill
+    from promptmill.client import AcceptedBatch, Batch, BatchFields, DryRun, FieldError, Promptmill
 
 _INPUT = "Input"
 _LIMITS = "Limits"
@@ -298,6 +298,7 @@ def submit(
         send = client.submit_stream if sending.is_streamed else client.submit
         batch = send(sending.prompts, idempotency_key=idempotency_key, once=once, **given)
         source.tell_left_out()
+        _tell_unchecked(batch)
         if not mode().as_json or not (wait or watch):
             print_one(batch)
         if wait or watch:
@@ -358,7 +359,11 @@ def _tell_dry_run(dry: DryRun) -> None:
         f"{count} prompt{'s' if count != 1 else ''} would be accepted, for {', '.join(dry.models)};"
         f" their starts take {duration(dry.at_least_s)} at least."
     )
-    for sentence in dry.unchecked:
+    _tell_unchecked(dry)
+
+
+def _tell_unchecked(told: AcceptedBatch | DryRun) -> None:
+    for sentence in told.unchecked:
         warn(sentence)
 
 

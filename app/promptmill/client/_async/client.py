@@ -17,11 +17,12 @@ from promptmill.client.errors import PromptmillError
 from promptmill.client.event_stream import BatchEvent, Following
 from promptmill.client.judgement import LONG_POLL_S, Patience, Sighting
 from promptmill.client.requests import batches, in_process, steering, submission
-from promptmill.client.requests.batches import Prompt, Readiness
+from promptmill.client.requests.batches import Readiness
 from promptmill.client.requests.in_process import DEFAULT_BENCHMARK_PROMPT, DEFAULT_MODEL
+from promptmill.client.requests.prompts import Prompt
 from promptmill.client.requests.steering import BatchChanges
 from promptmill.client.requests.submission import SubmitFields
-from promptmill.contract.batches import Batch, BatchPage
+from promptmill.contract.batches import AcceptedBatch, Batch, BatchPage
 from promptmill.contract.dry_run import DryRun
 from promptmill.contract.hosts import Host
 from promptmill.contract.service import Health, Model, Worker
@@ -81,7 +82,7 @@ class AsyncPromptmill(AsyncReading):
         key = idempotency_key or in_process.key_of("batch-generate", values, fields)
         if not values:
             return []
-        batch = await self.submit_stream(values, idempotency_key=key, **fields)
+        batch: Batch = await self.submit_stream(values, idempotency_key=key, **fields)
         if batch.has_ended and not batch.all_succeeded:
             batch = await self.retry(batch.id)
         await self.wait(batch.id, progress=progress)
@@ -124,7 +125,7 @@ class AsyncPromptmill(AsyncReading):
         *,
         idempotency_key: str | None = None,
         **fields: Unpack[SubmitFields],
-    ) -> Batch:
+    ) -> AcceptedBatch:
         """Hand over a batch; when this returns, the service has it on disk.
 
         A key is made for each call unless one is given, so that a request whose answer was lost is
@@ -142,7 +143,7 @@ class AsyncPromptmill(AsyncReading):
         *,
         idempotency_key: str | None = None,
         **fields: Unpack[SubmitFields],
-    ) -> Batch:
+    ) -> AcceptedBatch:
         """`submit` for any number of prompts: they are sent while `prompts` makes them.
 
         Neither side holds them all in memory, and the batch appears when the last one is stored. A

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from promptmill.client.errors import UnexpectedAnswer
 from promptmill.client.requests.filters import ResultFilters, filter_query, moment
-from promptmill.contract.batches import Batch, BatchPage
+from promptmill.client.requests.prompts import Prompt, check_prompts, key_header, prompt_value
+from promptmill.contract.batches import AcceptedBatch, Batch, BatchPage
 from promptmill.contract.record import Record
 from promptmill.contract.results import Result, ResultPage
 from promptmill.contract.service import Health, Model, ModelPage, Worker, WorkerPage
@@ -35,8 +36,6 @@ class Readiness(Record):
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
-Prompt = str | Mapping[str, Any]
-"""A prompt's text, or an object of the contract: `{"prompt": ...}` or `{"messages": [...]}`."""
 DownloadFormat = Literal["ndjson", "csv"]
 
 MEDIA_TYPES: Final[dict[DownloadFormat, str]] = {
@@ -131,16 +130,15 @@ class Request(Generic[T]):
 
 def submit_batch(
     prompts: Iterable[Prompt], fields: BatchFields, *, idempotency_key: str
-) -> Request[Batch]:
+) -> Request[AcceptedBatch]:
     """POST /batches.
 
     Raises:
-        TypeError: `prompts` is a single text, or one of them is neither a text nor an object.
+        TypeError: `prompts` is a single text or no list, or one of them is neither a text nor an
+            object.
         ValueError: There is no prompt, or something in it that JSON cannot say.
     """
-    if isinstance(prompts, str | Mapping):
-        # A text is iterable too: it would become one prompt per letter.
-        raise TypeError("prompts must be a list of prompts, not a single one")
+    check_prompts(prompts)
     items = [prompt_value(prompt, index) for index, prompt in enumerate(prompts)]
     if not items:
         raise ValueError("a batch needs at least one prompt")
@@ -148,23 +146,10 @@ def submit_batch(
         method="POST",
         path="/batches",
         content=encoded({"prompts": items, **fields}),
-        headers={"content-type": "application/json", "idempotency-key": idempotency_key},
+        headers={"content-type": "application/json", **key_header(idempotency_key)},
         expected=frozenset({200, 202}),
         read=read_submitted,
     )
-
-
-def prompt_value(prompt: Prompt, index: int) -> str | dict[str, Any]:
-    """A prompt as JSON is made of it.
-
-    Raises:
-        TypeError: It is neither a text nor an object, as a gap in a column of a table is none.
-    """
-    if isinstance(prompt, str):
-        return prompt
-    if isinstance(prompt, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers err
-        return dict(prompt)
-    raise TypeError(f"prompts[{index}] must be a text or an object, not {type(prompt).__name__}")
 
 
 def new_idempotency_key() -> str:
@@ -335,9 +320,9 @@ def reader_of(record: type[R]) -> Callable[[Answer], R]:
     return read
 
 
-def read_submitted(answer: Answer) -> Batch:
+def read_submitted(answer: Answer) -> AcceptedBatch:
     """The batch that a submission made, or that an earlier one with its key had made."""
-    batch = reader_of(Batch)(answer)
+    batch = reader_of(AcceptedBatch)(answer)
     is_replay = answer.headers.get("idempotent-replayed") == "true"
     return batch.as_replay() if is_replay else batch
 

@@ -14,6 +14,7 @@ from promptmill.client.requests.batches import (
     query_of,
     reader_of,
 )
+from promptmill.client.requests.prompts import key_header
 from promptmill.contract.benchmark_findings import Comparison as BenchmarkComparison
 from promptmill.contract.benchmark_findings import Run as BenchmarkRun
 from promptmill.contract.benchmark_findings import RunPage
@@ -85,7 +86,7 @@ def create_benchmark(
         method="POST",
         path="/benchmarks",
         content=encoded({"models": names, **fields}),
-        headers={"content-type": "application/json", "idempotency-key": idempotency_key},
+        headers={"content-type": "application/json", **key_header(idempotency_key)},
         expected=_ACCEPTED,
         read=reader_of(Benchmark),
     )

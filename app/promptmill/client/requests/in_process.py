@@ -11,7 +11,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
-from promptmill.client.requests.batches import BatchFields, Prompt, prompt_value
+from promptmill.client.requests.batches import BatchFields
+from promptmill.client.requests.prompts import Prompt, prompt_value
 from promptmill.contract.benchmarks import Benchmark
 from promptmill.contract.results import Result
 from promptmill.json_values import encoded

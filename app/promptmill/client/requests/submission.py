@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from promptmill.client.requests import batches, uploads
-from promptmill.client.requests.batches import BatchFields, Prompt, Request
-from promptmill.contract.batches import Batch
+from promptmill.client.requests.batches import BatchFields, Request
+from promptmill.client.requests.prompts import Prompt
+from promptmill.contract.batches import AcceptedBatch
 from promptmill.contract.dry_run import DryRun
 from promptmill.json_values import encoded
 from promptmill.prompts import Columns, Template
@@ -52,7 +53,7 @@ def submit(
     *,
     idempotency_key: str | None,
     stream: bool = False,
-) -> Request[Batch]:
+) -> Request[AcceptedBatch]:
     """POST /batches, whole or with a prompt per line.
 
     Raises:

@@ -6,18 +6,17 @@ In this form the other fields are query parameters: texts as they are, anything 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from promptmill.client.requests.batches import (
     BatchFields,
-    Prompt,
     Request,
-    prompt_value,
     read_submitted,
     reader_of,
 )
-from promptmill.contract.batches import Batch
+from promptmill.client.requests.prompts import Prompt, check_prompts, key_header, prompt_value
+from promptmill.contract.batches import AcceptedBatch
 from promptmill.contract.dry_run import DryRun
 from promptmill.json_values import encoded
 
@@ -29,9 +28,7 @@ class Lines:
     """Prompts as lines of JSON, some hundred at a time; each iteration makes them anew."""
 
     def __init__(self, prompts: Iterable[Prompt]) -> None:
-        if isinstance(prompts, str | Mapping):
-            # A text is iterable too: it would become one prompt per letter.
-            raise TypeError("prompts must be an iterable of prompts, not a single one")
+        check_prompts(prompts)
         self._prompts = prompts
 
     @property
@@ -51,7 +48,7 @@ class Lines:
 
 def submit_stream(
     prompts: Iterable[Prompt], fields: BatchFields, *, idempotency_key: str
-) -> Request[Batch]:
+) -> Request[AcceptedBatch]:
     """POST /batches with a prompt per line.
 
     Raises:
@@ -63,7 +60,7 @@ def submit_stream(
         path="/batches",
         query=_query(fields),
         content=lines,
-        headers={"content-type": "application/x-ndjson", "idempotency-key": idempotency_key},
+        headers={"content-type": "application/x-ndjson", **key_header(idempotency_key)},
         expected=frozenset({200, 202}),
         sendable_once=lines.are_made_once,
         read=read_submitted,

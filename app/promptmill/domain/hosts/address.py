@@ -19,6 +19,7 @@ _MACHINE_NAMES = frozenset({"localhost", "host.docker.internal", "host.container
 """Names of the machine itself, the last two as a container calls the machine that runs it."""
 _LABELS = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
 _PATH = re.compile(r"[A-Za-z0-9/._~%!$&'()*+,;=:@-]*")
+_OF_THE_API = re.compile(r"(/v1|/api/(generate|chat|tags|embed|embeddings|version))(/.*)?")
 _MISSPELT_SCHEME = re.compile(r"h?t{1,3}ps?:?", re.IGNORECASE)
 _NAME_BOUND = 253
 _EXAMPLES = "write it like 'localhost', '192.168.1.20:11434' or 'https://ollama.example.com'"
@@ -58,6 +59,11 @@ def parse_ollama_host(text: str | None) -> str:
     host, port = _host_and_port(host_and_port, trimmed, default_port)
     if not _PATH.fullmatch(path):
         raise ValueError(f"{trimmed!r} has a path with characters that do not belong in a URL")
+    if _OF_THE_API.fullmatch(path):
+        raise ValueError(
+            f"{trimmed!r} has a part of Ollama's API in it; leave {path!r} out, for every request"
+            " adds its own path"
+        )
     return f"{scheme or 'http'}://{host}:{port}{path.rstrip('/')}"
 
 

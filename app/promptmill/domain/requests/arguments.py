@@ -5,16 +5,20 @@ Each raises a TypeError or a ValueError that begins with the argument's name.
 
 from __future__ import annotations
 
-import sys
+import math
+import numbers
 from collections.abc import Iterable
+from typing import cast
 
 
 def texts_of(field: str, values: Iterable[str]) -> list[str]:
     """The texts of a list, or a TypeError that names the one that is none."""
     if isinstance(values, (str, bytes)):
         raise TypeError(f"{field} must be a list of texts; for a single one write [{field[:-1]}]")
-    if not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"{field} must be a list of texts, not {type(values).__name__}")
+    found = cast("object", values)
+    kind = type(found).__name__
+    if isinstance(found, dict) or not isinstance(found, Iterable):
+        raise TypeError(f"{field} must be a list of texts, not {kind}")
     texts = list(values)
     for index, text in enumerate(texts):
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -43,7 +47,7 @@ def check_name(field: str, value: str) -> None:
 
 def check_count(field: str, value: int) -> None:
     """Refuse what is no whole number from 1 on."""
-    if isinstance(value, bool) or not isinstance(value, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{field} must be a whole number, not {value!r}")
     if value < 1:
         raise ValueError(f"{field} must be at least 1, not {value}")
@@ -51,8 +55,12 @@ def check_count(field: str, value: int) -> None:
 
 def seconds_of(field: str, value: float) -> float:
     """A number of seconds from 0 on."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{field} must be a number of seconds, not {value!r}")
-    if not 0 <= value <= sys.float_info.max:
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
+    if not 0 <= seconds < math.inf:
         raise ValueError(f"{field} must be a number of seconds of at least 0, not {value}")
-    return float(value)
+    return seconds
