@@ -42,6 +42,7 @@ async def test_a_valid_batch_is_told_with_its_effective_values_and_not_stored(
         service,
         kind,
         ["a", {"prompt": "b", "model": "QWEN3:8b"}, "c"],
+        ["a", {"prompt": "b", "kind": "generate",
         rate_limit_delay=0.5,
         options={"seed": 1},
         metadata={"run": "7"},
