@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
-from promptmill.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.domain.outcomes import ErrorCode, Reply
 from promptmill.domain.scheduling.downloads import Pull
 from promptmill.domain.scheduling.forecast import Window
 
@@ -262,7 +262,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskResult:
+class TaskResult(Reply):
     """The outcome of one prompt, as it is stored and never changed."""
 
     index: int
@@ -270,23 +270,18 @@ class TaskResult:
     prompt: str
     model: str
     status: TaskState
-    response: str | None
     error: str | None
     error_code: ErrorCode | None
     attempts: int
-    done_reason: str | None
-    thinking: str | None
-    tool_calls: Sequence[Any] | None = None
-    logprobs: Sequence[Any] | None = None
     host: str | None
-    metrics: CallMetrics
     started_at_ms: int | None
     finished_at_ms: int
-    defect: ErrorCode | None = None
-    """The defect of the answer, whether it makes a failure or not."""
     data: Mapping[str, Any] | None = None
     """The caller's own object of the prompt."""
-    embedding: bytes | None = None
-    """The vectors of the prompt, as `domain.vectors` packs them."""
     event: int | None = None
     """The result's number in the order in which results were stored, counted from 1."""
+
+    @property
+    def success(self) -> bool:
+        """Whether the prompt has an answer."""
+        return self.status is TaskState.SUCCEEDED

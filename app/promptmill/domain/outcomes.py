@@ -7,7 +7,7 @@ failure of the wire into one of these; `domain.retry` decides what follows from 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
 from typing import Any, Final
 
@@ -110,10 +110,11 @@ class CallMetrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Succeeded:
-    """The call ended with `done: true`."""
+class Reply:
+    """What a host sent for a prompt, whole or as far as it came. Each field is one of a result."""
 
-    response: str
+    response: str | None
+    """The text; of a failure what had arrived, never to be taken for an answer."""
     thinking: str | None = None
     tool_calls: Sequence[Any] | None = None
     """The tools that the model wants called, as Ollama sends them; None when there are none."""
@@ -122,13 +123,26 @@ class Succeeded:
     done_reason: str | None = None
     metrics: CallMetrics = field(default_factory=CallMetrics)
     defect: ErrorCode | None = None
-    """The first defect of the answer, one that the batch does not count as a failure."""
+    """The first defect of an answer that came whole, whether it makes a failure or not."""
     embedding: bytes | None = None
     """The vectors of the call's texts, one behind the other, as `domain.vectors` packs them."""
 
 
+METRICS: Final = tuple(each.name for each in fields(CallMetrics))
+"""Names of the fields of `CallMetrics`; the columns of a result have the same."""
+REPLIED: Final = tuple(each.name for each in fields(Reply) if each.name != "metrics")
+"""Names of the other fields of a `Reply`; the columns of a result have the same."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Succeeded(Reply):
+    """The call ended with `done: true`."""
+
+    response: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Reply):
     """The call gave no usable answer."""
 
     code: ErrorCode
@@ -136,16 +150,14 @@ class Failed:
     """One sentence for the user: what happened, with the server's own words where it spoke."""
     blame: Blame
     response: str | None = None
-    """What had arrived before the failure; never to be taken for an answer."""
-    thinking: str | None = None
-    tool_calls: Sequence[Any] | None = None
-    logprobs: Sequence[Any] | None = None
-    done_reason: str | None = None
-    metrics: CallMetrics = field(default_factory=CallMetrics)
-    defect: ErrorCode | None = None
-    """The first defect of an answer that came whole: `truncated` where that made it no JSON."""
     retry_after_s: float | None = None
     """Of `Blame.LIMIT`: seconds until the model may be asked for again; None: nobody said."""
+
+    @classmethod
+    def of_reply(cls, reply: Reply, *, code: ErrorCode, message: str, blame: Blame) -> Failed:
+        """The failure of a call whose reply came and is not accepted."""
+        came: dict[str, Any] = {name: getattr(reply, name) for name in ("metrics", *REPLIED)}
+        return cls(code=code, message=message, blame=blame, **came)
 
 
 Outcome = Succeeded | Failed

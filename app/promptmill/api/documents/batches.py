@@ -12,48 +12,21 @@ from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from promptmill.contract.results import Result
 from promptmill.domain.batches import Batch, FailureLimit, TaskResult, WaitingFor
-from promptmill.domain.outcomes import DEFAULT_FAIL_ON
+from promptmill.domain.outcomes import DEFAULT_FAIL_ON, METRICS
 from promptmill.domain.scheduling.downloads import Pull
 from promptmill.domain.vectors import unpacked
 from promptmill.domain.workers import Worker, WorkerState
 from promptmill.services.models import ModelSummary
 
-RESULT_FIELDS: Final = (
-    "prompt",
-    "response",
-    "model",
-    "success",
-    "error",
-    "index",
-    "id",
-    "status",
-    "error_code",
-    "defect",
-    "attempts",
-    "done_reason",
-    "thinking",
-    "tool_calls",
-    "logprobs",
-    "host",
-    "total_duration",
-    "load_duration",
-    "prompt_eval_count",
-    "prompt_eval_duration",
-    "eval_count",
-    "eval_duration",
-    "latency_s",
-    "ttft_s",
-    "started_at",
-    "finished_at",
-    "embedding",
-    "data",
-)
+RESULT_FIELDS: Final = tuple(Result.model_fields)
 """The fields of a result in their order, also that of the columns in CSV."""
 
 
@@ -73,7 +46,7 @@ def timestamp(moment_ms: int | None) -> str | None:
         return None
     seconds, milliseconds = divmod(moment_ms, 1000)
     moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+    return f"{moment.isoformat()[:19]}.{milliseconds:03d}Z"  # Sooner than by strftime.
 
 
 def batch_document(
@@ -167,14 +140,13 @@ def failure_limit(limit: FailureLimit | None) -> int | str | None:
     return limit.text if limit.text.endswith("%") else int(limit.text)
 
 
-async def result_documents(
-    results: Sequence[TaskResult], *, base64: bool = False
-) -> list[dict[str, Any]]:
-    """Some results, as `result_document` writes each; vectors are written beside the event loop."""
-    write = partial(result_document, base64=base64)
-    if any(result.embedding is not None for result in results):
-        return await asyncio.to_thread(lambda: [write(result) for result in results])
-    return [write(result) for result in results]
+async _NAMED_OTHERWISE: Final = {
+    "id": "custom_id",
+    "started_at": "started_at_ms",
+    "finished_at": "finished_at_ms",
+    **{name: f"metrics.{name}" for name in METRICS},
+}
+_RESULT: Final = attrgetter(*(_NAMED_OTHERWISE.get(name, name) for name in RESULT_FIELDS))
 
 
 def result_document(result: TaskResult, *, base64: bool = False) -> dict[str, Any]:
@@ -183,37 +155,18 @@ def result_document(result: TaskResult, *, base64: bool = False) -> dict[str, An
     A vector is a list of numbers, or with `base64` the text of its 32-bit numbers, the lowest byte
     first.
     """
-    metrics = result.metrics
-    return {
-        "prompt": result.prompt,
-        "response": result.response,
-        "model": result.model,
-        "success": result.status == "succeeded",
-        "error": result.error,
-        "index": result.index,
-        "id": result.custom_id,
-        "status": result.status.value,
-        "error_code": result.error_code.value if result.error_code else None,
-        "defect": result.defect.value if result.defect else None,
-        "attempts": result.attempts,
-        "done_reason": result.done_reason,
-        "thinking": result.thinking,
-        "tool_calls": result.tool_calls,
-        "logprobs": result.logprobs,
-        "host": result.host,
-        "total_duration": metrics.total_duration,
-        "load_duration": metrics.load_duration,
-        "prompt_eval_count": metrics.prompt_eval_count,
-        "prompt_eval_duration": metrics.prompt_eval_duration,
-        "eval_count": metrics.eval_count,
-        "eval_duration": metrics.eval_duration,
-        "latency_s": _rounded(metrics.latency_s, 6),
-        "ttft_s": _rounded(metrics.ttft_s, 6),
-        "started_at": timestamp(result.started_at_ms),
-        "finished_at": timestamp(result.finished_at_ms),
-        "embedding": None if result.embedding is None else _vector(result.embedding, base64=base64),
-        "data": result.data,
-    }
+    document = dict(zip(RESULT_FIELDS, _RESULT(result), strict=True))
+    # Values and no enumerations: to_json writes them sooner.
+    document["status"] = result.status.value
+    document["error_code"] = result.error_code.value if result.error_code else None
+    document["defect"] = result.defect.value if result.defect else None
+    document["latency_s"] = _rounded(document["latency_s"], 6)
+    document["ttft_s"] = _rounded(document["ttft_s"], 6)
+    document["started_at"] = timestamp(document["started_at"])
+    document["finished_at"] = timestamp(document["finished_at"])
+    if result.embedding is not None:
+        document["embedding"] = _vector(result.embedding, base64=base64)
+    return document
 
 
 def _vector(embedding: bytes, *, base64: bool) -> list[float] | str:

@@ -70,17 +70,11 @@ def judge(
             also_cut = defect.code in _OF_THE_TEXT and any(
                 other.code is ErrorCode.TRUNCATED for other in defects
             )
-            return Failed(
+            return Failed.of_reply(
+                replace(answer, defect=first),
                 code=defect.code,
                 message=f"{_CUT} {defect.message}" if also_cut else defect.message,
                 blame=_blame(defect, call),
-                response=answer.response,
-                thinking=answer.thinking,
-                tool_calls=answer.tool_calls,
-                logprobs=answer.logprobs,
-                done_reason=answer.done_reason,
-                metrics=answer.metrics,
-                defect=first,
             )
     return replace(answer, defect=first)
 

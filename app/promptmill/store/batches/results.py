@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from promptmill.domain.batches import TaskResult
 from promptmill.domain.errors import NotFound
 from promptmill.domain.lifecycle import TaskState
-from promptmill.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.domain.outcomes import METRICS, REPLIED, CallMetrics, ErrorCode
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import id_range, index_of, job, prompt, prompt_id, result
 
@@ -86,36 +86,28 @@ def since(tx: Transaction, key: int, event: int, *, limit: int) -> Sequence[Task
 
 
 def as_result(row: sa.Row[Any]) -> TaskResult:
-    """The result of a row that has the columns of `result`, `text` and `custom_id`."""
+    """The result of a row that has the columns of `result`, `text`, `custom_id` and `data`."""
+    # As a dict, because an attribute of a row costs more than its place in a dict.
+    names = row._fields  # pyright: ignore[reportPrivateUsage] - public, as those of a namedtuple
+    values: dict[str, Any] = dict(zip(names, row, strict=True))
+    reply = {name: values[name] for name in REPLIED}
+    if reply["defect"] is not None:
+        reply["defect"] = ErrorCode(reply["defect"])
+    event = values["event_id"]
     return TaskResult(
-        index=index_of(row.id),
-        custom_id=row.custom_id,
-        data=row.data,
-        prompt=row.text,
-        model=row.model,
-        status=row.status,
-        response=row.response,
-        error=row.error,
-        error_code=row.error_code,
-        attempts=row.attempts,
-        done_reason=row.done_reason,
-        thinking=row.thinking,
-        tool_calls=row.tool_calls,
-        logprobs=row.logprobs,
-        host=row.host,
-        metrics=CallMetrics(
-            total_duration=row.total_duration,
-            load_duration=row.load_duration,
-            prompt_eval_count=row.prompt_eval_count,
-            prompt_eval_duration=row.prompt_eval_duration,
-            eval_count=row.eval_count,
-            eval_duration=row.eval_duration,
-            latency_s=row.latency_s,
-            ttft_s=row.ttft_s,
-        ),
-        started_at_ms=row.started_at_ms,
-        finished_at_ms=row.finished_at_ms,
-        defect=None if row.defect is None else ErrorCode(row.defect),
-        embedding=row.embedding,
-        event=None if row.event_id is None else index_of(row.event_id),
+        index=index_of(values["id"]),
+        custom_id=values["custom_id"],
+        data=values["data"],
+        prompt=values["text"],
+        model=values["model"],
+        status=values["status"],
+        error=values["error"],
+        error_code=values["error_code"],
+        attempts=values["attempts"],
+        host=values["host"],
+        started_at_ms=values["started_at_ms"],
+        finished_at_ms=values["finished_at_ms"],
+        event=None if event is None else index_of(event),
+        metrics=CallMetrics(**{name: values[name] for name in METRICS}),
+        **reply,
     )

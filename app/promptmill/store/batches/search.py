@@ -99,12 +99,11 @@ def _columns(preview: int | None) -> sa.Select[*tuple[Any, ...]]:
     if preview is None:
         return sa.select(result, prompt.c.text, prompt.c.custom_id, prompt.c.data)
     cut = {"response", "error"}
-    left_out = {"thinking", "tool_calls", "logprobs"}
     columns: list[sa.ColumnElement[Any]] = [
         sa.func.substr(column, 1, preview).label(column.name)
         if column.name in cut
         else sa.null().label(column.name)
-        if column.name in left_out
+        if column.name == "thinking" or isinstance(column.type, sa.JSON)
         else column
         for column in result.c
     ]

@@ -31,7 +31,7 @@ from promptmill.domain.lifecycle import (
     TaskState,
     task_target,
 )
-from promptmill.domain.outcomes import ErrorCode, Failed, Outcome, Succeeded
+from promptmill.domain.outcomes import METRICS, REPLIED, ErrorCode, Failed, Outcome, Succeeded
 from promptmill.domain.retry import MOST_CRASHES, Finish, TryAgain
 from promptmill.store.db.compiled import Prepared, id_pairs, ids_in, json_text, pairs_in, slices
 from promptmill.store.db.database import Transaction
@@ -168,6 +168,8 @@ def _final_event(outcome: Outcome) -> TaskEvent:
 
 
 _INSERT_RESULTS = Prepared(sa.insert(result))
+_JSON_TEXTS = [name for name in REPLIED if isinstance(result.c[name].type, sa.JSON)]
+_TEXTS = [name for name in REPLIED if name not in _JSON_TEXTS]
 
 
 def _setbacks(completions: Sequence[Completion]) -> Counter[int]:
@@ -220,27 +222,15 @@ def _result_row(completion: Completion, event: int) -> dict[str, Any]:
         "id": completion.lease.task_id,
         "status": task_target(_final_event(outcome)),
         "model": completion.lease.call.model,
-        "response": outcome.response,
-        "thinking": outcome.thinking,
-        "tool_calls": json_text(outcome.tool_calls),
-        "logprobs": json_text(outcome.logprobs),
+        **{name: getattr(outcome, name) for name in _TEXTS},
+        **{name: json_text(getattr(outcome, name)) for name in _JSON_TEXTS},
+        **{name: getattr(metrics, name) for name in METRICS},
         "error_code": failed.code if failed else None,
         "error": failed.message if failed else None,
         "attempts": completion.lease.attempt,
-        "done_reason": outcome.done_reason,
         "host": completion.host_url,
-        "total_duration": metrics.total_duration,
-        "load_duration": metrics.load_duration,
-        "prompt_eval_count": metrics.prompt_eval_count,
-        "prompt_eval_duration": metrics.prompt_eval_duration,
-        "eval_count": metrics.eval_count,
-        "eval_duration": metrics.eval_duration,
-        "latency_s": metrics.latency_s,
-        "ttft_s": metrics.ttft_s,
         "started_at_ms": completion.started_at_ms,
         "finished_at_ms": completion.finished_at_ms,
-        "defect": outcome.defect,
-        "embedding": outcome.embedding if isinstance(outcome, Succeeded) else None,
         "event_id": prompt_id(completion.lease.job_key, event),
     }
 
