@@ -140,13 +140,23 @@ def failure_limit(limit: FailureLimit | None) -> int | str | None:
     return limit.text if limit.text.endswith("%") else int(limit.text)
 
 
-async _NAMED_OTHERWISE: Final = {
+_NAMED_OTHERWISE: Final = {
     "id": "custom_id",
     "started_at": "started_at_ms",
     "finished_at": "finished_at_ms",
     **{name: f"metrics.{name}" for name in METRICS},
 }
 _RESULT: Final = attrgetter(*(_NAMED_OTHERWISE.get(name, name) for name in RESULT_FIELDS))
+
+
+async def result_documents(
+    results: Sequence[TaskResult], *, base64: bool = False
+) -> list[dict[str, Any]]:
+    """Some results, as `result_document` writes each; vectors are written beside the event loop."""
+    write = partial(result_document, base64=base64)
+    if any(result.embedding is not None for result in results):
+        return await asyncio.to_thread(lambda: [write(result) for result in results])
+    return [write(result) for result in results]
 
 
 def result_document(result: TaskResult, *, base64: bool = False) -> dict[str, Any]:
