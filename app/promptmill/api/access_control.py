@@ -18,6 +18,7 @@ from promptmill.access.browser import Asked, Let, Policy, Ruling, cors_headers, 
 from promptmill.access.callers import identify, require_scope
 from promptmill.access.routes import Route, find_route, path_below_root
 from promptmill.access.sessions import login_address
+from promptmill.access.streams import counted, require_room, stream_kind
 from promptmill.api.dependencies import resources_in
 from promptmill.api.errors.problems import count_refusal, error_response
 from promptmill.api.openai.errors import PREFIX, api_error
@@ -25,6 +26,7 @@ from promptmill.api.openai.errors import error_response as answer_of_dialect
 from promptmill.domain.access.keys import ANYBODY
 from promptmill.domain.errors import (
     Forbidden,
+    LimitExceeded,
     PromptmillError,
     TooManyAttempts,
     Unauthenticated,
@@ -35,6 +37,7 @@ from promptmill.services.resources import Resources
 
 _ALWAYS_OPEN: Final = "/health"
 """Whoever watches over the process asks for it, by any name, also when the database is away."""
+_REFUSALS: Final = (Unauthenticated, TooManyAttempts, Forbidden, LimitExceeded, Unavailable)
 
 
 class AccessControl:
@@ -75,14 +78,19 @@ class AccessControl:
             scope["state"]["needs_key"] = needs_key
             scope["state"]["caller"] = caller
             require_scope(caller, scope, route)
-        except (Unauthenticated, TooManyAttempts, Forbidden, Unavailable) as error:
+            kind = stream_kind(scope, route)
+            require_room(resources, caller, kind)
+        except _REFUSALS as error:
             login = login_address(scope, route) if hasattr(app.state, "has_pages") else None
             if isinstance(error, Unauthenticated) and login is not None:
                 await RedirectResponse(login, 303)(scope, receive, send)
                 return
             await _refusal(scope, path, error)(scope, receive, send)
             return
-        with structlog.contextvars.bound_contextvars(key=caller.name):
+        with (
+            structlog.contextvars.bound_contextvars(key=caller.name),
+            counted(resources, caller, kind),
+        ):
             await self._app(scope, receive, send)
 
 

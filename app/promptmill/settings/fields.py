@@ -101,6 +101,9 @@ class Settings(BaseSettings):
         description="Names under which browsers reach the service, apart by commas, each with a"
         " port or without; IP addresses and localhost need no entry",
     )
+    max_streams: int = Field(
+        default=500, ge=1, description="Most event streams and long polls open at a time"
+    )
     root_path: str = Field(
         default="",
         pattern=r"^(/[\w.~-]+)*$",

@@ -196,7 +196,8 @@ class GenerationFields(RequestModel):
     )
     raw: bool | None = Field(
         default=None,
-        description="Send the prompt to the model as it is, without template or system message.",
+        description="Send the prompt to the model as it is: neither `template` nor `system` go with"
+        " it.",
         examples=[False],
     )
     format: Format = Field(

@@ -255,7 +255,8 @@ class BatchFields(GenerationFields):
     auto_pull: bool = Field(
         default=False,
         strict=True,
-        description="Whether a model that no host has is pulled first. Until every model of the"
+        description="Whether a model that no host has is pulled first, from a server in"
+        " `PROMPTMILL_PULL_REGISTRIES`. Until every model of the"
         " batch is there, or could not be had, none of its prompts starts; `pulls` tells how far"
         " that is.",
         examples=[True],
@@ -314,7 +315,8 @@ class BatchRequest(BatchFields):
     """A batch: prompts, and what holds for all of them."""
 
     prompts: Annotated[list[PromptText | PromptObject], Field(min_length=1)] = Field(
-        description="The work: each prompt a string, or an object with fields of its own. How many,"
+        description="The work: each prompt a string, or an object with fields of its own; none of"
+        " them blank. How many,"
         " and how long each may be, are settings of the service (at first 100000 and 1 MiB).",
         examples=[
             [
