@@ -29,7 +29,7 @@ from promptmill.cli.input.pairs import json_or_text, pairs
 from promptmill.cli.input.prompts import PromptSource, first_of, open_source, refuse, sending_of
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.terminal import print_json, print_one, say, warn
+from promptmill.cli.output.terminal import hint, print_json, print_one, say, warn
 from promptmill.cli.service.completion import complete_model
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
 from promptmill.display.texts import duration, numbers
@@ -373,6 +373,6 @@ def _hint(batch: Batch, url: str) -> None:
     told = f"{counted} accepted, for {batch.model}"
     if batch.is_replay:
         told = f"Submitted before, and nothing is asked again: {batch.status}, {numbers(batch)}"
-    say(f"{told}. Next:", style="dim")
-    say(f"  {command_for(f'watch {batch.id}', url)}", style="dim")
-    say(f"  {command_for(f'results {batch.id}', url)}", style="dim")
+    say(f"{told}.", style="dim")
+    hint(command_for(f"watch {batch.id}", url), "shows how it goes on")
+    hint(command_for(f"results {batch.id}", url), "shows the answers")
