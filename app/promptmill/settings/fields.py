@@ -126,10 +126,7 @@ class Settings(BaseSettings):
         default=256, ge=1, le=4096, description="Most calls in flight of one worker"
     )
     texts_per_call: int = Field(
-        default=64,
-        ge=1,
-        le=2048,
-        description="Most texts of a batch that go to Ollama in one call to be embedded",
+        default=64, ge=1, le=2048, description="Most texts of a batch that one call embeds"
     )
     pull_registries: str = Field(
         default="registry.ollama.ai,ollama.com,hf.co,huggingface.co",
