@@ -216,7 +216,7 @@ def submit(
         bool | None,
         typer.Option(
             "--stream/--no-stream",
-            help="Send the prompts as they are read, for any number of them. If not given, 16 MiB"
+            help="Send the prompts as they are read, for any number of them. If not given, 2 MiB"
             " and more are sent so.",
             show_default=False,
             rich_help_panel=_INPUT,
