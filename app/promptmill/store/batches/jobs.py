@@ -12,7 +12,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from promptmill.domain.access.keys import name_of
-from promptmill.domain.batches import Batch, BatchDraft, Counts, FailureLimit, IdempotencyKey, Usage
+from promptmill.domain.batches import (
+    Batch,
+    BatchDraft,
+    BatchKind,
+    Counts,
+    FailureLimit,
+    IdempotencyKey,
+    Usage,
+)
 from promptmill.domain.errors import Conflict, NotFound
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.limits import Limits
@@ -76,7 +84,7 @@ def insert_row(
         sa.insert(job)
         .values(
             id=batch_id,
-            kind="batch",
+            kind=draft.kind.value,
             state=state,
             model=draft.model,
             max_concurrent=draft.limits.max_concurrent,
@@ -267,6 +275,7 @@ def _batch(
     finished = row.succeeded + row.failed + row.cancelled + row.expired
     fail_on = json_value(row.fail_on)
     return Batch(
+        kind=BatchKind(row.kind),
         key=row.key,
         id=row.id,
         state=JobState(row.state),
