@@ -83,6 +83,16 @@ def submit(
         str | None,
         typer.Option(help="System message for every prompt.", rich_help_panel=_MODEL),
     ] = None,
+    embed: Annotated[
+        bool,
+        typer.Option(
+            "--embed", help="Make a vector of each prompt, not an answer.", rich_help_panel=_MODEL
+        ),
+    ] = False,
+    dimensions: Annotated[
+        int | None,
+        typer.Option(help="Numbers of a vector, with --embed.", rich_help_panel=_MODEL),
+    ] = None,
     schema: Annotated[
         str | None,
         typer.Option(
@@ -250,6 +260,8 @@ def submit(
         return
     fields: dict[str, Any] = {
         "model": model,
+        "kind": "embed" if embed else None,
+        "dimensions": dimensions,
         "system": system,
         "format": None if schema is None else _schema_of(schema),
         "options": pairs("--option", option, json_or_text) or None,
