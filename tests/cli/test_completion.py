@@ -10,7 +10,9 @@ import respx
 from typer.testing import CliRunner
 
 from promptmill.cli import cli
+from promptmill.contract.service import ModelPage
 from tests.cli.pretended import batch
+from tests.documents import whole
 
 Offered = Callable[..., list[str]]
 ONE = "batch_01m89k209d8r7xc03jdph78fhn"
@@ -43,7 +45,9 @@ def two(service: respx.MockRouter) -> respx.MockRouter:
     router = service
     router.routes.clear()
     router.get("/batches").respond(200, json={"data": batches, "next_cursor": None})
-    router.get("/models").respond(200, json={"data": [{"name": "tiny:latest"}, {"name": "qwen3"}]})
+    router.get("/models").respond(
+        200, json=whole(ModelPage, {"data": [{"name": "tiny:latest"}, {"name": "qwen3"}]})
+    )
     return router
 
 
