@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -14,7 +16,8 @@ from promptmill.api.application import ROUTERS
 from promptmill.api.openai.application import openai_dialect
 from promptmill.dashboard import PAGES
 from promptmill.domain.access.keys import ANYBODY, KeyLimits, Scope
-from promptmill.observability.metrics import HTTP_REFUSED
+from promptmill.domain.access.streams import MOST_OF_A_KEY
+from promptmill.observability.metrics import HTTP_REFUSED, HTTP_STREAMS
 from promptmill.services import keys
 from promptmill.services.keys import NewKey
 
@@ -251,6 +254,36 @@ async def test_wrong_keys_of_an_address_are_soon_refused_unread_and_its_good_one
     told = (await service.client.get("/metrics", headers=bearer(alice))).status_code
     assert told == 403
     assert HTTP_REFUSED.labels("rate")._value.get() >= 4
+
+
+async def test_only_so_many_requests_stay_open_over_all_and_of_a_key(open_service) -> None:
+    service = await open_service(max_streams=MOST_OF_A_KEY + 1)
+    alice, bob = make(service), make(service, name="bob")
+    batch = (await service.post(BODY, **bearer(alice))).json()["id"]
+    open_now = HTTP_STREAMS.labels("long_poll")._value
+
+    async def poll(made: NewKey) -> httpx.Response:
+        return await service.client.get(f"/batches/{batch}?wait_s=300", headers=bearer(made))
+
+    async def wait_for(number: int) -> None:
+        while open_now.get() != number:
+            await asyncio.sleep(0.01)
+
+    polls = [asyncio.create_task(poll(alice)) for _ in range(MOST_OF_A_KEY)]
+    await wait_for(MOST_OF_A_KEY)
+    of_the_key = await poll(alice)
+    last = asyncio.create_task(poll(bob))
+    await wait_for(MOST_OF_A_KEY + 1)
+    of_all = await service.client.get(f"/batches/{batch}/events", headers=bearer(bob))
+    for one in (*polls, last):
+        one.cancel()
+    await asyncio.gather(*polls, last, return_exceptions=True)
+
+    assert (of_the_key.status_code, of_all.status_code) == (429, 429)
+    assert "of this key" in of_the_key.json()["detail"]
+    assert of_all.json()["type"] == "/problems/limit-exceeded"
+    assert open_now.get() == 0
+    assert not service.resources.streams._of_keys
 
 
 async def test_a_key_of_the_environment_opens_and_stands_on_the_batch(open_service) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
+import httpx
+import pytest
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as open_metrics,
 )
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.api.conftest import answer_as_ollama
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -54,6 +60,30 @@ async def test_counters_equal_what_the_batch_tells(service) -> None:
     assert grown("tokens_total", kind="completion") == batch["usage"]["completion_tokens"]
     assert grown("prompt_duration_seconds_count", model="qwen3:8b") == 2
     assert grown("flush_results_sum") == 3
+
+
+async def test_loads_and_loaded_models_are_told_with_their_memory(open_service) -> None:
+    def answer_after_a_load(request: httpx.Request) -> httpx.Response:
+        answer = answer_as_ollama(request)
+        if request.url.path != "/api/generate":
+            return answer
+        told = answer.json()
+        waited = {"slow": 2_500_000_000, "warm": 5_000_000}[json.loads(request.content)["prompt"]]
+        return httpx.Response(200, content=json.dumps(told | {"load_duration": waited}) + "\n")
+
+    service = await open_service(answer_after_a_load)
+    before = await scraped(service)
+    await service.finished({"model": "qwen3:8b", "prompts": ["slow", "warm"]})
+    await service.resources.host.look()
+    after = await scraped(service)
+
+    labels = {"model": "qwen3:8b", "host": "http://127.0.0.1:11434"}
+    loads = [total(each, "model_load_seconds_count", **labels) for each in (before, after)]
+    seconds = [total(each, "model_load_seconds_sum", **labels) for each in (before, after)]
+    assert loads[1] - loads[0] == 1
+    assert seconds[1] - seconds[0] == pytest.approx(2.5)
+    assert total(after, "host_model_bytes", **labels) == 5_225_388_164
+    assert total(after, "host_model_vram_bytes", **labels) == 0
 
 
 async def test_gauges_tell_how_the_queue_stands(service) -> None:

@@ -20,8 +20,12 @@ TWO = "batch_01m89k18gfpc6b2p3yks21bst9"
 
 
 @pytest.fixture
-def offered() -> Offered:
-    """`offered("show ")` is what bash is offered there; anything on stderr fails the test."""
+def offered(monkeypatch: pytest.MonkeyPatch) -> Offered:
+    """`offered("show ")` is what bash is offered there; anything on stderr fails the test.
+
+    The service may take its time, for the machine may be busy.
+    """
+    monkeypatch.setattr("promptmill.cli.service.completion._MOST_S", 60.0)
 
     def complete(line: str, **variables: str) -> list[str]:
         words = line.split(" ")

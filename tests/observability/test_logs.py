@@ -91,6 +91,21 @@ def test_every_error_of_a_chain_and_a_group_is_told(
     assert [told.count(word) for word in ("cause", "several", "first", "second")] == [1, 1, 1, 1]
 
 
+def test_a_value_cannot_command_the_terminal_and_a_traceback_keeps_its_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(level="info", as_json=False)
+    try:
+        fail_with("x")
+    except RuntimeError:
+        get_logger().exception("It\x9b31m failed", path="/a\x1b]0;b\x07\u202e\udc80", other="a\nb")
+    told = capsys.readouterr().err
+
+    assert all(each.isprintable() or each == "\n" for each in told)
+    assert r"path=/a\x1b]0;b\x07\u202e\udc80" in told
+    assert len(told.splitlines()) > 3
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_line_that_cannot_be_written_is_dropped(
     monkeypatch: pytest.MonkeyPatch, *, closed: bool

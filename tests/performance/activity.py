@@ -15,8 +15,8 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,6 +36,8 @@ from promptmill.worker.runner import working
 from tests.performance import zero_latency_host
 
 CONCURRENCY = 32
+Without = Callable[[], AbstractContextManager[None]]
+"""Leaves out within its block what is measured."""
 
 
 @contextmanager
@@ -61,10 +63,10 @@ class Share:
     def timed(self, work: Any) -> Any:
         """The function, with its time added up."""
 
-        def run(*arguments: Any) -> Any:
+        def run(*arguments: Any, **named: Any) -> Any:
             began = time.thread_time()
             try:
-                return work(*arguments)
+                return work(*arguments, **named)
             finally:
                 self.seconds += time.thread_time() - began
 
@@ -99,10 +101,11 @@ async def one_round(resources: Any, prompts: int) -> tuple[float, float]:
     return worked / prompts, passed / prompts
 
 
-async def measure(settings: Settings, prompts: int, rounds: int) -> None:
+async def measure(
+    settings: Settings, prompts: int, rounds: int, without: Without, share: Share
+) -> None:
     """Let both take turns, and print."""
     found: dict[str, list[tuple[float, float]]] = {"with": [], "without": []}
-    share = Share()
     async with open_resources(settings) as resources:
         await one_round(resources, prompts // 4)  # What is made once is made here.
         for number in range(rounds):
@@ -126,9 +129,9 @@ def _ratio(found: dict[str, list[tuple[float, float]]], place: int) -> float:
     return middle(found["with"]) / middle(found["without"])
 
 
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(description: str | None, without: Without, share: Share) -> None:
+    """Measure with and without, as the command line says."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--prompts", type=int, default=4_000)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--database-url")
@@ -144,8 +147,8 @@ def main() -> None:
             heartbeat_s=1.0,
             max_prompts=max(given.prompts, 10_000),
         )
-        asyncio.run(measure(settings, given.prompts, given.rounds))
+        asyncio.run(measure(settings, given.prompts, given.rounds, without, share))
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, without, Share())

@@ -18,13 +18,15 @@ from promptmill.access.browser import Asked, Let, Policy, Ruling, cors_headers, 
 from promptmill.access.callers import identify, require_scope
 from promptmill.access.routes import Route, find_route, path_below_root
 from promptmill.access.sessions import login_address
+from promptmill.access.streams import counted, require_room, stream_kind
 from promptmill.api.dependencies import resources_in
 from promptmill.api.errors.problems import count_refusal, error_response
-from promptmill.api.openai.errors import api_error
+from promptmill.api.openai.errors import PREFIX, api_error
 from promptmill.api.openai.errors import error_response as answer_of_dialect
 from promptmill.domain.access.keys import ANYBODY
 from promptmill.domain.errors import (
     Forbidden,
+    LimitExceeded,
     PromptmillError,
     TooManyAttempts,
     Unauthenticated,
@@ -35,8 +37,7 @@ from promptmill.services.resources import Resources
 
 _ALWAYS_OPEN: Final = "/health"
 """Whoever watches over the process asks for it, by any name, also when the database is away."""
-_DIALECT: Final = "/v1/"
-"""Begins the paths of the OpenAI dialect, whose clients know errors in OpenAI's shape only."""
+_REFUSALS: Final = (Unauthenticated, TooManyAttempts, Forbidden, LimitExceeded, Unavailable)
 
 
 class AccessControl:
@@ -77,14 +78,19 @@ class AccessControl:
             scope["state"]["needs_key"] = needs_key
             scope["state"]["caller"] = caller
             require_scope(caller, scope, route)
-        except (Unauthenticated, TooManyAttempts, Forbidden, Unavailable) as error:
+            kind = stream_kind(scope, route)
+            require_room(resources, caller, kind)
+        except _REFUSALS as error:
             login = login_address(scope, route) if hasattr(app.state, "has_pages") else None
             if isinstance(error, Unauthenticated) and login is not None:
                 await RedirectResponse(login, 303)(scope, receive, send)
                 return
             await _refusal(scope, path, error)(scope, receive, send)
             return
-        with structlog.contextvars.bound_contextvars(key=caller.name):
+        with (
+            structlog.contextvars.bound_contextvars(key=caller.name),
+            counted(resources, caller, kind),
+        ):
             await self._app(scope, receive, send)
 
 
@@ -112,7 +118,7 @@ def judge_origin(
 
 def _refusal(scope: Scope, path: str, error: PromptmillError) -> Response:
     """The answer to a request that may not be made, in the shape of the API that it is for."""
-    told = api_error(error, missing=("not_found", None)) if path.startswith(_DIALECT) else None
+    told = api_error(error, missing=("not_found", None)) if path.startswith(PREFIX) else None
     if told is None:
         return error_response(scope, error)
     count_refusal(error)

@@ -46,6 +46,8 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     if as_json:
         # Lines of many machines come together where they are read by programs.
         shared.insert(0, _of_this_process(version("promptmill"), f"{gethostname()}-{getpid()}"))
+    else:
+        shared.append(_make_printable)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -73,6 +75,20 @@ def _of_this_process(version: str, instance: str) -> structlog.types.Processor:
         return {"version": version, "instance": instance, **line}
 
     return add
+
+
+def _make_printable(
+    logger: structlog.types.WrappedLogger, name: str, line: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    """Escape what is no printable character: a path may hold what a terminal takes for commands."""
+    del logger, name
+    for field, value in line.items():
+        if isinstance(value, str) and not value.isprintable():
+            kept = "\n\t" if field == "exception" else ""
+            line[field] = "".join(
+                each if each.isprintable() or each in kept else ascii(each)[1:-1] for each in value
+            )
+    return line
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

@@ -6,6 +6,8 @@ a key or an address of a client.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter as CountsOf
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -25,6 +27,19 @@ _SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
+class BulkHistogram(Histogram):
+    """A histogram that takes the values of a whole flush for little more than those of one call."""
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Observe each of the values; there may be none."""
+        if not values:
+            return
+        self._sum.inc(sum(values))
+        places = CountsOf(bisect_left(self._upper_bounds, value) for value in values)
+        for place, number in places.items():
+            self._buckets[place].inc(number)
+
+
 _declared: dict[MetricWrapperBase, tuple[str, ...]] = {}
 _Metric = TypeVar("_Metric", bound=MetricWrapperBase)
 
@@ -42,8 +57,8 @@ def _gauge(name: str, told: str, *labels: str) -> Gauge:
     return _noted(Gauge(f"promptmill_{name}", told, labels, registry=REGISTRY), labels)
 
 
-def _histogram(name: str, told: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-    metric = Histogram(f"promptmill_{name}", told, labels, registry=REGISTRY, buckets=buckets)
+def _histogram(name: str, told: str, buckets: tuple[float, ...], *labels: str) -> BulkHistogram:
+    metric = BulkHistogram(f"promptmill_{name}", told, labels, registry=REGISTRY, buckets=buckets)
     return _noted(metric, labels)
 
 
@@ -71,6 +86,12 @@ DISK_FREE_BYTES = _gauge("disk_free_bytes", "Free bytes of the disk with the dat
 HOST_UP = _gauge("host_up", "1 while work may go to the host", "host")
 HOST_SLOTS = _gauge("host_slots", "Calls that the host takes at a time, where that is set", "host")
 HOST_QUARANTINED = _gauge("host_quarantined", "1 while the host is put aside", "host")
+HOST_MODEL_BYTES = _gauge(
+    "host_model_bytes", "Memory that a loaded model takes at the host", "host", "model"
+)
+HOST_MODEL_VRAM_BYTES = _gauge(
+    "host_model_vram_bytes", "Of it, memory of graphics cards", "host", "model"
+)
 
 # --- of this process: its worker -------------------------------------------------------------
 
@@ -90,12 +111,21 @@ PROMPT_DURATION = _histogram(
 PROMPT_TTFT = _histogram(
     "prompt_ttft_seconds", "From sending a call to the first text", _FIRST_TEXT, "model"
 )
+MODEL_LOAD = _histogram(
+    "model_load_seconds",
+    "Loading a model, as the answer that waited for it tells; 0.1 s or more",
+    _CALLS,
+    "host",
+    "model",
+)
 OUTPUT_TOKENS = _histogram("output_tokens", "Tokens of an answer", _TOKENS, "model")
 TOKENS = _counter("tokens", "Tokens as Ollama counted them", "model", "kind")
 OUTCOMES_FENCED = _counter("outcomes_fenced", "Outcomes dropped, because the lease was lost")
 LEASES_LOST = _counter("leases_lost", "Calls given up, because the lease was lost")
 PROMPTS_RESCUED = _counter("prompts_rescued", "Prompts taken back from workers that are gone")
 STARTS_LATE = _counter("starts_late", "Calls not begun, because their permit had ended")
+PULLS = _counter("pulls", "Downloads of models that ended: succeeded, failed, given_up", "result")
+PULLED_BYTES = _counter("pulled_bytes", "Bytes of the downloads that succeeded", "host")
 FLUSH_DURATION = _histogram("flush_duration_seconds", "Recording and claiming in a commit", _SHORT)
 FLUSH_RESULTS = _histogram("flush_results", "Outcomes recorded in a commit", _SIZES)
 ROLE_FAILURES = _counter("role_failures", "Failures of a role of the worker", "role")
@@ -107,6 +137,7 @@ HTTP_REQUESTS = _counter("http_requests", "Requests answered", "method", "route"
 HTTP_DURATION = _histogram(
     "http_request_duration_seconds", "From a request to the first byte", _SHORT, "method", "route"
 )
+HTTP_STREAMS = _gauge("http_streams", "Requests that are open: events, long_poll", "kind")
 HTTP_REFUSED = _counter("http_refused", "Requests refused at the door", "reason")
 
 

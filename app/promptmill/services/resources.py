@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from promptmill.domain.access.attempts import Attempts
 from promptmill.domain.access.keys import ApiKey
+from promptmill.domain.access.streams import OpenStreams
 from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.ollama.hosts import Host
 from promptmill.services.reading.snapshots import Snapshots
@@ -80,6 +81,7 @@ class Resources:
     last_stats: LastStats = field(default_factory=LastStats)
     known_keys: KnownKeys = field(default_factory=KnownKeys)
     attempts: Attempts = field(default_factory=Attempts)
+    streams: OpenStreams = field(default_factory=OpenStreams)
     last_forecast: LastForecast = field(default_factory=LastForecast)
     snapshots: Snapshots = field(default_factory=Snapshots)
 

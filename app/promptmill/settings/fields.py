@@ -101,6 +101,9 @@ class Settings(BaseSettings):
         description="Names under which browsers reach the service, apart by commas, each with a"
         " port or without; IP addresses and localhost need no entry",
     )
+    max_streams: int = Field(
+        default=500, ge=1, description="Most event streams and long polls open at a time"
+    )
     root_path: str = Field(
         default="",
         pattern=r"^(/[\w.~-]+)*$",
@@ -121,6 +124,9 @@ class Settings(BaseSettings):
 
     concurrency: int = Field(
         default=256, ge=1, le=4096, description="Most calls in flight of one worker"
+    )
+    texts_per_call: int = Field(
+        default=64, ge=1, le=2048, description="Most texts of a batch that one call embeds"
     )
     pull_registries: str = Field(
         default="registry.ollama.ai,ollama.com,hf.co,huggingface.co",
@@ -257,8 +263,7 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=MOST_SLOTS,
-        description="Slots of each Ollama host that no batch takes, for calls to"
-        " `/v1/chat/completions` and `/v1/completions`",
+        description="Slots of each Ollama host that no batch takes, for online calls to `/v1`",
     )
     online_queue: int = Field(
         default=100,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache
+from typing import Final, NamedTuple
 
 import prometheus_client
-from prometheus_client import Histogram
 
-from promptmill.domain.outcomes import ErrorCode, Failed
+from promptmill.domain.outcomes import CallMetrics, ErrorCode, Failed
 from promptmill.domain.retry import TryAgain
 from promptmill.observability import metrics
+from promptmill.observability.metrics import BulkHistogram
 from promptmill.store.queue.leases import Completion, Recorded
+
+_SHORTEST_LOAD_NS: Final = 100_000_000
+"""Ollama tells some milliseconds of loading for a model that was loaded before."""
 
 
 def count_recorded(recorded: Recorded, *, took_s: float) -> None:
@@ -23,48 +27,63 @@ def count_recorded(recorded: Recorded, *, took_s: float) -> None:
         metrics.FLUSH_DURATION.observe(took_s)
         metrics.FLUSH_RESULTS.observe(len(recorded.results))
         _count_results(recorded.results)
-        _add(metrics.ATTEMPTS, Counter(map(_attempt, (*recorded.results, *recorded.returned))))
+        attempts = Counter(map(_attempt, (*recorded.results, *recorded.returned)))
+        for labels, number in attempts.items():
+            metrics.ATTEMPTS.labels(*labels).inc(number)
 
 
 def _count_results(results: Sequence[Completion]) -> None:
-    finished = Counter[tuple[str, ...]]()
-    failures = Counter[tuple[str, ...]]()
-    defects = Counter[tuple[str, ...]]()
-    tokens = Counter[tuple[str, ...]]()
+    groups = defaultdict[tuple[str, str], list[Completion]](list)
     for each in results:
-        outcome, measured = each.outcome, each.outcome.metrics
-        host, model = metrics.pair_labels(each.host_url, each.lease.call.model)
-        finished[host, model, _status(each)] += 1
-        if isinstance(outcome, Failed):
-            failures[model, outcome.code.value] += 1
-        if outcome.defect is not None:
-            defects[model, outcome.defect.value] += 1
-        tokens[model, "prompt"] += measured.prompt_eval_count or 0
-        tokens[model, "completion"] += measured.eval_count or 0
-        _observe(each, host, model)
-    _add(metrics.PROMPTS_FINISHED, finished)
-    _add(metrics.PROMPT_FAILURES, failures)
-    _add(metrics.ANSWER_DEFECTS, defects)
-    _add(metrics.TOKENS, tokens)
+        groups[each.host_url, each.lease.call.model].append(each)
+    for (url, name), group in groups.items():
+        host, model = metrics.pair_labels(url, name)
+        for status, number in Counter(map(_status, group)).items():
+            metrics.PROMPTS_FINISHED.labels(host, model, status).inc(number)
+        outcomes = [each.outcome for each in group]
+        for outcome in outcomes:
+            if isinstance(outcome, Failed):
+                metrics.PROMPT_FAILURES.labels(model, outcome.code.value).inc()
+            if outcome.defect is not None:
+                metrics.ANSWER_DEFECTS.labels(model, outcome.defect.value).inc()
+        _count_measured([outcome.metrics for outcome in outcomes], _of(host, model))
 
 
-def _observe(completion: Completion, host: str, model: str) -> None:
-    measured = completion.outcome.metrics
-    duration, ttft, output_tokens = _histograms(host, model)
-    if measured.latency_s is not None:
-        duration.observe(measured.latency_s)
-    if measured.ttft_s is not None:
-        ttft.observe(measured.ttft_s)
-    if measured.eval_count:
-        output_tokens.observe(measured.eval_count)
+def _count_measured(measured: Sequence[CallMetrics], of: _OfModel) -> None:
+    of.duration.observe_all([m.latency_s for m in measured if m.latency_s is not None])
+    of.ttft.observe_all([m.ttft_s for m in measured if m.ttft_s is not None])
+    of.output_tokens.observe_all([m.eval_count for m in measured if m.eval_count])
+    of.load.observe_all(
+        [
+            m.load_duration / 1e9
+            for m in measured
+            if m.load_duration is not None and m.load_duration >= _SHORTEST_LOAD_NS
+        ]
+    )
+    of.prompt_tokens.inc(sum(m.prompt_eval_count or 0 for m in measured))
+    of.completion_tokens.inc(sum(m.eval_count or 0 for m in measured))
 
 
-@cache  # A look-up costs more than the observation, and there are at most 200 pairs.
-def _histograms(host: str, model: str) -> tuple[Histogram, Histogram, Histogram]:
-    return (
+class _OfModel(NamedTuple):
+    """What is measured of a model at a host."""
+
+    duration: BulkHistogram
+    ttft: BulkHistogram
+    output_tokens: BulkHistogram
+    load: BulkHistogram
+    prompt_tokens: prometheus_client.Counter
+    completion_tokens: prometheus_client.Counter
+
+
+@cache  # A look-up costs more than the counting, and there are at most 200 pairs.
+def _of(host: str, model: str) -> _OfModel:
+    return _OfModel(
         metrics.PROMPT_DURATION.labels(host, model),
         metrics.PROMPT_TTFT.labels(model),
         metrics.OUTPUT_TOKENS.labels(model),
+        metrics.MODEL_LOAD.labels(host, model),
+        metrics.TOKENS.labels(model, "prompt"),
+        metrics.TOKENS.labels(model, "completion"),
     )
 
 
@@ -79,8 +98,3 @@ def _status(completion: Completion) -> str:
     if not isinstance(completion.outcome, Failed):
         return "succeeded"
     return "cancelled" if completion.outcome.code is ErrorCode.CANCELLED else "failed"
-
-
-def _add(counter: prometheus_client.Counter, counted: Counter[tuple[str, ...]]) -> None:
-    for labels, number in counted.items():
-        counter.labels(*labels).inc(number)

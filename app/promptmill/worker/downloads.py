@@ -16,6 +16,7 @@ from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Blame, Failed
 from promptmill.domain.scheduling.downloads import Progress, Sight
 from promptmill.observability.logs import get_logger
+from promptmill.observability.metrics import PULLED_BYTES, PULLS
 from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.hosts import Host
 from promptmill.ollama.models import PullProgress
@@ -124,14 +125,19 @@ class Puller:
                 task.cancel()
             await asyncio.wait({reading, stopping})
         if not is_ours:
+            PULLS.labels("given_up").inc()
             self._log.info("A pull is given up.", action="pull_given_up", **told)
         elif reading.cancelled():
             await self._database.write(pulls.give_back, lease)
         elif (failed := reading.result()) is None:
             await self._database.write(pulls.succeed, lease, stream.progress)
+            PULLS.labels("succeeded").inc()
+            if stream.progress is not None:
+                PULLED_BYTES.labels(host.url).inc(stream.progress.completed_bytes)
             self._log.info("A model was pulled.", action="pull_succeeded", **told)
         else:
             await self._note_failure(lease, failed)
+            PULLS.labels("failed").inc()
             self._log.warning(failed.message, action="pull_failed", **told)
 
     async def _watch(

@@ -140,6 +140,14 @@ BODY_TOO_LARGE: Final = Kind(
     " as NDJSON, or in several batches.",
     headers={"Connection": "close"},
 )
+BODY_STALLED: Final = Kind(
+    slug="body-stalled",
+    status=408,
+    title="The body did not come",
+    meaning="The rest of the body did not come in time: more of it has to come every 60 seconds, of"
+    " a body of lines every hour. Send the request again.",
+    headers={"Connection": "close"},
+)
 UNSUPPORTED_MEDIA_TYPE: Final = Kind(
     slug="unsupported-media-type",
     status=415,
@@ -204,6 +212,7 @@ KINDS: Final = (
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
     CONFLICT,
+    BODY_STALLED,
     BODY_TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     INVALID_REQUEST,

@@ -8,7 +8,12 @@ from typing import Final, TypeVar
 
 from fastapi import Request
 
-from promptmill.api.errors.problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refused
+from promptmill.api.errors.problems import (
+    BODY_STALLED,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    Refused,
+)
 
 T = TypeVar("T")
 
@@ -16,6 +21,10 @@ JSON: Final = "application/json"
 SMALL_BYTES: Final = 1024 * 1024
 """Most bytes of a body that is no batch: 100,000 indexes of prompts have room."""
 
+SILENCE_S: Final = 60.0
+"""Seconds within which more of a body has to come."""
+_LONGEST_SILENCE_S: Final = 3600.0
+"""The same for bodies of lines, which may be made as they are sent."""
 _BLOCK_BYTES: Final = 256 * 1024
 _INLINE_BYTES: Final = 16 * 1024
 """Bodies up to this size are read on the spot; the way to a thread would take longer."""
@@ -56,14 +65,17 @@ async def receive_small(request: Request) -> bytes:
     return body
 
 
-async def receive_whole(request: Request, most_bytes: int, refusal: str) -> bytes:
+async def receive_whole(
+    request: Request, most_bytes: int, refusal: str, *, silence_s: float = SILENCE_S
+) -> bytes:
     """The bytes of the body.
 
     Raises:
-        Refused: There are more than `most_bytes`; with the sentence `refusal`.
+        Refused: There are more than `most_bytes`, with the sentence `refusal`; or nothing came for
+            `silence_s` seconds.
     """
     body = bytearray()
-    async for chunk in _chunks(request, most_bytes, refusal):
+    async for chunk in _chunks(request, most_bytes, refusal, silence_s):
         body += chunk
     return bytes(body)
 
@@ -75,7 +87,7 @@ async def blocks(request: Request, most_bytes: int, refusal: str) -> AsyncIterat
         Refused: There are more than `most_bytes`; with the sentence `refusal`.
     """
     pending = bytearray()
-    async for chunk in _chunks(request, most_bytes, refusal):
+    async for chunk in _chunks(request, most_bytes, refusal, _LONGEST_SILENCE_S):
         pending += chunk
         while len(pending) >= _BLOCK_BYTES:
             yield bytes(pending[:_BLOCK_BYTES])
@@ -91,13 +103,25 @@ async def read_aside(read: Callable[[bytes], T], body: bytes, received: int | No
     return await asyncio.to_thread(read, body)
 
 
-async def _chunks(request: Request, most_bytes: int, refusal: str) -> AsyncIterator[bytes]:
+async def _chunks(
+    request: Request, most_bytes: int, refusal: str, silence_s: float
+) -> AsyncIterator[bytes]:
     declared = request.headers.get("content-length", "")
     received = int(declared[:20]) if declared.isdecimal() else 0
     if received > most_bytes:
         raise Refused(BODY_TOO_LARGE, refusal)
     received = 0
-    async for chunk in request.stream():
+    chunks = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(silence_s):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise Refused(
+                BODY_STALLED, f"Nothing has come of the body for {silence_s:g} s."
+            ) from None
         received += len(chunk)
         if received > most_bytes:
             raise Refused(BODY_TOO_LARGE, refusal)

@@ -16,11 +16,13 @@ from pydantic.json_schema import models_json_schema
 
 from promptmill.access.routes import find_route
 from promptmill.api.errors.problems import (
+    BODY_STALLED,
     CROSS_ORIGIN,
     FORBIDDEN,
     HOST_NOT_ALLOWED,
     INTERNAL_ERROR,
     INVALID_REQUEST,
+    LIMIT_EXCEEDED,
     MEDIA_TYPE,
     NOT_FOUND,
     STORAGE_FULL,
@@ -51,8 +53,9 @@ The batch service for Ollama. Post thousands of prompts in one request; they are
 answer, worked off within your limits, and survive restarts. Benchmarks have the host to themselves.
 
 Errors are `application/problem+json` (RFC 9457), with every entry that is wrong. Unknown fields and
-query parameters are refused, so that a typo never passes silently. Times are UTC, durations are
-seconds (`_s`), and what is missing is null.
+query parameters are refused, so that a typo never passes silently. Texts may be as long as the
+settings of the service say, and have neither NUL characters nor lone surrogates. Times are UTC,
+durations are seconds (`_s`), and what is missing is null.
 """
 TAGS: Final = [
     {"name": "Batches", "description": "Submit prompts, follow them, read their results."},
@@ -241,6 +244,13 @@ def _add_access(document: dict[str, Any]) -> None:
                 problem(HOST_NOT_ALLOWED, "The service does not answer under `x`.", instance),
             ):
                 _add_problem(operation["responses"], told)
+            names = {parameter["name"] for parameter in operation.get("parameters", ())}
+            if path.endswith("/events") or "wait_s" in names:
+                detail = "500 event streams and long polls are open; no more may be."
+                _add_problem(operation["responses"], problem(LIMIT_EXCEEDED, detail, instance))
+            if "requestBody" in operation:
+                detail = "Nothing has come of the body for 60 s."
+                _add_problem(operation["responses"], problem(BODY_STALLED, detail, instance))
 
 
 def _add_problem(responses: dict[str, Any], told: Responses) -> None:

@@ -86,7 +86,8 @@ class BenchmarkRequest(RequestModel):
         | None
     ) = Field(
         default=None,
-        description="Several prompts in place of `prompt`; each has figures of its own.",
+        description="Several prompts in place of `prompt`, none of them blank; each has figures of"
+        " its own.",
         examples=[["Why is the sky blue?", "Write a poem about rain."]],
     )
     num_runs: Annotated[int, BeforeValidator(whole)] = Field(

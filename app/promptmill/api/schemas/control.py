@@ -125,8 +125,8 @@ class RetryRequest(RequestModel):
 
     indexes: Indexes | None = Field(
         default=None,
-        description="Their places in the batch, from 0, as in the `index` of a result. Left out:"
-        " all that failed, were cancelled or expired.",
+        description="Their places in the batch, from 0, as in the `index` of a result; each of a"
+        " prompt that has failed, was cancelled or has expired. Left out: all of these.",
         examples=[[0, 5]],
     )
     expires_in_s: ExpiresIn | None = Field(

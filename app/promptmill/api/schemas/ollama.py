@@ -196,7 +196,8 @@ class GenerationFields(RequestModel):
     )
     raw: bool | None = Field(
         default=None,
-        description="Send the prompt to the model as it is, without template or system message.",
+        description="Send the prompt to the model as it is: neither `template` nor `system` go with"
+        " it.",
         examples=[False],
     )
     format: Format = Field(
@@ -231,6 +232,11 @@ class GenerationFields(RequestModel):
         default=None,
         description="Whether a prompt longer than the context is cut (Ollama's default) or fails.",
         examples=[True],
+    )
+    dimensions: Annotated[int, Field(ge=1, le=65_536), BeforeValidator(whole)] | None = Field(
+        default=None,
+        description="Of a batch that embeds: numbers of a vector, where the model has more.",
+        examples=[256],
     )
     shift: bool | None = Field(
         default=None,

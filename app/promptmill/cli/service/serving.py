@@ -14,6 +14,7 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from promptmill.api.http_protocol import BoundedProtocol
 from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
@@ -60,7 +61,7 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
         uvicorn.Config(
             lifespan,
             loop="auto",
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="on",
             access_log=False,

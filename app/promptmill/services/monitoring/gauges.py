@@ -83,8 +83,14 @@ def _set_sizes(path: Path | None, size: int | None) -> None:
 
 
 def _set_hosts(resources: Resources) -> None:
+    metrics.HOST_MODEL_BYTES.clear()
+    metrics.HOST_MODEL_VRAM_BYTES.clear()
     for host in resources.hosts:
         metrics.HOST_UP.labels(host.url).set(host.available)
         metrics.HOST_QUARANTINED.labels(host.url).set(host.health.trouble is not None)
         if host.spec.slots is not None:
             metrics.HOST_SLOTS.labels(host.url).set(host.spec.slots)
+        for model in host.view.loaded or ():
+            labels = metrics.pair_labels(host.url, model.name)
+            metrics.HOST_MODEL_BYTES.labels(*labels).inc(model.size)
+            metrics.HOST_MODEL_VRAM_BYTES.labels(*labels).inc(model.size_vram)
