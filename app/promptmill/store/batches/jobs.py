@@ -216,7 +216,7 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
 _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
 _BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
-_KEYS = sa.bindparam("keys", expanding=True)
+_KEYS = sa.bindparam("keys", expanding=True, type_=sa.BigInteger)
 # Both tables by their keys: PostgreSQL would read all of the second one for a few of the first.
 _BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(_KEYS), job_stats.c.job_key.in_(_KEYS))
 
