@@ -394,6 +394,7 @@ def upgrade() -> None:
         sa.Column("started_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("finished_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("defect", sa.String(length=32), nullable=True),
+        sa.Column("embedding", sa.LargeBinary(), nullable=True),
         sa.Column("event_id", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_result")),
     )
@@ -414,6 +415,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("losses", sa.Integer(), nullable=False),
         sa.Column("turned_away", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("splits", sa.Integer(), server_default="0", nullable=False),
         sa.Column("available_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("lease_token", sa.BigInteger(), nullable=True),
         sa.Column("lease_owner", sa.String(length=64), nullable=True),
@@ -454,7 +456,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_task_running",
         "task",
-        ["job_key"],
+        ["job_key", "host_key"],
         unique=False,
         sqlite_where=sa.text("state = 'running'"),
         postgresql_where=sa.text("state = 'running'"),

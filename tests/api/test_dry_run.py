@@ -58,6 +58,7 @@ async def test_a_valid_batch_is_told_with_its_effective_values_and_not_stored(
         "prompts": 3,
         "models": ["qwen3:8b"],
         "model": "qwen3:8b",
+        "kind": "generate",
         "max_concurrent": 5,
         "auto_concurrency": False,
         "rate_limit_delay": 0.5,

@@ -14,6 +14,8 @@ from tests.browser.mill import QUESTIONS
 
 pytestmark = pytest.mark.proof
 
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""The rules that a theme can break and a width cannot."""
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)></textarea>{{7*7}} \u202eevil"
 
@@ -190,7 +192,14 @@ def screens(work) -> list[str]:
     )
     place = f"/ui/batches/{batch_id}"
     return [
-        *("/", "/ui/batches", "/ui/batches/new", "/ui/hosts", "/ui/benchmarks"),
+        *(
+            "/",
+            "/?window=72h&by=model",
+            "/ui/batches",
+            "/ui/batches/new",
+            "/ui/hosts",
+            "/ui/benchmarks",
+        ),
         *("/ui/benchmarks/new", f"/ui/benchmarks/{benchmark_id}"),
         f"/ui/benchmarks/compare?a={benchmark_id}&b={benchmark_id}",
         *(
@@ -201,22 +210,36 @@ def screens(work) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
-def test_no_screen_violates_wcag(window, screens, scheme, width, subtests) -> None:
+def test_no_screen_violates_wcag(window, screens, subtests) -> None:
+    """Each screen is opened once: all rules in both widths, those about colours in the dark too."""
     for path in screens:
-        with subtests.test(path):
-            page = window(
-                path,
-                expects=("404",),
-                color_scheme=scheme,
-                viewport={"width": width, "height": 800},
-            )
-            found = Axe().run(page, options=WCAG).response["violations"]
-            told = [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in found]
-            assert told == []
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            page.context.close()
+        page = window(path, expects=("404",), color_scheme="light")
+        for width in (1280, 360):
+            page.set_viewport_size({"width": width, "height": 800})
+            for scheme, options in (("light", WCAG), ("dark", COLOURS)):
+                with subtests.test(path=path, width=width, scheme=scheme):
+                    page.emulate_media(color_scheme=scheme)
+                    found = Axe().run(page, options=options).response["violations"]
+                    assert [
+                        (one["id"], [node["html"][:200] for node in one["nodes"]][:3])
+                        for one in found
+                    ] == []
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.context.close()
+
+
+def test_a_host_is_taken_out_of_service_after_a_question_and_put_back(work, window) -> None:
+    page = window("/ui/hosts")
+    page.get_by_role("button", name="Take out of service").first.click()
+    dialog = page.locator("#confirm")
+    expect(dialog).to_contain_text("nothing more is started there")
+    expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+    dialog.get_by_role("button", name="Take out of service").click()
+    expect(page.locator("#hosts .state").first).to_contain_text("out of service")
+    assert [host["enabled"] for host in work.http.get("/hosts").json()["data"]] == [False, True]
+    page.get_by_role("button", name="Put back into service").click()
+    expect(page.locator("#hosts .state").first).to_contain_text("ready")
+    assert all(host["enabled"] for host in work.http.get("/hosts").json()["data"])
 
 
 def test_dialogs_violate_nothing_and_keys_work(work, window) -> None:

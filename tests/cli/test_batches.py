@@ -165,7 +165,7 @@ def test_what_a_batch_waits_for_is_shown_with_its_end(
 def test_a_list_shows_what_batches_wait_for_in_short(
     invoke: Invoke, service: respx.MockRouter
 ) -> None:
-    waiting = {"reason": "paused", "message": "a [b]" + "x" * 80, "until": None, "host": None}
+    waiting = {"reason": "paused", "message": "a [b]" + "x" * 300, "until": None, "host": None}
     page = {"data": [batch("paused") | {"waiting_for": waiting}, batch()], "next_cursor": None}
     service.get("/batches").respond(200, json=page)
 

@@ -10,7 +10,9 @@ import respx
 from typer.testing import CliRunner
 
 from promptmill.cli import cli
+from promptmill.contract.service import ModelPage
 from tests.cli.pretended import batch
+from tests.documents import whole
 
 Offered = Callable[..., list[str]]
 ONE = "batch_01m89k209d8r7xc03jdph78fhn"
@@ -18,8 +20,12 @@ TWO = "batch_01m89k18gfpc6b2p3yks21bst9"
 
 
 @pytest.fixture
-def offered() -> Offered:
-    """`offered("show ")` is what bash is offered there; anything on stderr fails the test."""
+def offered(monkeypatch: pytest.MonkeyPatch) -> Offered:
+    """`offered("show ")` is what bash is offered there; anything on stderr fails the test.
+
+    The service may take its time, for the machine may be busy.
+    """
+    monkeypatch.setattr("promptmill.cli.service.completion._MOST_S", 60.0)
 
     def complete(line: str, **variables: str) -> list[str]:
         words = line.split(" ")
@@ -43,7 +49,9 @@ def two(service: respx.MockRouter) -> respx.MockRouter:
     router = service
     router.routes.clear()
     router.get("/batches").respond(200, json={"data": batches, "next_cursor": None})
-    router.get("/models").respond(200, json={"data": [{"name": "tiny:latest"}, {"name": "qwen3"}]})
+    router.get("/models").respond(
+        200, json=whole(ModelPage, {"data": [{"name": "tiny:latest"}, {"name": "qwen3"}]})
+    )
     return router
 
 

@@ -69,7 +69,7 @@ def test_hosts_are_listed_with_their_state_and_the_reason_below(
 
     for text in (
         *("http://gpu-1:11434", "ready", "0.24.0", "3/4", "12", "1319", "0.51 s"),
-        *("qwen3:8b 8.0 GB, 75% VRAM", "aside, 3.2 s", "0/-", f"http://gpu-2:11434: {REASON}"),
+        *("qwen3:8b 8.0 GB (75% VRAM)", "aside, 3.2 s", "0/-", f"\n  {REASON}\n"),
     ):
         assert text in shown
     assert "\x1b" not in shown
@@ -89,7 +89,8 @@ def test_hosts_of_the_same_address_on_two_machines_are_told_apart(
     alone = invoke("hosts").stdout
 
     assert "http://127.0.0.1:11434 of gpu-box" in both
-    assert "http://127.0.0.1:11434 of laptop: gone" in both
+    assert "http://127.0.0.1:11434 of laptop" in both
+    assert both.endswith("\n  gone\n")
     assert "gpu-box" not in alone
 
 

@@ -33,6 +33,7 @@ OPTIONS = (
     *("--rate-limit-delay", "0", "--max-concurrent", "32"),
 )
 Rows = list[dict[str, str]]
+FEW = 70
 
 
 def rows_of(count: int) -> Rows:
@@ -82,11 +83,16 @@ FILES: dict[str, tuple[Callable[[Rows], bytes], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("count", [70, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [FEW, pytest.param(10_000, marks=pytest.mark.long)])
 def test_six_kinds_of_files_give_six_times_the_same_results_beside_the_same_rows(
     invoke: Invoke, service_url: str, tmp_path: Path, count: int
 ) -> None:
     given = rows_of(count)
+
+    def written(batch_id: str, name: str, extension: str) -> Path:
+        path = tmp_path / f"{name}.{extension}"
+        assert invoke("results", batch_id, "-o", path, "--url", service_url).exit_code == 0
+        return path
 
     def results(name: str) -> list[dict[str, Any]]:
         make, options = FILES[name]
@@ -95,17 +101,17 @@ def test_six_kinds_of_files_give_six_times_the_same_results_beside_the_same_rows
         submitted = invoke("submit", "-f", tmp_path / name, *OPTIONS, *options, *wait)
         assert submitted.exit_code == 0, submitted.stderr
         batch_id = submitted.stdout.strip()
-        for extension in ("parquet", "csv", "xlsx"):
-            path = tmp_path / f"{name}.{extension}"
-            assert invoke("results", batch_id, "-o", path, "--url", service_url).exit_code == 0
-        rows = pq.read_table(tmp_path / f"{name}.parquet").to_pylist()
-        with (tmp_path / f"{name}.csv").open(newline="") as file:
-            assert [row["text"] for row in csv.DictReader(file)] == [row["text"] for row in rows]
-        page = openpyxl.load_workbook(tmp_path / f"{name}.xlsx", read_only=True).active
-        assert page is not None
-        assert [row[0].replace("_x000D_", "\r") for row in page.values][1:] == [
-            row["text"] for row in rows
-        ]
+        rows = pq.read_table(written(batch_id, name, "parquet")).to_pylist()
+        if count == FEW:  # What is written in other forms is a matter of few rows.
+            with written(batch_id, name, "csv").open(newline="") as file:
+                assert [one["text"] for one in csv.DictReader(file)] == [
+                    one["text"] for one in rows
+                ]
+            page = openpyxl.load_workbook(written(batch_id, name, "xlsx")).active
+            assert page is not None
+            assert [cell.value.replace("_x000D_", "\r") for cell in page["A"][1:]] == [
+                one["text"] for one in rows
+            ]
         assert list(rows[0])[:2] == ["text", "lang"]
         return [{key: row[key] for key in ("text", "lang", "id", "response")} for row in rows]
 

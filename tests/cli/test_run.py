@@ -28,7 +28,7 @@ FAILED = {
 @pytest.fixture
 def asked(service: respx.MockRouter) -> respx.MockRouter:
     """A service that takes a batch of three, and answers the last prompt first."""
-    service.get("/health").respond(200, json={"status": "ok"})
+    service.get("/health").respond(200, json={"status": "ok", "version": "0.1.0"})
     service.post("/batches").respond(202, json=batch(total=3))
     results = [result_document(index) for index in (2, 0, 1)]
     service.get("/batches/batch_1/events").respond(

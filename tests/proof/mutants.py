@@ -69,8 +69,25 @@ MUTANTS = (
     ),
     Mutant(
         "LIMIT in a sub-select instead of a CTE",
-        (Change(CLAIMS, '        .cte("due")', '        .subquery("due")'),),
+        (
+            Change(
+                CLAIMS,
+                'due_tasks(*conditions).cte("due")',
+                'due_tasks(*conditions).subquery("due")',
+            ),
+        ),
         ("tests/store/test_races.py::test_a_claim_takes_no_more_than_it_may_whatever_the_plan",),
+    ),
+    Mutant(
+        "each text of a shared call takes a slot",
+        (
+            Change(
+                CLAIMS,
+                'sa.case((ids_in(task.c.id, "first_ids"), ',
+                'sa.case((ids_in(task.c.id, "ids"), ',
+            ),
+        ),
+        ("tests/store/test_shared_calls.py::test_slots_count_calls",),
     ),
     Mutant(
         "the job's running prompts counted before its lock is held",
@@ -93,8 +110,8 @@ MUTANTS = (
         (
             Change(
                 CLAIMS,
-                'True: _take(runs_group(sa.bindparam("claimed_load")))',
-                "True: _take()",
+                'True: _take_due(runs_group(sa.bindparam("claimed_load")))',
+                "True: _take_due()",
             ),
         ),
         (f"{GROUPS}::test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing",),
@@ -114,8 +131,8 @@ MUTANTS = (
         "a benchmark's host not looked at again under the job's lock",
         (
             Change(
-                CLAIMS,
-                "            # Again, now that the job is locked: see `holding.wait_for_claims`.\n"
+                "app/promptmill/store/queue/candidates.py",
+                "            # Again, now that the job is locked: see `exclusivity.wait_for_claims`.\n"
                 "            HOST_IS_FREE,\n",
                 "",
             ),

@@ -129,6 +129,8 @@ def simulator(
     folder: Path,
     *,
     latency_s: float = 0.0,
+    text_s: float = 0.0,
+    profile: str = "recorded-tiny",
     slots: int = 512,
     log: Path | None = None,
     name: str = "simulator",
@@ -137,6 +139,7 @@ def simulator(
     port = free_port()
     arguments = ["simulate", "--port", str(port), "--models", "tiny", "--load-time", "0"]
     arguments += ["--latency", str(latency_s), "--num-parallel", str(slots)]
+    arguments += ["--text-time", str(text_s), "--profile", profile]
     if log is not None:
         arguments += ["--log", str(log)]
     command = Command(name, arguments, folder=folder)

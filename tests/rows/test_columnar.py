@@ -352,6 +352,20 @@ def test_parquet_has_the_same_rows_with_types() -> None:
     assert table.column("tool_calls").to_pylist()[0] == '[{"a":1}]'
 
 
+def test_parquet_has_vectors_as_lists_of_32_bit_numbers() -> None:
+    vectors = [None, [0.5, 0.1], [2.5, -1.0]]
+    lines = [
+        json.dumps({"index": n, "embedding": one}).encode() + b"\n" for n, one in enumerate(vectors)
+    ]
+    file = io.BytesIO()
+    write_results(lines, file, TableFormat.PARQUET)
+
+    table = pq.read_table(file)
+
+    assert str(table.schema.field("embedding").type) == "list<element: float>"
+    assert table["embedding"].to_pylist() == [None, [0.5, pytest.approx(0.1)], [2.5, -1.0]]
+
+
 def test_excel_has_the_same_rows_and_no_formula(tmp_path: Path) -> None:
     path = tmp_path / "out.xlsx"
     path.write_bytes(written(TableFormat.XLSX).read())

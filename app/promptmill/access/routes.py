@@ -75,6 +75,7 @@ TABLE: Final = (
     Route("/stats/series", {"GET": READ}),
     Route("/v1/chat/completions", {"POST": SUBMIT}),
     Route("/v1/completions", {"POST": SUBMIT}),
+    Route("/v1/embeddings", {"POST": SUBMIT}),
     Route("/v1/models", {"GET": READ}),
     Route("/v1/models/{model:path}", {"GET": READ}),
     Route("/v1/files", {"GET": READ, "POST": SUBMIT}),

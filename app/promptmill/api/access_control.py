@@ -21,7 +21,7 @@ from promptmill.access.sessions import login_address
 from promptmill.access.streams import counted, require_room, stream_kind
 from promptmill.api.dependencies import resources_in
 from promptmill.api.errors.problems import count_refusal, error_response
-from promptmill.api.openai.errors import api_error
+from promptmill.api.openai.errors import PREFIX, api_error
 from promptmill.api.openai.errors import error_response as answer_of_dialect
 from promptmill.domain.access.keys import ANYBODY
 from promptmill.domain.errors import (
@@ -38,8 +38,6 @@ from promptmill.services.resources import Resources
 _ALWAYS_OPEN: Final = "/health"
 """Whoever watches over the process asks for it, by any name, also when the database is away."""
 _REFUSALS: Final = (Unauthenticated, TooManyAttempts, Forbidden, LimitExceeded, Unavailable)
-_DIALECT: Final = "/v1/"
-"""Begins the paths of the OpenAI dialect, whose clients know errors in OpenAI's shape only."""
 
 
 class AccessControl:
@@ -120,7 +118,7 @@ def judge_origin(
 
 def _refusal(scope: Scope, path: str, error: PromptmillError) -> Response:
     """The answer to a request that may not be made, in the shape of the API that it is for."""
-    told = api_error(error, missing=("not_found", None)) if path.startswith(_DIALECT) else None
+    told = api_error(error, missing=("not_found", None)) if path.startswith(PREFIX) else None
     if told is None:
         return error_response(scope, error)
     count_refusal(error)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from promptmill.api.errors.violations import MOST_LISTED, Faults
 from promptmill.api.schemas.strict import Path
-from promptmill.domain.batches import PromptDraft
+from promptmill.domain.batches import BatchKind, PromptDraft
 from promptmill.domain.model_names import normalise_model
 from promptmill.services import models
 from promptmill.services.resources import Resources
@@ -54,12 +54,16 @@ class ModelCheck:
         if self._default_is_used:
             self._see(model, path)
 
-    async def refuse_those_that_only_embed(self, resources: Resources) -> None:
-        """Refuse models that complete no text, where a host says so, after all prompts.
+    async def refuse_those_that_only_embed(self, resources: Resources, kind: BatchKind) -> None:
+        """Refuse models that complete no text where a host says so, unless they are to embed.
+
+        To be called after all prompts were seen.
 
         Raises:
             Invalid: With the places that name such a model.
         """
+        if kind is BatchKind.EMBED:
+            return
         faults = Faults()
         for model in await models.that_only_embed(resources, self._places):
             for path in self._places[model]:

@@ -13,11 +13,13 @@ from typing import Final
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptmill.access.browser import safety_headers
 from promptmill.access.routes import Route, find_route, path_below_root
 from promptmill.api.errors.problems import INTERNAL_ERROR, problem_response
+from promptmill.api.openai.errors import PREFIX, error_response, internal_error
 from promptmill.domain.access.keys import Caller
 from promptmill.observability.logs import get_logger
 from promptmill.observability.metrics import HTTP_DURATION, HTTP_REQUESTS, OTHER
@@ -85,12 +87,7 @@ class _Exchange:
             _log.exception("A request failed unexpectedly", action="http_request_failed")
             if self._status is not None:
                 raise  # The answer is under way; only closing the connection tells of the fault.
-            response = problem_response(
-                scope,
-                INTERNAL_ERROR,
-                "The service failed; its log tells more under the request id.",
-            )
-            await response(scope, receive, send_with_headers)
+            await _unexpected(scope)(scope, receive, send_with_headers)
         finally:
             self._log(scope)
 
@@ -113,6 +110,14 @@ class _Exchange:
             duration_s=round(time.perf_counter() - self._began, 6),
             key=caller.name if caller else None,
         )
+
+
+def _unexpected(scope: Scope) -> Response:
+    """The answer to a request that nobody caught the fault of."""
+    if path_below_root(scope).startswith(PREFIX):
+        return error_response(internal_error())
+    text = "The service failed; its log tells more under the request id."
+    return problem_response(scope, INTERNAL_ERROR, text)
 
 
 def _request_id(scope: Scope) -> str:

@@ -162,6 +162,8 @@ def promptmill(
 ) -> None:
     """A durable batch service for Ollama: thousands of prompts, none of them lost.
 
+    `promptmill run MODEL 'Why is the sky blue?'` prints the answer.
+
     `promptmill demo` shows everything in half a minute, with or without an Ollama.
     """
     del show_version  # Its callback has printed it.

@@ -127,6 +127,9 @@ class BatchSummary(Record):
         examples=["running"],
     )
     model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
+    kind: Annotated[str, OneOf(Literal["generate", "embed"])] = Field(
+        description="Whether the prompts are answered or embedded.", examples=["generate"]
+    )
     max_concurrent: int = Field(
         description="Most prompts running at one moment: the number in force.", examples=[5]
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from promptmill.contract.record import Count, Record
+from promptmill.contract.record import Count, OneOf, Record
 
 Unchecked = Annotated[
     tuple[str, ...],
@@ -34,6 +34,9 @@ class DryRun(Record):
         examples=[["llama3.2:3b", "qwen3:8b"]],
     )
     model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
+    kind: Annotated[str, OneOf(Literal["generate", "embed"])] = Field(
+        description="Whether the prompts are answered or embedded.", examples=["generate"]
+    )
     max_concurrent: int = Field(description="Most prompts running at one moment.", examples=[5])
     auto_concurrency: bool = Field(
         description="Whether that is only where it starts (`max_concurrent: auto`).",
@@ -84,6 +87,7 @@ DRY_RUN: dict[str, Any] = {
     "prompts": 3,
     "models": ["llama3.2:3b", "qwen3:8b"],
     "model": "qwen3:8b",
+    "kind": "generate",
     "max_concurrent": 5,
     "auto_concurrency": False,
     "rate_limit_delay": 0.1,

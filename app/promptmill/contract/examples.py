@@ -48,6 +48,7 @@ RESULT: Final[dict[str, Any]] = {
     "ttft_s": 0.081,
     "started_at": "2026-11-23T06:30:00.223Z",
     "finished_at": "2026-11-23T06:30:00.737Z",
+    "embedding": None,
     "data": None,
 }
 FAILED_RESULT: Final[dict[str, Any]] = {
@@ -70,6 +71,7 @@ SUMMARY: Final[dict[str, Any]] = {
     "object": "batch",
     "status": "running",
     "model": "qwen3:8b",
+    "kind": "generate",
     "max_concurrent": 5,
     "auto_concurrency": False,
     "rate_limit_delay": 0.1,

@@ -90,6 +90,11 @@ class Result(Record):
     finished_at: Time = Field(
         description="When the outcome was recorded.", examples=["2026-11-23T06:30:00.737Z"]
     )
+    embedding: list[float] | str | None = Field(
+        description="The vector of a text that was embedded; with `?encoding_format=base64` the"
+        " text of its 32-bit numbers, the lowest byte first.",
+        examples=[[0.0125, -0.4871]],
+    )
     data: dict[str, Any] | None = Field(
         description="The prompt's own object, as it was sent.", examples=[{"product": "kettle"}]
     )

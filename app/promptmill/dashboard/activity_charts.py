@@ -51,10 +51,15 @@ def _rates(
         title,
         series,
         x_words=lambda at_s: datetime.fromtimestamp(at_s, UTC).strftime(form),
-        y_words=rate,
+        y_words=_plain,
         names=("time", column),
         filled=len(series) == 1,
     )
+
+
+def _plain(value: float) -> str:
+    """A rate without zeros that say nothing: `3`, `0.25`, `1 250`."""
+    return rate(value) if value >= 1_000 else f"{value:.3g}"  # noqa: PLR2004 - groups of digits
 
 
 def _seconds_of(bucket: Bucket, found: Throughput) -> int | None:

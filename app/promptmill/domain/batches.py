@@ -9,13 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode, Reply
 from promptmill.domain.scheduling.downloads import Pull
 from promptmill.domain.scheduling.forecast import Window
+
+
+class BatchKind(StrEnum):
+    """What is made of the prompts of a batch. Part of the HTTP contract: never rename a member."""
+
+    GENERATE = "generate"
+    """An answer to each prompt."""
+    EMBED = "embed"
+    """A vector of each text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,10 @@ class FailureLimit:
             share = round(float(self.text[:-1]) * 100)
             return total * share // 10_000
         return int(self.text)
+
+
+TEXTS: Final = "input"
+"""Field among a prompt's own fields that holds the texts to embed of a prompt with several."""
 
 
 class PromptDraft(NamedTuple):
@@ -53,6 +66,7 @@ class BatchDraft:
 
     prompts: Sequence[PromptDraft]
     model: str
+    kind: BatchKind = BatchKind.GENERATE
     limits: Limits = field(default_factory=Limits)
     auto_concurrency: bool = False
     """Whether `limits.max_concurrent` is only the start, and adapted while the batch runs."""
@@ -181,6 +195,7 @@ class Batch:
     key: int
     """The store's own number; later batches have higher ones. Never shown to a client."""
     id: str
+    kind: BatchKind = BatchKind.GENERATE
     state: JobState
     model: str
     limits: Limits

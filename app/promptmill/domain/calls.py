@@ -11,7 +11,8 @@ from typing import Any
 class Call:
     """A prompt ready to be sent.
 
-    `prompt` goes to `/api/generate`, `messages` to `/api/chat`; exactly one of them is given.
+    `prompt` goes to `/api/generate`, `messages` to `/api/chat`, `texts` to `/api/embed`; exactly
+    one of them is given.
     `parameters` holds the remaining fields of Ollama's request, as the user gave them
     (`system`, `options`, `format`, `keep_alive`, ...).
     """
@@ -19,6 +20,8 @@ class Call:
     model: str
     prompt: str | None = None
     messages: tuple[Mapping[str, Any], ...] | None = None
+    texts: tuple[str, ...] | None = None
+    """Texts to embed, each for a vector of its own."""
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     timeout_s: float = 300.0
     """Seconds that the whole call may take, from sending to the last chunk."""

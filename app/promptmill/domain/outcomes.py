@@ -124,6 +124,8 @@ class Reply:
     metrics: CallMetrics = field(default_factory=CallMetrics)
     defect: ErrorCode | None = None
     """The first defect of an answer that came whole, whether it makes a failure or not."""
+    embedding: bytes | None = None
+    """The vectors of the call's texts, one behind the other, as `domain.vectors` packs them."""
 
 
 METRICS: Final = tuple(each.name for each in fields(CallMetrics))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from promptmill.domain.outcomes import Blame, Failed, Outcome
+from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome
 
 MOST_CRASHES: Final = 10
 """So often what runs a prompt may die, its worker or its host: fewer times it costs no attempt."""
@@ -20,6 +20,7 @@ MOST_TURNED_AWAY: Final = 100
 With the waits of the host, and from the tenth time on of the prompt, that is most of an hour.
 """
 _PATIENT: Final = 10
+_OF_THE_PROMPT: Final = frozenset({Blame.PROMPT, Blame.ATTEMPT, Blame.LOSS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class TryAgain:
     """Whether it counts against `MOST_TURNED_AWAY`."""
     waits_with_model: bool = False
     """Whether the wait is for every prompt of the model at that host, and not for this one."""
+    splits: bool = False
+    """Whether its next call has half as many texts at most, because one of them may be at fault."""
 
 
 Decision = Finish | TryAgain
@@ -89,3 +92,17 @@ def decide(
                 return Finish()
             wait_s = max(backoff_s(attempt), outcome.retry_after_s or 0.0)
             return TryAgain(wait_s=wait_s, charged=True)
+
+
+def split(outcome: Outcome, *, attempt: int, backoff_s: Callable[[int], float]) -> TryAgain | None:
+    """The decision for a text that shared a call, when one of the others may be at fault.
+
+    Nobody knows which text it is, so that none is charged; it is known when the text is alone. That
+    the model is missing is no text's fault.
+    """
+    if not isinstance(outcome, Failed) or outcome.code is ErrorCode.MODEL_NOT_FOUND:
+        return None
+    if outcome.blame not in _OF_THE_PROMPT:
+        return None
+    wait_s = 0.0 if outcome.blame is Blame.PROMPT else backoff_s(attempt)
+    return TryAgain(wait_s=wait_s, charged=False, splits=True)

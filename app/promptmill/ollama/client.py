@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx
@@ -45,10 +45,11 @@ from promptmill.ollama.failures.table import (
 )
 from promptmill.ollama.heard_answer import HeardAnswer, Piece
 from promptmill.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
-from promptmill.ollama.request import encode, post
+from promptmill.ollama.request import PATHS, encode, path_of, post
 from promptmill.ollama.timed_answer import TimedAnswer
-from promptmill.ollama.transport import open_transport
+from promptmill.ollama.transport import close_answer, is_encoded, open_transport, stream_of
 from promptmill.ollama.usage_limits import retry_after_s
+from promptmill.ollama.vectors import Vectors
 
 _OK = 200
 _ERROR_BODY_BOUND = 64 * 1024
@@ -92,8 +93,7 @@ class OllamaClient:
         self._credentials = credentials
         self._transport = transport or open_transport(self.base_url, credentials=credentials)
         self._clock = clock
-        self._generate_url = httpx.URL(f"{self.base_url}/api/generate")
-        self._chat_url = httpx.URL(f"{self.base_url}/api/chat")
+        self._urls = {path: httpx.URL(f"{self.base_url}{path}") for path in PATHS}
         # "pool" is what aiohttp calls "connect": the whole way to a connection. Reading is not
         # timed by the transport but by `Deadlines`, which can tell the first byte from the rest.
         self._extensions = {"timeout": {"pool": self.timeouts.connect_s}}
@@ -113,20 +113,15 @@ class OllamaClient:
         and Ollama gives the slot to the next within milliseconds. The text is as Ollama sent it,
         except that NUL and lone surrogates are U+FFFD (no database takes them).
         """
-        chat = call.messages is not None
         try:
             body = encode(call)
         except (TypeError, ValueError, RecursionError) as error:
             return failed_request(error)
-        request = post(self._chat_url if chat else self._generate_url, body, self._extensions)
+        request = post(self._urls[path_of(call)], body, self._extensions)
         sent_at = self._clock()
         if timeline is not None:
             timeline.sent_at = sent_at
-            answer = TimedAnswer(timeline, chat=chat)
-        elif heard is not None:
-            answer = HeardAnswer(heard, chat=chat)
-        else:
-            answer = Answer(chat=chat)
+        answer = _answer_to(call, timeline, heard)
         deadlines = Deadlines(
             first_byte_s=self.timeouts.first_byte_s,
             between_chunks_s=self.timeouts.between_chunks_s,
@@ -153,7 +148,7 @@ class OllamaClient:
         finally:
             deadlines.stop()
             if response is not None:
-                await _close(response)
+                await close_answer(response)
         began_at = answer.began_at
         ttft_s = None if began_at is None else began_at - sent_at
         if answer.done_at is not None:
@@ -286,7 +281,7 @@ class OllamaClient:
 
     async def _read(self, response: httpx.Response, answer: Answer, deadlines: Deadlines) -> None:
         # The stream itself and not `aiter_bytes`, which decodes and counts what needs neither.
-        chunks = response.aiter_bytes() if _is_encoded(response) else aiter(_stream(response))
+        chunks = response.aiter_bytes() if is_encoded(response) else aiter(stream_of(response))
         try:
             async for chunk in chunks:
                 deadlines.progress()
@@ -361,7 +356,7 @@ class OllamaClient:
                     raise OllamaError(self._told(await self._refusal(response)))
             yield response
         finally:
-            await _close(response)
+            await close_answer(response)
 
     def _translated(self, error: Exception, phase: CallPhase = CallPhase.ASKED) -> OllamaError:
         if isinstance(error, ValidationError):
@@ -384,17 +379,12 @@ _B = TypeVar("_B", bound=BaseModel)
 _FOREIGN = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, ValidationError)
 
 
-def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
-    return cast("httpx.AsyncByteStream", response.stream)
-
-
-def _is_encoded(response: httpx.Response) -> bool:
-    """Whether the body is compressed, although `Accept-Encoding` says not to."""
-    # `"…" in headers` would decode every name.
-    return any(name.lower() == b"content-encoding" for name, _ in response.headers.raw)
-
-
-async def _close(response: httpx.Response) -> None:
-    # An error while closing says nothing about the answer.
-    with contextlib.suppress(Exception):
-        await _stream(response).aclose()
+def _answer_to(
+    call: Call, timeline: Timeline | None, heard: Callable[[Piece], None] | None
+) -> Answer:
+    chat = call.messages is not None
+    if call.texts is not None:
+        return Vectors(len(call.texts))
+    if timeline is not None:
+        return TimedAnswer(timeline, chat=chat)
+    return Answer(chat=chat) if heard is None else HeardAnswer(heard, chat=chat)

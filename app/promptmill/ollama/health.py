@@ -181,7 +181,7 @@ _TIMER_SLACK_S = 0.05
 def fingerprint_of(call: Call) -> int:
     """A number that is the same for every attempt of a prompt, and hardly ever for another one."""
     asked = call.prompt if call.messages is None else json.dumps(call.messages, default=str)
-    return hash((call.model, asked))
+    return hash((call.model, asked, call.texts))
 
 
 class ModelStatistics:

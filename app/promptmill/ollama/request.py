@@ -1,4 +1,4 @@
-"""A prompt's request as bytes."""
+"""A prompt's request: where it goes, and its body as bytes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,39 @@ from promptmill.domain.calls import Call
 _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
+PATHS = GENERATE, CHAT, EMBED = "/api/generate", "/api/chat", "/api/embed"
+"""The paths of Ollama's API that calls go to."""
+
+
+def path_of(call: Call) -> str:
+    """The path that the call goes to."""
+    if call.texts is not None:
+        return EMBED
+    return GENERATE if call.messages is None else CHAT
+
+
 def encode(call: Call) -> bytes:
-    """The body of a prompt's request, always for a stream; the call's own fields win.
+    """The body of a prompt's request; the call's own fields win.
+
+    An answer always comes as a stream, vectors always come whole.
 
     Raises:
         TypeError: A value is nothing that JSON knows.
-        ValueError: A number is infinite or not a number, or there is no prompt or two.
+        ValueError: A number is infinite or not a number, or there is nothing to send or two things.
         RecursionError: The parameters are nested too deeply.
     """
-    if (call.prompt is None) is (call.messages is None):
-        raise ValueError("exactly one of prompt and messages must be given")
+    if [call.prompt, call.messages, call.texts].count(None) != 2:  # noqa: PLR2004 - one of three
+        raise ValueError("exactly one of prompt, messages and texts must be given")
     body: dict[str, Any] = dict(call.parameters)
     body["model"] = call.model
-    if call.messages is None:
+    if call.texts is not None:
+        body["input"] = call.texts
+    elif call.messages is None:
         body["prompt"] = call.prompt
     else:
         body["messages"] = [dict(message) for message in call.messages]
-    body["stream"] = True
+    if call.texts is None:
+        body["stream"] = True
     # ASCII with escapes, so that a lone surrogate in a prompt can be sent at all.
     return _JSON.encode(body).encode("ascii")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from typing import cast
 
 import aiohttp
 import httpx
@@ -79,3 +81,21 @@ def tls_for(base_url: str) -> ssl.SSLContext:
                 f" {(words or str(error)).replace('_', ' ').lower()}"
             ) from None
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def stream_of(response: httpx.Response) -> httpx.AsyncByteStream:
+    """The bytes of an answer as they come, neither decoded nor counted."""
+    return cast("httpx.AsyncByteStream", response.stream)
+
+
+def is_encoded(response: httpx.Response) -> bool:
+    """Whether the body is compressed, although `Accept-Encoding` says not to."""
+    # `"…" in headers` would decode every name.
+    return any(name.lower() == b"content-encoding" for name, _ in response.headers.raw)
+
+
+async def close_answer(response: httpx.Response) -> None:
+    """Close an answer, whatever has become of its connection."""
+    # An error while closing says nothing about the answer.
+    with contextlib.suppress(Exception):
+        await stream_of(response).aclose()

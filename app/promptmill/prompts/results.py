@@ -12,6 +12,7 @@ from promptmill.rows import Header, TableFormat, UnreadableInput, write_table
 
 _DATA: Final = "data"
 _ANSWER: Final = "response"
+_VECTOR: Final = "embedding"
 _MOST_INTEGER: Final = 2**63
 
 
@@ -59,7 +60,8 @@ class _Layout:
                 self._kept.setdefault(name, set()).add(_kind(value))
             for name, value in record.items():
                 if name != _DATA:
-                    self._fields.setdefault(name, set()).add(_kind(value))
+                    kind = list if name == _VECTOR and isinstance(value, list) else _kind(value)
+                    self._fields.setdefault(name, set()).add(kind)
 
     @property
     def header(self) -> Header:

@@ -69,13 +69,11 @@ def _write_parquet(rows: Iterator[list[Any]], target: IO[bytes], header: Header)
     arrow = library("pyarrow", "writing Parquet")
     parquet = library("pyarrow.parquet", "writing Parquet")
     numbers = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
+    # Lists are vectors, of 32-bit numbers; any other list stands as JSON, and is a text here.
+    numbers[list] = arrow.list_(arrow.float32())
     types = [_single(kinds) for kinds in header[1]]
-    schema = arrow.schema(
-        [
-            (name, numbers.get(kind, arrow.string()))
-            for name, kind in zip(header[0], types, strict=True)
-        ]
-    )
+    named = zip(header[0], types, strict=True)
+    schema = arrow.schema([(name, numbers.get(kind, arrow.string())) for name, kind in named])
     count = 0
     with parquet.ParquetWriter(target, schema) as writer:
         while some := list(islice(rows, _ROWS_AT_ONCE)):

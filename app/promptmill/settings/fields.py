@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         default=256, ge=1, le=4096, description="Most calls in flight of one worker"
     )
+    texts_per_call: int = Field(
+        default=64, ge=1, le=2048, description="Most texts of a batch that one call embeds"
+    )
     pull_registries: str = Field(
         default="registry.ollama.ai,ollama.com,hf.co,huggingface.co",
         description="Servers that models may be downloaded from with auto_pull, apart by commas, as"
@@ -260,8 +263,7 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=MOST_SLOTS,
-        description="Slots of each Ollama host that no batch takes, for calls to"
-        " `/v1/chat/completions` and `/v1/completions`",
+        description="Slots of each Ollama host that no batch takes, for online calls to `/v1`",
     )
     online_queue: int = Field(
         default=100,

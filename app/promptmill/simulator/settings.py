@@ -32,6 +32,8 @@ class Speed:
     """Tokens of the answer written in a second, by each slot."""
     request_s: float = 0.0
     """Fixed seconds of each request before its first token, on top of the prefill."""
+    text_s: float = 0.0
+    """Fixed seconds of each text that is embedded, on top of those of its request."""
     full_speed_slots: int = 0
     """So many slots may decode at full speed; with more, all get slower. 0 means any number."""
 

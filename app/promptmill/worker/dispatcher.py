@@ -72,6 +72,7 @@ class Dispatcher:
         lease_s: float,
         poll_s: float,
         aging_s: float,
+        texts_per_call: int = 1,
     ) -> None:
         self._database = database
         self._signals = signals
@@ -84,6 +85,7 @@ class Dispatcher:
         self._concurrency = concurrency
         self._lease_ms = round(lease_s * 1000)
         self._poll_s = poll_s
+        self._texts_per_call = texts_per_call
         self._aging_ms = round(aging_s * 1000) or candidates.NEVER_MS
         self._turns = PrefixTurns()
         self._is_quick = True
@@ -113,7 +115,8 @@ class Dispatcher:
         self._try_refused_again()
         finished = self._recorder.take(_FEW_FINISHED if self._is_quick else _MOST_PER_FLUSH)
         places = [place for place in self._places if place.host.available]
-        wanted = self._wanted(len(finished)) if places else 0
+        freed = sum(each.lease.takes_slot for each in finished)
+        wanted = self._wanted(freed) if places else 0
         if not finished and not wanted:
             self.last_exchange_at = time.monotonic()
             return self._pause_s()
@@ -172,10 +175,10 @@ class Dispatcher:
                 changed = await self._grouping.consider(place) or changed
         return changed
 
-    def _wanted(self, finished: int) -> int:
+    def _wanted(self, freed: int) -> int:
         if not self.claiming:
             return 0
-        wanted = max(self._concurrency - self._executor.in_flight + finished, 0)
+        wanted = max(self._concurrency - self._executor.in_flight + freed, 0)
         return min(wanted, _FEW_STARTED) if self._is_quick else wanted
 
     def _asked(
@@ -186,7 +189,7 @@ class Dispatcher:
             return ()
         in_flight = self._executor.in_flight_by_host()
         for each in finished:
-            in_flight[each.lease.host_key] -= 1
+            in_flight[each.lease.host_key] -= each.lease.takes_slot
         asked = allocate(wanted, places, in_flight)
         return [
             Allocation(
@@ -322,6 +325,7 @@ class Dispatcher:
             start_window_s=self._executor.start_window_s,
             affinity=self._turns.affinity(share.key, leave=leave),
             freed=ask.freed,
+            texts_per_call=self._texts_per_call,
         )
         self._turns.note(share.key, leases)
         return leases

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +22,7 @@ from promptmill.ollama.answer_checks import structured_output
 from promptmill.ollama.hosts import Host
 from promptmill.store.queue.leases import Completion, Lease
 from promptmill.worker.recorder import Recorder
+from promptmill.worker.scheduling.shared_calls import call_of, outcomes_of
 from promptmill.worker.scheduling.unloading import KeptModels
 
 
@@ -41,6 +43,10 @@ class _Running:
     spent: bool = False
     """Whether the permit counts although the call was not begun."""
     abort: Abort | None = None
+
+
+def _key(lease: Lease) -> tuple[int, int]:
+    return lease.task_id, lease.token
 
 
 _JUDGES = 2
@@ -87,8 +93,8 @@ class Executor:
 
     @property
     def in_flight(self) -> int:
-        """Prompts that hold a slot: running, or finished and not yet recorded."""
-        return len(self._running) + len(self._unrecorded)
+        """Calls that hold a slot: running, or finished and not yet recorded."""
+        return self._by_host.total()
 
     @property
     def running(self) -> int:
@@ -97,18 +103,18 @@ class Executor:
 
     def leases(self) -> dict[tuple[int, int], Lease]:
         """The leases, by prompt and token, of all calls in flight or not recorded yet."""
-        running = {key: each.lease for key, each in self._running.items()}
-        return running | self._unrecorded
+        running = [each for call in self._running.values() for each in call.lease.of_call]
+        return {_key(lease): lease for lease in running} | self._unrecorded
 
     def in_flight_by_host(self) -> Counter[int]:
-        """Prompts that hold a slot, by the key of their host."""
+        """Calls that hold a slot, by the key of their host."""
         return self._by_host.copy()
 
     def start(self, lease: Lease) -> None:
         """Begin a call; every way in which it can end reaches the recorder."""
         self.empty.clear()
         self._by_host[lease.host_key] += 1
-        key = (lease.task_id, lease.token)
+        key = _key(lease)
         loop = asyncio.get_running_loop()
         call = loop.create_task(self._run(key, lease), name=f"prompt-{lease.task_id}")
         self._running[key] = _Running(lease, call)
@@ -118,8 +124,8 @@ class Executor:
     def recorded(self, completions: Sequence[Completion]) -> None:
         """Free the slots of outcomes that are committed."""
         for each in completions:
-            del self._unrecorded[each.lease.task_id, each.lease.token]
-        self._by_host.subtract(each.lease.host_key for each in completions)
+            del self._unrecorded[_key(each.lease)]
+        self._by_host.subtract(each.lease.host_key for each in completions if each.lease.takes_slot)
         if not self.in_flight:
             self.empty.set()
 
@@ -129,9 +135,13 @@ class Executor:
             if running.lease.job_key in job_keys:
                 self._abort(running, Abort.BATCH_CANCELLED)
 
-    def abort_lost(self, lost: Collection[tuple[int, int]]) -> int:
-        """Abort the calls whose leases (prompt, token) are lost; returns how many."""
-        calls = [self._running[key] for key in lost if key in self._running]
+    def abort_lost(self, lost: AbstractSet[tuple[int, int]]) -> int:
+        """Abort the calls with a lease (prompt, token) that is lost; returns how many."""
+        calls = [
+            running
+            for running in self._running.values()
+            if not lost.isdisjoint(map(_key, running.lease.of_call))
+        ]
         for running in calls:
             self._abort(running, Abort.LEASE_LOST)
         return len(calls)
@@ -163,7 +173,9 @@ class Executor:
             self._note_start(lease, started)
         self._running[key].started = started
         outcome = await self._call(lease)
-        return await self._judged(outcome, lease) if isinstance(outcome, Succeeded) else outcome
+        if isinstance(outcome, Succeeded) and outcome.embedding is None:
+            return await self._judged(outcome, lease)
+        return outcome
 
     def _note_punctuality(self, *, missed: bool) -> None:
         self.start_window_s = adapted_window_s(self.start_window_s, missed=missed)
@@ -180,10 +192,11 @@ class Executor:
 
     async def _call(self, lease: Lease) -> Outcome:
         host = self._hosts[lease.host_key]
+        call = call_of(lease)
         if self._kept is None:
-            return await host.run(lease.call)
+            return await host.run(call)
         try:
-            return await host.run(self._kept.call_of(lease))
+            return await host.run(self._kept.as_sent(call, lease.limits))
         finally:
             self._kept.note_end(lease)
 
@@ -217,8 +230,11 @@ class Executor:
             )
         else:
             outcome = call.result()
-        self._unrecorded[key] = running.lease
-        self._recorder.add(self._completion(running, outcome))
+        leases = running.lease.of_call
+        outcomes = [None] * len(leases) if outcome is None else outcomes_of(outcome, leases)
+        for lease, own in zip(leases, outcomes, strict=True):
+            self._unrecorded[_key(lease)] = lease
+            self._recorder.add(self._completion(running, lease, own))
 
     async def _keep_distance(self, lease: Lease) -> bool:
         """Wait until the job's last start in this process is one delay ago.
@@ -248,11 +264,13 @@ class Executor:
             for key, host in self._hosts.items()
         )
 
-    def _completion(self, running: _Running, outcome: Outcome | None) -> Completion:
-        """The completion of a call; `outcome` is None when the call was aborted."""
-        lease = running.lease
+    def _completion(self, running: _Running, lease: Lease, outcome: Outcome | None) -> Completion:
+        """What a call means for one of its leases; `outcome` is None when the call was aborted."""
         if outcome is not None:
-            decision = retry.decide(
+            of_text = None
+            if running.lease.others:
+                of_text = retry.split(outcome, attempt=lease.attempt, backoff_s=self._backoff_s)
+            decision = of_text or retry.decide(
                 outcome,
                 attempt=lease.attempt,
                 max_attempts=lease.max_attempts,

@@ -31,8 +31,14 @@ class Recorder:
         self._arrived.set()
 
     def take(self, most: int) -> Sequence[Completion]:
-        """Up to `most` outcomes, the oldest first, for the next transaction."""
-        taken, self._waiting = self._waiting[:most], self._waiting[most:]
+        """About `most` outcomes, the oldest first, for the next transaction.
+
+        The outcomes of one call stay together: its slot becomes free when all of it is recorded.
+        """
+        end = min(most, len(self._waiting))
+        while end < len(self._waiting) and not self._waiting[end].lease.takes_slot:
+            end += 1
+        taken, self._waiting = self._waiting[:end], self._waiting[end:]
         return taken
 
     def put_back(self, taken: Sequence[Completion]) -> None:

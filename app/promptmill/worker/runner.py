@@ -171,6 +171,7 @@ class Worker:
             lease_s=settings.lease_s,
             poll_s=settings.poll_s,
             aging_s=settings.aging_s,
+            texts_per_call=settings.texts_per_call,
         )
         self.own = OwnWorker(last_exchange_at=lambda: self.dispatcher.last_exchange_at)
         self.heartbeat = Heartbeat(

@@ -31,6 +31,13 @@ def ollama_url() -> Iterator[str]:
         ModelSpec(name="talker", speed=Speed(decode_tokens_per_s=60)),
         ModelSpec(name="slow", speed=Speed(request_s=0.3)),
         ModelSpec(
+            name="nomic-embed-text",
+            capabilities=("embedding",),
+            embedding_length=16,
+            context_length=64,
+            speed=Speed(request_s=0.005),
+        ),
+        ModelSpec(
             name="caller", capabilities=("completion", "tools"), speed=Speed(request_s=0.005)
         ),
     )

@@ -15,12 +15,13 @@ import pytest
 from promptmill.cli.service.child_processes import listening
 from tests.cli.conftest import serve_arguments
 
-PAGE = (Path(__file__).parents[3] / "docs" / "openai.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "openai.md").read_text()
 ADDRESS = "http://127.0.0.1:8000"
 
 
-def snippets(language: str) -> str:
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+def snippets(language: str, page: str = PAGE) -> str:
+    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,16 @@ def test_the_snippets_of_python_run_one_after_another(
     assert re.search(r"^completed .*completed=2", said, re.MULTILINE)
     assert re.search(r"^sky .+\nsea .+\n.+\n.+", said, re.MULTILINE)
     names["client"].close()
+
+
+def test_the_snippets_of_the_page_on_embeddings_run(service_url: str) -> None:
+    names: dict[str, object] = {}
+    code = snippets("python", (DOCS / "embeddings.md").read_text())
+
+    exec(compile(code.replace(ADDRESS, service_url), "embeddings.md", "exec"), names)
+
+    assert [len(vector) for vector in names["vectors"]] == [16, 16]
+    assert names["vector_of"]("AACAPwAAIEA=") == (1.0, 2.5)
 
 
 def test_a_stream_comes_while_the_model_still_speaks(service_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import threading
@@ -9,15 +10,20 @@ import time
 from pathlib import Path
 
 import httpx
+import openai
 import psutil
 import pytest
 
+from promptmill.domain.openai import Purpose
+from promptmill.services.openai.files import FileWriter
+from promptmill.store.db.database import Database
 from tests.api.openai.conftest import CHAT, jsonl, line
 from tests.proof.processes import Service
 
 pytestmark = pytest.mark.proof
 
 LINES = [100_000, pytest.param(1_000_000, marks=pytest.mark.long)]
+OUTPUT_BYTES = 200_000_000
 MOST_ABOVE_IDLE = 64 * 1024 * 1024
 
 
@@ -100,6 +106,59 @@ def test_many_requests_take_no_more_memory_than_a_few(
         assert batch["request_counts"]["total"] == lines
         assert size == client_size(lines)
         assert above <= MOST_ABOVE_IDLE
+    finally:
+        service.kill()
+
+
+async def stored_output(url: str, size: int) -> str:
+    """The id of an output file of about that many bytes."""
+    database = Database(url)
+    try:
+        writer = FileWriter(database, purpose=Purpose.BATCH_OUTPUT, filename="output.jsonl")
+        number = 0
+        while writer.size < size:
+            body = {"choices": [{"message": {"content": "An answer. " * 800}}]}
+            response = {"status_code": 200, "request_id": f"req_{number}", "body": body}
+            await writer.write(
+                json.dumps({"custom_id": str(number), "response": response}).encode() + b"\n"
+            )
+            number += 1
+        await writer.close()
+        stored = await database.write(writer.finish, expires_in_s=None)
+        return stored.id
+    finally:
+        await database.close()
+
+
+def test_an_output_of_200_megabytes_is_read_in_constant_memory(
+    sqlite_url: str, unused_port: int, tmp_path: Path
+) -> None:
+    file_id = asyncio.run(stored_output(sqlite_url, OUTPUT_BYTES))
+    service = Service(
+        folder=tmp_path, DATABASE_URL=sqlite_url, OLLAMA_HOST=f"http://127.0.0.1:{unused_port}"
+    )
+    try:
+        service.until_up()
+        with openai.OpenAI(base_url=f"{service.url}/v1", api_key="any") as client:
+            client.files.retrieve(file_id)
+            here = psutil.Process()
+            idle = psutil.Process(service.process.pid).memory_info().rss
+            idle_here = here.memory_info().rss
+            peaks = [Peak(service.process.pid), Peak(here.pid)]
+            for peak in peaks:
+                peak.start()
+            lines = size = 0
+            with client.files.with_streaming_response.content(file_id) as response:
+                for block in response.iter_bytes():
+                    size += len(block)
+                    lines += block.count(b"\n")
+            above, above_here = (
+                peak.stop() - was for peak, was in zip(peaks, (idle, idle_here), strict=True)
+            )
+            told = client.files.retrieve(file_id)
+        assert (size, lines > 20_000) == (told.bytes, True)
+        assert above <= MOST_ABOVE_IDLE
+        assert above_here <= MOST_ABOVE_IDLE
     finally:
         service.kill()
 

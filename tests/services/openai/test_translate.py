@@ -31,10 +31,61 @@ def completion(**body: Any) -> Translated:
     return translate(Endpoint.COMPLETIONS, given, usable_schema=schema_fault)
 
 
+def embedding(**body: Any) -> Translated:
+    given = {"model": "nomic-embed-text", "input": "a pear"} | body
+    return translate(Endpoint.EMBEDDINGS, given, usable_schema=schema_fault)
+
+
 def faults(kind: Any, **body: Any) -> list[tuple[str | None, str | None]]:
     with pytest.raises(Refused) as refusal:
         kind(**body)
     return [(fault.code, fault.param) for fault in refusal.value.faults]
+
+
+# --- texts to embed ------------------------------------------------------------------------------
+
+
+def test_a_text_is_embedded_as_it_is() -> None:
+    assert embedding() == Translated(
+        "nomic-embed-text", "a pear", {}, {"texts": 1, "base64": False}
+    )
+
+
+def test_several_texts_stay_together() -> None:
+    found = embedding(input=["a", "b"], encoding_format="base64")
+    assert (found.text, found.fields) == ("a", {"input": ["a", "b"]})
+    assert found.mark == {"texts": 2, "base64": True}
+
+
+def test_fields_of_embeddings_become_those_of_ollama() -> None:
+    body = {"dimensions": 8, "truncate": True, "options": {"num_ctx": 512}, "keep_alive": "1h"}
+    assert embedding(**body, user="u", encoding_format="float").fields == body
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({"input": None}, "missing_required_parameter", "input"),
+        ({"input": ""}, "empty_string", "input"),
+        ({"input": []}, "empty_array", "input"),
+        ({"input": ["a", ""]}, "empty_string", "input[1]"),
+        ({"input": ["a", {}]}, "invalid_type", "input[1]"),
+        ({"input": [1, 2]}, "unsupported_value", "input"),
+        ({"input": [[1, 2]]}, "unsupported_value", "input"),
+        ({"input": ["a"] * 2049}, "array_above_max_length", "input"),
+        ({"dimensions": 0}, "integer_below_min_value", "dimensions"),
+        ({"encoding_format": "hex"}, "invalid_value", "encoding_format"),
+        ({"stream": True}, "unknown_parameter", "stream"),
+        ({"num_ctx": 9}, "unknown_parameter", "num_ctx"),
+    ],
+)
+def test_what_cannot_be_embedded_is_refused_by_name(body: Any, code: str, param: str) -> None:
+    assert faults(embedding, **body) == [(code, param)]
+
+
+def test_tokens_are_refused_with_the_switch_of_langchain() -> None:
+    with pytest.raises(Refused, match="check_embedding_ctx_length=False"):
+        embedding(input=[[1, 2, 3]])
 
 
 # --- what fields become --------------------------------------------------------------------------
@@ -133,6 +184,7 @@ def test_a_completion_goes_to_generate() -> None:
             "logprobs": True,
             "top_logprobs": 2,
         },
+        {},
     )
 
 
@@ -296,6 +348,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(st.lists(st.sampled_from(_KNOWN) | st.text(max_size=8), unique=True, max_size=8))
     body = {"model": "tiny", "messages": [USER]} if draw(st.booleans()) else {}
     body |= {"prompt": "Why?"} if draw(st.booleans()) else {}
+    body |= {"input": "a pear"} if draw(st.booleans()) else {}
     return body | {name: draw(_values(name)) for name in names}
 
 
@@ -338,6 +391,13 @@ def test_no_name_of_a_body_is_dropped_in_silence(endpoint: Endpoint, body: dict[
         assert shorter != found or changes_nothing or is_double or is_off or agrees, name
 
 
+_SAID: Any = {
+    Endpoint.CHAT: {"messages": [USER]},
+    Endpoint.COMPLETIONS: {"prompt": "Why?"},
+    Endpoint.EMBEDDINGS: {"input": "a pear"},
+}
+
+
 @settings(max_examples=200)
 @given(
     endpoint=st.sampled_from(Endpoint),
@@ -348,7 +408,7 @@ def test_a_name_that_nobody_knows_is_always_told(
     endpoint: Endpoint, name: str, value: object
 ) -> None:
     body = {"model": "tiny", name: value}
-    body |= {"messages": [USER]} if endpoint is Endpoint.CHAT else {"prompt": "Why?"}
+    body |= _SAID[endpoint]
 
     with pytest.raises(Refused) as refusal:
         translate(endpoint, body, usable_schema=schema_fault)

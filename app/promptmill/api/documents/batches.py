@@ -6,9 +6,12 @@ The records in `contract` describe the same fields for OpenAPI; a test holds the
 
 from __future__ import annotations
 
+import asyncio
 import math
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
@@ -19,6 +22,7 @@ from promptmill.contract.results import Result
 from promptmill.domain.batches import Batch, FailureLimit, TaskResult, WaitingFor
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON, METRICS
 from promptmill.domain.scheduling.downloads import Pull
+from promptmill.domain.vectors import unpacked
 from promptmill.domain.workers import Worker, WorkerState
 from promptmill.services.models import ModelSummary
 
@@ -46,12 +50,12 @@ def timestamp(moment_ms: int | None) -> str | None:
 
 
 def batch_document(
-    batch: Batch, results: Sequence[TaskResult] = (), next_cursor: str | None = None
+    batch: Batch, results: Sequence[dict[str, Any]] = (), next_cursor: str | None = None
 ) -> dict[str, Any]:
-    """A batch with a page of its results."""
+    """A batch with a page of its results, which are documents."""
     return {
         **batch_summary(batch),
-        "results": [result_document(result) for result in results],
+        "results": list(results),
         "next_cursor": next_cursor,
     }
 
@@ -64,6 +68,7 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
         "object": "batch",
         "status": batch.state.value,
         "model": batch.model,
+        "kind": batch.kind.value,
         "max_concurrent": batch.limits.max_concurrent,
         "auto_concurrency": batch.auto_concurrency,
         "rate_limit_delay": batch.limits.rate_limit_delay_s,
@@ -144,8 +149,22 @@ _NAMED_OTHERWISE: Final = {
 _RESULT: Final = attrgetter(*(_NAMED_OTHERWISE.get(name, name) for name in RESULT_FIELDS))
 
 
-def result_document(result: TaskResult) -> dict[str, Any]:
-    """One result; its keys are `RESULT_FIELDS`."""
+async def result_documents(
+    results: Sequence[TaskResult], *, base64: bool = False
+) -> list[dict[str, Any]]:
+    """Some results, as `result_document` writes each; vectors are written beside the event loop."""
+    write = partial(result_document, base64=base64)
+    if any(result.embedding is not None for result in results):
+        return await asyncio.to_thread(lambda: [write(result) for result in results])
+    return [write(result) for result in results]
+
+
+def result_document(result: TaskResult, *, base64: bool = False) -> dict[str, Any]:
+    """One result; its keys are `RESULT_FIELDS`.
+
+    A vector is a list of numbers, or with `base64` the text of its 32-bit numbers, the lowest byte
+    first.
+    """
     document = dict(zip(RESULT_FIELDS, _RESULT(result), strict=True))
     # Values and no enumerations: to_json writes them sooner.
     document["status"] = result.status.value
@@ -155,7 +174,13 @@ def result_document(result: TaskResult) -> dict[str, Any]:
     document["ttft_s"] = _rounded(document["ttft_s"], 6)
     document["started_at"] = timestamp(document["started_at"])
     document["finished_at"] = timestamp(document["finished_at"])
+    if result.embedding is not None:
+        document["embedding"] = _vector(result.embedding, base64=base64)
     return document
+
+
+def _vector(embedding: bytes, *, base64: bool) -> list[float] | str:
+    return b64encode(embedding).decode() if base64 else unpacked(embedding)
 
 
 def model_document(model: ModelSummary) -> dict[str, Any]:

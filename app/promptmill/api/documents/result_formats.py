@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -151,4 +152,5 @@ async def written(
     if opening:
         yield opening
     async for items in chunks:
-        yield form.chunk(items)
+        # Beside the event loop: a chunk of vectors takes a while.
+        yield await asyncio.to_thread(form.chunk, items)

@@ -26,13 +26,14 @@ from promptmill.api.intake.json_text import JsonReader
 from promptmill.api.intake.prompts import PromptReader, ReadingLimits
 from promptmill.api.intake.query import QUERY, canonical, fields_of_query
 from promptmill.api.schemas.requests import (
+    EMBED_FIELDS,
     NOT_IN_A_CHAT,
     BatchFields,
     BatchRequest,
     with_system_first,
 )
 from promptmill.api.schemas.strict import Path
-from promptmill.domain.batches import BatchDraft, PromptDraft
+from promptmill.domain.batches import BatchDraft, BatchKind, PromptDraft
 from promptmill.domain.errors import Invalid
 from promptmill.domain.requests.known_ids import IdsByHash, IdsByName
 from promptmill.domain.requests.line_cutter import Line, LineCutter
@@ -129,7 +130,7 @@ def _read_batch(body: bytes, settings: Settings, models: ModelCheck) -> Received
     # Only now is it known: `auto_pull` may stand behind the prompts.
     if not draft.auto_pull:
         faults.take(models.missing)
-    _check_for_chat(draft, prompts.first_chat, faults)
+    _check_fields(draft, prompts.first_with, faults)
     faults.raise_if_any()
     system = draft.parameters.get("system")
     with_system = [with_system_first(prompt, system) for prompt in drafts or ()]
@@ -233,7 +234,7 @@ class NdjsonBody:
                 piece, size = [], 0
         piece += self._read(self._lines.end())
         self._prompts.finish()
-        _check_for_chat(self.draft, self._prompts.first_chat, self._faults, place=QUERY)
+        _check_fields(self.draft, self._prompts.first_with, self._faults, place=QUERY)
         if self._has_model:
             self._models.see_batch(self.draft.model, (*QUERY, "model"))
         self._faults.raise_if_any()
@@ -287,14 +288,32 @@ class _LineFaults(Faults):
         super().add(path, detail if self.line is None else f"line {self.line}: {detail}")
 
 
-def _check_for_chat(
-    draft: BatchDraft, chat: int | None, faults: Faults, *, place: Path = ()
+def _check_fields(
+    draft: BatchDraft, first_with: Mapping[str, int], faults: Faults, *, place: Path = ()
 ) -> None:
-    """Note the fields of the batch that its prompt `chat` has no place for."""
+    """Note the fields that have no meaning for a batch of its kind, or beside its prompts.
+
+    `first_with` is the index of the first prompt that has a field of its own, by the field's name.
+    """
+    places: dict[str, Path] = {name: (*place, name) for name in draft.parameters}
+    own: list[tuple[str, Path]] = [
+        (name, ("prompts", index, name)) for name, index in first_with.items() if name != "model"
+    ]
+    if draft.kind is BatchKind.EMBED:
+        if draft.fail_on is not None:
+            places["fail_on"] = (*place, "fail_on")
+        for name, path in (*places.items(), *own):
+            if name not in EMBED_FIELDS:
+                faults.add(path, "has no meaning for a text to embed; leave it out")
+        return
+    for name, path in (*places.items(), *own):
+        if name == "dimensions":
+            faults.add(path, "needs `kind`: `embed`; answers have no dimensions")
+    chat = first_with.get("messages")
     for name in NOT_IN_A_CHAT:
-        if chat is not None and name in draft.parameters:
+        if chat is not None and name in places:
             faults.add(
-                (*place, name),
+                places[name],
                 f"has no meaning for a prompt with `messages`, such as prompt {chat}; give it in"
                 " the prompts that it is for",
             )

@@ -10,7 +10,7 @@ from promptmill.api.documents.batches import failure_limit
 from promptmill.api.installed_models import ModelCheck
 from promptmill.api.intake.batches import BodyForm, NdjsonBody, receive_batch
 from promptmill.domain.access.keys import Caller
-from promptmill.domain.batches import BatchDraft
+from promptmill.domain.batches import BatchDraft, BatchKind
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON
 from promptmill.services import admission, models
@@ -38,11 +38,13 @@ async def dry_run(
     # What is wrong with the request itself is worth more to its sender, and is told first.
     if away is not None and not draft.auto_pull:
         raise away
-    await check.refuse_those_that_only_embed(resources)
+    await check.refuse_those_that_only_embed(resources, draft.kind)
     admission.require_allowed(draft, prompts, caller)
     queued = await admission.room_for(resources, prompts, caller)
     draft = await with_starting_limit(resources, draft)
-    return {**_document(draft, prompts, check.used, queued), "unchecked": unchecked}
+    per_call = resources.settings.texts_per_call if draft.kind is BatchKind.EMBED else 1
+    document = _document(draft, prompts, check.used, queued, calls=-(-prompts // per_call))
+    return {**document, "unchecked": unchecked}
 
 
 async def _read(
@@ -62,7 +64,9 @@ async def _read(
     return body.draft, count, body.unchecked
 
 
-def _document(draft: BatchDraft, prompts: int, used: list[str], queued: int) -> dict[str, Any]:
+def _document(
+    draft: BatchDraft, prompts: int, used: list[str], queued: int, *, calls: int
+) -> dict[str, Any]:
     delay_s = draft.limits.rate_limit_delay_s
     return {
         "object": "batch.dry_run",
@@ -70,10 +74,11 @@ def _document(draft: BatchDraft, prompts: int, used: list[str], queued: int) -> 
         "prompts": prompts,
         "models": used,
         "model": draft.model,
+        "kind": draft.kind.value,
         "max_concurrent": draft.limits.max_concurrent,
         "auto_concurrency": draft.auto_concurrency,
         "rate_limit_delay": delay_s,
-        "at_least_s": round((prompts - 1) * delay_s, 3),
+        "at_least_s": round((calls - 1) * delay_s, 3),
         "timeout_s": draft.timeout_s,
         "max_attempts": draft.max_attempts,
         "priority": draft.priority,

@@ -38,8 +38,8 @@ class PromptReader:
         self.faults = faults
         self.count = 0
         """Prompts seen, also those beyond the limit."""
-        self.first_chat: int | None = None
-        """Index of the first prompt that is a chat."""
+        self.first_with: dict[str, int] = {}
+        """Index of the first prompt that has a field of its own, by the field's name."""
         self.unchecked = Unchecked()
         """Sees the formats that prompts have of their own."""
         self._limits = limits
@@ -115,10 +115,11 @@ class PromptReader:
         except ValidationError as error:
             self.faults.add_errors(error, PromptObject, path)
             return None
-        if prompt.messages is not None and self.first_chat is None:
-            self.first_chat = self.count - 1
         clash = None if prompt.id is None else self._ids.clash(prompt.id, self.count - 1)
         if clash:
             self.faults.add((*path, "id"), clash)
             return None
-        return prompt.draft()
+        draft = prompt.draft()
+        for name in draft.overrides or ():
+            self.first_with.setdefault(name, self.count - 1)
+        return draft

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from promptmill.api.openai.batches import BATCH, BATCH_CANCEL, BATCH_RESULTS, BATCHES
 from promptmill.api.openai.files import FILE, FILE_CONTENT, FILES
 from promptmill.api.openai.models import MODEL, MODELS
-from promptmill.api.openai.online import CHAT, COMPLETIONS
+from promptmill.api.openai.online import CHAT, COMPLETIONS, EMBEDDINGS
 from promptmill.api.openai.operations import nothing_here
 
 
@@ -25,6 +25,7 @@ def openai_dialect() -> ASGIApp:
             Route("/batches/{batch_id}/results", BATCH_RESULTS),
             Route("/chat/completions", CHAT),
             Route("/completions", COMPLETIONS),
+            Route("/embeddings", EMBEDDINGS),
             Route("/models", MODELS),
             Route("/models/{model:path}", MODEL),
         ],

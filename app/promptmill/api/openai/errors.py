@@ -28,6 +28,8 @@ from promptmill.domain.errors import (
 from promptmill.services.openai.batches import KeyReused, WrongPurpose
 from promptmill.services.openai.translation.faults import Fault, Refused
 
+PREFIX: Final = "/v1/"
+"""Begins the paths of the dialect, whose clients know errors in OpenAI's shape only."""
 REQUEST: Final = "invalid_request_error"
 SERVER: Final = "server_error"
 NO_RETRY: Final[Mapping[str, str]] = {"x-should-retry": "false"}

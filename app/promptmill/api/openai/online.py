@@ -1,11 +1,11 @@
-"""`/v1/chat/completions` and `/v1/completions`: one call, answered at once or as a stream."""
+"""`/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`: one call, answered at once."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 from fastapi import Request
@@ -16,6 +16,7 @@ from promptmill.api.dependencies import caller_in, resources_of
 from promptmill.api.openai.errors import ApiError, api_error, envelope, json_response
 from promptmill.api.openai.operations import Address, Operation, json_body
 from promptmill.domain.access.keys import Caller
+from promptmill.domain.batches import TEXTS
 from promptmill.domain.calls import Call
 from promptmill.domain.outcomes import Failed, Outcome, Succeeded
 from promptmill.observability.logs import get_logger
@@ -40,7 +41,7 @@ Asked = asyncio.Task[Outcome]
 async def _answer(request: Request, endpoint: Endpoint) -> Response:
     resources, caller = resources_of(request), await caller_in(request)
     members = await json_body(request, most=_MOST_BYTES)
-    call = await asyncio.to_thread(_call, endpoint, members)
+    call, mark = await asyncio.to_thread(_call, endpoint, members)
     name, created = secrets.token_hex(12), int(time.time())
     if members.get("stream"):
         chunks = Chunks(
@@ -53,22 +54,33 @@ async def _answer(request: Request, endpoint: Endpoint) -> Response:
         return await _stream(request, resources, call, caller, chunks)
     asking = asyncio.create_task(answer(resources, call, caller=caller), name="online")
     outcome = await _unless_client_leaves(request, asking)
-    body = answer_body(endpoint, _succeeded(outcome), name=name, created=created, model=call.model)
+    body = await asyncio.to_thread(
+        answer_body,
+        endpoint,
+        _succeeded(outcome),
+        name=name,
+        created=created,
+        model=call.model,
+        mark=mark,
+    )
     return json_response(body)
 
 
-def _call(endpoint: Endpoint, members: dict[str, Any]) -> Call:
+def _call(endpoint: Endpoint, members: dict[str, Any]) -> tuple[Call, Mapping[str, Any]]:
+    """The call to make, and what its answer has to be written with."""
     found = translate(endpoint, members, usable_schema=schema_fault)
     fields = dict(found.fields)
-    messages = fields.pop("messages", None)
-    return Call(
+    messages, texts = fields.pop("messages", None), fields.pop(TEXTS, [found.text])
+    call = Call(
         model=found.model,
-        prompt=found.text if messages is None else None,
-        messages=None if messages is None else tuple(messages),
+        prompt=found.text if endpoint is Endpoint.COMPLETIONS else None,
+        messages=tuple(messages) if endpoint is Endpoint.CHAT else None,
+        texts=tuple(texts) if endpoint is Endpoint.EMBEDDINGS else None,
         parameters={**PARAMETERS, **fields},
         timeout_s=_TIMEOUT_S,
         cut_is_answer=True,
     )
+    return call, found.mark
 
 
 def _wants_usage(members: dict[str, Any]) -> bool:
@@ -196,3 +208,4 @@ def _at(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
 
 CHAT: Final = Address(post=Operation(_at(Endpoint.CHAT)), missing=_MISSING)
 COMPLETIONS: Final = Address(post=Operation(_at(Endpoint.COMPLETIONS)), missing=_MISSING)
+EMBEDDINGS: Final = Address(post=Operation(_at(Endpoint.EMBEDDINGS)), missing=_MISSING)

@@ -15,7 +15,12 @@ from promptmill.api.dependencies import (
     ResourcesOf,
     StrictRoute,
 )
-from promptmill.api.documents.batches import JsonResponse, batch_document, batch_summary
+from promptmill.api.documents.batches import (
+    JsonResponse,
+    batch_document,
+    batch_summary,
+    result_documents,
+)
 from promptmill.api.errors.problems import CONFLICT
 from promptmill.api.openapi.document import always, problem, success, unknown_batch
 from promptmill.api.pagination import batch_cursor, before_batch, result_cursor
@@ -61,7 +66,9 @@ async def read_batch(
     if not query.limit:
         return JsonResponse(batch_document(batch))
     page = await batches.results_page(resources, batch_id, limit=query.limit)
-    return JsonResponse(batch_document(batch, page.results, result_cursor(page.next_after)))
+    return JsonResponse(
+        batch_document(batch, await result_documents(page.results), result_cursor(page.next_after))
+    )
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -9,11 +10,17 @@ from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
 from promptmill.api.dependencies import BatchId, ResourcesOf, StrictRoute
-from promptmill.api.documents.batches import RESULT_FIELDS, JsonResponse, result_document
+from promptmill.api.documents.batches import (
+    RESULT_FIELDS,
+    JsonResponse,
+    result_document,
+    result_documents,
+)
 from promptmill.api.documents.result_formats import (
     RESULTS,
     SPREADSHEET,
     StreamFormat,
+    forms_of,
     wanted_format,
     written,
 )
@@ -86,10 +93,12 @@ async def read_results(
     As JSON a page of them; as NDJSON or CSV all that have finished, as a stream.
     """
     wanted = _wanted(query)
-    form = wanted_format(query.format, request.headers.get("accept", ""), RESULTS)
+    base64 = query.encoding_format == "base64"
+    forms = forms_of(RESULT_FIELDS, partial(result_document, base64=True)) if base64 else RESULTS
+    form = wanted_format(query.format, request.headers.get("accept", ""), forms)
     if form is not None:
         _refuse_paging(query)
-        if query.spreadsheet and form is RESULTS.csv:
+        if query.spreadsheet and form is forms.csv:
             form = SPREADSHEET
         return await _stream(resources, batch_id, form, wanted)
     found = await search.find_results(
@@ -101,7 +110,7 @@ async def read_results(
         preview=query.preview,
     )
     document = {
-        "data": [result_document(result) for result in found.results],
+        "data": await result_documents(found.results, base64=base64),
         "next_cursor": result_cursor(found.next_after),
         "scanned": found.scanned,
         "complete": found.complete,

@@ -97,7 +97,7 @@ async def _receive_json(
     """The stored batch, and what its answers will not be checked for."""
     check = ModelCheck()
     received = await receive_batch(request, resources.settings, check)
-    await check.refuse_those_that_only_embed(resources)
+    await check.refuse_those_that_only_embed(resources, received.draft.kind)
     idempotency = IdempotencyKey(key=key, body_hash=received.sha256) if key else None
     submission = await batches.submit(
         resources, received.draft, idempotency=idempotency, caller=caller
@@ -114,5 +114,5 @@ async def _receive_ndjson(
     async with uploads.receiving(resources, body.draft, key=key, caller=caller) as upload:
         async for prompts in body.pieces():
             await upload.add(prompts)
-        await check.refuse_those_that_only_embed(resources)
+        await check.refuse_those_that_only_embed(resources, body.draft.kind)
         return await upload.finish(body_hash=body.sha256), body.unchecked

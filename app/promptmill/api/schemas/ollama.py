@@ -233,6 +233,11 @@ class GenerationFields(RequestModel):
         description="Whether a prompt longer than the context is cut (Ollama's default) or fails.",
         examples=[True],
     )
+    dimensions: Annotated[int, Field(ge=1, le=65_536), BeforeValidator(whole)] | None = Field(
+        default=None,
+        description="Of a batch that embeds: numbers of a vector, where the model has more.",
+        examples=[256],
+    )
     shift: bool | None = Field(
         default=None,
         description="Whether the context is shifted when it is full (Ollama's default), or the"

@@ -161,6 +161,11 @@ class ResultQuery(BaseModel):
         " `tool_calls` and `logprobs`; pages of JSON only.",
         examples=[200],
     )
+    encoding_format: Literal["float", "base64"] = Field(
+        default="float",
+        description="How vectors are written: as numbers, or in base64, which is half as long.",
+        examples=["base64"],
+    )
     spreadsheet: bool = Field(
         default=False,
         description="CSV for spreadsheets: with a byte order mark, and an apostrophe before what a"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -34,12 +34,14 @@ from promptmill.api.schemas.strict import (
     whole,
 )
 from promptmill.contract.record import Defect
-from promptmill.domain.batches import BatchDraft, FailureLimit, PromptDraft
+from promptmill.domain.batches import BatchDraft, BatchKind, FailureLimit, PromptDraft
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON, ErrorCode
 
 GENERATION_FIELDS: Final = tuple(GenerationFields.model_fields)
 """Names of the fields that go to Ollama as they are."""
+EMBED_FIELDS: Final = ("options", "keep_alive", "truncate", "dimensions")
+"""Fields of Ollama's request that have a meaning for texts to embed."""
 NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
 """Fields of `/api/generate` that `/api/chat` has no place for."""
 
@@ -193,6 +195,13 @@ class BatchFields(GenerationFields):
         " (`PROMPTMILL_DEFAULT_MODEL`, at first `qwen3:8b`).",
         examples=["qwen3:8b"],
     )
+    kind: Literal["generate", "embed"] = Field(
+        default="generate",
+        description="`generate`: an answer to each prompt. `embed`: a vector of each, which is a"
+        " text; `truncate` is false unless it is given, so that a text longer than the context is"
+        " an error.",
+        examples=["embed"],
+    )
     max_concurrent: MaxConcurrent = Field(
         default=5,
         description="Most prompts of this batch running at one moment, over all workers; or `auto`:"
@@ -277,14 +286,14 @@ class BatchFields(GenerationFields):
         return BatchDraft(
             prompts=(),
             model=self.model or default_model,
+            kind=BatchKind(self.kind),
             limits=Limits(
                 max_concurrent=Limits().max_concurrent if auto else self.max_concurrent,
                 rate_limit_delay_s=self.rate_limit_delay,
             ),
             auto_concurrency=auto,
-            parameters={
-                name: value for name, value in self.given().items() if name in GENERATION_FIELDS
-            },
+            parameters=({"truncate": False} if self.kind == "embed" else {})
+            | {name: value for name, value in self.given().items() if name in GENERATION_FIELDS},
             timeout_s=self.timeout_s,
             max_attempts=self.max_attempts,
             priority=self.priority,

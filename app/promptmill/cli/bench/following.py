@@ -10,7 +10,7 @@ import typer
 
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.progress import display_on
-from promptmill.cli.output.terminal import err, say
+from promptmill.cli.output.terminal import err, hint, say
 from promptmill.cli.service.connection import command_for
 from promptmill.display.texts import duration
 
@@ -27,8 +27,8 @@ def left_running(benchmark_id: str, url: str) -> Generator[None]:
         yield
     except KeyboardInterrupt:
         say("Not watching any more; the benchmark goes on.")
-        say(f"  {command_for(f'bench --id {benchmark_id}', url)}   comes back")
-        say(f"  {command_for(f'bench --id {benchmark_id} --cancel', url)}   ends it")
+        hint(command_for(f"bench --id {benchmark_id}", url), "comes back")
+        hint(command_for(f"bench --id {benchmark_id} --cancel", url), "ends it")
         raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 

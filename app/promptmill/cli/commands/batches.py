@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.input.durations import parse_duration
+from promptmill.cli.output.lists import print_list
 from promptmill.cli.output.mode import mode
 from promptmill.cli.output.progress import at_a_time, pulling
 from promptmill.cli.output.terminal import out, print_json, say
@@ -20,7 +21,7 @@ from promptmill.cli.service.naming import batch_named
 from promptmill.display.texts import duration, local_time, numbers, one_line
 
 if TYPE_CHECKING:
-    from promptmill.client import Batch, WaitingFor
+    from promptmill.client import Batch, BatchSummary, WaitingFor
 
 
 def _ago(text: str) -> datetime:
@@ -70,40 +71,29 @@ def list_batches(
     elif not page.data:
         say("No batches.")
     else:
-        out().print(_table_of(page.data))
+        _print_list(page.data)
     if page.next_cursor is not None:
         say(f"The newest {limit}; --limit shows more.")
 
 
-def _table_of(batches: Sequence[Batch]) -> Table:
-    table = Table()
-    # An id that is cut is of no use: it may be folded, the rest gives way.
-    table.add_column("id", overflow="fold", min_width=16)
-    has_labels = any(batch.label for batch in batches)
-    if has_labels:
-        table.add_column("label", overflow="fold")
-    table.add_column("status", no_wrap=True)
-    table.add_column("done", justify="right", no_wrap=True)
-    table.add_column("failed", justify="right", no_wrap=True)
-    table.add_column("left", justify="right", no_wrap=True)
-    table.add_column("model", overflow="fold")
-    table.add_column("created", no_wrap=True)
-    waits = any(batch.waiting_for for batch in batches)
-    if waits:
-        table.add_column("waits for", overflow="fold")
-    for batch in batches:
-        table.add_row(
-            batch.id,
-            *([Text(one_line(batch.label, 60))] if has_labels else []),
-            batch.status,
-            f"{batch.counts.finished}/{batch.counts.total}",
-            str(batch.counts.failed or ""),
-            "" if batch.eta_s is None else duration(batch.eta_s),
-            Text(one_line(batch.model, 60)),
-            local_time(batch.created_at),
-            *([Text(_shortly(batch.waiting_for))] if waits else []),
-        )
-    return table
+def _print_list(batches: Sequence[BatchSummary]) -> None:
+    print_list(
+        ["id", "status", "label", "done", "failed", "left", "model", "created"],
+        [
+            [
+                batch.id,
+                batch.status,
+                one_line(batch.label, 60),
+                f"{batch.counts.finished}/{batch.counts.total}",
+                str(batch.counts.failed or ""),
+                "" if batch.eta_s is None else duration(batch.eta_s),
+                one_line(batch.model, 60),
+                local_time(batch.created_at),
+            ]
+            for batch in batches
+        ],
+        [_wait_of(batch) for batch in batches],
+    )
 
 
 def show(
@@ -199,8 +189,9 @@ def _facts(batch: Batch) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def _shortly(waiting: WaitingFor | None) -> str:
-    return "" if waiting is None else one_line(waiting.message, 60)
+def _wait_of(batch: BatchSummary) -> str:
+    reason = batch.waiting_for
+    return "" if reason is None else f"waits: {one_line(reason.message, 200)}"
 
 
 def _waits_for(waiting: WaitingFor) -> str:

@@ -17,7 +17,7 @@ from promptmill.cli.bench.outputs import checked_outputs
 from promptmill.cli.input.limit_option import finite
 from promptmill.cli.input.pairs import json_or_text, pairs
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.terminal import print_json, print_one, say
+from promptmill.cli.output.terminal import hint, print_json, print_one, say
 from promptmill.cli.service.completion import complete_model
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
 from promptmill.cli.service.naming import benchmark_named
@@ -305,7 +305,7 @@ def bench(
             benchmark_id = created.id
             if detach:
                 print_one(created)
-                say(f"  {command_for(f'bench --id {benchmark_id}', url)}   shows it", style="dim")
+                hint(command_for(f"bench --id {benchmark_id}", url), "shows it")
                 return
             say(f"{benchmark_id} is accepted.", style="dim")
         with left_running(benchmark_id, url):

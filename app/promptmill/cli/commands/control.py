@@ -10,7 +10,7 @@ from promptmill.cli.input.limit_option import finite, number_or_auto
 from promptmill.cli.input.pairs import pairs
 from promptmill.cli.output.mode import mode
 from promptmill.cli.output.progress import at_a_time
-from promptmill.cli.output.terminal import print_json, say
+from promptmill.cli.output.terminal import hint, print_json, say
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
 from promptmill.cli.service.naming import batch_named
 from promptmill.display.texts import duration, numbers
@@ -28,7 +28,7 @@ def pause(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
     running = batch.counts.running
     still = f"; {running} still {'runs' if running == 1 else 'run'}" if running else ""
     say(f"{batch.id} is {batch.status}{still}.")
-    say(f"  {command_for(f'resume {batch.id}', url)}   lets it go on", style="dim")
+    hint(command_for(f"resume {batch.id}", url), "lets it go on")
 
 
 def resume(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:
@@ -69,7 +69,7 @@ def retry(
     if mode().as_json:
         print_json(batch)
     say(f"{batch.id} is {batch.status}: {numbers(batch)}")
-    say(f"  {command_for(f'watch {batch.id}', url)}   shows how it goes on", style="dim")
+    hint(command_for(f"watch {batch.id}", url), "shows how it goes on")
 
 
 def set_limits(

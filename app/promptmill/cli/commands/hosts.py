@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from promptmill.cli.output.lists import print_list
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.terminal import out, print_json
+from promptmill.cli.output.terminal import print_json
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
 from promptmill.display.texts import one_line
 
@@ -54,38 +53,28 @@ def hosts(
         for host in found:
             print_json(host)
         return
-    table = Table()
-    table.add_column("host", overflow="fold", min_width=16)
-    table.add_column("state", no_wrap=True)
-    table.add_column("version")
-    table.add_column("in flight", justify="right", no_wrap=True)
-    table.add_column("models", justify="right")
-    table.add_column("loaded", overflow="fold")
-    table.add_column("calls", justify="right", no_wrap=True)
-    table.add_column("failed", justify="right", no_wrap=True)
-    table.add_column("latency", justify="right", no_wrap=True)
     times = Counter(host.url for host in found)
-    names = [
-        one_line(f"{host.url} of {host.machine}" if times[host.url] > 1 else host.url, 190)
-        for host in found
-    ]
-    for name, host in zip(names, found, strict=True):
-        table.add_row(
-            Text(name),
-            state_of(host),
-            Text(one_line(host.version or "-", 20)),
-            f"{host.in_flight}/{host.slots or '-'}",
-            _number(host.models),
-            Text("\n".join(_loaded(host)) or "-"),
-            _number(host.calls),
-            str(host.failed or ""),
-            "-" if host.latency_s is None else f"{host.latency_s:.2f} s",
-        )
-    out().print(table)
-    for name, host in zip(names, found, strict=True):
-        reason = host.quarantine.reason if host.quarantine else host.error
-        if reason:
-            out().print(Text(f"{name}: {one_line(reason, 400)}"))
+    print_list(
+        ["host", "state", "version", "in flight", "models", "loaded", "calls", "failed", "latency"],
+        [
+            [
+                one_line(f"{host.url} of {host.machine}" if times[host.url] > 1 else host.url, 190),
+                state_of(host),
+                one_line(host.version, 20),
+                f"{host.in_flight}/{host.slots or '-'}",
+                _number(host.models),
+                ", ".join(_loaded(host)),
+                _number(host.calls),
+                str(host.failed or ""),
+                "" if host.latency_s is None else f"{host.latency_s:.2f} s",
+            ]
+            for host in found
+        ],
+        [
+            one_line(host.quarantine.reason if host.quarantine else host.error, 400)
+            for host in found
+        ],
+    )
 
 
 def _place_of(wanted: str, found: Sequence[Host]) -> int:
@@ -124,7 +113,7 @@ def _loaded(host: Host) -> list[str]:
         return []
     return [
         f"{one_line(model.name, 60)} {_size(model.size)}"
-        + (f", {model.size_vram / model.size:.0%} VRAM" if model.size else "")
+        + (f" ({model.size_vram / model.size:.0%} VRAM)" if model.size else "")
         for model in host.loaded_models or ()
     ]
 
@@ -134,4 +123,4 @@ def _size(number: int) -> str:
 
 
 def _number(value: int | None) -> str:
-    return "-" if value is None else str(value)
+    return "" if value is None else str(value)

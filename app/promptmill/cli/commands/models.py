@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
+from promptmill.cli.output.lists import print_list
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.terminal import out, print_json, say
+from promptmill.cli.output.terminal import print_json, say
 from promptmill.cli.service.connection import DEFAULT_URL, Url, connected
 from promptmill.display.texts import one_line
 
@@ -27,26 +25,22 @@ def models(*, url: Url = DEFAULT_URL) -> None:
     if not found:
         say("No models; `ollama pull NAME` installs one.")
         return
-    table = Table()
-    table.add_column("model", overflow="fold")
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("parameters", justify="right")
-    table.add_column("quantization")
-    table.add_column("loaded")
-    table.add_column("--max-concurrent", justify="right")
-    table.add_column("--rate-limit-delay", justify="right")
-    for model in found:
-        limits = model.recommended
-        table.add_row(
-            Text(one_line(model.name, 120)),
-            "-" if model.size is None else f"{model.size / 1e9:.1f} GB",
-            Text(one_line(model.parameter_size or "-", 20)),
-            Text(one_line(model.quantization_level or "-", 20)),
-            _places(model),
-            str(limits.max_concurrent),
-            f"{limits.rate_limit_delay:g}",
-        )
-    out().print(table)
+    limits = [model.recommended for model in found]
+    print_list(
+        ["model", "size", "parameters", "quantization", "loaded", "at a time", "start each"],
+        [
+            [
+                one_line(model.name, 120),
+                "-" if model.size is None else f"{model.size / 1e9:.1f} GB",
+                one_line(model.parameter_size, 20),
+                one_line(model.quantization_level, 20),
+                _places(model),
+                str(limit.max_concurrent),
+                f"{limit.rate_limit_delay:g} s",
+            ]
+            for model, limit in zip(found, limits, strict=True)
+        ],
+    )
 
 
 def _places(model: Model) -> str:

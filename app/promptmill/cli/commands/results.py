@@ -227,7 +227,8 @@ def answers_table(results: Iterable[Result], *, has_ids: bool = False) -> Table:
     table.add_column("took", justify="right", no_wrap=True)
     for result in results:
         if result.success:
-            answer = Text(one_line(result.response, _LONGEST_ANSWER))
+            text = f"{len(result.embedding)} numbers" if result.embedding else result.response
+            answer = Text(one_line(text, _LONGEST_ANSWER))
         else:
             reason = f"{result.error_code or result.status}: {result.error or 'no answer'}"
             answer = Text(one_line(reason, _LONGEST_ANSWER), style="red")

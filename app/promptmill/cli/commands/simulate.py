@@ -44,6 +44,10 @@ def simulate(
         float | None,
         typer.Option(callback=finite, help="Fixed seconds of each request in its slot.", min=0),
     ] = None,
+    text_time: Annotated[
+        float | None,
+        typer.Option(callback=finite, help="Fixed seconds of each text to embed.", min=0),
+    ] = None,
     prefill: Annotated[
         float | None,
         typer.Option(callback=finite, help="Tokens of the prompt read per second.", min=0.001),
@@ -108,7 +112,15 @@ def simulate(
         least, _, most = answer_tokens.partition("-")
         rules = (*_mixed(fault_rate, fault_kinds), *map(FaultRule.parse, fault or ()))
         settings = SimulatorSettings(
-            models=_models(models, _speed_of(profile), load_time, latency, prefill, decode),
+            models=_models(
+                models,
+                _speed_of(profile),
+                load_s=load_time,
+                request_s=latency,
+                text_s=text_time,
+                prefill_tokens_per_s=prefill,
+                decode_tokens_per_s=decode,
+            ),
             pullable=() if models else PULLABLE_MODELS,
             prefix_cache=not no_prefix_cache,
             num_parallel=num_parallel,
@@ -134,26 +146,10 @@ def _speed_of(profile: str) -> Speed | None:
     return PROFILES[profile] if profile else None
 
 
-def _models(
-    names: str,
-    speed: Speed | None,
-    load_s: float | None,
-    request_s: float | None,
-    prefill: float | None,
-    decode: float | None,
-) -> tuple[ModelSpec, ...]:
-    """The models, each at its own speed but for what the options say."""
+def _models(names: str, speed: Speed | None, **options: float | None) -> tuple[ModelSpec, ...]:
+    """The models, each at its own speed but for the fields of it that were given as options."""
     chosen = tuple(plain_model(name.strip()) for name in names.split(",") if name.strip())
-    changes = {
-        name: value
-        for name, value in (
-            ("load_s", load_s),
-            ("request_s", request_s),
-            ("prefill_tokens_per_s", prefill),
-            ("decode_tokens_per_s", decode),
-        )
-        if value is not None
-    }
+    changes = {name: value for name, value in options.items() if value is not None}
     return tuple(
         replace(model, speed=replace(speed or model.speed, **changes))
         for model in chosen or DEFAULT_MODELS

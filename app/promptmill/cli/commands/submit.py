@@ -29,7 +29,7 @@ from promptmill.cli.input.pairs import json_or_text, pairs
 from promptmill.cli.input.prompts import PromptSource, first_of, open_source, refuse, sending_of
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.mode import mode
-from promptmill.cli.output.terminal import print_json, print_one, say, warn
+from promptmill.cli.output.terminal import hint, print_json, print_one, say, warn
 from promptmill.cli.service.completion import complete_model
 from promptmill.cli.service.connection import DEFAULT_URL, Url, command_for, connected
 from promptmill.display.texts import duration, numbers
@@ -82,6 +82,16 @@ def submit(
     system: Annotated[
         str | None,
         typer.Option(help="System message for every prompt.", rich_help_panel=_MODEL),
+    ] = None,
+    embed: Annotated[
+        bool,
+        typer.Option(
+            "--embed", help="Make a vector of each prompt, not an answer.", rich_help_panel=_MODEL
+        ),
+    ] = False,
+    dimensions: Annotated[
+        int | None,
+        typer.Option(help="Numbers of a vector, with --embed.", rich_help_panel=_MODEL),
     ] = None,
     schema: Annotated[
         str | None,
@@ -206,7 +216,7 @@ def submit(
         bool | None,
         typer.Option(
             "--stream/--no-stream",
-            help="Send the prompts as they are read, for any number of them. If not given, 16 MiB"
+            help="Send the prompts as they are read, for any number of them. If not given, 2 MiB"
             " and more are sent so.",
             show_default=False,
             rich_help_panel=_INPUT,
@@ -250,6 +260,8 @@ def submit(
         return
     fields: dict[str, Any] = {
         "model": model,
+        "kind": "embed" if embed else None,
+        "dimensions": dimensions,
         "system": system,
         "format": None if schema is None else _schema_of(schema),
         "options": pairs("--option", option, json_or_text) or None,
@@ -361,6 +373,6 @@ def _hint(batch: Batch, url: str) -> None:
     told = f"{counted} accepted, for {batch.model}"
     if batch.is_replay:
         told = f"Submitted before, and nothing is asked again: {batch.status}, {numbers(batch)}"
-    say(f"{told}. Next:", style="dim")
-    say(f"  {command_for(f'watch {batch.id}', url)}", style="dim")
-    say(f"  {command_for(f'results {batch.id}', url)}", style="dim")
+    say(f"{told}.", style="dim")
+    hint(command_for(f"watch {batch.id}", url), "shows how it goes on")
+    hint(command_for(f"results {batch.id}", url), "shows the answers")

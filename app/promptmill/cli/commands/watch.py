@@ -12,7 +12,7 @@ from promptmill.cli.input.limit_option import finite
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.mode import mode
 from promptmill.cli.output.progress import display_on, show
-from promptmill.cli.output.terminal import err, print_json, say, warn
+from promptmill.cli.output.terminal import err, hint, print_json, say, warn
 from promptmill.cli.service.connection import DEFAULT_URL, BatchId, Url, command_for, connected
 from promptmill.cli.service.naming import batch_named
 from promptmill.display.texts import duration, numbers
@@ -58,12 +58,12 @@ def left_running(batch_id: str, url: str, *, ends_with_service: bool = False) ->
     except KeyboardInterrupt:
         if ends_with_service:
             warn("Stopping; what has no answer yet is kept, and goes on when a service runs:")
-            say("  promptmill serve")
-            say(f"  promptmill results {batch_id}   shows the answers so far")
+            hint("promptmill serve", "runs one")
+            hint(f"promptmill results {batch_id}", "shows the answers so far, when one runs")
             raise typer.Exit(exit_codes.INTERRUPTED) from None
         say("Not watching any more; the batch goes on.")
-        say(f"  {command_for(f'watch {batch_id}', url)}   comes back")
-        say(f"  {command_for(f'cancel {batch_id}', url)}   ends it")
+        hint(command_for(f"watch {batch_id}", url), "comes back")
+        hint(command_for(f"cancel {batch_id}", url), "ends it")
         raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
@@ -110,6 +110,6 @@ def tell_ending(batch: Batch, url: str) -> None:
             say(f"  {pull.model} at {pull.host}: {pull.error}")
     if batch.counts.failed:
         command = command_for(f"results {batch.id} --status failed", url)
-        say(f"  {command}   shows what went wrong")
+        hint(command, "shows what went wrong")
     if not batch.all_succeeded:
-        say(f"  {command_for(f'retry {batch.id}', url)}   runs again what has no answer")
+        hint(command_for(f"retry {batch.id}", url), "runs again what has no answer")

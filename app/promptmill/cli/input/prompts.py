@@ -18,7 +18,7 @@ from promptmill.prompts import Columns, PromptFile
 from promptmill.rows import Reading, UnreadableInput
 
 _STDIN: Final = "-"
-_LARGE: Final = 16 * 1024 * 1024
+_LARGE: Final = 2 * 1024 * 1024
 """Characters of JSON from which on prompts are streamed, unless an option says otherwise."""
 _LONGEST_NAME: Final = 255
 _DATA: Final = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx"})

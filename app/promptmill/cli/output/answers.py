@@ -15,7 +15,7 @@ from promptmill.display.texts import numbers, one_line, printable
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from promptmill.client import Batch, Promptmill, Result
+    from promptmill.client import BatchSummary, Promptmill, Result
 
 _LONGEST_PROMPT: Final = 100
 
@@ -27,7 +27,7 @@ class Spinner:
         self._status = status
         self._told: set[str] = set()
 
-    def show(self, batch: Batch) -> None:
+    def show(self, batch: BatchSummary) -> None:
         """The batch as it stands."""
         awaited = [*pulling(batch), *waiting(batch)]
         if self._status is not None:
@@ -68,7 +68,7 @@ def follow_answers(
     take: Callable[[Result, str], None],
     *,
     after: str | None = None,
-) -> Batch:
+) -> BatchSummary:
     """Hand each result to `take` when it is there, with the id of its event; the ended batch.
 
     `after` is the id of an event: only what came after it is handed over.

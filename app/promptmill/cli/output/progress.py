@@ -13,7 +13,7 @@ from promptmill.display.progress import Bar, Display, Lines
 from promptmill.display.texts import local_time, numbers, one_line
 
 if TYPE_CHECKING:
-    from promptmill.client import Batch, Pull
+    from promptmill.client import Batch, BatchSummary, Pull
 
 _FAR_S: Final = 30.0
 """Seconds from which it is worth telling when something is tried again."""
@@ -38,7 +38,7 @@ def at_a_time(batch: Batch) -> str:
     return f"{batch.max_concurrent} at a time{' (auto)' if batch.auto_concurrency else ''}"
 
 
-def pulling(batch: Batch) -> list[str]:
+def pulling(batch: BatchSummary) -> list[str]:
     """What is pulled for a batch that waits for it, in words."""
     if batch.has_ended:
         return []
@@ -54,7 +54,7 @@ def pulling(batch: Batch) -> list[str]:
     return told
 
 
-def waiting(batch: Batch) -> list[str]:
+def waiting(batch: BatchSummary) -> list[str]:
     """What a batch waits for, in words; nothing for a pause, which `status` says, or a download."""
     reason = batch.waiting_for
     if reason is None or reason.reason in {"paused", "model_missing"}:

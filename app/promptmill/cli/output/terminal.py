@@ -39,13 +39,32 @@ def err() -> Console:
     """Stderr, for progress, hints and errors."""
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    # A terminal gets whole words on its lines, a log each sentence on one line.
+    console.soft_wrap = not console.is_terminal
+    return console
 
 
 def say(line: str, *, style: str | None = None) -> None:
     """One line to stderr, unless the command is quiet."""
     if not mode().is_quiet:
         _print(line, style)
+
+
+def hint(command: str, what: str) -> None:
+    """A command to be typed next to stderr, unless the command is quiet, and what it does.
+
+    The command stays on one line, so that it can be copied.
+    """
+    from rich.text import Text  # noqa: PLC0415
+
+    if mode().is_quiet:
+        return
+    console = err()
+    line = f"  {command}   {what}"
+    is_split = console.is_terminal and len(line) > console.width
+    for part in (f"  {command}", f"    {what}") if is_split else (line,):
+        console.print(Text(printable(part), style="dim"), soft_wrap=True)
 
 
 def warn(line: str) -> None:

@@ -14,7 +14,7 @@ from promptmill.cli.commands.watch import left_running
 from promptmill.cli.input.prompts import PromptSource
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.answers import InOrder, follow_answers, print_answer
-from promptmill.cli.output.terminal import fail, say
+from promptmill.cli.output.terminal import fail, hint, say
 from promptmill.cli.service.child_processes import ChildDied, listening, sigterm_cleans_up
 from promptmill.cli.service.connection import DEFAULT_URL, api_key, command_for, connected
 from promptmill.cli.service.service_settings import checked_settings, without_password
@@ -47,7 +47,7 @@ def ask(url: str, source: PromptSource, fields: Mapping[str, Any]) -> None:
     if not ended.all_succeeded:
         if is_missing:
             say("  --auto-pull has a model that no host has pulled first")
-        say(f"  {command_for(f'results {ended.id}', url)}   shows what became of each prompt")
+        hint(command_for(f"results {ended.id}", url), "shows what became of each prompt")
         raise typer.Exit(exit_codes.NOT_ALL_SUCCEEDED)
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from promptmill.cli.input.durations import parse_duration
 from promptmill.cli.output import exit_codes
+from promptmill.cli.output.lists import print_list
 from promptmill.cli.output.mode import mode
 from promptmill.cli.output.terminal import fail, out, print_json, say
 from promptmill.cli.service.service_settings import checked_settings, without_password
@@ -72,23 +73,22 @@ class KeySteps:
             for key in found:
                 print_json(_document(key))
             return
-        table = Table()
-        for column in ("name", "scopes", "state", "created", "last used"):
-            table.add_column(column, overflow="fold")
-        for key in found:
-            used = key.last_used_at_ms
-            table.add_row(
-                Text(key.name),
-                ", ".join(sorted(key.scopes)),
+        rows = [
+            [
+                key.name,
                 _state(key),
+                ", ".join(sorted(key.scopes)),
                 local_time(_moment(key.created_at_ms)),
-                "never" if used is None else local_time(_moment(used)),
-            )
-        for caller in self._of_environment:
-            scopes = ", ".join(sorted(caller.scopes))
-            table.add_row(Text(caller.name), scopes, "PROMPTMILL_API_KEYS", "-", "-")
-        if found or self._of_environment:
-            out().print(table)
+                "" if key.last_used_at_ms is None else local_time(_moment(key.last_used_at_ms)),
+            ]
+            for key in found
+        ]
+        rows += [
+            [caller.name, "PROMPTMILL_API_KEYS", ", ".join(sorted(caller.scopes)), "", ""]
+            for caller in self._of_environment
+        ]
+        if rows:
+            print_list(["name", "state", "scopes", "created", "last used"], rows)
         else:
             say("No keys: whoever reaches the service can use it.")
 

@@ -86,7 +86,7 @@ def _named(
         raise typer.Exit(exit_codes.REFUSED)
     if len(found) > 1:
         more = [f"and {len(found) - _MOST_TOLD} more"] if len(found) > _MOST_TOLD else []
-        fail(f"{name!r} {what}", *(_told(one) for one in found[:_MOST_TOLD]), *more)
+        fail(f"{name!r} {what}", *(_told(one, name) for one in found[:_MOST_TOLD]), *more)
         raise typer.Exit(exit_codes.REFUSED)
     return found[0].id
 
@@ -118,6 +118,6 @@ def _listed(
             return
 
 
-def _told(one: BatchSummary | BenchmarkSummary) -> str:
-    label = one_line(one.label, 60)
+def _told(one: BatchSummary | BenchmarkSummary, name: str) -> str:
+    label = "" if one.label == name else one_line(one.label, 60)
     return "  ".join(filter(None, [one.id, one.status, local_time(one.created_at), label]))

@@ -11,7 +11,7 @@ import typer
 
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.answers import follow_answers, print_answer
-from promptmill.cli.output.terminal import fail, say, warn
+from promptmill.cli.output.terminal import fail, hint, say, warn
 from promptmill.cli.service.connection import command_for
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def follow_results(
             options += f" --status {status}" if status else ""
             options += f" -o {output}" if output else ""
             warn("Not following any more; the batch goes on.")
-            say(f"  {command_for(f'results {batch_id} --follow{options}', url)}   goes on here")
+            hint(command_for(f"results {batch_id} --follow{options}", url), "goes on here")
             raise typer.Exit(exit_codes.INTERRUPTED) from None
     if output is not None:
         say(f"Written to {output}.")

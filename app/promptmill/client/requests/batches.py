@@ -52,6 +52,8 @@ class BatchFields(TypedDict, total=False):
 
     model: str
     """Model for all prompts that name none."""
+    kind: Literal["generate", "embed"]
+    """`embed` for a vector of each text in place of an answer."""
     max_concurrent: int | Literal["auto"]
     """Most prompts of this batch running at one moment, 1 to 256; or the service finds out."""
     rate_limit_delay: float
@@ -87,6 +89,8 @@ class BatchFields(TypedDict, total=False):
     think: bool | str
     images: list[str]
     truncate: bool
+    dimensions: int
+    """Numbers of a vector, of a batch that embeds."""
     shift: bool
     logprobs: bool
     top_logprobs: int

@@ -14,6 +14,7 @@ from promptmill.domain.activity import SUCCEEDED, WINDOWS, Grouping
 from promptmill.services.reading import glance
 
 router = page_router()
+_USUAL: Final = "15m"
 _GROUPINGS: Final = {
     Grouping.NONE: "together",
     Grouping.MODEL: "by model",
@@ -31,8 +32,8 @@ async def overview(request: Request) -> Response:
     resources = resources_of(request)
     found = await glance.glance(resources)
     recent = await glance.recent(resources)
-    window = request.query_params.get("window", "1h")
-    window = window if window in WINDOWS else "1h"
+    window = request.query_params.get("window", _USUAL)
+    window = window if window in WINDOWS else _USUAL
     by = request.query_params.get("by", "")
     by = Grouping(by) if by in set(Grouping) else Grouping.NONE
     throughput = await glance.throughput(resources, WINDOWS[window], by)

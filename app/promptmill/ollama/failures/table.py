@@ -232,6 +232,7 @@ class Break(Enum):
     NOT_JSON = "The host sent a line that is none of Ollama's"
     LINE_TOO_LONG = "The host sent a line of more than 8 MB"
     ANSWER_TOO_LONG = "The host sent an answer of more than 64 MB"
+    NO_VECTORS = "The host did not send a vector for each text"
     NO_SUCCESS = "The pull ended without 'success'"
 
 
@@ -241,6 +242,7 @@ BREAKS: dict[Break, FailureMeaning] = {
     Break.NO_SUCCESS: verdicts.CUT,
     Break.NO_OLLAMA: verdicts.REFUSED,
     Break.NOT_JSON: verdicts.ERROR,
+    Break.NO_VECTORS: verdicts.ERROR,
     Break.LINE_TOO_LONG: verdicts.ERROR,
     Break.ANSWER_TOO_LONG: verdicts.ERROR,
 }

@@ -83,7 +83,7 @@ def _create(
     if (known := _known(tx, origin, caller)) is not None:
         return Made(known, is_replay=True)
     draft = replace(draft, options=with_defaults_of_key(draft.options, caller.limits))
-    asked = job_draft(draft.options, metadata=draft.metadata, key_id=caller.key_id)
+    asked = job_draft(draft.endpoint, draft.options, metadata=draft.metadata, key_id=caller.key_id)
     # How many prompts there are is known when the file has been read.
     admission.require_allowed(asked, 0, caller)
     file = files.find(tx, draft.input_file_id)

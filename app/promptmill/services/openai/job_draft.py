@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from promptmill.domain.access.keys import KeyLimits
-from promptmill.domain.batches import BatchDraft, FailureLimit
+from promptmill.domain.batches import BatchDraft, BatchKind, FailureLimit
 from promptmill.domain.limits import Limits
-from promptmill.services.openai.translation.translate import PARAMETERS
+from promptmill.services.openai.translation.translate import PARAMETERS, Endpoint
 
 _TIMEOUT_S: Final = 600.0
 _AUTO: Final = "auto"
@@ -33,7 +33,11 @@ def with_defaults_of_key(options: Mapping[str, Any], limits: KeyLimits) -> Mappi
 
 
 def job_draft(
-    options: Mapping[str, Any], *, metadata: Mapping[str, str] | None, key_id: str | None
+    endpoint: str,
+    options: Mapping[str, Any],
+    *,
+    metadata: Mapping[str, str] | None,
+    key_id: str | None,
 ) -> BatchDraft:
     """The job of a batch, with neither its prompts nor its model."""
     usual = Limits()
@@ -43,6 +47,7 @@ def job_draft(
     return BatchDraft(
         prompts=(),
         model="",
+        kind=BatchKind.EMBED if endpoint == Endpoint.EMBEDDINGS else BatchKind.GENERATE,
         limits=Limits(
             max_concurrent=usual.max_concurrent if is_auto else wanted,
             rate_limit_delay_s=options.get("rate_limit_delay", 0.0),

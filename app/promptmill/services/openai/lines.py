@@ -28,7 +28,11 @@ LONGEST_LINE: Final = 16 * 1024 * 1024
 _MOST_LISTED: Final = 100
 _LONGEST_ID: Final = 512
 _KEYS: Final = ("custom_id", "method", "url", "body")
-_SAYS: Final = {Endpoint.CHAT: "messages", Endpoint.COMPLETIONS: "prompt"}
+_SAYS: Final = {
+    Endpoint.CHAT: "messages",
+    Endpoint.COMPLETIONS: "prompt",
+    Endpoint.EMBEDDINGS: "input",
+}
 """What a body cannot be without, beside its model."""
 
 
@@ -209,7 +213,7 @@ class LineReader:
         except Refused as refusal:
             mark = {FAULT: list(refusal.faults[0])}
             return PromptDraft("", custom_id, {**model, MARK: mark})
-        return PromptDraft(found.text, custom_id, {**found.fields, **model, MARK: {}})
+        return PromptDraft(found.text, custom_id, {**found.fields, **model, MARK: found.mark})
 
 
 def fault_of(draft: PromptDraft) -> str | None:

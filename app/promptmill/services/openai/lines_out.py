@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from promptmill.domain.batches import TaskResult
 from promptmill.domain.lifecycle import TaskState
+from promptmill.domain.openai import FAULT
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.services.openai.render import answer_body, one_line
 from promptmill.services.openai.translation.translate import Endpoint
@@ -32,16 +33,16 @@ _ENDED_EARLY: Final = {
 
 
 def line_of(
-    batch_id: str, endpoint: Endpoint, result: TaskResult, fault: Sequence[Any] | None
+    batch_id: str, endpoint: Endpoint, result: TaskResult, mark: Mapping[str, Any]
 ) -> bytes:
-    """The line of a request; `fault` is what was wrong with it, as message, param and code."""
+    """The line of a request; `mark` is what is kept of it beside what went to Ollama."""
     name = f"{batch_id.removeprefix('batch_')}_{result.index}"
     response, error = None, None
     if result.status in _ENDED_EARLY:
         code, message = _ENDED_EARLY[result.status]
         error = {"code": code, "message": message}
     else:
-        status, body = _answer(endpoint, result, name, fault)
+        status, body = _answer(endpoint, result, name, mark)
         request_id = f"req_{name}_{result.attempts}"
         response = {"status_code": status, "request_id": request_id, "body": body}
     return one_line(
@@ -65,13 +66,15 @@ def error_of(code: ErrorCode | None, message: str) -> tuple[int, dict[str, Any]]
 
 
 def _answer(
-    endpoint: Endpoint, result: TaskResult, name: str, fault: Sequence[Any] | None
+    endpoint: Endpoint, result: TaskResult, name: str, mark: Mapping[str, Any]
 ) -> tuple[int, dict[str, Any]]:
     if result.status is TaskState.SUCCEEDED:
         created = (result.started_at_ms or result.finished_at_ms) // 1000
-        return 200, answer_body(endpoint, result, name=name, created=created, model=result.model)
-    if fault is not None:
-        message, param, code = fault
+        model = result.model
+        body = answer_body(endpoint, result, name=name, created=created, model=model, mark=mark)
+        return 200, body
+    if FAULT in mark:
+        message, param, code = mark[FAULT]
         error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
         return 400, {"error": error}
     status, error = error_of(result.error_code, result.error or "The request failed.")

@@ -74,7 +74,7 @@ async def answer(
         tried.add(host.url)
         if not is_elsewhere or spoken or len(tried) == len(resources.hosts):
             break
-    if isinstance(outcome, Succeeded):
+    if isinstance(outcome, Succeeded) and outcome.embedding is None:
         return await asyncio.to_thread(structured_output.judge, outcome, call, fail_on=_FAIL_ON)
     return outcome
 

@@ -50,7 +50,9 @@ class Reading:
         self._lease = lease
         self._lease_ms = lease_ms
         batch = lease.batch
-        self._draft = job_draft(batch.options, metadata=batch.metadata, key_id=batch.key_id)
+        self._draft = job_draft(
+            batch.endpoint, batch.options, metadata=batch.metadata, key_id=batch.key_id
+        )
         self._caller = ANYBODY
         """Whose limits hold; looked up before the first line."""
         self._job_key: int | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from pydantic_core import to_json
 
 from promptmill.domain.outcomes import CallMetrics
+from promptmill.domain.vectors import unpacked
 from promptmill.services.openai.translation.translate import Endpoint
 
 
@@ -40,15 +42,31 @@ class Answer(Protocol):
         ...
 
     @property
+    def embedding(self) -> bytes | None:
+        """The vectors of its texts, one behind the other."""
+        ...
+
+    @property
     def metrics(self) -> CallMetrics:
         """The counters."""
         ...
 
 
 def answer_body(
-    endpoint: Endpoint, answer: Answer, *, name: str, created: int, model: str
+    endpoint: Endpoint,
+    answer: Answer,
+    *,
+    name: str,
+    created: int,
+    model: str,
+    mark: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The body of an answer; `name` is the part of its id behind the prefix."""
+    """The body of an answer.
+
+    `name` is the part of its id behind the prefix, `mark` that of `translate.Translated`.
+    """
+    if endpoint is Endpoint.EMBEDDINGS:
+        return _embeddings(answer, model, mark)
     if endpoint is Endpoint.CHAT:
         kind, prefix, choice = "chat.completion", "chatcmpl-", _chat_choice(answer, name)
     else:
@@ -65,6 +83,26 @@ def answer_body(
     if endpoint is Endpoint.CHAT:
         body["service_tier"] = None
     return body
+
+
+def _embeddings(answer: Answer, model: str, mark: Mapping[str, Any]) -> dict[str, Any]:
+    packed, texts = answer.embedding or b"", mark["texts"]
+    size = len(packed) // texts
+    vectors = [packed[size * n : size * (n + 1)] for n in range(texts)]
+    tokens = answer.metrics.prompt_eval_count or 0
+    return {
+        "object": "list",
+        "data": [
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": b64encode(one).decode() if mark["base64"] else unpacked(one),
+            }
+            for index, one in enumerate(vectors)
+        ],
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
 
 
 def usage(metrics: CallMetrics) -> dict[str, int]:

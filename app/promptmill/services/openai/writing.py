@@ -18,9 +18,12 @@ from promptmill.store.openai import execution, marks
 from promptmill.store.openai.execution import Lease
 
 _MOST_PER_CHUNK: Final = 500
-_FIRST_CHUNK: Final = 20
+_FIRST_CHUNK: Final = 2
 _TEXT_PER_CHUNK: Final = 4_000_000
 """Characters that a chunk is to have, about: what is read at a time is in memory."""
+
+_CHARS_PER_BYTE: Final = 3
+"""Of a vector that is written in numbers."""
 
 Lines = Sequence[tuple[bool, bytes]]
 """Lines, each with whether it is one of the output file and not of the error file."""
@@ -82,35 +85,45 @@ async def lines(database: Database, batch: OpenAIBatch) -> AsyncGenerator[Lines,
     endpoint = Endpoint(batch.endpoint)
     after, limit = None, _FIRST_CHUNK
     while True:
-        chunk, faults = await database.read(_chunk, batch.id, limit, after)
+        chunk, found = await database.read(_chunk, batch.id, endpoint, limit, after)
         if chunk:
-            yield await asyncio.to_thread(_lines, batch.id, endpoint, chunk, faults)
+            yield await asyncio.to_thread(_lines, batch.id, endpoint, chunk, found)
         if len(chunk) < limit:
             return
         after = chunk[-1].index
-        text = sum(len(each.prompt) + len(each.response or "") for each in chunk)
+        text = sum(map(_size, chunk))
         limit = max(min(len(chunk) * _TEXT_PER_CHUNK // (text or 1), _MOST_PER_CHUNK), 1)
 
 
+def _size(result: TaskResult) -> int:
+    """Characters of a line, about."""
+    numbers = len(result.embedding or b"") * _CHARS_PER_BYTE
+    return len(result.prompt) + len(result.response or "") + numbers
+
+
 def _chunk(
-    tx: Transaction, batch_id: str, limit: int, after: int | None
-) -> tuple[Sequence[TaskResult], marks.Faults]:
+    tx: Transaction, batch_id: str, endpoint: Endpoint, limit: int, after: int | None
+) -> tuple[Sequence[TaskResult], marks.Marks]:
     key = results.job_key(tx, batch_id)
     found = results.page(tx, key, limit=limit, after_index=after)
-    refused = [one.index for one in found if one.status is TaskState.FAILED and not one.attempts]
-    faults = marks.faults_of(tx, key, refused)
+    marked = [
+        one.index
+        for one in found
+        if endpoint is Endpoint.EMBEDDINGS or (one.status is TaskState.FAILED and not one.attempts)
+    ]
+    of_prompts = marks.marks_of(tx, key, marked)
     # Were it deleted between the statements, results could be missing from the second.
     results.job_key(tx, batch_id)
-    return found, faults
+    return found, of_prompts
 
 
 def _lines(
-    batch_id: str, endpoint: Endpoint, chunk: Sequence[TaskResult], faults: marks.Faults
+    batch_id: str, endpoint: Endpoint, chunk: Sequence[TaskResult], of_prompts: marks.Marks
 ) -> Lines:
     return [
         (
             each.status is TaskState.SUCCEEDED,
-            line_of(batch_id, endpoint, each, faults.get(each.index)),
+            line_of(batch_id, endpoint, each, of_prompts.get(each.index, {})),
         )
         for each in chunk
     ]

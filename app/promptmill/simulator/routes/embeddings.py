@@ -113,7 +113,9 @@ async def embed_fields(
     try:
         tokens = _size(texts, options, cut=bool(fields.get("truncate", True)))
         if texts:
-            await _work(server, exchange, runner, tokens, fault)
+            speed = runner.spec.speed
+            seconds = speed.first_token_s(tokens) + speed.text_s * len(texts)
+            await _work(server, exchange, runner, seconds, fault)
     finally:
         server.scheduler.release(runner)
     dimensions = cast("int", fields.get("dimensions", 0))
@@ -156,7 +158,7 @@ def _size(texts: Sequence[str], options: Options, *, cut: bool) -> int:
 
 
 async def _work(
-    server: ServerState, exchange: Exchange, runner: Runner, tokens: int, fault: Fault | None
+    server: ServerState, exchange: Exchange, runner: Runner, seconds: float, fault: Fault | None
 ) -> None:
     """Hold a slot for as long as the texts take."""
     try:
@@ -165,7 +167,6 @@ async def _work(
         raise Refusal(500, RUNNER_GONE) from None
     server.log.take_slot(exchange.call)
     try:
-        seconds = runner.spec.speed.first_token_s(tokens)
         if fault is not None and fault.kind is FaultKind.SLOW_START:
             seconds += fault.seconds or 0.0
         await runner.pause(seconds)

@@ -12,7 +12,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from promptmill.domain.access.keys import name_of
-from promptmill.domain.batches import Batch, BatchDraft, Counts, FailureLimit, IdempotencyKey, Usage
+from promptmill.domain.batches import (
+    Batch,
+    BatchDraft,
+    BatchKind,
+    Counts,
+    FailureLimit,
+    IdempotencyKey,
+    Usage,
+)
 from promptmill.domain.errors import Conflict, NotFound
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.limits import Limits
@@ -76,7 +84,7 @@ def insert_row(
         sa.insert(job)
         .values(
             id=batch_id,
-            kind="batch",
+            kind=draft.kind.value,
             state=state,
             model=draft.model,
             max_concurrent=draft.limits.max_concurrent,
@@ -208,7 +216,7 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
 _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
 _BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
-_KEYS = sa.bindparam("keys", expanding=True)
+_KEYS = sa.bindparam("keys", expanding=True, type_=sa.BigInteger)
 # Both tables by their keys: PostgreSQL would read all of the second one for a few of the first.
 _BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(_KEYS), job_stats.c.job_key.in_(_KEYS))
 
@@ -267,6 +275,7 @@ def _batch(
     finished = row.succeeded + row.failed + row.cancelled + row.expired
     fail_on = json_value(row.fail_on)
     return Batch(
+        kind=BatchKind(row.kind),
         key=row.key,
         id=row.id,
         state=JobState(row.state),

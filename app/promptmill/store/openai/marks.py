@@ -7,20 +7,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.domain.openai import FAULT, MARK
+from promptmill.domain.openai import MARK
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import index_of, prompt, prompt_id
 
-Faults = Mapping[int, Sequence[Any]]
-"""By the indexes of prompts, what is wrong with their requests: message, param and code."""
+Marks = Mapping[int, Mapping[str, Any]]
+"""By the indexes of prompts, what their lines have to be written with."""
 
 
-def faults_of(tx: Transaction, job_key: int, indexes: Sequence[int]) -> Faults:
-    """What is wrong with these prompts, as far as anything is."""
+def marks_of(tx: Transaction, job_key: int, indexes: Sequence[int]) -> Marks:
+    """The marks of these prompts."""
     if not indexes:
         return {}
     ids = [prompt_id(job_key, index) for index in indexes]
-    rows = tx.execute(sa.select(prompt.c.id, prompt.c.overrides).where(prompt.c.id.in_(ids)))
-    own: dict[int, dict[str, Any]] = {index_of(row.id): row.overrides or {} for row in rows}
-    marks: dict[int, dict[str, Any]] = {index: one.get(MARK, {}) for index, one in own.items()}
-    return {index: mark[FAULT] for index, mark in marks.items() if FAULT in mark}
+    # Not all of the prompt's own fields, which may be as long as the request.
+    mark = prompt.c.overrides[MARK].label("mark")
+    rows = tx.execute(sa.select(prompt.c.id, mark).where(prompt.c.id.in_(ids)))
+    return {index_of(row.id): row.mark or {} for row in rows}

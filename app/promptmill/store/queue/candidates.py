@@ -38,8 +38,14 @@ HOST_IS_FREE = ~(
 )
 """The condition that no benchmark holds the host exclusively, and that it is in service."""
 
+IS_CALL = task.c.host_key > 0
+"""The condition that a running task takes a slot, and is no text that another one's call takes
+along. Both databases find it in an index so, which SQLite does not with IS NOT NULL."""
+
 _RUNNING_OF_JOB = (
-    sa.select(sa.func.count()).select_from(task).where(task.c.job_key == job.c.key, _RUNNING)
+    sa.select(sa.func.count())
+    .select_from(task)
+    .where(task.c.job_key == job.c.key, _RUNNING, IS_CALL)
 ).scalar_subquery()
 _OTHER_GROUP = job_group.alias("other_group")
 _FIRST_IN_TURN = 16
@@ -72,6 +78,7 @@ _MAY_START = (
 _CLAIMABLE_ROWS = (
     sa.select(
         job.c.key,
+        job.c.kind,
         job.c.model,
         job.c.parameters,
         job.c.timeout_s,
@@ -167,6 +174,25 @@ def _both(statement: sa.Select[*tuple[Any, ...]]) -> dict[bool, Prepared]:
         False: Prepared(statement),
         True: Prepared(statement.where(runs_group(job_group.c.load_key))),
     }
+
+
+def due_tasks(*conditions: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]]:
+    """The tasks of the claimed job and group that may start, locked, in their order."""
+    return (
+        sa.select(task.c.id)
+        .where(
+            task.c.job_key == sa.bindparam("claimed_job"),
+            task.c.group_key == sa.bindparam("claimed_group"),
+            _PENDING,
+            task.c.available_at_ms <= sa.bindparam("now"),
+            # Again, now that the job is locked: see `exclusivity.wait_for_claims`.
+            HOST_IS_FREE,
+            *conditions,
+        )
+        .order_by(task.c.available_at_ms, task.c.id)
+        .limit(sa.bindparam("most"))
+        .with_for_update(of=task, skip_locked=True)
+    )
 
 
 _NOT_SEEN = ~pairs_in(job.c.key, job_group.c.group_key, "seen")

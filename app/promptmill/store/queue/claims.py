@@ -21,6 +21,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from promptmill.domain.batches import TEXTS, BatchKind
 from promptmill.domain.calls import Call
 from promptmill.domain.lifecycle import JobEvent, TaskEvent, job_target, task_target
 from promptmill.domain.limits import START_TOLERANCE_S, Limits, next_start_at_ms, startable
@@ -31,13 +32,15 @@ from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import host, job, model_group, prompt, task
 from promptmill.store.queue.candidates import (
     COUNT_AT_HOST,
-    HOST_IS_FREE,
+    IS_CALL,
     NEVER_MS,
     RANK_ELSEWHERE,
     Candidates,
+    due_tasks,
     runs_group,
 )
 from promptmill.store.queue.leases import Affinity, HostShare, Lease
+from promptmill.store.queue.shared_calls import SharedCalls
 
 _JOBS_PER_CLAIM = 16
 _PENDING = sa.text("task.state = 'pending'")
@@ -55,8 +58,12 @@ def claim(
     aging_ms: int = NEVER_MS,
     affinity: Affinity | None = None,
     freed: int = 0,
+    texts_per_call: int = 1,
 ) -> Sequence[Lease]:
-    """Lease up to `wanted` prompts that may start at this moment.
+    """Leases for up to `wanted` calls that may start at this moment.
+
+    A call is about one prompt; of a batch of texts to embed about up to `texts_per_call`, the first
+    of which takes the slot (see `store.queue.shared_calls`).
 
     The claim is the start permit: limits are counted under the job's lock, and the earliest moment
     of the job's next start is written in the same transaction. With a delay between starts the
@@ -87,6 +94,7 @@ def claim(
             lease_ms=lease_ms,
             share=share,
             start_window_s=start_window_s,
+            texts_per_call=texts_per_call,
         )
         # A paced start waits for nothing but the commit.
         if len(leases) >= wanted or (leases[-1:] and leases[-1].is_paced):
@@ -115,39 +123,21 @@ def _of_slots(tx: Transaction, wanted: int, host_key: int, slots: int, *, freed:
 _COUNT_RUNNING = Prepared(
     sa.select(sa.func.count())
     .select_from(task)
-    .where(task.c.job_key == sa.bindparam("job_key"), _RUNNING)
+    .where(task.c.job_key == sa.bindparam("job_key"), _RUNNING, IS_CALL)
 )
 
 
-def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
-    # The LIMIT must sit in a CTE: in a sub-select PostgreSQL may evaluate it again for every row
-    # and take more than it says.
-    due = (
-        sa.select(task.c.id)
-        .where(
-            task.c.job_key == sa.bindparam("claimed_job"),
-            task.c.group_key == sa.bindparam("claimed_group"),
-            _PENDING,
-            task.c.available_at_ms <= sa.bindparam("now"),
-            # Again, now that the job is locked: see `holding.wait_for_claims`.
-            HOST_IS_FREE,
-            *conditions,
-        )
-        .order_by(task.c.available_at_ms, task.c.id)
-        .limit(sa.bindparam("most"))
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
+def _take(due: sa.ColumnElement[bool], host_key: sa.ColumnElement[int | None]) -> Prepared:
     return Prepared(
         sa.update(task)
-        .where(task.c.id.in_(sa.select(due.c.id)), _PENDING)
+        .where(due, _PENDING)
         .values(
             state=sa.literal(task_target(TaskEvent.CLAIM), task.c.state.type),
             attempt=task.c.attempt + 1,
             lease_token=sa.bindparam("token"),
             lease_owner=sa.bindparam("owner"),
             lease_until_ms=sa.bindparam("until"),
-            host_key=sa.bindparam("at_host"),
+            host_key=host_key,
         )
         .returning(
             task.c.id,
@@ -159,7 +149,18 @@ def _take(*conditions: sa.ColumnElement[bool]) -> Prepared:
     )
 
 
-_TAKE = {False: _take(), True: _take(runs_group(sa.bindparam("claimed_load")))}
+def _take_due(*conditions: sa.ColumnElement[bool]) -> Prepared:
+    # The LIMIT must sit in a CTE: in a sub-select PostgreSQL may evaluate it again for every row
+    # and take more than it says.
+    due = due_tasks(*conditions).cte("due")
+    return _take(task.c.id.in_(sa.select(due.c.id)), sa.bindparam("at_host"))
+
+
+_TAKE = {False: _take_due(), True: _take_due(runs_group(sa.bindparam("claimed_load")))}
+_TAKE_TEXTS = _take(
+    ids_in(task.c.id, "ids"),
+    sa.case((ids_in(task.c.id, "first_ids"), sa.bindparam("at_host", type_=sa.BigInteger))),
+)
 _PROMPTS = Prepared(
     sa.select(prompt.c.id, prompt.c.text, prompt.c.overrides).where(ids_in(prompt.c.id, "ids"))
 )
@@ -185,6 +186,7 @@ def _claim_of_job(
     lease_ms: int,
     share: HostShare,
     start_window_s: float = START_TOLERANCE_S,
+    texts_per_call: int = 1,
 ) -> list[Lease]:
     limits = Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s)
     running = row.running
@@ -200,24 +202,25 @@ def _claim_of_job(
     asked_at = time.monotonic()
     now, claimed_at = tx.now_ms(), time.monotonic()
     token = secrets.randbits(63)
-    taken = (
-        _TAKE[share.grouped]
-        .run(
-            tx,
-            {
-                "claimed_job": row.key,
-                "claimed_group": row.group_key,
-                "claimed_load": row.load_key,
-                "now": now,
-                "most": most,
-                "token": token,
-                "owner": owner,
-                "until": now + lease_ms,
-                "at_host": share.key,
-            },
-        )
-        .all()
-    )
+    values: dict[str, Any] = {
+        "claimed_job": row.key,
+        "claimed_group": row.group_key,
+        "claimed_load": row.load_key,
+        "now": now,
+        "most": most,
+        "token": token,
+        "owner": owner,
+        "until": now + lease_ms,
+        "at_host": share.key,
+    }
+    shared: SharedCalls | None = None
+    if row.kind == BatchKind.EMBED:
+        shared = SharedCalls.due(tx, values, grouped=share.grouped, texts_per_call=texts_per_call)
+        if not shared:
+            return []
+        taken = _TAKE_TEXTS.run(tx, values | shared.ids()).all()
+    else:
+        taken = _TAKE[share.grouped].run(tx, values).all()
     if not taken:
         return []
     was = {one.id: one for one in taken}
@@ -242,7 +245,7 @@ def _claim_of_job(
         },
     )
     parameters, fail_on = json_value(row.parameters), json_value(row.fail_on)
-    return [
+    leases = [
         Lease(
             task_id=found.id,
             token=token,
@@ -265,6 +268,7 @@ def _claim_of_job(
         )
         for found in sorted(prompts, key=lambda each: each.id)
     ]
+    return leases if shared is None else shared.joined(leases)
 
 
 _RUN_NOTED_APART_MS = 2_000
@@ -301,20 +305,31 @@ def _call(
     overrides: Mapping[str, Any] | None,
 ) -> Call:
     if not overrides:
+        texts = _texts(row, text)
         return Call(
             model=row.model,
-            prompt=text,
+            prompt=text if texts is None else None,
+            texts=texts,
             parameters=parameters,
             timeout_s=row.timeout_s,
         )
     own = dict(overrides)
     model, messages = own.pop("model", row.model), own.pop("messages", None)
     is_openai = own.pop(MARK, None) is not None
+    texts = _texts(row, text, own.pop(TEXTS, None))
     return Call(
         model=model,
-        prompt=None if messages is not None else text,
+        prompt=text if messages is None and texts is None else None,
         messages=None if messages is None else tuple(messages),
+        texts=texts,
         parameters={**parameters, **own},
         timeout_s=row.timeout_s,
         cut_is_answer=is_openai,
     )
+
+
+def _texts(
+    row: sa.Row[Any], text: str, several: Sequence[str] | None = None
+) -> tuple[str, ...] | None:
+    """The texts that the prompt wants embedded; None of one that wants an answer."""
+    return tuple(several or (text,)) if row.kind == BatchKind.EMBED else None

@@ -105,13 +105,16 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     usage_limits.note(tx, returns.limits_of(returned))
     meaning = _store(tx, finished, _setbacks([*finished, *returned]))
     for each in returned:
-        if isinstance(each.decision, TryAgain) and each.decision.unused and each.lease.is_paced:
+        again, lease = each.decision, each.lease
+        if isinstance(again, TryAgain) and again.unused and lease.is_paced and lease.takes_slot:
             returns.take_permit_back(tx, each.lease)
     returns.unstart_jobs(tx, returned)
     return Recorded(
         finished=len(finished),
         fenced=len(completions) - len(finished) - len(returned),
-        freed=Counter(each.lease.host_key for each in (*finished, *returned)),
+        freed=Counter(
+            each.lease.host_key for each in (*finished, *returned) if each.lease.takes_slot
+        ),
         results=finished,
         returned=returned,
         **meaning,
@@ -174,7 +177,9 @@ def _setbacks(completions: Sequence[Completion]) -> Counter[int]:
     return Counter(
         each.lease.job_key
         for each in completions
-        if isinstance(each.outcome, Failed) and each.outcome.code in _SETBACKS
+        if each.lease.takes_slot
+        and isinstance(each.outcome, Failed)
+        and each.outcome.code in _SETBACKS
     )
 
 

@@ -44,6 +44,15 @@ class Lease:
     """The group that the host runs for it; 0: prompts are not sorted by groups."""
     begins_alike: bool = False
     """Whether the group is a prefix group."""
+    others: tuple[Lease, ...] = ()
+    """The leases of the other texts that the same call embeds."""
+    takes_slot: bool = True
+    """False of a lease among the `others` of one that does."""
+
+    @property
+    def of_call(self) -> tuple[Lease, ...]:
+        """The leases of all that one call is about, this one first."""
+        return (self, *self.others)
 
     @property
     def is_paced(self) -> bool:

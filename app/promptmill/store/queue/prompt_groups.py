@@ -7,13 +7,13 @@ together; what a host takes up is always the whole one, `job_group.load_key`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.domain.batches import PromptDraft
+from promptmill.domain.batches import BatchKind, PromptDraft
 from promptmill.domain.scheduling.load_groups import ANY_GROUP, group_name
 from promptmill.domain.scheduling.prefix_groups import FEWEST_ALIKE, beginning_of, fingerprint_of
 from promptmill.store.db.database import Transaction
@@ -40,9 +40,12 @@ def groups_of(
             _note(tx, job_key, {ANY_KEY: ANY_KEY})
         return ANY_KEY, {}
     known = _known(tx, job_key)
-    row = tx.execute(sa.select(job.c.model, job.c.parameters).where(job.c.key == job_key)).one()
+    of_job = sa.select(job.c.kind, job.c.model, job.c.parameters).where(job.c.key == job_key)
+    row = tx.execute(of_job).one()
     usual = group_name(row.model, row.parameters)
-    kinds = _kinds(prompts, usual, row.model, row.parameters)
+    # Nothing is kept of the beginning of a text that is embedded.
+    beginning = _no_beginning if row.kind == BatchKind.EMBED else beginning_of
+    kinds = _kinds(prompts, usual, row.model, row.parameters, beginning)
     rest = len(prompts) - sum(map(len, kinds.values()))
     names = [*(name for name, _ in kinds), *([usual] if rest else [])]
     # In the order of their names: two first batches with the same new models, one of which inserts
@@ -81,7 +84,11 @@ def _known(tx: Transaction, job_key: int) -> set[int]:
 
 
 def _kinds(
-    prompts: Sequence[PromptDraft], usual: str, model: str, parameters: Mapping[str, Any]
+    prompts: Sequence[PromptDraft],
+    usual: str,
+    model: str,
+    parameters: Mapping[str, Any],
+    beginning_of: Callable[[PromptDraft, Mapping[str, Any]], str | None],
 ) -> dict[_Kind, list[int]]:
     """Indexes of prompts by load group and beginning, without the most common kind."""
     kinds: dict[_Kind, list[int]] = {}
@@ -93,6 +100,10 @@ def _kinds(
         if beginning is not None or name is not usual:
             kinds.setdefault((name, beginning), []).append(place)
     return kinds
+
+
+def _no_beginning(draft: PromptDraft, parameters: Mapping[str, Any]) -> None:
+    del draft, parameters
 
 
 def key_of(tx: Transaction, name: str) -> int:

@@ -54,6 +54,7 @@ _PUT_BACK = (
         attempt=task.c.attempt - sa.bindparam("uncharged"),
         losses=task.c.losses + sa.bindparam("lost"),
         turned_away=task.c.turned_away + sa.bindparam("turned_away"),
+        splits=task.c.splits + sa.bindparam("splits"),
         available_at_ms=sa.bindparam("available_at"),
         **FREED,
     )
@@ -70,6 +71,7 @@ def put_back(tx: Transaction, completion: Completion, again: TryAgain) -> bool:
             "uncharged": 0 if again.charged else 1,
             "lost": 1 if again.lost else 0,
             "turned_away": 1 if again.turned_away else 0,
+            "splits": 1 if again.splits else 0,
             "available_at": (
                 completion.lease.available_at_ms
                 if again.keeps_place or _is_held_back(completion)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from promptmill.domain.calls import Call
+from promptmill.domain.limits import Limits
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.scheduling.load_groups import (
     USUAL_STAY_S,
@@ -62,10 +63,9 @@ class KeptModels:
         self._clock = clock
         self._kept: dict[_Key, KeptModel] = {}
 
-    def call_of(self, lease: Lease) -> Call:
-        """The call as it is sent: with a `keep_alive` that holds until the next prompt."""
-        call = lease.call
-        sent = keep_alive_for(call.parameters, delay_s=lease.limits.rate_limit_delay_s)
+    def as_sent(self, call: Call, limits: Limits) -> Call:
+        """The call with a `keep_alive` that holds until the next prompt."""
+        sent = keep_alive_for(call.parameters, delay_s=limits.rate_limit_delay_s)
         if sent == call.parameters.get("keep_alive"):
             return call
         return replace(call, parameters={**call.parameters, "keep_alive": sent})

@@ -63,6 +63,12 @@ def invalid_type(param: str, value: object, wanted: str) -> Fault:
     )
 
 
+def too_many_items(param: str, count: int, most: int) -> Fault:
+    """An array with more items than it may have."""
+    message = f"Invalid '{param}': it has {count} items, and at most {most} may."
+    return Fault(message, param, "array_above_max_length")
+
+
 def unknown(name: str, param: str, known: Iterable[str], hint: str = "") -> Fault:
     """A name that there is not, with the nearest one that there is."""
     near = difflib.get_close_matches(name, list(known), n=1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from promptmill.services.openai.translation.faults import (
     Fault,
     invalid_type,
     invalid_value,
+    too_many_items,
     unsupported_value,
 )
 from promptmill.services.openai.translation.fields import Fields
@@ -32,6 +34,7 @@ OLLAMA_OPTIONS: Final = frozenset(
     | {"mirostat_eta", "mirostat_tau", "repeat_last_n", "repeat_penalty", "tfs_z", "num_thread"}
 )
 """Options of Ollama that people send beside OpenAI's fields; the fault tells where they belong."""
+_NOTHING: Final[Mapping[str, Any]] = {}
 _MOST_TOKENS: Final = 2**31 - 1
 _MOST_STOPS: Final = 4
 _SEED: Final = 2**63
@@ -53,28 +56,39 @@ def sampling(body: Fields, *limits: str) -> dict[str, Any]:
 
     `limits` are the names of the most tokens of the answer; all that are given must agree.
     """
-    options: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     said_by: dict[str, str] = {}
     for name in limits:
         value = body.integer(name, least=1, most=_MOST_TOKENS)
         if value is None:
             continue
-        if options.setdefault("num_predict", value) != value:
+        if found.setdefault("num_predict", value) != value:
             why = f"it differs from '{body.param(said_by['num_predict'])}'; give one of the two."
             body.faults.append(unsupported_value(body.param(name), why))
         said_by.setdefault("num_predict", name)
     for name, (least, highest) in _BOUNDS.items():
-        options[name] = body.number(name, least=least, most=highest)
-    options["seed"] = body.integer("seed", least=-_SEED, most=_SEED - 1)
-    options["stop"] = _stop(body)
-    options = {name: value for name, value in options.items() if value is not None}
+        found[name] = body.number(name, least=least, most=highest)
+    found["seed"] = body.integer("seed", least=-_SEED, most=_SEED - 1)
+    found["stop"] = _stop(body)
+    said = {name: value for name, value in found.items() if value is not None}
+    return options(body, said, said_by)
+
+
+def options(
+    body: Fields, said: Mapping[str, Any] = _NOTHING, said_by: Mapping[str, str] = _NOTHING
+) -> dict[str, Any]:
+    """Ollama's `options`: what other fields have said, and the extension of that name.
+
+    `said_by` names the fields that said it under another name.
+    """
+    found = dict(said)
     for name, value in (body.object("options") or {}).items():
-        if name in options:
+        if name in said:
             why = f"'{said_by.get(name, name)}' says it already; give one of the two."
             body.faults.append(unsupported_value(body.param(f"options.{name}"), why))
         elif value is not None:
-            options[name] = value
-    return {"options": options} if options else {}
+            found[name] = value
+    return {"options": found} if found else {}
 
 
 def _stop(body: Fields) -> list[str] | None:
@@ -83,8 +97,7 @@ def _stop(body: Fields) -> list[str] | None:
         return None
     texts = cast("list[Any]", value) if isinstance(value, list) else [value]
     if len(texts) > _MOST_STOPS:
-        message = f"Invalid 'stop': it has {len(texts)} items, and at most {_MOST_STOPS} may."
-        body.faults.append(Fault(message, body.param("stop"), "array_above_max_length"))
+        body.faults.append(too_many_items(body.param("stop"), len(texts), _MOST_STOPS))
         return None
     for text in texts:
         if not isinstance(text, str):
@@ -99,13 +112,7 @@ def _stop(body: Fields) -> list[str] | None:
 
 def extensions(body: Fields) -> dict[str, Any]:
     """What Promptmill takes beside OpenAI's fields, under Ollama's names."""
-    taken: dict[str, Any] = {}
-    keep_alive = body.take("keep_alive")
-    if keep_alive is not None:
-        if isinstance(keep_alive, bool) or not isinstance(keep_alive, str | int | float):
-            wanted = "a duration such as '10m', or seconds"
-            body.faults.append(invalid_type(body.param("keep_alive"), keep_alive, wanted))
-        taken["keep_alive"] = keep_alive
+    taken = keep_alive(body)
     for name in ("truncate", "shift"):
         flag = body.flag(name)
         if flag is not None:
@@ -117,6 +124,17 @@ def extensions(body: Fields) -> dict[str, Any]:
             body.faults.append(invalid_value(body.param("think"), think, choices))
         taken["think"] = think
     return taken
+
+
+def keep_alive(body: Fields) -> dict[str, Any]:
+    """How long the model is to stay loaded."""
+    value = body.take("keep_alive")
+    if value is None:
+        return {}
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        wanted = "a duration such as '10m', or seconds"
+        body.faults.append(invalid_type(body.param("keep_alive"), value, wanted))
+    return {"keep_alive": value}
 
 
 def one_answer(body: Fields) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from promptmill.services.openai.translation.chat import chat
 from promptmill.services.openai.translation.completions import completion
+from promptmill.services.openai.translation.embeddings import embedding
 from promptmill.services.openai.translation.faults import Fault, Refused
 from promptmill.services.openai.translation.fields import Fields, SchemaCheck
 
@@ -26,6 +27,7 @@ class Endpoint(StrEnum):
 
     CHAT = "/v1/chat/completions"
     COMPLETIONS = "/v1/completions"
+    EMBEDDINGS = "/v1/embeddings"
 
 
 class Translated(NamedTuple):
@@ -36,6 +38,8 @@ class Translated(NamedTuple):
     """The prompt; of a chat, what the user said last."""
     fields: dict[str, Any]
     """The fields of Ollama's request beside the model and a plain prompt."""
+    mark: Mapping[str, Any]
+    """What the answer has to be written with, beside what Ollama says."""
 
 
 def translate(
@@ -51,14 +55,18 @@ def translate(
         raise Refused([fault])
     body = Fields(members, faults)
     model = body.text("model", required=True)
-    body.flag("stream")
+    mark: dict[str, Any] = {}
+    if endpoint is not Endpoint.EMBEDDINGS:
+        body.flag("stream")
     if endpoint is Endpoint.CHAT:
         text, fields = chat(body, usable_schema=usable_schema)
-    else:
+    elif endpoint is Endpoint.COMPLETIONS:
         text, fields = completion(body)
+    else:
+        text, fields, mark = embedding(body)
     if faults or model is None:
         raise Refused(faults)
-    return Translated(model, text, fields)
+    return Translated(model, text, fields, mark)
 
 
 def unstorable(value: object) -> Fault | None:

@@ -1,7 +1,5 @@
 """The tables of batches, as SQLModel sees them. Private to the store: rows never leave it.
 
-The other tables are in the files beside this one.
-
 One number carries the identity of a prompt through all tables: `id = job_key << 32 | index`. It
 makes every per-prompt table a plain integer key (on SQLite the row's own place), keeps the prompts
 of a job together and in order, and makes "all of this job" a range. See docs/adr/0002.
@@ -24,6 +22,7 @@ from sqlalchemy import (
     Enum,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Text,
     UniqueConstraint,
@@ -79,11 +78,7 @@ def _values(kind: type[StrEnum]) -> list[str]:
 def text_enum(kind: type[StrEnum]) -> Enum:
     """A text column that takes only an enum's values; not PostgreSQL's own ENUM type."""
     return Enum(
-        kind,
-        native_enum=False,
-        create_constraint=False,
-        length=32,
-        values_callable=_values,
+        kind, native_enum=False, create_constraint=False, length=32, values_callable=_values
     )
 
 
@@ -246,6 +241,7 @@ class TaskRow(Row, table=True):
         Index(
             "ix_task_running",
             "job_key",
+            "host_key",
             sqlite_where=text("state = 'running'"),
             postgresql_where=text("state = 'running'"),
         ),
@@ -271,11 +267,14 @@ class TaskRow(Row, table=True):
     losses: int = 0
     turned_away: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How often its host took nothing at that moment, which was charged to nobody."""
+    splits: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How often a call of several texts was split that failed with this one among them."""
     available_at_ms: int = Field(sa_type=BigInteger)
     lease_token: int | None = Field(default=None, sa_type=BigInteger)
     lease_owner: str | None = Field(default=None, max_length=64)
     lease_until_ms: int | None = Field(default=None, sa_type=BigInteger)
     host_key: int | None = Field(default=None, sa_type=BigInteger)
+    """The host whose slot it takes; None of a text that another one's call takes along."""
     group_key: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     """The load or prefix group of the prompt; see `domain.scheduling.load_groups`."""
 
@@ -319,7 +318,6 @@ class HostGroupRow(Row, table=True):
     host_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     group_key: int = Field(sa_column=Column(Key, primary_key=True, autoincrement=False))
     since_ms: int = Field(sa_type=BigInteger)
-    """When the group's turn began."""
 
 
 class ResultRow(Row, table=True):
@@ -366,6 +364,8 @@ class ResultRow(Row, table=True):
     finished_at_ms: int = Field(sa_type=BigInteger)
     defect: str | None = Field(default=None, max_length=32)
     """The defect of the answer, whether it counts as a failure or not."""
+    embedding: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The vectors of the prompt, as `domain.vectors` packs them."""
     event_id: int | None = Field(default=None, sa_type=BigInteger)
     """`job_key << 32 | number`; the number is drawn from `job_stats.last_event` under its lock."""
 

@@ -1,0 +1,49 @@
+"""Vectors as they are stored: 32-bit floating point numbers, the lowest byte first.
+
+That is also what OpenAI's clients expect behind `base64`.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterable
+from typing import Final
+
+BYTES_PER_NUMBER: Final = 4
+_DIGITS: Final = (7, 8, 9)
+"""Significant digits to try in turn; nine tell every 32-bit number from its neighbours."""
+
+
+def packed(numbers: Iterable[float]) -> bytes:
+    """The numbers as bytes, each rounded to 32 bits."""
+    return _in_stored_order(array("f", numbers)).tobytes()
+
+
+def unpacked(vector: bytes) -> list[float]:
+    """The numbers of a vector, each the one that is written with the fewest digits.
+
+    So JSON says 0.1 and not 0.10000000149011612, and whoever rounds it to 32 bits has the same
+    number again.
+    """
+    exact = _in_stored_order(array("f", vector))
+    found = _rounded(exact, _DIGITS[0])
+    for digits in _DIGITS[1:]:
+        wrong = [place for place, same in enumerate(array("f", found)) if same != exact[place]]
+        if not wrong:
+            break
+        better = _rounded(array("f", (exact[place] for place in wrong)), digits)
+        for place, number in zip(wrong, better, strict=True):
+            found[place] = number
+    return found
+
+
+def _rounded(numbers: array[float], digits: int) -> list[float]:
+    # One format for all of them: a call for each number takes twice as long.
+    return list(map(float, (f"%.{digits}g " * len(numbers) % tuple(numbers)).split()))
+
+
+def _in_stored_order(numbers: array[float]) -> array[float]:
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
