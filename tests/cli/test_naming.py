@@ -6,8 +6,10 @@ import httpx
 import pytest
 import respx
 
+from promptmill.client import BenchmarkComparison
 from tests.cli.pretended import Invoke, batch
 from tests.cli.pretended_benchmarks import BENCHMARKS, benchmark
+from tests.documents import whole
 
 NEWEST = "batch_01m89k209d8r7xc03jdph78fhn"
 OLDER = "batch_01m89k18gfpc6b2p3yks21bst9"
@@ -139,7 +141,9 @@ def test_benchmarks_are_named_likewise(invoke: Invoke, service: respx.MockRouter
     assert BENCHMARKS["data"][1]["id"] == "bench_0"
     service.get("/benchmarks/bench_1").respond(200, json=benchmark())
     compared = service.get("/benchmarks/bench_1/compare", params={"baseline": "bench_0"})
-    compared.respond(200, json={"baseline_id": "bench_0", "target_id": "bench_1"})
+    compared.respond(
+        200, json=whole(BenchmarkComparison, {"baseline_id": "bench_0", "target_id": "bench_1"})
+    )
 
     result = invoke("bench", "--id", "@last", "--baseline", "@2")
 

@@ -24,7 +24,7 @@ def everything(service: respx.MockRouter) -> respx.MockRouter:
     service.get("/batches/batch_1/results").respond(
         200, content=json.dumps(result_document(0)) + "\n"
     )
-    service.get("/batches/batch_1/prompts").respond(200, json={"data": []})
+    service.get("/batches/batch_1/prompts").respond(200, json={"data": [], "next_cursor": None})
     service.get("/batches/batch_1").respond(200, json=BATCH)
     service.patch("/batches/batch_1").respond(200, json=BATCH)
     service.delete("/batches/batch_1").respond(204)
