@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -36,7 +36,7 @@ def require_room(resources: Resources, caller: Caller, kind: str | None) -> None
 
 
 @contextmanager
-def counted(resources: Resources, caller: Caller, kind: str | None) -> Iterator[None]:
+def counted(resources: Resources, caller: Caller, kind: str | None) -> Generator[None]:
     """Count a request that stays open within the block."""
     if kind is None:
         yield

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter as CountsOf
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
@@ -27,6 +27,12 @@ _SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
+class _Value(Protocol):
+    """A number of the Prometheus library."""
+
+    def inc(self, amount: float) -> None: ...
+
+
 class BulkHistogram(Histogram):
     """A histogram that takes the values of a whole flush for little more than those of one call."""
 
@@ -34,10 +40,12 @@ class BulkHistogram(Histogram):
         """Observe each of the values; there may be none."""
         if not values:
             return
-        self._sum.inc(sum(values))
+        total = cast("_Value", self._sum)
+        buckets = cast("list[_Value]", self._buckets)  # pyright: ignore[reportUnknownMemberType]
+        total.inc(sum(values))
         places = CountsOf(bisect_left(self._upper_bounds, value) for value in values)
         for place, number in places.items():
-            self._buckets[place].inc(number)
+            buckets[place].inc(number)
 
 
 _declared: dict[MetricWrapperBase, tuple[str, ...]] = {}

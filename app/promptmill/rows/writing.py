@@ -68,7 +68,7 @@ def _write_csv(rows: Iterator[list[Any]], target: IO[bytes], header: Header, *, 
 def _write_parquet(rows: Iterator[list[Any]], target: IO[bytes], header: Header) -> int:
     arrow = library("pyarrow", "writing Parquet")
     parquet = library("pyarrow.parquet", "writing Parquet")
-    numbers = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
+    numbers: dict[Any, Any] = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
     # Lists are vectors, of 32-bit numbers; any other list stands as JSON, and is a text here.
     numbers[list] = arrow.list_(arrow.float32())
     types = [_single(kinds) for kinds in header[1]]

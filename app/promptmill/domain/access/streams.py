@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,7 +34,7 @@ class OpenStreams:
             )
 
     @contextmanager
-    def counted(self, key_id: str | None) -> Iterator[None]:
+    def counted(self, key_id: str | None) -> Generator[None]:
         """Count one within the block."""
         self._of_keys[key_id] += 1
         try:
