@@ -28,6 +28,7 @@ async def test_a_batch_is_accepted_with_its_defaults_and_where_to_find_it(servic
         ("object", "batch"),
         ("status", "queued"),
         ("model", "qwen3:8b"),
+        ("kind", "generate"),
         ("max_concurrent", 5),
         ("auto_concurrency", False),
         ("rate_limit_delay", 0.1),
