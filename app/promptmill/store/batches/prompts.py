@@ -37,10 +37,11 @@ _WAITING = (
     .outerjoin(host, host.c.key == task.c.host_key)
     .limit(sa.bindparam("most"))
 )
-# Each of the two goes along the partial index of its state, which begins with the job.
+# Each of the two goes along the partial index of its state, which begins with the job. Few prompts
+# run: ordered by an expression, they are sorted, and PostgreSQL does not walk the primary key.
 _RUNNING = _WAITING.where(
     task.c.job_key == sa.bindparam("of_job"), sa.text("task.state = 'running'")
-).order_by(task.c.id)
+).order_by(task.c.id + 0)
 _PENDING = _WAITING.where(
     task.c.job_key == sa.bindparam("of_job"), sa.text("task.state = 'pending'")
 ).order_by(task.c.group_key, task.c.available_at_ms, task.c.id)
