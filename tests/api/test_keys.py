@@ -88,6 +88,7 @@ WRITES = {
     ("DELETE", "/benchmarks/{benchmark_id}"),
     ("POST", "/benchmarks/{benchmark_id}/cancel"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/embeddings"),
     ("POST", "/v1/completions"),
     ("POST", "/v1/files"),
     ("DELETE", "/v1/files/{file_id}"),

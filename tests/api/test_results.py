@@ -61,6 +61,7 @@ async def test_a_result_has_the_fields_of_the_contract_in_their_order(batch) -> 
         "ttft_s": None,
         "started_at": None,
         "finished_at": None,
+        "embedding": None,
         "data": None,
     }
     assert first["latency_s"] >= 0
