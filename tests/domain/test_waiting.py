@@ -52,7 +52,7 @@ JOB = StandingJob(
     last_claimed_at_ms=0,
     awaits_models=False,
 )
-READY = StandingHost(key=1, url=URL, aside=None, held_by=None, is_working=False)
+READY = StandingHost(key=1, url=URL, enabled=True, aside=None, held_by=None, is_working=False)
 DOWN = Quarantine(
     error_code=ErrorCode.HOST_UNREACHABLE, reason="Connection refused", next_look_s=5.0
 )

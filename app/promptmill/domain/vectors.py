@@ -21,7 +21,7 @@ def packed(numbers: Iterable[float]) -> bytes:
 
 
 def unpacked(vector: bytes) -> list[float]:
-    """The numbers of a vector, each the one that is written with the fewest digits.
+    """The numbers of a vector, each with as many of seven, eight or nine digits as tell it.
 
     So JSON says 0.1 and not 0.10000000149011612, and whoever rounds it to 32 bits has the same
     number again.
