@@ -85,6 +85,7 @@ def told(batch_id: str, status: str, label: str | None = None, **counts: int) ->
     return batch(status) | {
         "id": batch_id,
         "model": "qwen3:8b",
+        "kind": "generate",
         "label": label,
         "counts": {**_COUNTS, **counts, "total": sum(counts.values())},
         "metadata": {},

@@ -228,15 +228,10 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.before.task_states & task_sources(TaskEvent.RUN_AGAIN))
     @rule(data=st.data(), chosen_only=st.booleans())
     def run_again(self, data: st.DataObject, chosen_only: bool) -> None:
-        key = data.draw(self._batch())
-        ended = task_sources(TaskEvent.RUN_AGAIN)
-        mine = [
-            index_of(one.id)
-            for one in self.before.tasks.values()
-            if one.job_key == key and one.state in ended
-        ]
-        if not mine:
-            return
+        sources = task_sources(TaskEvent.RUN_AGAIN)
+        ended = [one for one in self.before.tasks.values() if one.state in sources]
+        key = data.draw(st.sampled_from(sorted({one.job_key for one in ended})))
+        mine = [index_of(one.id) for one in ended if one.job_key == key]
         chosen = data.draw(st.lists(st.sampled_from(mine), min_size=1)) if chosen_only else None
         self.may_happen = RUNS_AGAIN
         try:
