@@ -20,8 +20,9 @@ IN_CI = settings(
 )
 """The same steps at every run, so that a red build is red again; `tests.proof` draws new ones."""
 
-OFTEN = ("claim", "paced", "finished", "fenced", "rescue", "cancelled", "expired", "run_again")
+OFTEN = ("claim", "paced", "finished", "fenced", "rescue", "cancelled", "run_again")
 SELDOM = (
+    "expired",
     "lease_lost",
     "stopped",
     "request_pause",
