@@ -77,6 +77,18 @@ REASONS: Final = (
         "neither `template` nor `system` go with it",
     ),
     Reason(
+        r"POST /batches",
+        r"(/query|/prompts/\d+)?/\w+",
+        r"(line \d+: )?has no meaning for a text to embed",
+        "fields that only answers have are refused",
+    ),
+    Reason(
+        r"POST /batches",
+        r"(/query|/prompts/\d+)?/dimensions",
+        r"(line \d+: )?needs `kind`",
+        "Of a batch that embeds",
+    ),
+    Reason(
         r"POST .*/retry",
         r"/indexes/\d+",
         r"(the batch has prompts 0 to|prompt \d+ has not failed)",

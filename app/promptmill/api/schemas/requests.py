@@ -199,7 +199,7 @@ class BatchFields(GenerationFields):
         default="generate",
         description="`generate`: an answer to each prompt. `embed`: a vector of each, which is a"
         " text; `truncate` is false unless it is given, so that a text longer than the context is"
-        " an error.",
+        " an error, and fields that only answers have are refused.",
         examples=["embed"],
     )
     max_concurrent: MaxConcurrent = Field(
