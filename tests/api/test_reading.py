@@ -212,8 +212,10 @@ async def test_batches_are_found_by_text_and_by_the_time_of_their_acceptance(ser
     assert await found(created_after=first["created_at"], q="fish") == [first["id"]]
     assert await found(created_before=first["created_at"]) == []
     assert await found(created_after="2999-01-01T00:00:00Z") == []
-    wrong = await service.client.get("/batches?created_after=yesterday")
-    assert wrong.json()["errors"][0]["pointer"] == "/query/created_after"
+    for text in ("yesterday", "0.5", "2026-11-23T00:00:00"):
+        wrong = await service.client.get("/batches", params={"created_after": text})
+        assert wrong.status_code == 422, text
+        assert wrong.json()["errors"][0]["pointer"] == "/query/created_after"
 
 
 async def test_pages_of_a_filtered_list_follow_one_another(service) -> None:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
 from promptmill.contract.activity import WindowName
 from promptmill.contract.batches import BatchStatus
 from promptmill.contract.record import Defect
 from promptmill.contract.results import Outcome
 from promptmill.domain.outcomes import ErrorCode
+
+
+def _not_a_number(value: object) -> object:
+    """Refuse numbers, which pydantic takes for seconds since 1970."""
+    if isinstance(value, str) and not re.match(r"\d{4}-", value):
+        msg = "must be a date and time such as 2026-11-23T00:00:00Z"
+        raise ValueError(msg)
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_not_a_number)]
 
 
 class BatchQuery(BaseModel):
@@ -70,12 +82,12 @@ class BatchListQuery(BaseModel):
         description="Only batches whose label, id or `metadata` hold this text.",
         examples=["colours"],
     )
-    created_after: AwareDatetime | None = Field(
+    created_after: Moment | None = Field(
         default=None,
         description="Only batches accepted then or later; with `Z` or an offset.",
         examples=["2026-11-23T00:00:00Z"],
     )
-    created_before: AwareDatetime | None = Field(
+    created_before: Moment | None = Field(
         default=None,
         description="Only batches accepted earlier.",
         examples=["2026-11-24T00:00:00Z"],
