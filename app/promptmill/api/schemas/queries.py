@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from promptmill.contract.activity import WindowName
 from promptmill.contract.batches import BatchStatus
@@ -17,8 +18,7 @@ from promptmill.domain.outcomes import ErrorCode
 def _not_a_number(value: object) -> object:
     """Refuse numbers, which pydantic takes for seconds since 1970."""
     if isinstance(value, str) and not re.match(r"\d{4}-", value):
-        msg = "must be a date and time such as 2026-11-23T00:00:00Z"
-        raise ValueError(msg)
+        raise PydanticCustomError("no_moment", "must be a date and time, as 2026-11-23T00:00:00Z")
     return value
 
 
