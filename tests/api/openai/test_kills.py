@@ -17,7 +17,8 @@ from tests.proof.processes import PatientClient, Service
 
 pytestmark = pytest.mark.proof
 
-KILLS = 20
+KILLS = 10
+"""On each of the two databases, so at twenty moments in all."""
 LINES = 300
 """Every tenth cannot be honoured; they make a file of some chunks."""
 QUICK = {
