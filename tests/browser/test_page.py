@@ -120,6 +120,7 @@ def test_results_are_read_within_a_filter_and_back_restores_it(work, window) -> 
     rows = page.locator("#results tbody tr")
     expect(rows).to_have_count(2)
     rows.first.get_by_role("link").click()
+    page.wait_for_url(re.compile("prompts/[0-9]+\\?q=haiku"))  # Keys are taken once it is there.
     page.keyboard.press("j")
     page.wait_for_url(re.compile("prompts/11\\?q=haiku"))
     page.go_back()
