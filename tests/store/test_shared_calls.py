@@ -77,11 +77,12 @@ def test_max_concurrent_counts_calls(farm: Embedding) -> None:
 
 def test_slots_count_calls(farm: Embedding) -> None:
     farm.submit(20)
-    (call,) = farm.calls(slots=1)
-    assert farm.calls(slots=1) == []
+    (call,) = farm.calls(1, slots=2)
+    assert sizes(farm.calls(slots=2)) == [4], "the first call takes one slot, not four"
+    assert farm.calls(slots=2) == []
     recorded = farm.complete(*call.of_call, outcome=VECTOR)
     assert recorded.freed == {farm.host_key: 1}
-    assert sizes(farm.calls(slots=1)) == [4]
+    assert sizes(farm.calls(slots=2)) == [4]
 
 
 def test_a_delay_between_starts_is_one_between_calls(farm: Embedding) -> None:
