@@ -1,4 +1,4 @@
-"""Showing how something goes: a bar on a terminal or in a notebook, lines elsewhere."""
+"""Displays of progress: a bar on a terminal or in a notebook, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _LINE_EVERY_S: Final = 5.0
 
 
 class Display(ABC):
-    """Something that shows what is under way."""
+    """A context manager that shows the progress of a batch, a benchmark or a call."""
 
     every_s: ClassVar[float]
-    """How often it wants to see that, in seconds."""
+    """Seconds between two calls of `draw`."""
 
-    @abstractmethod
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    @abstractmethod
-    def __exit__(
+    def __exit__(  # noqa: B027 - most displays have nothing to end
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        """Leave what was shown last as it is."""
 
     @abstractmethod
     def draw(
         self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
     ) -> None:
-        """Whatever it is: its status, how much of it is done, and that in words.
+        """Show the status, `done` of `total`, and the numbers in words.
 
-        `news` is what of these words is worth telling where nothing more is done.
+        `news` is the part of the words that a display of lines tells although nothing more is done.
         """
 
     @abstractmethod
     def note(self, line: str) -> None:
-        """Something besides: a connection lost, a connection found again."""
+        """Show a line of its own, such as that the connection was lost."""
 
 
 def display_here() -> Display:
@@ -90,7 +90,7 @@ class Bar(Display):
     def draw(
         self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
     ) -> None:
-        """The state of things, in the bar's place."""
+        """Redraw the bar in its place."""
         del news
         self._progress.update(
             self._task, description=status, total=total, completed=done, numbers=numbers
@@ -112,21 +112,10 @@ class Lines(Display):
         self._shown: tuple[str, int, tuple[str, ...]] | None = None
         self._shown_at = 0.0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
     def draw(
         self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
     ) -> None:
-        """The state of things, if there is something new to say."""
+        """Print a line if the status, the numbers or the news have changed."""
         del total
         now, state = self._clock(), (status, done, news)
         is_new = self._shown is None or self._shown[0] != state[0]
@@ -154,18 +143,10 @@ class NotebookBar(Display):
         self._handle = self._library.display(self._library.HTML(""), display_id=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
     def draw(
         self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
     ) -> None:
-        """The state of things, in the bar's place."""
+        """Redraw the bar in its place."""
         del news
         self._handle.update(self._library.HTML(html.bar("", status, done, total, numbers)))
 
