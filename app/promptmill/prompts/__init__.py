@@ -1,8 +1,7 @@
 """Prompts made of rows: columns, templates, ids, OpenAI's batch lines.
 
 `PromptFile` reads a file with `promptmill.rows` and makes a prompt of each row. docs/rows.md
-describes
-the options. The package knows neither HTTP nor the terminal.
+describes the options. The package knows neither HTTP nor the terminal.
 """
 
 from __future__ import annotations

@@ -17,10 +17,9 @@ def schema_of(source: str | Mapping[str, Any] | type) -> dict[str, Any]:
     """Read a JSON Schema from one of its accepted forms.
 
     `source` is a schema as an object, a pydantic class, the name of a file (`person.json`, or `@`
-    and any
-    name), JSON text, or fields in short form: `name, age int`. A field is a name, a type (`str` by
-    default, `int`, `float`, `bool`) and, after a colon, a description for the model; fields are
-    separated by commas, or by line ends if there are any. All fields are required.
+    and any name), JSON text, or fields in short form: `name, age int`. A field is a name, a type
+    (`str` by default, `int`, `float`, `bool`) and, after a colon, a description for the model;
+    fields are separated by commas, or by line ends if there are any. All fields are required.
 
     Raises:
         UnreadableInput: `source` has none of these forms.

@@ -46,8 +46,7 @@ class PromptFile:
         """Store how to read `name`: a file, a folder, a pattern, or `-` for stdin.
 
         `limit` bounds the number of prompts; `shuffle` is the seed of a random order, and together
-        with
-        `limit` of a random sample.
+        with `limit` of a random sample.
         """
         self._columns = columns or Columns()
         reading = replace(

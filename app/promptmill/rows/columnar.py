@@ -87,9 +87,7 @@ def excel_table(
                 raise UnreadableInput("is a ZIP archive, but not an Excel workbook")
             _check_formulas(packed)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Warnings about styles and extensions, which do not affect values.
+            warnings.simplefilter("ignore")  # Styles and extensions do not affect values.
             book = openpyxl.load_workbook(seekable, read_only=True, data_only=True)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UnreadableInput(f"is not a readable Excel workbook: {error}") from None

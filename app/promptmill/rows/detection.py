@@ -81,9 +81,6 @@ def format_of(
     """Determine the format of an input from the beginning of its text.
 
     `wanted` are the columns that a person named, or None.
-
-    Raises:
-        UnreadableInput: The input is ambiguous, or in a format that cannot be read.
     """
     extension = extension_of(name)
     by_name = _EXTENSIONS.get(extension)

@@ -177,10 +177,8 @@ def lines_of(
     r"""Yield lines with their numbers and line ends, without byte order marks at their beginnings.
 
     Only "\n" ends a line, since form feeds and U+2028 belong to texts; in a file without "\n", "\r"
-    does.
-    Bytes that do not fit the encoding are reported to `add_fault`, and so is a byte order mark
-    inside a
-    line unless `marks_are_text`.
+    does. Bytes that do not fit the encoding are reported to `add_fault`, and so is a byte order
+    mark inside a line unless `marks_are_text`.
     """
     end = "\r" if "\r" in head and "\n" not in head else "\n"
     if encoding == "utf-8" and end == "\n":

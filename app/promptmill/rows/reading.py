@@ -50,8 +50,7 @@ class RowFile:
     """Numbered rows of one input: texts, JSON values, or values by column names.
 
     An iteration fills `notes`, and raises `UnreadableInput` for the faults found, including those
-    that the
-    caller has added to `faults` meanwhile.
+    that the caller has added to `faults` meanwhile.
     """
 
     def __init__(self, name: str, reading: Reading) -> None:

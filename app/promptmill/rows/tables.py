@@ -1,9 +1,8 @@
 """Tables in text: detection of the delimiter, and rows with as many cells as the header.
 
 The header decides: a character that does not occur in the header is not the delimiter, however
-often
-it occurs below. `csv.Sniffer` counts characters instead, and mistakes the commas of sentences for
-delimiters.
+often it occurs below. `csv.Sniffer` counts characters instead, and mistakes the commas of sentences
+for delimiters.
 """
 
 from __future__ import annotations
