@@ -1,10 +1,16 @@
-"""Values of settings: lists, home folders, and where the database is by default."""
+"""Values of settings: lists, home folders, addresses, and where the database is by default."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from pathlib import Path
+from typing import Final
 
 import platformdirs
+
+_PASSWORD_IN_URL: Final = re.compile(r"(?P<before>://[^/@]*?:)[^@]*(?=@)")
+_PASSWORD_IN_QUERY: Final = re.compile(r"(?P<before>[?&](?:ssl)?password=)[^&]*")
 
 
 def default_database_url() -> str:
@@ -27,3 +33,18 @@ def with_home(database_url: str) -> str:
 def entries(text: str) -> list[str]:
     """What stands between commas, without spaces around it."""
     return [entry.strip() for entry in text.split(",") if entry.strip()]
+
+
+def without_password(url: str) -> str:
+    """A database URL that may be shown."""
+    return _PASSWORD_IN_QUERY.sub(r"\g<before>***", _PASSWORD_IN_URL.sub(r"\g<before>***", url))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
