@@ -54,6 +54,7 @@ TABLE: Final = (
     Route("/batches/{batch_id}", {"GET": READ, "PATCH": SUBMIT, "DELETE": SUBMIT}),
     Route("/batches/{batch_id}/results", {"GET": READ}),
     Route("/batches/{batch_id}/events", {"GET": READ}),
+    Route("/batches/{batch_id}/history", {"GET": READ}),
     Route("/batches/{batch_id}/summary", {"GET": READ}),
     Route("/batches/{batch_id}/prompts", {"GET": READ}),
     Route("/batches/{batch_id}/prompts/{index}", {"GET": READ}),

@@ -8,9 +8,21 @@ from pydantic import Field
 
 from promptmill.contract import examples
 from promptmill.contract.activity import RECENT, RecentOutcomes
+from promptmill.contract.batches import BatchStatus
 from promptmill.contract.record import Count, ErrorWord, OneOf, Record, Seconds, Time
 from promptmill.contract.results import Result
 
+HistoryWord = Literal[
+    "created",
+    "started",
+    "paused",
+    "resumed",
+    "changed",
+    "cancel_requested",
+    "retried",
+    "ended",
+]
+"""The events of `domain.reading.HistoryEvent`; a test holds them together."""
 PromptState = Literal["pending", "running", "succeeded", "failed", "cancelled", "expired"]
 
 WAITING: Final[dict[str, Any]] = {
@@ -51,6 +63,30 @@ CAUSE: Final[dict[str, Any]] = {
     "example_index": 3,
     "example": "No answer came within 300 s.",
 }
+HISTORY: Final[list[dict[str, Any]]] = [
+    {
+        "at": "2026-11-23T06:30:00.223Z",
+        "event": "created",
+        "status": "queued",
+        "key": "ci",
+        "detail": None,
+    },
+    {
+        "at": "2026-11-23T06:30:00.737Z",
+        "event": "started",
+        "status": "running",
+        "key": None,
+        "detail": None,
+    },
+    {
+        "at": "2026-11-23T06:31:10.002Z",
+        "event": "changed",
+        "status": "running",
+        "key": "ci",
+        "detail": "max_concurrent 4",
+    },
+]
+HISTORY_PAGE: Final[dict[str, Any]] = {"data": HISTORY, "next_cursor": None}
 SUMMARY: Final[dict[str, Any]] = {
     "of": 1000,
     "n": 1000,
@@ -161,6 +197,38 @@ class WholePrompt(Record):
         description="Attempts that ended without a result, oldest first; up to twenty.",
         examples=[[EARLIER]],
     )
+
+
+class HistoryEntry(Record):
+    """One event in the life of a batch."""
+
+    at: Time = Field(description="When it happened.", examples=[HISTORY[0]["at"]])
+    event: Annotated[str, OneOf(HistoryWord)] = Field(
+        description="What happened; `ended` more than once where a retry let the batch go on.",
+        examples=["created"],
+    )
+    status: Annotated[str, OneOf(BatchStatus)] = Field(
+        description="The batch's status after it.", examples=["queued"]
+    )
+    key: str | None = Field(
+        description="Name of the API key of the request; null without keys, and for events that no"
+        " request has asked for.",
+        examples=["ci"],
+    )
+    detail: str | None = Field(
+        description="New limits, how many prompts run again, or why the batch ended so.",
+        examples=[None],
+    )
+
+
+class HistoryPage(Record):
+    """What has happened to a batch."""
+
+    data: tuple[HistoryEntry, ...] = Field(
+        description="The events, the first one first; of changes the newest 500.",
+        examples=[[HISTORY[2]]],
+    )
+    next_cursor: None = Field(description="Always null: there is one page.", examples=[None])
 
 
 class Point(Record):
