@@ -1,4 +1,4 @@
-"""Requests that stay open, such as event streams and long polls: how many there may be."""
+"""Bound on requests that stay open, such as event streams and long polls."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MOST_OF_A_KEY: Final = 50
 
 @dataclass(slots=True)
 class OpenStreams:
-    """The event streams and long polls of this process."""
+    """Open event streams and long polls of this process."""
 
     _of_keys: Counter[str | None] = field(default_factory=Counter[str | None])
-    """By the key that they came with; None without keys."""
+    """Number of open requests by the key's id; None without keys."""
 
     def require_room(self, key_id: str | None, most: int) -> None:
-        """Make sure that another one may be opened.
+        """Check that another request may be opened.
 
         Raises:
-            LimitExceeded: There are `most`, or the key has all that it may.
+            LimitExceeded: `most` requests are open, or `MOST_OF_A_KEY` of the key.
         """
         if self._of_keys.total() >= most:
             raise LimitExceeded(f"{most} event streams and long polls are open; no more may be.")
@@ -35,7 +35,7 @@ class OpenStreams:
 
     @contextmanager
     def counted(self, key_id: str | None) -> Generator[None]:
-        """Count one within the block."""
+        """Count an open request while the block runs."""
         self._of_keys[key_id] += 1
         try:
             yield
