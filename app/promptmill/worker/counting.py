@@ -1,4 +1,4 @@
-"""Counting for the metrics what a worker has recorded, once for each commit."""
+"""Metrics of what a worker has recorded, counted once per commit."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from promptmill.observability.metrics import BulkHistogram
 from promptmill.store.queue.leases import Completion, Recorded
 
 _SHORTEST_LOAD_NS: Final = 100_000_000
-"""Ollama tells some milliseconds of loading for a model that was loaded before."""
+"""Least nanoseconds of a load: Ollama reports some milliseconds for a model that was loaded."""
 
 
 def count_recorded(recorded: Recorded, *, took_s: float) -> None:
-    """Count what a commit has recorded; what lost its lease is counted as dropped only."""
+    """Count what a commit has recorded; outcomes with a lost lease are counted as dropped only."""
     if recorded.fenced:
         metrics.OUTCOMES_FENCED.inc(recorded.fenced)
     if recorded.results or recorded.returned:
@@ -65,7 +65,7 @@ def _count_measured(measured: Sequence[CallMetrics], of: _OfModel) -> None:
 
 
 class _OfModel(NamedTuple):
-    """What is measured of a model at a host."""
+    """Metrics of a model at a host."""
 
     duration: BulkHistogram
     ttft: BulkHistogram
@@ -75,7 +75,7 @@ class _OfModel(NamedTuple):
     completion_tokens: prometheus_client.Counter
 
 
-@cache  # A look-up costs more than the counting, and there are at most 200 pairs.
+@cache  # Cached, because a look-up of labels costs more than counting; at most 200 pairs exist.
 def _of(host: str, model: str) -> _OfModel:
     return _OfModel(
         metrics.PROMPT_DURATION.labels(host, model),

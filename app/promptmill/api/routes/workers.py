@@ -1,4 +1,4 @@
-"""`/workers`: who works off the queue."""
+"""Endpoint `/workers`: processes that work on the queue."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ router = APIRouter(tags=["Service"], route_class=StrictRoute)
     },
 )
 async def list_workers(resources: ResourcesOf) -> Response:
-    """Every process that works off the queue or did within a day, and what it has in flight."""
+    """List the worker processes of the last day, with their calls in flight."""
     found = await workers.list_workers(resources)
     return JsonResponse({"data": [worker_document(one) for one in found], "next_cursor": None})
