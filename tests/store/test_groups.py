@@ -316,7 +316,7 @@ def test_a_deleted_batch_leaves_no_groups_behind(grouped) -> None:
     grouped.advance()
     grouped.complete(*grouped.claim())
     grouped.close()
-    grouped.database.write_now(jobs.mark_deleted, batch)
+    grouped.database.write_now(jobs.BATCHES.mark_deleted, batch)
     while grouped.database.write_now(jobs.purge_some):
         pass
 

@@ -417,7 +417,7 @@ def test_a_batch_that_is_run_again_at_that_moment_is_not_deleted(shared: Databas
     deleting = while_uncommitted(
         shared,
         lambda tx: run_again(tx, batch_id),
-        lambda: shared.write_now(jobs.mark_deleted, batch_id),
+        lambda: shared.write_now(jobs.BATCHES.mark_deleted, batch_id),
     )
 
     with pytest.raises(Conflict, match="running"):
@@ -573,7 +573,7 @@ def test_a_batch_is_not_deleted_while_a_retry_of_it_commits(shared: Database) ->
     with ThreadPoolExecutor(2) as threads:
         retried = threads.submit(shared.write_now, retry)
         assert begun.wait(10)
-        deleted = threads.submit(shared.write_now, jobs.mark_deleted, batch.id)
+        deleted = threads.submit(shared.write_now, jobs.BATCHES.mark_deleted, batch.id)
         retried.result(20)
         with pytest.raises(Conflict):
             deleted.result(20)

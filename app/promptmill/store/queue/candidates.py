@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from promptmill.store.db.compiled import Prepared, id_pairs, ids_in, pairs_in
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import IS_CALL, PENDING, RUNNING, is_going
 from promptmill.store.db.tables.batches import host, host_group, job, job_group, model_group, task
 from promptmill.store.hosts import model_switching, usage_limits
 from promptmill.store.hosts.exclusivity import running_at
@@ -23,13 +24,7 @@ from promptmill.store.queue.leases import Affinity, HostShare
 NEVER_MS = 1 << 53
 """A time so long that it means never."""
 
-_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
-_GOING = sa.and_(
-    _ALIVE, sa.text("job.state NOT IN ('paused', 'cancelling')"), sa.text("NOT job.awaits_models")
-)
 _OTHER = job.alias("other")
-_PENDING = sa.text("task.state = 'pending'")
-_RUNNING = sa.text("task.state = 'running'")
 HOST_IS_FREE = ~(
     sa.select(sa.literal(1))
     .where(
@@ -40,14 +35,10 @@ HOST_IS_FREE = ~(
 )
 """The condition that no benchmark holds the host exclusively, and that it is in service."""
 
-IS_CALL = task.c.host_key > 0
-"""The condition that a running task takes a slot, and is no text that another one's call takes
-along. Both databases find it in an index so, which SQLite does not with IS NOT NULL."""
-
 _RUNNING_OF_JOB = (
     sa.select(sa.func.count())
     .select_from(task)
-    .where(task.c.job_key == job.c.key, _RUNNING, IS_CALL)
+    .where(task.c.job_key == job.c.key, RUNNING, IS_CALL)
 ).scalar_subquery()
 _OTHER_GROUP = job_group.alias("other_group")
 _FIRST_IN_TURN = 16
@@ -55,9 +46,7 @@ _SOME_GOING = (
     sa.select(sa.literal(1))
     .select_from(_OTHER)
     .join(_OTHER_GROUP, _OTHER_GROUP.c.job_key == _OTHER.c.key)
-    .where(sa.text("other.state IN ('queued', 'running', 'paused', 'cancelling')"))
-    .where(sa.text("other.state NOT IN ('paused', 'cancelling')"))
-    .where(sa.text("NOT other.awaits_models"))
+    .where(is_going(_OTHER))
     .limit(_FIRST_IN_TURN + 1)
     .subquery()
 )
@@ -73,7 +62,7 @@ _AGED_PRIORITY = (
 ).desc()
 _IN_TURN = (job.c.last_claimed_at_ms, job.c.key, job_group.c.group_key)
 _MAY_START = (
-    _GOING,
+    is_going(job),
     job.c.next_start_at_ms <= sa.bindparam("now"),
     sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
 )
@@ -185,7 +174,7 @@ def due_tasks(*conditions: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]
         .where(
             task.c.job_key == sa.bindparam("claimed_job"),
             task.c.group_key == sa.bindparam("claimed_group"),
-            _PENDING,
+            PENDING,
             task.c.available_at_ms <= sa.bindparam("now"),
             # Again, now that the job is locked: see `exclusivity.wait_for_claims`.
             HOST_IS_FREE,
@@ -307,7 +296,7 @@ _NEXT_DUE = (
             .where(
                 task.c.job_key == job.c.key,
                 task.c.group_key == job_group.c.group_key,
-                _PENDING,
+                PENDING,
                 task.c.available_at_ms > sa.bindparam("now"),
             )
             .correlate(job, job_group)
@@ -316,7 +305,7 @@ _NEXT_DUE = (
     )
     .select_from(job)
     .join(job_group, job_group.c.job_key == job.c.key)
-    .where(_GOING)
+    .where(is_going(job))
 )
 
 

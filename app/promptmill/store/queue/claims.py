@@ -29,10 +29,10 @@ from promptmill.domain.openai import MARK
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.store.db.compiled import Prepared, ids_in, json_value
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import IS_CALL, PENDING, RUNNING
 from promptmill.store.db.tables.batches import host, job, model_group, prompt, task
 from promptmill.store.hosts.exclusivity import running_at
 from promptmill.store.queue.candidates import (
-    IS_CALL,
     NEVER_MS,
     RANK_ELSEWHERE,
     Candidates,
@@ -44,8 +44,6 @@ from promptmill.store.queue.leases import Affinity, HostShare, Lease
 from promptmill.store.queue.shared_calls import SharedCalls
 
 _JOBS_PER_CLAIM = 16
-_PENDING = sa.text("task.state = 'pending'")
-_RUNNING = sa.text("task.state = 'running'")
 
 
 def claim(
@@ -141,14 +139,14 @@ def room_at(tx: Transaction, share: HostShare, *, wanted: int, freed: int = 0) -
 _COUNT_RUNNING = Prepared(
     sa.select(sa.func.count())
     .select_from(task)
-    .where(task.c.job_key == sa.bindparam("job_key"), _RUNNING, IS_CALL)
+    .where(task.c.job_key == sa.bindparam("job_key"), RUNNING, IS_CALL)
 )
 
 
 def _take(due: sa.ColumnElement[bool], host_key: sa.ColumnElement[int | None]) -> Prepared:
     return Prepared(
         sa.update(task)
-        .where(due, _PENDING)
+        .where(due, PENDING)
         .values(
             state=sa.literal(task_target(TaskEvent.CLAIM), task.c.state.type),
             attempt=task.c.attempt + 1,
