@@ -169,7 +169,9 @@ HTTP_REQUESTS = _counter("http_requests", "Requests answered", "method", "route"
 HTTP_DURATION = _histogram(
     "http_request_duration_seconds", "From a request to the first byte", _SHORT, "method", "route"
 )
-HTTP_STREAMS = _gauge("http_streams", "Requests that are open: events, long_poll", "kind")
+HTTP_STREAMS = _gauge(
+    "http_streams", "Requests that are open: events, long_poll, upload, export", "kind"
+)
 HTTP_REFUSED = _counter("http_refused", "Requests refused at the door", "reason")
 
 

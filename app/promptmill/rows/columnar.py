@@ -24,8 +24,6 @@ _FORMULA: Final = re.compile(
 )
 """A formula without the value that it had when it was last computed."""
 _ESCAPE: Final = re.compile(r"_x([0-9a-fA-F]{4})_")
-
-
 ColumnarTable = tuple[Sequence[str], Iterator[tuple[int, dict[str, Any]]]]
 """The names of the columns, and rows that are read once, numbered as a person counts them."""
 

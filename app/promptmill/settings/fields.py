@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     max_streams: int = Field(
         default=500, ge=1, description="Most event streams and long polls open at a time"
     )
+    max_uploads: int = Field(
+        default=4, ge=1, description="Most batches of lines and files received at a time"
+    )
+    max_exports: int = Field(
+        default=8, ge=1, description="Most downloads of results and files at a time"
+    )
     root_path: str = Field(
         default="",
         pattern=r"^(/[\w.~-]+)*$",
@@ -252,6 +258,12 @@ class Settings(BaseSettings):
         le=1024 * 1024 * _MIB,
         description="Most bytes of an NDJSON body, which is stored while it arrives",
     )
+    min_free_bytes: int = Field(
+        default=512 * _MIB,
+        ge=0,
+        description="Free bytes of the disk with the SQLite file below which new work is refused"
+        " with 507, so that results of what runs still fit; 0: until it is full",
+    )
     file_ttl_s: int = Field(
         default=2_592_000,
         ge=0,
@@ -284,6 +296,10 @@ class Settings(BaseSettings):
         description="Least severe log line that is written: debug, info, warning or error",
     )
     log_json: bool = Field(default=False, description="Write log lines as JSON objects")
+    log_texts: bool = Field(
+        default=False,
+        description="Write the first 200 characters of prompts and answers into the log, at debug",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -192,7 +192,8 @@ STORAGE_FULL: Final = Kind(
     status=507,
     title="There is no room to store this",
     meaning="The database can be read, but cannot store anything: its disk is full, or a quota or"
-    " a limit of file sizes is reached; `detail` has its own words. Nothing of the request was"
+    " a limit of file sizes is reached; `detail` has its own words. Or so little is free that it"
+    " is kept for the results of what runs (PROMPTMILL_MIN_FREE_BYTES). Nothing of the request was"
     " stored, and what was accepted before is kept. Make room; the service goes on by itself.",
     headers={"Retry-After": "10"},
 )
