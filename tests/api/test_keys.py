@@ -38,6 +38,7 @@ READS = {
     ("GET", "/workers"),
     ("GET", "/stats"),
     ("GET", "/stats/series"),
+    ("GET", "/batches/{batch_id}/history"),
     ("GET", "/batches/{batch_id}/summary"),
     ("GET", "/batches/{batch_id}/prompts"),
     ("GET", "/batches/{batch_id}/prompts/{index}"),

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.batches import Batch, BatchDraft, IdempotencyKey, TaskResult
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, TaskState
-from promptmill.domain.reading import BatchFilter
+from promptmill.domain.reading import BatchFilter, HistoryEntry, HistoryEvent
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
-from promptmill.store.batches import jobs, overview, results, transitions
+from promptmill.store.batches import history, jobs, overview, results, transitions
 from promptmill.store.db.database import Transaction
 
 _MOST_PER_CHUNK = 500
@@ -115,6 +115,15 @@ async def get(resources: Resources, batch_id: str) -> Batch:
     batch = await resources.database.read(jobs.get, batch_id)
     (told,) = await with_prospects(resources, [batch])
     return told
+
+
+async def get_history(resources: Resources, batch_id: str) -> Sequence[HistoryEntry]:
+    """The events of a batch, the first one first.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    return await resources.database.read(history.of_batch, batch_id)
 
 
 async def wait_until_ended(resources: Resources, batch_id: str, *, timeout_s: float) -> Batch:
@@ -216,7 +225,7 @@ async def stream_results(
     return chunks()
 
 
-async def cancel(resources: Resources, batch_id: str) -> Batch:
+async def cancel(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> Batch:
     """Ask for the batch to end: what waits is cancelled, running calls are aborted.
 
     Raises:
@@ -225,7 +234,8 @@ async def cancel(resources: Resources, batch_id: str) -> Batch:
     """
 
     def request(tx: Transaction) -> Batch:
-        transitions.request_cancel(tx, batch_id)
+        if transitions.request_cancel(tx, batch_id):
+            history.note(tx, batch_id, HistoryEvent.CANCEL_REQUESTED, key_id=caller.key_id)
         return jobs.get(tx, batch_id)
 
     batch = await resources.database.write(request)

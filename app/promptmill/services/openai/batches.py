@@ -9,13 +9,14 @@ from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.errors import Conflict, Invalid
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.openai import OpenAIBatch, OpenAIBatchDraft, Purpose, Stage, Status
+from promptmill.domain.reading import HistoryEvent
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.openai.job_draft import job_draft, with_defaults_of_key
 from promptmill.services.openai.writing import lines
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
-from promptmill.store.batches import transitions
+from promptmill.store.batches import history, transitions
 from promptmill.store.db.database import Transaction
 from promptmill.store.openai import batches, files
 
@@ -134,14 +135,14 @@ async def list_batches(resources: Resources, *, limit: int, after: str | None) -
     return OpenAIBatchPage(found[:limit], len(found) > limit)
 
 
-async def cancel(resources: Resources, batch_id: str) -> OpenAIBatch:
+async def cancel(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> OpenAIBatch:
     """Ask for the batch to end; asking again changes nothing.
 
     Raises:
         NotFound: There is none of that id.
         Conflict: It has ended.
     """
-    batch, is_new = await resources.database.write(_cancel, batch_id)
+    batch, is_new = await resources.database.write(_cancel, batch_id, caller.key_id)
     if is_new:
         audit(Change.BATCH_CANCELLED, batch_id)
     resources.signals.spread(Wakeup.ENDING)
@@ -149,7 +150,7 @@ async def cancel(resources: Resources, batch_id: str) -> OpenAIBatch:
     return batch
 
 
-def _cancel(tx: Transaction, batch_id: str) -> tuple[OpenAIBatch, bool]:
+def _cancel(tx: Transaction, batch_id: str, key_id: str | None) -> tuple[OpenAIBatch, bool]:
     """The batch, and whether nobody had asked for its end before."""
     batches.lock(tx, batch_id)
     batch = batches.get(tx, batch_id)
@@ -158,8 +159,8 @@ def _cancel(tx: Transaction, batch_id: str) -> tuple[OpenAIBatch, bool]:
     if batch.stage in {Stage.REFUSED, Stage.ENDED} or batch.job_state in TERMINAL_JOB_STATES:
         raise Conflict(f"Cannot cancel a batch with status '{batch.status.value}'.")
     batches.note_cancel(tx, batch_id)
-    if batch.stage is Stage.RUNNING:
-        transitions.request_cancel(tx, batch_id)
+    if batch.stage is Stage.RUNNING and transitions.request_cancel(tx, batch_id):
+        history.note(tx, batch_id, HistoryEvent.CANCEL_REQUESTED, key_id=key_id)
     return batches.get(tx, batch_id), batch.status is not Status.CANCELLING
 
 
