@@ -74,6 +74,7 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "GET /batches/{batch_id}/events",
         "GET /batches/{batch_id}/prompts",
         "GET /batches/{batch_id}/prompts/{index}",
+        "GET /batches/{batch_id}/history",
         "GET /batches/{batch_id}/summary",
         "GET /stats",
         "GET /stats/series",

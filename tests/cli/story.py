@@ -12,7 +12,7 @@ import respx
 from promptmill.contract.batches import BatchPage
 from promptmill.contract.dry_run import DryRun
 from promptmill.contract.hosts import Host, HostPage
-from promptmill.contract.reading import WaitingPromptPage
+from promptmill.contract.reading import HISTORY_PAGE, WaitingPromptPage
 from promptmill.contract.results import ResultPage
 from promptmill.contract.service import ModelPage, WorkerPage
 from tests.cli.pretended import EVENT_STREAM, batch, result_document
@@ -145,6 +145,7 @@ def tell_story(router: respx.MockRouter) -> None:
     ask(f"/batches/{NIGHT}/prompts").respond(
         200, json=whole(WaitingPromptPage, {"data": [prompt | place]})
     )
+    ask(f"/batches/{NIGHT}/history").respond(200, json=HISTORY_PAGE)
     router.post("/batches").mock(side_effect=_accepted)
     router.post(f"/batches/{NIGHT}/pause").respond(202, json=WORKING | {"status": "paused"})
     router.post(f"/batches/{NIGHT}/resume").respond(202, json=WORKING)

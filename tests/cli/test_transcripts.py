@@ -51,6 +51,7 @@ promptmill list --json --status completed
 promptmill show reviews
 promptmill show @2
 promptmill show @2 --running
+promptmill show @2 --history
 promptmill show nobody
 promptmill show nobody --json
 promptmill pause @2

@@ -16,7 +16,7 @@ from tests.api.conftest import answer_as_ollama
 from tests.dashboard.conftest import Browser
 
 BATCH = {"model": "qwen3:8b", "prompts": ["one", "two", {"prompt": "three", "id": "third"}]}
-TABS = ("progress", "results", "failures", "latency", "running", "request")
+TABS = ("progress", "results", "failures", "latency", "running", "request", "events")
 ROOM = Path(assets.__file__).parent
 
 

@@ -70,6 +70,7 @@ from promptmill.contract.hosts import Host, LoadedModel, Quarantine
 from promptmill.contract.reading import (
     Cause,
     EarlierAttempt,
+    HistoryEntry,
     HostLoad,
     Percentiles,
     Point,
@@ -118,6 +119,7 @@ __all__ = [
     "EndEvent",
     "FieldError",
     "Health",
+    "HistoryEntry",
     "Host",
     "HostLoad",
     "Interval",

@@ -12,7 +12,7 @@ from promptmill.client.requests import batches, reading
 from promptmill.client.requests.batches import DownloadFormat
 from promptmill.client.requests.filters import ResultFilters
 from promptmill.contract.activity import Throughput
-from promptmill.contract.reading import Stats, Summary, WaitingPrompt, WholePrompt
+from promptmill.contract.reading import HistoryEntry, Stats, Summary, WaitingPrompt, WholePrompt
 from promptmill.contract.results import Result, ResultPage
 
 
@@ -87,6 +87,10 @@ class AsyncReading(AsyncConnection):
     async def prompt(self, batch_id: str, index: int) -> WholePrompt:
         """One prompt whole, with its result if there is one."""
         return await self._call(reading.one_prompt(batch_id, index))
+
+    async def history(self, batch_id: str) -> tuple[HistoryEntry, ...]:
+        """The states of a batch with their times, and the requests that changed it."""
+        return await self._call(reading.history(batch_id))
 
     async def summary(self, batch_id: str) -> Summary:
         """The course of a batch, percentiles, shares, failures by cause."""

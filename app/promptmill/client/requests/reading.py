@@ -7,6 +7,8 @@ from urllib.parse import quote
 from promptmill.client.requests.batches import Request, query_of, reader_of
 from promptmill.contract.activity import Throughput
 from promptmill.contract.reading import (
+    HistoryEntry,
+    HistoryPage,
     Stats,
     Summary,
     WaitingPrompt,
@@ -30,6 +32,13 @@ def one_prompt(batch_id: str, index: int) -> Request[WholePrompt]:
     """GET /batches/{id}/prompts/{index}."""
     path = f"/batches/{quote(batch_id, safe='')}/prompts/{index}"
     return Request(method="GET", path=path, read=reader_of(WholePrompt))
+
+
+def history(batch_id: str) -> Request[tuple[HistoryEntry, ...]]:
+    """GET /batches/{id}/history."""
+    read = reader_of(HistoryPage)
+    path = f"/batches/{quote(batch_id, safe='')}/history"
+    return Request(method="GET", path=path, read=lambda answer: read(answer).data)
 
 
 def summary(batch_id: str) -> Request[Summary]:

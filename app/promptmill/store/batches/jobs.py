@@ -33,6 +33,7 @@ from promptmill.store.db.resources import Resource
 from promptmill.store.db.sql import COUNTERS, FINISHED, RUNNING, VISIBLE_BATCH, is_live
 from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import job, job_stats, prompt, result, task
+from promptmill.store.db.tables.history import job_history
 from promptmill.store.db.tables.keys import api_key
 from promptmill.store.downloads import planning
 from promptmill.store.queue import attempts
@@ -304,5 +305,6 @@ def _purge_prompts(tx: Transaction, first: int, last: int) -> None:
 def _purge_row(tx: Transaction, job_key: int) -> None:
     forget_groups(tx, job_key)
     planning.forget(tx, job_key)
+    tx.execute(sa.delete(job_history).where(job_history.c.job_key == job_key))
     tx.execute(sa.delete(job_stats).where(job_stats.c.job_key == job_key))
     tx.execute(sa.delete(job).where(job.c.key == job_key))
