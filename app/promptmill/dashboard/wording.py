@@ -34,6 +34,10 @@ _SIGNS: Final = {
     "stopped": UNKNOWN,
     "unreachable": "✕",
     "lost": "✕",
+    "ok": "✓",
+    "note": "○",
+    "warning": "‖",
+    "failure": "✕",
 }
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
