@@ -270,8 +270,8 @@ def test_parquet_is_read_in_constant_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("p.parquet", b"PAR1 and nothing else", "is no readable Parquet file"),
-        ("p.xlsx", b"PK\x03\x04 and nothing else", "is no readable Excel workbook"),
+        ("p.parquet", b"PAR1 and nothing else", "is not a readable Parquet file"),
+        ("p.xlsx", b"PK\x03\x04 and nothing else", "is not a readable Excel workbook"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:

@@ -1,4 +1,4 @@
-"""Which requests stay open, and that there are not too many of them."""
+"""Bounds on the number of requests that stay open: event streams and long polls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EVENTS: Final = "/batches/{batch_id}/events"
 
 
 def stream_kind(scope: AsgiScope, route: Route | None) -> str | None:
-    """`events` or `long_poll` for a request that stays open; None for the others."""
+    """`events` or `long_poll` for a request that stays open; None for other requests."""
     if route is None or scope["method"] != "GET":
         return None
     if route.path == _EVENTS:
@@ -26,10 +26,10 @@ def stream_kind(scope: AsgiScope, route: Route | None) -> str | None:
 
 
 def require_room(resources: Resources, caller: Caller, kind: str | None) -> None:
-    """Make sure that a request of this kind may stay open.
+    """Check that another request of this kind may stay open.
 
     Raises:
-        LimitExceeded: There are too many.
+        LimitExceeded: Too many requests of this kind are open.
     """
     if kind is not None:
         resources.streams.require_room(caller.key_id, resources.settings.max_streams)
@@ -37,7 +37,7 @@ def require_room(resources: Resources, caller: Caller, kind: str | None) -> None
 
 @contextmanager
 def counted(resources: Resources, caller: Caller, kind: str | None) -> Generator[None]:
-    """Count a request that stays open within the block."""
+    """Count an open request while the block runs."""
     if kind is None:
         yield
         return

@@ -1,7 +1,7 @@
-"""Every metric of the service, declared once; `docs/operations/metrics.md` is made from this list.
+"""Declarations of all metrics of the service; `docs/operations/metrics.md` is generated from them.
 
-Counters and histograms are of this process. Labels are bounded: they never hold a batch, a prompt,
-a key or an address of a client.
+Counters and histograms count this process alone. Labels are bounded: no label holds a batch, a
+prompt, a key or the address of a client.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 REGISTRY: Final = CollectorRegistry()
 OTHER: Final = "other"
-"""Stands for every model beyond the first ones, and for a path that is no route."""
+"""Label of models beyond the first fifty, and of paths without a route."""
 _MOST_MODELS: Final = 50
 _MOST_PAIRS: Final = 200
 _CALLS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -28,16 +28,16 @@ _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class _Value(Protocol):
-    """A number of the Prometheus library."""
+    """Metric of the Prometheus library that can be increased."""
 
     def inc(self, amount: float) -> None: ...
 
 
 class BulkHistogram(Histogram):
-    """A histogram that takes the values of a whole flush for little more than those of one call."""
+    """Histogram that observes the values of a whole flush at little more than the cost of one."""
 
     def observe_all(self, values: Sequence[float]) -> None:
-        """Observe each of the values; there may be none."""
+        """Observe each of the values; the sequence may be empty."""
         if not values:
             return
         total = cast("_Value", self._sum)
@@ -151,17 +151,17 @@ HTTP_REFUSED = _counter("http_refused", "Requests refused at the door", "reason"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A metric as it is declared."""
+    """A metric's declaration."""
 
     name: str
-    """As Prometheus shows it; a histogram without `_bucket`, `_sum` and `_count`."""
+    """Name in Prometheus; for a histogram without `_bucket`, `_sum` and `_count`."""
     kind: str
     labels: tuple[str, ...]
     meaning: str
 
 
 def declared() -> Sequence[Declared]:
-    """All metrics."""
+    """The declarations of all metrics."""
     found: list[Declared] = []
     for metric, labels in _declared.items():
         (family,) = metric.describe()
@@ -176,7 +176,7 @@ _pairs: set[tuple[str, str]] = set()
 
 
 def model_label(model: str) -> str:
-    """The label of a model: its name, for the first fifty of the process."""
+    """Label of a model: its name for the first fifty models of the process, `OTHER` afterwards."""
     if model in _models:
         return model
     if len(_models) >= _MOST_MODELS:
@@ -186,7 +186,7 @@ def model_label(model: str) -> str:
 
 
 def pair_labels(host: str, model: str) -> tuple[str, str]:
-    """The labels of a host and a model: the first two hundred pairs of the process."""
+    """Labels of a host and a model: names for the first two hundred pairs, then `OTHER`."""
     pair = host, model_label(model)
     if pair in _pairs:
         return pair
@@ -197,7 +197,7 @@ def pair_labels(host: str, model: str) -> tuple[str, str]:
 
 
 def metrics_page() -> str:
-    """All metrics as a Markdown table, for `docs/operations/metrics.md`."""
+    """Format the metrics as a Markdown table, for `docs/operations/metrics.md`."""
     lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for each in declared():
         labels = ", ".join(f"`{label}`" for label in each.labels)

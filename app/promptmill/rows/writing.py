@@ -19,11 +19,11 @@ _ROWS_AT_ONCE: Final = 1_000
 _MOST_CELL: Final = 32_767
 _MOST_SHEET_ROWS: Final = 1_048_576
 _ESCAPED: Final = re.compile(r"_(?=x[0-9a-fA-F]{4}_)|[\x00-\x08\x0b-\x1f\ufffe\uffff]")
-"""What XML cannot hold, and what would be read as its escape."""
+"""Characters that XML cannot hold, and texts that look like their escapes."""
 
 
 class TableFormat(StrEnum):
-    """The forms of a table of results."""
+    """Formats of a table of results."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -31,7 +31,7 @@ class TableFormat(StrEnum):
 
 
 Header = tuple[Sequence[str], Sequence[set[type]]]
-"""The names of columns, and the types that each holds."""
+"""Column names, each with the types of its values."""
 
 
 def write_table(
@@ -42,9 +42,9 @@ def write_table(
     *,
     mark: bool = False,
 ) -> int:
-    """Write rows as a table, in constant memory, and return how many there are.
+    """Write rows as a table in constant memory, and return the number of rows.
 
-    `mark` begins CSV with a byte order mark, by which spreadsheets know UTF-8.
+    `mark` begins CSV with a byte order mark, by which spreadsheets recognise UTF-8.
     """
     if table_format is TableFormat.CSV:
         return _write_csv(rows, target, header, mark=mark)
@@ -55,7 +55,7 @@ def write_table(
 def _write_csv(rows: Iterator[list[Any]], target: IO[bytes], header: Header, *, mark: bool) -> int:
     text = io.TextIOWrapper(target, encoding="utf-8", newline="")
     text.write(MARK if mark else "")
-    writer = csv.writer(text)  # RFC 4180: quotes doubled, lines end in CR LF.
+    writer = csv.writer(text)  # RFC 4180: quotation marks are doubled, lines end in CR LF.
     writer.writerow(header[0])
     count = 0
     for row in rows:
@@ -69,7 +69,7 @@ def _write_parquet(rows: Iterator[list[Any]], target: IO[bytes], header: Header)
     arrow = library("pyarrow", "writing Parquet")
     parquet = library("pyarrow.parquet", "writing Parquet")
     numbers: dict[Any, Any] = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
-    # Lists are vectors, of 32-bit numbers; any other list stands as JSON, and is a text here.
+    # Lists are vectors of 32-bit numbers; any other list was encoded as a JSON text.
     numbers[list] = arrow.list_(arrow.float32())
     types = [_single(kinds) for kinds in header[1]]
     named = zip(header[0], types, strict=True)
@@ -105,7 +105,7 @@ def _write_excel(rows: Iterator[list[Any]], target: IO[bytes], header: Header) -
                 f" {_MOST_CELL}; write .csv or .parquet"
             )
         cell = cell_class(page, escaped)
-        cell.data_type = "s"  # A text that begins with = is no formula.
+        cell.data_type = "s"  # A text that begins with = must not become a formula.
         return cell
 
     names, _ = header
@@ -124,7 +124,7 @@ def _write_excel(rows: Iterator[list[Any]], target: IO[bytes], header: Header) -
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """A cell as texts and numbers: the rest stands as JSON, as the service writes it."""
+    """Convert a cell to text or a number; other values become JSON, as the service writes it."""
     return _json(cast("object", value)) if isinstance(value, bool | list | dict) else value
 
 
@@ -137,7 +137,7 @@ def _json(value: object) -> str:
 
 
 def _single(kinds: set[type]) -> type:
-    """The type that holds all values of a column; whole numbers and others are numbers."""
+    """The one type that holds all values of a column; mixed numbers become floats."""
     found = kinds - {type(None)}
     if found == {int, float}:
         return float

@@ -1,6 +1,6 @@
-"""Every setting of the service, read from the environment once and checked at the start.
+"""Settings of the service, read from the environment and checked once at the start.
 
-Nothing happens at import: a program calls `load_settings()`.
+Importing the package reads nothing: a program calls `load_settings()`.
 """
 
 from promptmill.settings.fields import Settings

@@ -1,8 +1,8 @@
-"""The settings' fields: one environment variable each, checked at the start.
+"""Fields of the settings: one environment variable each, checked at the start.
 
-All variables carry the prefix `PROMPTMILL_`, except `OLLAMA_HOST`, `OLLAMA_API_KEY` and
-`DATABASE_URL`, which other programs know under these names. One that is empty or blank is unset:
-compose files write `${X:-}`.
+Variables have the prefix `PROMPTMILL_`, except `OLLAMA_HOST`, `OLLAMA_API_KEY` and `DATABASE_URL`,
+which other programs read as well. An empty or blank variable counts as unset, because compose files
+write `${X:-}`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MACHINE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_MACHINE}}}")
 
 
 class Settings(BaseSettings):
-    """The service's settings; each field is one environment variable."""
+    """Settings of the service; each field is one environment variable."""
 
     model_config = SettingsConfigDict(
         env_prefix="PROMPTMILL_",
@@ -362,22 +362,22 @@ class Settings(BaseSettings):
 
     @cached_property
     def environment_keys(self) -> tuple[EnvironmentKey, ...]:
-        """The keys of `api_keys`."""
+        """Keys given in the setting `api_keys`."""
         keys = self.api_keys
         return () if keys is None else parse_environment_keys(keys.get_secret_value())
 
     @property
     def own_names(self) -> tuple[Authority, ...]:
-        """The names of `allowed_hosts`."""
+        """Host names given in the setting `allowed_hosts`."""
         return tuple(filter(None, map(parse_authority, entries(self.allowed_hosts))))
 
     def listed(self, setting: str) -> frozenset[str]:
-        """The entries of a setting that is a list apart by commas, in small letters."""
+        """Entries of a setting that is a comma-separated list, in lower case."""
         return frozenset(entry.lower() for entry in entries(getattr(self, setting)))
 
     @property
     def hosts(self) -> tuple[HostSpec, ...]:
-        """The Ollama hosts, one at least, with their slots filled in."""
+        """Ollama hosts, at least one, with their slots filled in."""
         if self.ollama_hosts is None:
             key = self.ollama_api_key
             api_key = None if key is None else key.get_secret_value()
@@ -387,12 +387,12 @@ class Settings(BaseSettings):
 
     @property
     def machine_identity(self) -> str:
-        """What tells this machine from the others that use the same database."""
+        """Identity that distinguishes this machine from others with the same database."""
         return self.machine or identity_of_machine()
 
     @property
     def sqlite_path(self) -> Path | None:
-        """The database file, or None with PostgreSQL."""
+        """Path of the SQLite file; None with PostgreSQL."""
         if not self.database_url.startswith("sqlite:///"):
             return None
         return Path(self.database_url.removeprefix("sqlite:///")).absolute()
