@@ -428,7 +428,7 @@ async def test_a_wrong_retry_names_every_wrong_entry_and_queues_nothing(
         (b'{"priority": 1', "at line 1 column 15."),
         (b'{"priority": 1,}', "Illegal trailing comma"),
         (b'{"priority": 1} 2', "Extra data"),
-        (b'{"rate_limit_delay": NaN}', "NaN is no JSON number"),
+        (b'{"rate_limit_delay": NaN}', "NaN is not JSON number"),
         (b'{"metadata": {"a": "\xff"}}', "not UTF-8"),
         (b'{"metadata": ' + b'{"a":' * 200 + b"1" + b"}" * 201, "nested deeper"),
         (b'{"metadata": ' + b"[" * 100_000, "nested deeper"),
