@@ -13,7 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from promptmill.cli.commands.version import version
 from promptmill.cli.service.service_settings import (
     given_variables,
     unknown_variables,
@@ -32,6 +31,7 @@ from promptmill.settings import Settings
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import workers
+from promptmill.version import version
 
 T = TypeVar("T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Final
 
 from fastapi import Request
@@ -12,6 +11,7 @@ from promptmill.dashboard import activity_charts
 from promptmill.dashboard.pages import page_router, resources_of, show
 from promptmill.domain.activity import SUCCEEDED, WINDOWS, Grouping
 from promptmill.services.reading import glance
+from promptmill.version import version
 
 router = page_router()
 _USUAL: Final = "15m"
