@@ -27,7 +27,7 @@ async def overview(request: Request) -> Response:
     """The overview for a browser; two lines of text for whoever does not ask for HTML."""
     if "text/html" not in request.headers.get("accept", ""):
         base = str(request.base_url).rstrip("/")
-        text = f"Promptmill {version('promptmill')}\nThe API is described at {base}/docs\n"
+        text = f"Promptmill {version()}\nThe API is described at {base}/docs\n"
         return PlainTextResponse(text, headers={"Vary": "Accept"})
     resources = resources_of(request)
     found = await glance.glance(resources)
