@@ -90,7 +90,7 @@ def bare(body: bytes) -> uvicorn.Server:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off")  # pyright: ignore[reportArgumentType]
+    config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, daemon=True).start()
     while not server.started:
