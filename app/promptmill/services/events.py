@@ -212,7 +212,7 @@ def _read_with_results(tx: Transaction, batch_id: str, after: int) -> _Look:
     found = results.since(tx, batch.key, after, limit=_RESULTS_PER_CHUNK)
     if batch.state in TERMINAL_JOB_STATES:
         # If the batch was deleted between the two statements, the second may lack results.
-        jobs.state_of(tx, batch_id)
+        jobs.BATCHES.state_of(tx, batch_id)
     return _Look(
         batch=batch,
         results=found,

@@ -37,7 +37,7 @@ class ActivityCounts:
             totals.latency_s += metrics.latency_s or 0.0
 
     async def write(self, database: Database) -> None:
-        """Add the counts to the database; those that it does not take are kept for the next time."""
+        """Add the counts to the database; the rest is kept for the next time."""
         taken, self._counted = self._counted, {}
         if not taken:
             return

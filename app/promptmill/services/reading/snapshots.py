@@ -33,9 +33,7 @@ class Snapshots:
             made_at, value = self._kept.get(name, (-age_s - 1.0, None))
             if time.monotonic() - made_at > age_s:
                 value = await make()
-                self._kept.pop(
-                    name, None
-                )  # Reinserted, so that values stay in the order of their making.
+                self._kept.pop(name, None)  # Reinserted, to keep the order of making.
                 self._kept[name] = time.monotonic(), value
             while len(self._kept) > _MOST_KEPT:
                 oldest = next(iter(self._kept))
