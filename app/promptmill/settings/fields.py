@@ -27,7 +27,7 @@ from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.credentials import bearer
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
 from promptmill.machine import LONGEST_MACHINE, identity_of_machine
-from promptmill.settings.values import default_database_url, entries, with_home
+from promptmill.settings.values import bare, default_database_url, entries, with_home
 
 _MIB = 1024 * 1024
 _MACHINE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_MACHINE}}}")
@@ -282,11 +282,10 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _take_what_is_blank_for_unset(cls, values: dict[str, object]) -> dict[str, object]:
-        return {
-            name: value
-            for name, value in values.items()
-            if not isinstance(value, str) or value.strip()
+        told = {
+            name: bare(value) if isinstance(value, str) else value for name, value in values.items()
         }
+        return {name: value for name, value in told.items() if value != ""}
 
     @field_validator("ollama_host")
     @classmethod
@@ -311,7 +310,7 @@ class Settings(BaseSettings):
     @field_validator("log_level", mode="before")
     @classmethod
     def _accept_levels_in_any_case(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
+        return value.lower() if isinstance(value, str) else value
 
     @field_validator("ollama_hosts")
     @classmethod
