@@ -1,4 +1,4 @@
-"""Values as JSON, and for a value that JSON cannot say, the place of what is wrong in it."""
+"""Encoding of Python values as JSON, with errors that name the part that JSON cannot represent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 _DEEPEST: Final = 200
-"""Levels of nesting that are looked at; `json` itself gives up at some hundreds."""
+"""Levels of nesting that are checked; `json` itself fails beyond some hundreds."""
 
 
 def encoded(value: object, *, name: str = "") -> bytes:
@@ -29,7 +29,7 @@ def encoded(value: object, *, name: str = "") -> bytes:
 
 
 def plain(value: object, *, name: str = "") -> Any:  # noqa: ANN401 - any JSON
-    """A value as it is after a way as JSON: numbers of NumPy are Python's, tuples are lists.
+    """Convert a value to what decoding its JSON gives: NumPy numbers to Python's, tuples to lists.
 
     Raises:
         TypeError, ValueError: As `encoded`.
@@ -38,19 +38,19 @@ def plain(value: object, *, name: str = "") -> Any:  # noqa: ANN401 - any JSON
 
 
 def _is_scalar(value: object) -> bool:
-    """Whether a value is a number of NumPy, or of a library that follows it."""
+    """Whether a value is a scalar of NumPy or of a library that follows NumPy's protocol."""
     return hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "ndim", 1) == 0
 
 
 def _scalar(value: Any) -> object:  # noqa: ANN401 - any type that `json` does not know
-    """The number of Python that a number of NumPy is."""
+    """Convert a NumPy scalar to Python's number."""
     if _is_scalar(value) and isinstance(item := value.item(), bool | int | float | str):
         return item
     raise TypeError
 
 
 def check(value: object, *, name: str = "") -> None:
-    """Raise what is wrong with a value that is to become JSON, naming its place: `options.seed`.
+    """Raise an error that names the part of a value that JSON cannot represent, as `options.seed`.
 
     Raises:
         TypeError: Something in it is of a type that JSON does not know.
@@ -70,11 +70,11 @@ def check(value: object, *, name: str = "") -> None:
                     f"{what} has half of a pair in it: surrogates not allowed"
                 ) from None
         elif part is not None and not isinstance(part, bool | int | float):
-            raise TypeError(f"{what} is of the type {type(found).__name__}, which JSON has not")
+            raise TypeError(f"{what} is of the type {type(found).__name__}, which JSON cannot hold")
 
 
 def _parts(value: object, place: str, *, depth: int) -> Iterator[tuple[str, object]]:
-    """Everything in a value that has no parts itself, with its place."""
+    """Yield the leaves of a value, each with its place in the value."""
     if depth > _DEEPEST:
         raise ValueError(f"{place or 'the value'} is nested too deeply")
     # Only what `json` takes for an object or a list: a mapping of another class is neither.

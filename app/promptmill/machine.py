@@ -1,4 +1,4 @@
-"""The identity of this machine among those that use the same database."""
+"""Identity of this machine among the machines that use the same database."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import socket
 from pathlib import Path
 
 LONGEST_MACHINE = 64
-"""Most characters of an identity."""
+"""Most characters of a machine's identity."""
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def identity_of_machine(id_file: Path = Path("/etc/machine-id")) -> str:
-    """Twelve digits made of the machine's id, or its host name where it has no id.
+    """Twelve hexadecimal digits, a hash of the machine's id or, without an id, of its host name.
 
-    Made of it, because machine-id(5) asks not to show the id itself to others.
+    The id itself stays private, as machine-id(5) asks.
     """
     try:
         machine_id = id_file.read_text("ascii").strip()

@@ -16,7 +16,7 @@ from promptmill.worker.runner import working
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service; what lives long is opened when the server starts it and closed when it stops."""
+    """Build the service; its resources open when the server starts and close when it stops."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:

@@ -1,8 +1,8 @@
-"""`OllamaManager`: a batch or a small benchmark in this process, with no service and no database.
+"""`OllamaManager`: batches and small benchmarks in this process, without service or database.
 
-It keeps the limits as the service does (`domain.limits`), calls Ollama through the same client
-and tells failures by the same table. What it does not have: results survive only as long as the
-process, and nothing is tried again. The examples in `docs/python-api.md` are run as tests.
+The manager keeps the limits of the service (`domain.limits`), calls Ollama through the same client
+and classifies failures by the same table. Unlike the service, it keeps results only as long as the
+process lives, and retries nothing. The examples in `docs/python-api.md` are run as tests.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.transport import tls_for
 
 DEFAULT_MODEL = "qwen3:8b"
-"""The model of a batch that names none."""
+"""Model of a batch that names no model."""
 DEFAULT_BENCHMARK_PROMPT = "Hello, how are you?"
-"""What a benchmark asks unless told."""
+"""Prompt of a benchmark that is given no prompt."""
 
 RECOMMENDED_MODELS = {
     "fast": "llama3.2:3b",
@@ -57,7 +57,7 @@ RECOMMENDED_MODELS = {
     "multilingual": "aya-expanse:8b",
     "coding": "qwen2.5-coder:7b",
 }
-"""A model of Ollama's library for each kind of work."""
+"""Models of Ollama's library, by the kind of work that each suits."""
 
 T = TypeVar("T")
 
@@ -68,9 +68,9 @@ _NANO = 1_000_000_000
 class OllamaManager:
     """Batches and benchmarks against one Ollama server.
 
-    The coroutines open their connections anew, so one manager serves several `asyncio.run` calls;
-    the plain functions need no event loop and work inside a running one, which they block. None
-    raises because the server is down: the failure is in what they return.
+    The coroutines open connections of their own, so one manager serves several `asyncio.run` calls;
+    the plain functions need no event loop and may be called inside a running one, which they block.
+    No function raises an error because the server is down: its result holds the failure.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class OllamaManager:
         api_key: str | None = None,
         basic_auth: str | None = None,
     ) -> None:
-        """Nothing is sent yet.
+        """Store the parameters; no request is sent.
 
         Args:
             base_url: The server, in any form that Ollama's own clients take (`host:port`, ...).
@@ -90,18 +90,18 @@ class OllamaManager:
             basic_auth: `NAME:PASSWORD`, sent as `Authorization: Basic ...`, likewise.
 
         Raises:
-            TypeError: `base_url` is no text, or `timeout` is no number.
-            ValueError: `base_url` is no address, `timeout` is not above zero, `api_key` or
-                `basic_auth` is none, or the certificates that SSL_CERT_FILE names cannot be read.
+            TypeError: `base_url` is not a string, or `timeout` is not a number.
+            ValueError: `base_url` is not an address, `timeout` is not above zero, `api_key` or
+                `basic_auth` is malformed, or the certificates of SSL_CERT_FILE cannot be read.
         """
         if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"base_url must be a text, not {type(base_url).__name__}")
+            raise TypeError(f"base_url must be a string, not {type(base_url).__name__}")
         self.base_url = parse_ollama_host(base_url)
         self.timeout = seconds_of("timeout", timeout)
         if not self.timeout:
             raise ValueError("timeout must be above 0 seconds")
         self._credentials = credentials_of(api_key, basic_auth)
-        tls_for(self.base_url)  # Certificates that cannot be read are told here, not at a call.
+        tls_for(self.base_url)  # Unreadable certificates raise here and not at the first call.
 
     async def batch_generate(
         self,
@@ -124,19 +124,18 @@ class OllamaManager:
                 `OLLAMA_NUM_PARALLEL` only moves the waiting to the server.
             rate_limit_delay: Least seconds between the starts of two prompts. It is the pace of
                 starts and not a pause of each slot, so it costs nothing while answers take longer.
-            progress: Whether to show how far it is: by a bar in a notebook or on a terminal, by
-                lines on stderr elsewhere.
+            progress: Whether to show progress: a bar in a notebook or on a terminal, lines on
+                stderr elsewhere.
             generate_kwargs: Further fields of Ollama's request, as they are: `system`, `options`,
-                `format`, `think`, `keep_alive`, ... Ollama ignores what it does not know; here it
-                is refused.
+                `format`, `think`, `keep_alive`, ... Unknown fields are refused.
 
         Returns:
             One dict per prompt: `prompt, response, model, success, error, eval_count` (tokens of
-            the answer) and `eval_duration` (nanoseconds); what is not known is None.
+            the answer) and `eval_duration` (nanoseconds); unknown values are None.
 
         Raises:
-            TypeError: A prompt is no text, `prompts` is a single text instead of a list, or a
-                field or an option is none of Ollama's.
+            TypeError: A prompt is not a string, `prompts` is a string instead of a list, or Ollama
+                has no such field or option.
             ValueError: A prompt is empty, a limit is out of range, or a number is not finite.
         """
         texts = texts_of("prompts", prompts)
@@ -160,7 +159,7 @@ class OllamaManager:
         prompt: str = DEFAULT_BENCHMARK_PROMPT,
         num_runs: int = 3,
     ) -> dict[str, dict[str, Any]]:
-        """Ask each model the same, `num_runs` times, one request at a time.
+        """Send one prompt to each model `num_runs` times, one request at a time.
 
         A model that fails has `error` and no figures; the others are unaffected.
 
@@ -168,11 +167,11 @@ class OllamaManager:
             For each model `latency` (mean seconds of the successful runs), `tokens_per_sec` (sum
             of `eval_count` over sum of `eval_duration`; None where Ollama gives no duration, as for
             an answer of one token), `response` (of the last successful run), `num_runs`, `model`,
-            `prompt` and `error`; and `flags` if a run told a rate that no machine reaches, which
-            stays out of `tokens_per_sec`.
+            `prompt` and `error`; and `flags` if the rate of a run is impossible, which
+            `tokens_per_sec` leaves out.
 
         Raises:
-            TypeError: A name or the prompt is no text, or `models` is a single text instead of a
+            TypeError: A name or the prompt is not a string, or `models` is a string instead of a
                 list.
             ValueError: A name or the prompt is empty, or `num_runs` is below one.
         """
@@ -189,14 +188,14 @@ class OllamaManager:
         return figures
 
     def benchmark_model(self, model: str, prompt: str = DEFAULT_BENCHMARK_PROMPT) -> dict[str, Any]:
-        """One run of one model, with the same fields as `batch_benchmark` has per model."""
+        """Run one model once; the result has the fields of one model in `batch_benchmark`."""
         check_name("model", model)
         check_prompt(prompt)
         call = self._call(model, prompt, {})
         return _figures(call, [self._wait_for(lambda client: client.run(call))])
 
     def check_ollama_running(self) -> bool:
-        """Whether the server answers, and as Ollama does."""
+        """Whether the server responds as Ollama does."""
         try:
             self._wait_for(lambda client: client.version(within_s=self.timeout))
         except OllamaError:
@@ -204,7 +203,7 @@ class OllamaManager:
         return True
 
     def list_models(self) -> list[str]:
-        """Names of the installed models; none when the server is down."""
+        """Names of the installed models; an empty list when the server is down."""
         try:
             models = self._wait_for(lambda client: client.list_models(within_s=self.timeout))
         except OllamaError:
@@ -212,21 +211,21 @@ class OllamaManager:
         return [model.name for model in models]
 
     def get_running_models(self) -> list[dict[str, Any]]:
-        """The models in the server's memory, as `/api/ps` tells; none when the server is down."""
+        """The loaded models as `/api/ps` lists them; an empty list when the server is down."""
         try:
             return self._ask("GET", "/api/ps").get("models") or []
         except OllamaError:
             return []
 
     def get_model_info(self, model: str) -> dict[str, Any]:
-        """What `/api/show` tells of a model; empty when it is not there or the server is down."""
+        """Details of a model from `/api/show`; an empty dict without the model or the server."""
         try:
             return self._ask("POST", "/api/show", {"model": model})
         except OllamaError:
             return {}
 
     def ensure_model_available(self, model: str) -> bool:
-        """Whether the model is installed at the end; pulls it if it is not."""
+        """Pull the model unless it is installed, and return whether it is installed afterwards."""
         check_name("model", model)
         wanted = normalise_model(model)
         if any(normalise_model(name) == wanted for name in self.list_models()):
@@ -234,7 +233,7 @@ class OllamaManager:
         return self.pull_model(model)
 
     def pull_model(self, model: str) -> bool:
-        """Fetch a model to the server, showing the progress on a terminal; whether it worked."""
+        """Pull a model, showing progress on a terminal, and return whether the pull succeeded."""
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
         bars = Progress(*columns, console=console, disable=not console.is_terminal)
@@ -257,10 +256,10 @@ class OllamaManager:
         return True
 
     def recommend_model(self, task: str = "balanced") -> str:
-        """A model of Ollama's library that suits a kind of work; see `RECOMMENDED_MODELS`.
+        """Name a model of Ollama's library that suits a kind of work; see `RECOMMENDED_MODELS`.
 
         Raises:
-            ValueError: The kind is not known; the message names those that are.
+            ValueError: The kind is unknown; the message lists the known kinds.
         """
         found = RECOMMENDED_MODELS.get(str(task).strip().lower())
         if found is None:
@@ -272,9 +271,9 @@ class OllamaManager:
         return self._wait_for(lambda client: client.ask(method, path, body, within_s=self.timeout))
 
     def _wait_for(self, work: Callable[[OllamaClient], Awaitable[T]]) -> T:
-        """The outcome of work with a client, in an event loop of a thread of its own.
+        """Run a coroutine in the event loop of a separate thread, and return its result.
 
-        A plain function may be called inside a running loop, where another one cannot run.
+        A plain function may be called inside a running loop, where `asyncio.run` is not allowed.
         """
 
         async def run() -> T:
@@ -298,7 +297,7 @@ class OllamaManager:
     async def _run_all(
         self, calls: Sequence[Call], limits: Limits, display: Display | None
     ) -> list[Outcome]:
-        """The outcomes of all calls, in their order."""
+        """Run all calls and return their outcomes in the order of the calls."""
         outcomes: dict[int, Outcome] = {}
         failed = 0
         pace = _Pace(limits)
@@ -323,7 +322,7 @@ class OllamaManager:
 
 
 class _Pace:
-    """Keeps two starts apart, whoever asks."""
+    """Spaces the starts of calls by the rate limit, over all coroutines."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -331,15 +330,16 @@ class _Pace:
         self._turn = asyncio.Lock()
 
     async def next_start(self) -> None:
-        """Return when the next start is due. The moment is taken, not promised ahead.
+        """Return when the next call may start; the moment is reserved only then.
 
-        Promised moments would all be due at once after the loop or the machine was held up.
+        Moments reserved ahead would all be due together after the event loop or the machine had
+        stalled.
         """
         if not self._limits.rate_limit_delay_s:
             return
         async with self._turn:
             clock = asyncio.get_running_loop().time
-            # A loop may wake a sleeper a little early.
+            # An event loop may end a sleep slightly early.
             while (wait_s := self._next_ms / 1000 - clock()) > 0:  # noqa: ASYNC110 - time it is
                 await asyncio.sleep(wait_s)
             self._next_ms = next_start_at_ms(math.ceil(clock() * 1000), self._limits)
@@ -359,13 +359,13 @@ def _result(call: Call, outcome: Outcome) -> dict[str, Any]:
 
 
 def _figures(call: Call, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What several runs of one model come to."""
+    """Combine the runs of one model into its figures."""
     succeeded = [outcome for outcome in outcomes if isinstance(outcome, Succeeded)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     latencies = [run.metrics.latency_s for run in succeeded if run.metrics.latency_s is not None]
     error = failed[-1].message if failed else None
     if error and succeeded:
-        error = f"{len(failed)} of {len(outcomes)} runs failed, the last one so: {error}"
+        error = f"{len(failed)} of {len(outcomes)} runs failed, the last with: {error}"
     figures: dict[str, Any] = {
         "model": call.model,
         "latency": statistics.fmean(latencies) if latencies else None,
@@ -385,7 +385,7 @@ def _is_impossible(run: Succeeded) -> bool:
 
 
 def _tokens_per_s(runs: Sequence[Succeeded]) -> float | None:
-    # Ollama's clock starts at the first token: with one token it has measured nothing.
+    # `eval_duration` starts at the first token, so it is meaningless for an answer of one token.
     rated = [
         (run.metrics.eval_count, run.metrics.eval_duration)
         for run in runs

@@ -1,4 +1,4 @@
-"""Opening and closing what lives as long as the process: the database and the Ollama hosts."""
+"""Opening and closing of the resources that live as long as the process: database and hosts."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _SWITCH_INTERVAL_S = 0.0005
 async def open_resources(
     settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncGenerator[Resources, None]:
-    """Bring the database to this version's schema and open everything.
+    """Migrate the database to the current schema, and open it and the Ollama hosts.
 
-    `transport` takes the place of the network to Ollama, for tests.
+    `transport` replaces the network to Ollama in tests.
 
     Raises:
-        Unavailable: The database cannot be reached, or the certificates to check hosts by not be
+        Unavailable: The database cannot be reached, or the certificates that verify hosts cannot be
             read.
     """
     _tune_the_interpreter()
@@ -67,7 +67,7 @@ async def open_resources(
 def open_host(
     settings: Settings, spec: HostSpec, transport: httpx.AsyncBaseTransport | None = None
 ) -> Host:
-    """A host as the settings describe it; its client is the caller's to close.
+    """Open the client of a host described by `spec`; the caller closes the client.
 
     Raises:
         Unavailable: The certificates that the environment names cannot be read.
@@ -89,13 +89,13 @@ def open_host(
 
 @contextlib.asynccontextmanager
 async def _told_by_others(database: Database, signals: Signals) -> AsyncGenerator[None, None]:
-    """While the block runs, this process and the others on its database hear each other's news.
+    """Exchange wakeups with the other processes on the same database while the block runs.
 
-    That is PostgreSQL's doing; a SQLite file has nobody to tell.
+    PostgreSQL carries the wakeups; a SQLite file has one worker, in one process.
     """
 
     def hear(word: str) -> None:
-        # A word of a newer version means nothing here.
+        # A newer version of the service may send wakeups that this version does not have.
         if word in set(Wakeup):
             signals.hear(Wakeup(word))
 
@@ -109,11 +109,11 @@ async def _told_by_others(database: Database, signals: Signals) -> AsyncGenerato
 
 
 def _tune_the_interpreter() -> None:
-    """Two settings of the process; what is known of their worth is in docs/performance.md."""
-    # The database works in threads. With Python's own 5 ms between two of them, a busy event loop
-    # keeps such a thread waiting that long after each of its statements.
+    """Set the interpreter's switch interval and freeze its objects; see docs/performance.md."""
+    # Database statements run in threads. With Python's default interval of 5 ms, a busy event loop
+    # delays such a thread by that much after each statement.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    # The hundreds of thousands of objects of imported modules stay for ever. Looked through again
-    # at every full collection, they stop the event loop for 100 ms and more.
+    # Imported modules hold hundreds of thousands of objects that are never freed. Scanning them at
+    # every full collection stops the event loop for 100 ms and more.
     gc.collect()
     gc.freeze()

@@ -324,6 +324,17 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": "50"},
     )
     op.create_table(
+        "job_history",
+        sa.Column("job_key", _KEY, autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("event", sa.String(length=32), nullable=False),
+        sa.Column("state", sa.String(length=32), nullable=False),
+        sa.Column("key_id", sa.String(length=80), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("job_key", "number", name=op.f("pk_job_history")),
+    )
+    op.create_table(
         "model_group",
         sa.Column("key", _KEY, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -573,6 +584,7 @@ def downgrade() -> None:
     op.drop_table("job_stats")
     op.drop_table("job_pull")
     op.drop_table("job_model")
+    op.drop_table("job_history")
     op.drop_table("job_group")
     op.drop_table("job")
     op.drop_table("host_report")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
 
+from promptmill.contract.reading import HistoryWord
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.limits import Limits
+from promptmill.domain.reading import HistoryEvent
 from promptmill.services import batches
 from promptmill.worker.runner import working
 from tests.api.refused_bodies import NUMBER_OR_AUTO
@@ -426,7 +428,7 @@ async def test_a_wrong_retry_names_every_wrong_entry_and_queues_nothing(
         (b'{"priority": 1', "at line 1 column 15."),
         (b'{"priority": 1,}', "Illegal trailing comma"),
         (b'{"priority": 1} 2', "Extra data"),
-        (b'{"rate_limit_delay": NaN}', "NaN is no JSON number"),
+        (b'{"rate_limit_delay": NaN}', "NaN is not JSON number"),
         (b'{"metadata": {"a": "\xff"}}', "not UTF-8"),
         (b'{"metadata": ' + b'{"a":' * 200 + b"1" + b"}" * 201, "nested deeper"),
         (b'{"metadata": ' + b"[" * 100_000, "nested deeper"),
@@ -600,3 +602,58 @@ async def test_the_limits_that_a_batch_was_given_are_those_that_are_changed(serv
     stored = await batches.get(service.resources, batch_id)
     assert stored.limits == Limits(max_concurrent=7, rate_limit_delay_s=0)
     assert (await ended(service, batch_id))["status"] == "completed"
+
+
+# --- history -----------------------------------------------------------------------------------
+
+
+async def test_the_history_tells_each_change_once_and_what_it_was(service) -> None:
+    batch_id = await submitted(service)
+    for verb in ("pause", "pause", "resume"):
+        await post(service, batch_id, verb)
+    changes = {"max_concurrent": 2, "rate_limit_delay": 0, "metadata": {"name": "secret"}}
+    await service.client.patch(f"/batches/{batch_id}", json=changes)
+    await post(service, batch_id, "cancel")
+    await post(service, batch_id, "cancel")
+    batch = await ended(service, batch_id)
+    await post(service, batch_id, "retry", {"indexes": [1]})
+
+    answer = await service.client.get(f"/batches/{batch_id}/history")
+
+    told = [(one["event"], one["status"], one["detail"]) for one in answer.json()["data"]]
+    assert told == [
+        ("created", "queued", None),
+        ("paused", "paused", None),
+        ("resumed", "queued", None),
+        ("changed", "queued", "max_concurrent 2, rate_limit_delay 0 s, metadata"),
+        ("cancel_requested", "cancelling", None),
+        ("ended", "cancelled", None),
+        ("retried", "queued", "1 prompt"),
+    ]
+    assert answer.json()["data"][5]["at"] == batch["finished_at"]
+    assert {one["key"] for one in answer.json()["data"]} == {None}
+
+
+async def test_the_history_names_the_key_of_each_request(open_service) -> None:
+    first, second = "a-key-for-a-container-1", "a-key-for-a-container-2"
+    service = await open_service(api_keys=f"ci={first},night={second}")
+    by = {"Authorization": f"Bearer {first}"}
+    other = {"Authorization": f"Bearer {second}"}
+    batch_id = (await service.post(FINE, **by)).json()["id"]
+    await service.client.post(f"/batches/{batch_id}/pause", headers=other)
+
+    history = await service.client.get(f"/batches/{batch_id}/history", headers=by)
+
+    assert [(one["event"], one["key"]) for one in history.json()["data"]] == [
+        ("created", "ci"),
+        ("paused", "night"),
+    ]
+
+
+async def test_a_batch_that_there_is_not_has_no_history(service) -> None:
+    answer = await service.client.get(f"/batches/{MISSING}/history")
+    assert answer.status_code == 404
+
+
+def test_the_contract_has_every_event_of_the_history() -> None:
+    assert set(get_args(HistoryWord)) == set(HistoryEvent)

@@ -202,7 +202,7 @@ async def test_prompts_of_many_pieces_keep_their_order_and_their_places(service)
         (
             b"NaN",
             "",
-            "is not JSON: NaN is no JSON number; leave the field out or give a number at column 1",
+            "is not JSON: NaN is not JSON number; leave the field out or give a number at column 1",
         ),
         (b"1" * 5000, "", "is not JSON: A number has too many digits at column 1"),
         (b"[" * 100_000, "", "is nested deeper than 100 levels"),

@@ -110,11 +110,11 @@ def test_a_whole_batch_brings_its_fields_and_options_go_before_them(
     [
         (["-f", "unquoted_comma.csv"], "line 2: has 3 cells and the header 1; put quotation marks around a text with `,`".replace("3", "2")),
         (["-f", "name_twice.jsonl"], 'line 1: has the name "prompt" twice in one object'),
-        (["-f", "not_a_number.jsonl"], "line 1: NaN is no JSON"),
+        (["-f", "not_a_number.jsonl"], "line 1: NaN is not JSON"),
         (["-f", "one_byte.csv"], "line 2: is not UTF-8 at byte 6; --encoding NAME"),
         (["with_ids.csv"], "reads the prompts in it"),
         (["-f", "field_and_id.jsonl"], "--field NAME takes the prompt from another field"),
-        (["a", "--option", "temperature=NaN"], "--option temperature: NaN is no JSON"),
+        (["a", "--option", "temperature=NaN"], "--option temperature: NaN is not JSON"),
         (["a", "--option", "temperature=1e999"], "--option temperature: 1e999 is more than"),
         (["a", "--option", 'stop={"a": 1, "a": 2}'], '--option stop: has the name "a" twice'),
         (["a", "--rate-limit-delay", "nan"], "nan is not a number"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.cli.service.service_settings import unknown_variables
+from promptmill.settings import unknown_variables
 from tests.cli.pretended import Invoke
 
 

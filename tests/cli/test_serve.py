@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.cli.service.service_settings import default_text, without_password
+from promptmill.cli.service.service_settings import default_text
 from promptmill.cli.service.serving import url_of
-from promptmill.settings import Settings, variable_name
+from promptmill.settings import Settings, variable_name, without_password
 from tests.cli.pretended import Invoke
 
 

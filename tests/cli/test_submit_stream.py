@@ -109,7 +109,7 @@ def test_a_pipe_cannot_be_sent_again(invoke: Invoke, service: respx.MockRouter) 
     ("arguments", "stdin", "said"),
     [
         (["--file", "no/such/file"], None, "cannot read no/such/file: No such file"),
-        ([], "", "cannot use stdin as text there is no prompt in it"),
+        ([], "", "cannot use stdin as text it has no prompts"),
         (["--format", "jsonl"], '"a"\nno\n\n{}\n', "line 2: is not JSON"),
         (["--format", "jsonl"], '"a"\nno\n\n{}\n', 'line 4: has neither "prompt" nor "messages"'),
         (["--dry-run", "--wait"], "a", "--dry-run submits nothing"),

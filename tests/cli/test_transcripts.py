@@ -51,6 +51,7 @@ promptmill list --json --status completed
 promptmill show reviews
 promptmill show @2
 promptmill show @2 --running
+promptmill show @2 --history
 promptmill show nobody
 promptmill show nobody --json
 promptmill pause @2
@@ -64,6 +65,7 @@ promptmill delete @2
 promptmill models
 promptmill hosts
 promptmill workers
+promptmill settings
 promptmill bench --id @last
 promptmill list -v
 promptmill list --jsn

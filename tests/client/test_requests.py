@@ -97,7 +97,9 @@ def test_a_gap_in_a_column_is_refused_with_its_place(gap: object) -> None:
 def test_a_field_of_the_batch_that_json_cannot_say_is_named() -> None:
     with pytest.raises(ValueError, match=r"^options.temperature is NaN"):
         batches.submit_batch(["a"], {"options": {"temperature": math.nan}}, idempotency_key="k")
-    with pytest.raises(TypeError, match=r"^options.stop is of the type set, which JSON has not"):
+    with pytest.raises(
+        TypeError, match=r"^options.stop is of the type set, which JSON cannot hold"
+    ):
         batches.submit_batch(["a"], {"options": {"stop": {"a"}}}, idempotency_key="k")
 
 

@@ -110,7 +110,7 @@ async def test_numbers_of_numpy_and_missing_values_are_json(client_of: Clients) 
         (TABLES["polars"], {"column": "text", "template": "{{ text }}"}, "either template or column"),
         (TABLES["arrow"], {"template": "{{ text + 1 }}"}, "row 0: the template fails"),
         (lambda: pl.DataFrame({"text": ["a", " ", None]}), {}, "row 1: has no prompt.*row 2: has no"),
-        (lambda: [{"q": "a"}, "b"], {"column": "q"}, "row 1: is a str, and no dict"),
+        (lambda: [{"q": "a"}, "b"], {"column": "q"}, "row 1: is a str, not a dict"),
         (lambda: [{"q": "a"}, {}], {"column": "q"}, 'no column "q"; it has none at all'),
         (lambda: [{"q": "a", "x": {1}}], {"column": "q", "keep": True}, '"x" has a set'),
         (lambda: pl.DataFrame({"q": ["a"], "x": [b"1"]}), {"column": "q", "keep": True}, "binary"),

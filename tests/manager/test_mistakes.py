@@ -86,8 +86,8 @@ async def test_a_mistake_in_the_call_names_its_argument_and_sends_nothing(argume
             "options={'max_tokens': …} is no option of Ollama; did you mean 'num_predict'?",
         ),
         ({"options": {5: 5}}, "options={'5': …} is no option of Ollama"),
-        ({"options": {"seed": {1}}}, "options.seed is of the type set, which JSON has not"),
-        ({"system": b"hi"}, "system is of the type bytes, which JSON has not"),
+        ({"options": {"seed": {1}}}, "options.seed is of the type set, which JSON cannot hold"),
+        ({"system": b"hi"}, "system is of the type bytes, which JSON cannot hold"),
     ],
 )
 async def test_a_field_that_ollama_would_ignore_is_refused_and_nothing_sent(fields, message):

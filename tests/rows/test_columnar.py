@@ -270,8 +270,8 @@ def test_parquet_is_read_in_constant_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("p.parquet", b"PAR1 and nothing else", "is no readable Parquet file"),
-        ("p.xlsx", b"PK\x03\x04 and nothing else", "is no readable Excel workbook"),
+        ("p.parquet", b"PAR1 and nothing else", "is not a readable Parquet file"),
+        ("p.xlsx", b"PK\x03\x04 and nothing else", "is not a readable Excel workbook"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -350,6 +350,17 @@ def test_parquet_has_the_same_rows_with_types() -> None:
     assert table.schema.field("latency_s").type == pa.float64()
     assert table.schema.field("success").type == pa.bool_()
     assert table.column("tool_calls").to_pylist()[0] == '[{"a":1}]'
+
+
+def test_a_row_group_of_parquet_has_many_rows() -> None:
+    lines = [b'{"index": %d, "response": "yes"}\n' % number for number in range(3_000)]
+    file = io.BytesIO()
+    write_results(lines, file, TableFormat.PARQUET)
+
+    found = pq.ParquetFile(file)
+
+    assert (found.metadata.num_rows, found.metadata.num_row_groups) == (3_000, 1)
+    assert found.read()["index"].to_pylist() == list(range(3_000))
 
 
 def test_parquet_has_vectors_as_lists_of_32_bit_numbers() -> None:

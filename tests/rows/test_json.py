@@ -93,9 +93,9 @@ def test_an_array_of_any_length_is_read_in_constant_memory(read: ReadFile, tmp_p
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ('{"prompt": "a", "options": {"temperature": NaN}}', "line 1: NaN is no JSON"),
-        ('{"prompt": "a", "options": {"x": -Infinity}}', "line 1: -Infinity is no JSON"),
-        ('{"prompt": "a", "options": {"x": 1e999}}', "line 1: 1e999 is more than a number can be"),
+        ('{"prompt": "a", "options": {"temperature": NaN}}', "line 1: NaN is not JSON"),
+        ('{"prompt": "a", "options": {"x": -Infinity}}', "line 1: -Infinity is not JSON"),
+        ('{"prompt": "a", "options": {"x": 1e999}}', "line 1: 1e999 is beyond the range of numbers"),
         ('{"prompt": "a", "options": {"x": %s}}' % ("9" * 5000), "line 1: a number has too many"),
         ('{"prompt": "a", "prompt": "b"}', 'line 1: has the name "prompt" twice in one object'),
         ('{"prompt": "a", "options": {"a": 1, "a": 1}}', 'line 1: has the name "a" twice'),
@@ -114,7 +114,7 @@ def test_an_array_of_any_length_is_read_in_constant_memory(read: ReadFile, tmp_p
         ('{"custom_id": "a", "response": {}, "error": null}', "these are results of OpenAI's"),
         ('{"lc": 1, "id": ["a"], "kwargs": {"content": "a"}}', "LangChain's dumps"),
         ("{'prompt': 'Why?'}", "JSON has double quotation marks"),
-        ('{"prompt": "Why?", "raw": True}', "a word of Python stands, and none of JSON,"),
+        ('{"prompt": "Why?", "raw": True}', "a word of Python, not of JSON, stands"),
         ('{"prompt": "Why?",}', "line 1: is not JSON"),
         ('{"prompt": "Why?" /* ! */}', "is not JSON"),
         ('{"prompt": "a\tb"}', r"a tab or line end, in a string written \t or \n, stands"),
@@ -154,11 +154,11 @@ def test_every_wrong_line_is_named_up_to_a_bound(refused: Refused) -> None:
         ('["a",\n "b",\n]', "line 3: is not JSON: a value is missing, as behind a comma too many,"),
         ('["a", "b", ]', "line 1: is not JSON: a value is missing, as behind a comma too many,"),
         ('[\n // lakes\n "a"]', "line 2: is not JSON: JSON has no comments, and there is one"),
-        ('["a", None]', "line 1: is not JSON: a word of Python stands, and none of JSON,"),
+        ('["a", None]', "line 1: is not JSON: a word of Python, not of JSON, stands"),
         ('{"prompts": ["a"]} {"prompts": []}', "something follows the batch"),
         ('{"prompts": "a"}', '"prompts" must be a list'),
         ('{"prompts": ["a"], "idempotency_key": "x"}', 'no field "idempotency_key"'),
-        ("[]", "there is no prompt in it"),
+        ("[]", "it has no prompts"),
     ],
 )  # fmt: skip
 def test_an_array_or_batch_that_is_broken_is_refused(
@@ -227,7 +227,7 @@ def test_other_fields_count_beside_a_named_field(read: ReadFile) -> None:
     [
         ('{"a": 1}', 'line 1: the field "q" is not there; it has a'),
         ("{}", 'line 1: the field "q" is not there; it has no fields at all'),
-        ('{"q": 1}', 'line 1: the field "q" is no string'),
+        ('{"q": 1}', 'line 1: the field "q" is not a string'),
         ('{"q": "x", "options": ["A", "B"]}', 'line 1: "options" is not what a prompt\'s options'),
     ],
 )
@@ -306,11 +306,11 @@ def test_a_line_of_completions_has_a_plain_prompt(read: ReadFile) -> None:
     ("line", "fault"),
     [
         (openai({"input": "a"}, url="/v1/embeddings"), "asks for /v1/embeddings; only"),
-        (openai({"messages": SAID, "n": 2}), '"n", which Ollama cannot do'),
-        (openai({"messages": SAID, "audio": {}}), '"audio", which Ollama cannot do'),
+        (openai({"messages": SAID, "n": 2}), '"n", which Ollama does not support'),
+        (openai({"messages": SAID, "audio": {}}), '"audio", which Ollama does not support'),
         (openai({"model": "x"}), '"body" has no "messages"'),
         (openai("x"), '"body" must be an object'),
-        (openai({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]}), "an image must stand in the file"),
+        (openai({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]}), "an image must be embedded"),
         (openai({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}), "a part of a message"),
     ],
 )  # fmt: skip

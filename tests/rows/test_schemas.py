@@ -63,16 +63,16 @@ def test_a_class_of_pydantic_is_its_schema() -> None:
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        ("age integer", '"age integer" is no field: write `name`, `name type`'),
+        ("age integer", '"age integer" is not a field: write `name`, `name type`'),
         ("the first name", "the types are str, int, float, bool"),
-        ("a, b, a int", 'the field "a" stands there twice'),
+        ("a, b, a int", 'the field "a" occurs twice'),
         (" , ", "the schema names no field; such as 'name, age int'"),
         ("", "the schema names no field"),
         ("nothing.json", "the schema cannot be read from nothing.json: No such file"),
         ("@nothing", "the schema cannot be read from nothing: No such file"),
         ('{"type": "object"', "the schema is not JSON"),
         ('{"a": 1, "a": 2}', 'the schema has the name "a" twice'),
-        (int, "is no schema: give a text, an object or pydantic's class"),
+        (int, "is not a schema: pass a text, an object or a pydantic class"),
     ],
 )
 def test_what_is_no_schema_is_refused(source: object, fault: str) -> None:
@@ -85,5 +85,5 @@ def test_a_file_with_something_else_than_an_object_is_refused(tmp_path: Path) ->
     path = tmp_path / "list.json"
     path.write_text("[1]")
 
-    with pytest.raises(UnreadableInput, match="is no JSON object"):
+    with pytest.raises(UnreadableInput, match="is not a JSON object"):
         schema_of(str(path))

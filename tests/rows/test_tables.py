@@ -97,15 +97,15 @@ def test_tables_as_people_write_them(read: ReadFile, content: str, prompts: list
         ("id,prompt\n1\n", "line 2: has 1 cell and the header 2"),
         ('id,prompt\n1,"two\nlines"\n2,a,b\n', "line 4: has 3 cells and the header 2"),
         ('prompt\nfine\n"never closed\nmore\n', "line 3: a quotation mark is opened in this row"),
-        ('id,prompt\n1,"so" said she\n', "line 2: a text goes on behind its closing quotation mark"),
+        ('id,prompt\n1,"so" said she\n', "line 2: a text continues after its closing quotation mark"),
         ("a,b\n1,2\n", 'there is no column "prompt"; it has a, b; --column NAME takes another'),
         ("prompt,prompt\n1,2\n", 'more than one column is called "prompt"'),
         ("Prompt,PROMPT\n1,2\n", 'more than one column is called "prompt"'),
         ("a;b,c\n1;2,3\n4;5,6\n", "the cells may be separated by , or ;"),
-        ("", "there is no prompt in it"),
-        ("prompt\n\n", "there is no prompt in it"),
+        ("", "it has no prompts"),
+        ("prompt\n\n", "it has no prompts"),
         ("prompt\nfine\n\ufeffcut\ufeffmore\n", "line 3: has a byte order mark inside"),
-        ("| id | prompt |\n|----|:------:|\n| 1 | a |\n", "line 2: is of a table in Markdown"),
+        ("| id | prompt |\n|----|:------:|\n| 1 | a |\n", "line 2: belongs to a Markdown table"),
         ("Name a lake.\nName a sea.\n", "the first line, `Name a lake.`, would be the name"),
         ("Name a lake\nName a sea\n", "the first line, `Name a lake`, would be the name"),
         ("Lakes?\nSeas?\n", "the first line, `Lakes?`, would be the name"),
@@ -162,7 +162,7 @@ def test_a_column_of_chats_is_read_where_none_is_the_prompt(
         {"id": "1", "prompt": "a"}
     ]
     assert 'line 2: the column "messages" is not JSON' in refused("id,messages\n1,a\n", "p.csv")
-    assert "is no list of messages" in refused("id,messages\n1,{}\n", "p.csv")
+    assert "is not a list of messages" in refused("id,messages\n1,{}\n", "p.csv")
 
 
 def test_a_named_column_tells_two_delimiters_apart(read: ReadFile) -> None:

@@ -167,7 +167,7 @@ def test_a_file_of_another_format_is_text_only_if_it_is_said(
 
 def test_an_input_without_a_prompt_is_refused(refused: Refused) -> None:
     for content in ("", "\n\n", "\ufeff", "  \r\n"):
-        assert refused(content) == "there is no prompt in it"
+        assert refused(content) == "it has no prompts"
     assert "line 2 has no prompt and is left out" in refused("id,prompt\n1,\n", "p.csv")
 
 
@@ -216,12 +216,12 @@ def test_a_folder_is_read_file_by_file(read: ReadFile, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_tables_or_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableInput, match="there is no file in it"):
+    with pytest.raises(UnreadableInput, match="it has no files"):
         list(PromptFile(str(tmp_path)))
     (tmp_path / "a.csv").write_text("prompt\nx\n")
     with pytest.raises(UnreadableInput, match=r"a\.csv is a table or JSON"):
         list(PromptFile(str(tmp_path)))
-    with pytest.raises(UnreadableInput, match="there is no file in it"):
+    with pytest.raises(UnreadableInput, match="it has no files"):
         list(PromptFile(str(tmp_path / "*.md")))
 
 

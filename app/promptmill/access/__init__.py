@@ -1,1 +1,1 @@
-"""Who asks, from where, and what they may: in front of every route."""
+"""Authentication and authorization of requests: callers, scopes, and rules for browsers."""

@@ -1,4 +1,4 @@
-"""Rules that keep web pages out: what a request's Host, Origin and Sec-Fetch headers allow.
+"""Rules that protect the service from web pages, by a request's Host, Origin and Sec-Fetch headers.
 
 A page of another site that a user has open can send requests to a service on the user's own
 machine. Such a page cannot read the answers, unless its name is made to point to that machine (DNS
@@ -20,12 +20,12 @@ _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the settings allow to browsers."""
+    """What the settings allow to web pages."""
 
     needs_key: bool = False
-    """Whether there are keys, which no foreign page has."""
+    """Whether API keys exist; a page of another site has none."""
     allowed_hosts: Sequence[Authority] = ()
-    """Further names under which the service is reached."""
+    """Names under which the service is reached, beside its addresses and `localhost`."""
     cors_origins: frozenset[str] = frozenset()
     """Origins whose pages may use the API, or `*`."""
 
@@ -38,29 +38,29 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The part of a request that tells where it comes from."""
+    """The parts of a request that show where it was sent from."""
 
     method: str = "GET"
     hosts: Sequence[str] = ("127.0.0.1:8000",)
-    """Every `Host` header; there must be exactly one."""
+    """Values of all `Host` headers; a valid request has exactly one."""
     origin: str | None = None
     fetch_site: str | None = None
     fetch_mode: str | None = None
     fetch_dest: str | None = None
     is_page: bool = False
-    """Whether what is asked for is a page for people, such as `/docs`."""
+    """Whether the path is a page for people, such as `/docs`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Let:
-    """The request may go on."""
+    """Ruling that lets the request through."""
 
     cors_origin: str | None = None
-    """The foreign origin whose page may read the answer; None for everybody else."""
+    """Foreign origin whose page may read the response; None without one."""
 
 
 Ruling = Let | MalformedHost | HostNotAllowed | CrossOrigin
-"""The decision about a request: `Let`, or the error to respond with."""
+"""Decision about a request: `Let`, or the error to respond with."""
 _MALFORMED: Final = "The request must have exactly one Host header, of the form name or name:port."
 _CROSS_ORIGIN: Final = (
     "A web page of another origin has sent this request, and only the service's own pages may. To"
@@ -104,7 +104,7 @@ def _may_be_called(host: Authority, policy: Policy) -> bool:
 
 
 def _opens_a_page(asked: Asked) -> bool:
-    """Whether a link was followed to one of the service's pages, in a tab of its own."""
+    """Whether the request opens one of the service's pages in a tab, as following a link does."""
     return (
         asked.is_page
         and asked.method == "GET"
@@ -146,12 +146,12 @@ _CORS_READABLE: Final = "Location, Retry-After, X-Request-ID, Idempotent-Replaye
 
 
 def safety_headers(*, is_html: bool) -> Mapping[str, str]:
-    """The headers of an answer that has none of these names yet."""
+    """Security headers to add to a response, except those that it has already."""
     return _EVERYWHERE | (_PAGE if is_html else {}) | _DATA
 
 
 def cors_headers(origin: str, *, preflight: bool) -> Mapping[str, str]:
-    """The headers that let a page of a trusted origin read an answer; never with credentials."""
+    """CORS headers that let a page of a trusted origin read a response; never with credentials."""
     shared = {
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Expose-Headers": _CORS_READABLE,

@@ -1,4 +1,4 @@
-"""Callers: whose key or session a request carries, and whether its scopes allow the request."""
+"""Callers: the key or session that a request carries, and whether its scopes allow the request."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _NO_KEY: Final = (
     " /ui/login."
 )
 _TOO_MANY: Final = (
-    f"Too many wrong keys have come from this address; it may send another one in {REGAIN_S:.0f} s."
+    f"Too many wrong keys have come from this address; it may send another in {REGAIN_S:.0f} s."
 )
 _BAD_KEY: Final = "The API key is unknown, has expired or was revoked."
 
 
 async def check_key(resources: Resources, scope: AsgiScope, key: str) -> Caller:
-    """Whose key it is, for the header `Authorization` as well as for a login.
+    """Return the caller that a key belongs to; used for the header `Authorization` and for logins.
 
     Raises:
-        Unauthenticated: It is nobody's.
-        TooManyAttempts: The address has sent too many wrong ones; this one was not looked at.
+        Unauthenticated: The key is unknown, expired or revoked.
+        TooManyAttempts: The address has sent too many wrong keys; this key was not checked.
         Unavailable: The database cannot be read.
     """
     address, digest = scope["client"][0] if scope.get("client") else None, digest_of(key)
@@ -48,7 +48,7 @@ async def check_key(resources: Resources, scope: AsgiScope, key: str) -> Caller:
 
 
 def key_in(scope: AsgiScope) -> str | None:
-    """The key that a request carries in its header `Authorization`; None without one."""
+    """The key in a request's header `Authorization`; None without one."""
     scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
 
@@ -56,13 +56,13 @@ def key_in(scope: AsgiScope) -> str | None:
 async def identify(
     resources: Resources, scope: AsgiScope, route: Route | None, *, by_session: bool
 ) -> Caller:
-    """Who sends the request, where there are keys; a path that there is not takes any key.
+    """Return the sender of a request; a path without a route accepts any key.
 
     A key in the header comes before a session. `by_session` says whether a session counts: a page
-    of another origin, trusted as it may be, has to bring a key of its own.
+    of another origin, even a trusted one, must send a key.
 
     Raises:
-        Unauthenticated: There is no key, or none that is good, and the route needs one.
+        Unauthenticated: The route needs a key, and the request has no valid one.
         TooManyAttempts: As `check_key`.
         Unavailable: The database cannot be read.
     """
@@ -78,7 +78,7 @@ async def identify(
 
 
 def require_scope(caller: Caller, scope: AsgiScope, route: Route | None) -> None:
-    """Make sure that the caller may send the request.
+    """Check that the caller's scopes allow the request.
 
     Raises:
         Forbidden: The key has no scope that allows the request.

@@ -1,7 +1,7 @@
-"""The one table of what each route needs: which scopes of a key, and whether it is a page.
+"""Table of the routes: the scopes that each needs, and whether it is a page for people.
 
-Every route of the service has a row here, and a test fails for one that has none. Without keys
-everybody may do everything.
+Every route of the service has a row; a test fails for a route without one. Without keys every
+request is allowed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 from promptmill.domain.access.keys import Scope
 
 Sufficient = frozenset[Scope] | None
-"""Scopes of which one is enough; None: no key is needed."""
+"""Scopes of which any one suffices; None where no key is needed."""
 
 OPEN: Final = None
 ANY_KEY: Final = frozenset(Scope)
@@ -29,14 +29,14 @@ class Route:
     """A path of the service."""
 
     path: str
-    """As a template: `/batches/{batch_id}`."""
+    """Path template, such as `/batches/{batch_id}`."""
     needs: Mapping[str, Sufficient]
-    """For each method."""
+    """Sufficient scopes, by method."""
     is_page: bool = False
-    """Whether people open it in a browser, so that links from elsewhere may lead to it."""
+    """Whether people open the route in a browser, so that links from other sites may lead there."""
 
     def sufficient(self, method: str) -> Sufficient:
-        """The scopes that suffice for a method; any key for one that the route does not have."""
+        """Scopes that suffice for a method; any key suffices for a method that the route lacks."""
         return self.needs.get("GET" if method == "HEAD" else method, ANY_KEY)
 
 
@@ -54,6 +54,7 @@ TABLE: Final = (
     Route("/batches/{batch_id}", {"GET": READ, "PATCH": SUBMIT, "DELETE": SUBMIT}),
     Route("/batches/{batch_id}/results", {"GET": READ}),
     Route("/batches/{batch_id}/events", {"GET": READ}),
+    Route("/batches/{batch_id}/history", {"GET": READ}),
     Route("/batches/{batch_id}/summary", {"GET": READ}),
     Route("/batches/{batch_id}/prompts", {"GET": READ}),
     Route("/batches/{batch_id}/prompts/{index}", {"GET": READ}),
@@ -71,6 +72,7 @@ TABLE: Final = (
     Route("/hosts", {"GET": READ}),
     Route("/hosts/{host_id}", {"PATCH": ADMIN}),
     Route("/workers", {"GET": READ}),
+    Route("/settings", {"GET": ADMIN}),
     Route("/stats", {"GET": READ}),
     Route("/stats/series", {"GET": READ}),
     Route("/v1/chat/completions", {"POST": SUBMIT}),
@@ -95,6 +97,7 @@ TABLE: Final = (
     Route("/ui/benchmarks/compare", {"GET": READ}, is_page=True),
     Route("/ui/benchmarks/{benchmark_id}", {"GET": READ}, is_page=True),
     Route("/ui/hosts", {"GET": READ}, is_page=True),
+    Route("/ui/settings", {"GET": ADMIN}, is_page=True),
     Route("/ui/hosts/{host_id}/disable", {"POST": ADMIN}),
     Route("/ui/hosts/{host_id}/enable", {"POST": ADMIN}),
     Route("/ui/batches/{batch_id}/pause", {"POST": SUBMIT}),
@@ -118,7 +121,7 @@ _TEMPLATES: Final = [
 
 
 def find_route(path: str) -> Route | None:
-    """The row of a request's path; None if there is no such route."""
+    """The row of a request's path; None without such a route."""
     if (exact := _EXACT.get(path)) is not None:
         return exact
     return next((route for pattern, route in _TEMPLATES if pattern.fullmatch(path)), None)

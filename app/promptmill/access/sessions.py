@@ -1,4 +1,4 @@
-"""The cookie of a session, and where a browser without one is sent."""
+"""Session cookies of browsers, and the redirect to the login page."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from promptmill.services.resources import Resources
 
 LOGIN: Final = "/ui/login"
 _MOST_COOKIES: Final = 4
-"""Of one name: services below several prefixes of one host may have one each."""
+"""Most cookies of one name: services below several prefixes of a host may set one each."""
 _LONGEST_NEXT: Final = 2048
 
 
 def cookie_name(scope: AsgiScope) -> str:
-    """The name of the cookie; it has the port, because browsers send cookies to all ports."""
+    """Name of the session cookie; it holds the port, because browsers send cookies to all ports."""
     host = parse_authority(Headers(scope=scope).get("host", ""))
     port = None if host is None else host.port
     return "promptmill_session" if port is None else f"promptmill_session_{port}"
 
 
 def sessions_in(scope: AsgiScope) -> Sequence[str]:
-    """The texts of the sessions that a request's cookies name."""
+    """Session tokens in the cookies of a request."""
     name = cookie_name(scope)
     pairs = (
         pair.strip().partition("=")
@@ -41,7 +41,7 @@ def sessions_in(scope: AsgiScope) -> Sequence[str]:
 
 
 async def caller_of_session(resources: Resources, scope: AsgiScope) -> Caller | None:
-    """Whose session the request's cookie names; None without a good one.
+    """The caller whose session the request's cookie holds; None without a valid session.
 
     Raises:
         Unavailable: The database cannot be read.
@@ -53,10 +53,10 @@ async def caller_of_session(resources: Resources, scope: AsgiScope) -> Caller | 
 
 
 def set_cookie(response: Response, scope: AsgiScope, text: str) -> None:
-    """Give the browser its session; an empty text takes it away.
+    """Set the session cookie on a response; an empty text deletes the cookie.
 
-    `Lax`, so that a link from elsewhere opens a page: what changes something is refused from
-    elsewhere by `access.browser` before any cookie is looked at.
+    `Lax` lets links from other sites open pages; changes from other sites are refused by
+    `access.browser` before a cookie is read.
     """
     response.set_cookie(
         cookie_name(scope),
@@ -70,7 +70,7 @@ def set_cookie(response: Response, scope: AsgiScope, text: str) -> None:
 
 
 def login_address(scope: AsgiScope, route: Route | None) -> str | None:
-    """Where to send a request that has no good key; None if no person sees the answer."""
+    """Address of the login page for a request without a valid key; None if it wants no page."""
     path = path_below_root(scope)
     is_shown = route is not None and (route.is_page or path.startswith("/ui/"))
     if not is_shown or "text/html" not in Headers(scope=scope).get("accept", ""):
@@ -84,7 +84,7 @@ def login_address(scope: AsgiScope, route: Route | None) -> str | None:
 
 
 def page_after_login(wanted: str) -> str:
-    """The page that was asked for before the login, below the root; `/` for what is no page."""
+    """Path of the page that was requested before the login; `/` if `wanted` is not such a path."""
     path = wanted.partition("?")[0]
     route = find_route(path)
     is_page = route is not None and route.is_page and path != LOGIN

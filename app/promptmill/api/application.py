@@ -23,12 +23,12 @@ from promptmill.api.routes import (
     events,
     health,
     hosts,
+    installation,
     metrics,
     models,
     reading,
     results,
     submission,
-    workers,
 )
 from promptmill.services.resources import Resources
 
@@ -47,7 +47,7 @@ ROUTERS: Final = (
     benchmark_findings.router,
     models.router,
     hosts.router,
-    workers.router,
+    installation.router,
     health.router,
     metrics.router,
     documentation.router,

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "hosts": ("commands.hosts:hosts", _SERVICE),
     "simulate": ("commands.simulate:simulate", _SERVICE),
     "doctor": ("operation.doctor:doctor", _SERVICE),
+    "settings": ("operation.settings:settings", _SERVICE),
     "db": ("operation.db:db", _SERVICE),
     "keys": ("operation.keys:keys", _SERVICE),
     "run": ("commands.run:run", _BATCHES),

@@ -70,6 +70,7 @@ from promptmill.contract.hosts import Host, LoadedModel, Quarantine
 from promptmill.contract.reading import (
     Cause,
     EarlierAttempt,
+    HistoryEntry,
     HostLoad,
     Percentiles,
     Point,
@@ -81,6 +82,7 @@ from promptmill.contract.reading import (
 from promptmill.contract.record import ENDED_STATUSES
 from promptmill.contract.results import Result, ResultPage
 from promptmill.contract.service import Health, Model, RecommendedLimits, Worker
+from promptmill.contract.settings import DatabaseFacts, Installation, Setting
 
 __all__ = [
     "ENDED_STATUSES",
@@ -110,6 +112,7 @@ __all__ = [
     "ColdLoad",
     "ComparedMeasure",
     "Counts",
+    "DatabaseFacts",
     "Difference",
     "Distribution",
     "DownloadFormat",
@@ -118,8 +121,10 @@ __all__ = [
     "EndEvent",
     "FieldError",
     "Health",
+    "HistoryEntry",
     "Host",
     "HostLoad",
+    "Installation",
     "Interval",
     "LatencyParts",
     "LoadedModel",
@@ -147,6 +152,7 @@ __all__ = [
     "Results",
     "RunPage",
     "ServiceUnreachable",
+    "Setting",
     "Sighting",
     "Stats",
     "SubmitFields",

@@ -1,1 +1,1 @@
-"""The records that go over HTTP: what the service documents is what the client returns."""
+"""Records of the HTTP API: the service documents and sends them, and the client returns them."""

@@ -1,4 +1,4 @@
-"""Throughput over time, and outcomes of the last minute and hour."""
+"""Records of throughput over time, and of the outcomes of the last minute and hour."""
 
 from __future__ import annotations
 
@@ -29,49 +29,50 @@ RECENT: Final[dict[str, Any]] = {"succeeded": 118, "failed": 2, "errors": {"time
 
 
 class ThroughputPoint(Record):
-    """Results of one part of the window."""
+    """Results of one interval of the window."""
 
-    at: Time = Field(description="When the part begins.", examples=[POINT["at"]])
+    at: Time = Field(description="When the interval begins.", examples=[POINT["at"]])
     succeeded: Count = Field(description="Prompts that succeeded.", examples=[120])
     failed: Count = Field(
-        description="Prompts whose call ended otherwise for good, aborted ones too.", examples=[2]
+        description="Prompts whose last call did not succeed, aborted calls included.", examples=[2]
     )
-    prompt_tokens: Count = Field(description="Tokens read for those.", examples=[1440])
-    completion_tokens: Count = Field(description="Tokens written by those.", examples=[9600])
+    prompt_tokens: Count = Field(description="Tokens of their prompts.", examples=[1440])
+    completion_tokens: Count = Field(description="Tokens of their answers.", examples=[9600])
     latency_s: Seconds | None = Field(
-        description="Mean seconds of an answer; null where there is none.", examples=[1.25]
+        description="Mean seconds of an answer; null without answers.", examples=[1.25]
     )
 
 
 class ThroughputSeries(Record):
-    """The parts of the window, oldest first, also those in which nothing ended."""
+    """Intervals of the window, oldest first, including those without results."""
 
     name: str | None = Field(
-        description="The model or the address of the host; `other` for those beyond the busiest;"
-        " null for everything.",
+        description="Name of the model or address of the host; `other` for all beyond the busiest;"
+        " null for the total.",
         examples=["qwen3:8b"],
     )
     points: tuple[ThroughputPoint, ...] = Field(description="The parts.", examples=[[POINT]])
 
 
 class Throughput(Record):
-    """What calls came to over time."""
+    """Results of calls over time."""
 
     window: Annotated[str, OneOf(WindowName)] = Field(description="As asked for.", examples=["1h"])
     by: Annotated[str, OneOf(Literal["none", "model", "host"])] = Field(
         description="As asked for.", examples=["model"]
     )
-    bucket_s: int = Field(gt=0, description="Seconds of a part of the window.", examples=[60])
+    bucket_s: int = Field(gt=0, description="Seconds of an interval.", examples=[60])
     data: tuple[ThroughputSeries, ...] = Field(
         description="The series, the busiest first; at most eight.", examples=[[ONE]]
     )
 
 
 class RecentOutcomes(Record):
-    """Results of a stretch of time by their outcome."""
+    """Results of a period, by outcome."""
 
     succeeded: Count = Field(description="Prompts that succeeded.", examples=[118])
-    failed: Count = Field(description="Prompts whose call ended otherwise.", examples=[2])
+    failed: Count = Field(description="Prompts whose last call did not succeed.", examples=[2])
     errors: dict[str, int] = Field(
-        description="Those by error code, the most frequent first.", examples=[{"timeout": 2}]
+        description="Failed prompts by error code, the most frequent first.",
+        examples=[{"timeout": 2}],
     )

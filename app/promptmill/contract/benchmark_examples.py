@@ -1,4 +1,4 @@
-"""The one benchmark that all examples of the documentation tell of, so that they fit together."""
+"""The benchmark that all examples of the documentation show, so that they agree."""
 
 from __future__ import annotations
 

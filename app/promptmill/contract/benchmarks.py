@@ -1,4 +1,4 @@
-"""A benchmark as clients see it; its runs and comparisons are in `benchmark_findings`."""
+"""Records of a benchmark; its runs and comparisons are in `benchmark_findings`."""
 
 from __future__ import annotations
 
@@ -21,29 +21,28 @@ from promptmill.domain.benchmarks.statistics import Method
 
 Rate = Annotated[float, Field(ge=0)]
 BenchmarkStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
-"""The states of `domain.lifecycle.JobState` that a benchmark can be in."""
+"""States of `domain.lifecycle.JobState` that a benchmark can be in."""
 FlagWord = Annotated[str, OneOf(Flag)]
 MethodWord = Annotated[str, OneOf(Method)]
-FLAGS = "What a reader must know before trusting it, from a closed list: " + ", ".join(
-    f"`{flag.value}`" for flag in Flag
+FLAGS = (
+    "Conditions that affect how far the figures can be trusted, from a closed list: "
+    + ", ".join(f"`{flag.value}`" for flag in Flag)
 )
 
 
 class RunCounts(Record):
-    """How many runs are where; they always add up to `total`."""
+    """Number of runs in each state; the numbers add up to `total`."""
 
     total: Count = Field(description="Runs of the benchmark, warm-ups included.", examples=[8])
-    pending: Count = Field(description="Still to come, or under way.", examples=[0])
+    pending: Count = Field(description="Not started, or in progress.", examples=[0])
     succeeded: Count = Field(description="Answered.", examples=[4])
     failed: Count = Field(description="Ended with an error.", examples=[1])
-    skipped: Count = Field(
-        description="Not run, because their model cannot be run at all.", examples=[3]
-    )
+    skipped: Count = Field(description="Not run, because their model cannot run.", examples=[3])
     cancelled: Count = Field(description="Cancelled with the benchmark.", examples=[0])
 
     @property
     def finished(self) -> int:
-        """Runs that need no more work."""
+        """Number of runs that need no more work."""
         return self.succeeded + self.failed + self.skipped + self.cancelled
 
 
@@ -53,13 +52,13 @@ class Interval(Record):
     low: float = Field(description="Its lower end.", examples=[0.79])
     high: float = Field(description="Its upper end.", examples=[0.86])
     of: Annotated[str, OneOf(Literal["median", "mean", "ratio"])] = Field(
-        description="What it is an interval of.", examples=["mean"]
+        description="Statistic that the interval is about.", examples=["mean"]
     )
-    method: MethodWord = Field(description="How it was computed.", examples=["student_t"])
+    method: MethodWord = Field(description="Method of computation.", examples=["student_t"])
 
 
 class Distribution(Record):
-    """What a series of values says. What takes more values than there are is null."""
+    """Statistics of a series of values; a statistic that needs more values is null."""
 
     n: Count = Field(description="Values.", examples=[3])
     mean: float | None = Field(description="Arithmetic mean.", examples=[0.82])
@@ -76,7 +75,8 @@ class Distribution(Record):
     p99: float | None = Field(description="99th percentile; null below 100.", examples=[None])
     max: float | None = Field(description="Largest value.", examples=[0.84])
     ci95: Interval | None = Field(
-        description="A 95 % interval: of the median from 6 values on, of the mean from 2 to 5.",
+        description="95 % confidence interval: of the median from 6 values on, of the mean for 2"
+        " to 5.",
         examples=[shown.DISTRIBUTION["ci95"]],
     )
 
@@ -86,31 +86,31 @@ def _distribution(description: str) -> Any:  # noqa: ANN401 - the type of Field(
 
 
 class LatencyParts(Record):
-    """Where the latency goes, as means; they do not quite add up to it."""
+    """Mean durations of the parts of the latency; they do not add up to it exactly."""
 
     load_s: Seconds | None = Field(description="Loading, by Ollama's clock.", examples=[0.01])
     queue_s: Seconds | None = Field(
-        description="Waiting at the host: its total without the other three.", examples=[0.002]
+        description="Waiting at the host: its total minus the other three parts.", examples=[0.002]
     )
     prefill_s: Seconds | None = Field(description="Reading the prompt.", examples=[0.02])
     decode_s: Seconds | None = Field(description="Writing the answer.", examples=[0.78])
 
 
 class Level(Record):
-    """What one model did with one prompt at one level."""
+    """Figures of one model with one prompt at one level."""
 
     prompt_index: int = Field(description="Place of the prompt, from 0.", examples=[0])
     concurrency: int = Field(description="Requests that were kept in flight.", examples=[1])
     workload_hash: str = Field(
-        description="SHA-256 of the prompt, `options`, `think` and `prefix_cache`: what is equal"
-        " here was the same work.",
+        description="SHA-256 of the prompt, `options`, `think` and `prefix_cache`; equal hashes"
+        " stand for equal work.",
         examples=[shown.WORKLOAD_HASH],
     )
     n_attempted: Count = Field(description="Measured runs.", examples=[3])
-    n_ok: Count = Field(description="Those with an answer.", examples=[3])
+    n_ok: Count = Field(description="Runs with an answer.", examples=[3])
     n_failed: Count = Field(description="Those that failed.", examples=[0])
     errors: dict[str, int] = Field(
-        description="How many failed with which `error_code`.", examples=[{"timeout": 1}]
+        description="Failed runs by `error_code`.", examples=[{"timeout": 1}]
     )
     latency_s: Distribution = _distribution("Seconds from the scheduled start to the end.")
     ttft_s: Distribution = _distribution("Seconds to the first text, thinking included.")
@@ -118,7 +118,7 @@ class Level(Record):
     tpot_s: Distribution = _distribution("Seconds for each token after the first.")
     decode_tokens_per_sec: Distribution = _distribution("`eval_count` over `eval_duration`.")
     prefill_tokens_per_sec: Distribution = _distribution(
-        "Uncached tokens of the prompt over `prompt_eval_duration`; without values where the cache"
+        "Uncached tokens of the prompt over `prompt_eval_duration`; no values if the cache"
         " is unknown or the prompt has fewer than 64 tokens."
     )
     e2e_tokens_per_sec: Distribution = _distribution("`eval_count` over the latency.")
@@ -126,10 +126,10 @@ class Level(Record):
     prompt_tokens: Distribution = _distribution("Tokens of the prompt as it was sent.")
     output_tokens: Distribution = _distribution("Tokens of the answer, thinking included.")
     server_overhead_s: Distribution = _distribution(
-        "Seconds that Ollama's total has beyond load, prefill and decode."
+        "Seconds of Ollama's total beyond load, prefill and decode."
     )
     latency_parts: LatencyParts = Field(
-        description="Where the latency goes.", examples=[shown.LEVEL["latency_parts"]]
+        description="Parts of the latency.", examples=[shown.LEVEL["latency_parts"]]
     )
     window_s: Seconds | None = Field(
         description="Seconds in which the level's requests were kept in flight.", examples=[2.46]
@@ -146,19 +146,19 @@ class Level(Record):
     good_request_fraction: float | None = Field(
         ge=0,
         le=1,
-        description="Good answers of all that were attempted; null without an `slo`.",
+        description="Share of attempted requests with a good answer; null without an `slo`.",
         examples=[1.0],
     )
     effective_parallelism: Rate | None = Field(
-        description="Requests that the host worked on at a time, on average: about 1 at a higher"
-        " level means that it takes one after the other.",
+        description="Mean number of requests that the host worked on at a time; about 1 at a higher"
+        " level means that the host serialises requests.",
         examples=[0.98],
     )
     flags: tuple[FlagWord, ...] = Field(description=f"{FLAGS}.", examples=[["too_few_runs"]])
 
 
 class ColdLoad(Record):
-    """The first answer of a model that was not in memory."""
+    """First answer of a model that was not loaded."""
 
     load_s: Seconds | None = Field(description="Loading, by Ollama's clock.", examples=[2.9])
     ttft_s: Seconds | None = Field(description="Seconds to the first text.", examples=[3.1])
@@ -167,7 +167,7 @@ class ColdLoad(Record):
 
 
 class ModelResult(Record):
-    """The figures of one model: first those that `OllamaManager.batch_benchmark` gives."""
+    """Figures of one model; the first fields are those of `OllamaManager.batch_benchmark`."""
 
     model: str = Field(description="The model.", examples=["qwen3:8b"])
     latency: Seconds | None = Field(
@@ -200,7 +200,7 @@ class ModelResult(Record):
 
 
 class ModelEnvironment(Record):
-    """What one model was while it was measured, as Ollama told it."""
+    """Description of a model while it was measured, as Ollama reported it."""
 
     model_digest: str | None = Field(description="What the name stood for.", examples=["500a1f06"])
     family: str | None = Field(description="Architecture.", examples=["qwen3"])
@@ -231,7 +231,7 @@ class ModelEnvironment(Record):
 
 
 class Environment(Record):
-    """What the benchmark was measured on."""
+    """Conditions of a benchmark."""
 
     host: str | None = Field(description="The host.", examples=["http://127.0.0.1:11434"])
     host_info: str | None = Field(description="As you gave it.", examples=["RTX 4090"])
@@ -250,7 +250,7 @@ class Environment(Record):
 
 
 class Slo(Record):
-    """What makes a request a good one."""
+    """Service level objectives that a good request meets."""
 
     latency_s: float | None = Field(description="Most seconds to the end.", examples=[None])
     ttft_s: float | None = Field(description="Most seconds to the first text.", examples=[0.5])
@@ -322,12 +322,12 @@ class BenchmarkSummary(Record):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the benchmark is in a final state."""
         return self.status in ENDED_STATUSES
 
     @property
     def all_succeeded(self) -> bool:
-        """Whether it has ended and every run has an answer, warm-ups included."""
+        """Whether the benchmark has ended and every run, warm-ups included, succeeded."""
         return self.has_ended and self.counts.succeeded == self.counts.total
 
 
@@ -346,7 +346,7 @@ class Benchmark(BenchmarkSummary):
 
 
 class BenchmarkPage(Record):
-    """Some benchmarks, newest first."""
+    """Page of benchmarks, newest first."""
 
     data: tuple[BenchmarkSummary, ...] = Field(
         description="The benchmarks.", examples=[[shown.SUMMARY]]

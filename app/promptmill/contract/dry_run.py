@@ -1,4 +1,4 @@
-"""What a batch would be, told without storing it."""
+"""Record of a dry run: a batch that is checked and described, but not stored."""
 
 from __future__ import annotations
 
@@ -11,52 +11,54 @@ from promptmill.contract.record import Count, OneOf, Record
 Unchecked = Annotated[
     tuple[str, ...],
     Field(
-        description="What answers will not be checked for, although a `format` asks for it: regular"
-        " expressions with look-around or back-references. A sentence each, the first 20.",
+        description="Rules of a `format` that answers are not checked against: regular expressions"
+        " with look-around or back-references. One sentence each, the first 20.",
         examples=[[]],
     ),
 ]
 
 
 class DryRun(Record):
-    """A request for a batch that would be accepted now, with the values that would hold."""
+    """A batch that would be accepted now, with the values that would apply."""
 
     object: Literal["batch.dry_run"] = Field(
         description="Always `batch.dry_run`.", examples=["batch.dry_run"]
     )
     valid: Literal[True] = Field(
-        description="Always true: what is not valid is answered with a problem.", examples=[True]
+        description="Always true: an invalid batch gets a problem as response.", examples=[True]
     )
-    prompts: int = Field(ge=1, description="How many prompts it has.", examples=[3])
+    prompts: int = Field(ge=1, description="Number of prompts.", examples=[3])
     models: tuple[str, ...] = Field(
-        description="The models that its prompts use: as the host spells them, and as they were"
-        " sent where `auto_pull` lets one be missing.",
+        description="Models that the prompts use, as the host spells them; as sent if `auto_pull`"
+        " allows a model to be missing.",
         examples=[["llama3.2:3b", "qwen3:8b"]],
     )
-    model: str = Field(description="Model of the prompts that name none.", examples=["qwen3:8b"])
+    model: str = Field(
+        description="Model of prompts without a model of their own.", examples=["qwen3:8b"]
+    )
     kind: Annotated[str, OneOf(Literal["generate", "embed"])] = Field(
         description="Whether the prompts are answered or embedded.", examples=["generate"]
     )
     max_concurrent: int = Field(description="Most prompts running at one moment.", examples=[5])
     auto_concurrency: bool = Field(
-        description="Whether that is only where it starts (`max_concurrent: auto`).",
+        description="Whether `max_concurrent` is only the start value (`max_concurrent: auto`).",
         examples=[False],
     )
     rate_limit_delay: float = Field(description="Least seconds between starts.", examples=[0.1])
     at_least_s: float = Field(
         ge=0,
-        description="Seconds that its starts alone take, at one every `rate_limit_delay`.",
+        description="Least seconds that the starts take, one every `rate_limit_delay`.",
         examples=[0.2],
     )
     timeout_s: float = Field(description="Seconds that one attempt may take.", examples=[300.0])
     max_attempts: int = Field(description="Attempts for each prompt.", examples=[3])
     priority: int = Field(description="Higher goes first.", examples=[0])
     expires_in_s: float | None = Field(
-        description="Seconds after which prompts that have not started expire; null: never.",
+        description="Seconds after which prompts without an outcome expire; null: never.",
         examples=[None],
     )
     max_failures: int | str | None = Field(
-        description="More failed prompts than that end the batch; null: none do.",
+        description="Most prompts that may fail before the batch ends; null: any number.",
         examples=[None],
     )
     fail_on: tuple[str, ...] = Field(
@@ -72,7 +74,7 @@ class DryRun(Record):
         description="Your pairs, as sent.", examples=[{"project": "colours"}]
     )
     parameters: dict[str, Any] = Field(
-        description="Fields of Ollama's request that hold for every prompt.",
+        description="Fields for Ollama that apply to every prompt.",
         examples=[{"options": {"temperature": 0}}],
     )
     queued_prompts: Count = Field(
@@ -105,4 +107,4 @@ DRY_RUN: dict[str, Any] = {
     "queued_prompts": 0,
     "unchecked": [],
 }
-"""A worked example."""
+"""Worked example of a dry run."""

@@ -1,4 +1,4 @@
-"""The one batch that all examples of the documentation tell of, so that they fit together."""
+"""The batch that all examples of the documentation show, so that they agree."""
 
 from __future__ import annotations
 

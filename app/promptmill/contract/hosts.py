@@ -1,4 +1,4 @@
-"""Ollama hosts as clients see them."""
+"""Records of Ollama hosts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from promptmill.contract.record import ErrorWord, Record
 
 
 class LoadedModel(Record):
-    """A model in a host's memory."""
+    """A model that a host has loaded."""
 
     name: str = Field(description="Its name.", examples=["qwen3:8b"])
     size: int = Field(
-        ge=0, description="Bytes that it takes, in all memory.", examples=[6481043456]
+        ge=0, description="Bytes of memory, graphics cards included.", examples=[6481043456]
     )
     size_vram: int = Field(
         ge=0, description="Bytes of these on graphics cards.", examples=[6481043456]
@@ -24,103 +24,103 @@ class LoadedModel(Record):
 
 
 class Quarantine(Record):
-    """Why no work goes to a host for the moment."""
+    """Reason why no work goes to a host now."""
 
     next_look_s: float = Field(
-        ge=0, description="Seconds until it is looked at again.", examples=[3.2]
+        ge=0, description="Seconds until the host is tried again.", examples=[3.2]
     )
     error_code: ErrorWord = Field(
-        description="What went wrong, as in results.", examples=["host_unreachable"]
+        description="Error code of the cause, as in results.", examples=["host_unreachable"]
     )
     reason: str = Field(
-        description="The same as a sentence.", examples=[examples.HOST_DOWN["error"]]
+        description="The cause as a sentence.", examples=[examples.HOST_DOWN["error"]]
     )
 
 
 class Host(Record):
-    """An Ollama host of the service's settings, or of another machine that has a worker."""
+    """Ollama host of the service's settings, or of another machine that has a worker."""
 
     id: str | None = Field(
-        description="Its name for `PATCH /hosts/{host_id}`; null until a worker knows it.",
+        description="Id for `PATCH /hosts/{host_id}`; null until a worker has registered the host.",
         examples=["host_1"],
     )
     url: str = Field(description="Its address.", examples=["http://gpu-1:11434"])
     machine: str | None = Field(
-        description="The machine that the address is of: of a loopback address, or"
-        " host.docker.internal, each machine has a host of its own. Null: it is of the network.",
+        description="Machine of a loopback address or host.docker.internal, which stands for"
+        " another host on each machine; null: an address of the network.",
         examples=[None, "9f86d081884c"],
     )
     enabled: bool = Field(
-        description="Whether it is in service; false: somebody took it out, what runs there may"
-        " end and nothing more is started, by any worker.",
+        description="Whether the host is in service; false: it was taken out, so that running calls"
+        " may end and no worker starts more.",
         examples=[True],
     )
     reachable: bool = Field(
-        description="Whether it told its version within two seconds, just now; a host of another"
-        " machine is not asked, then it says whether one of its workers sends work there.",
+        description="Whether the host answered a request for its version within two seconds, just"
+        " now; for a host of another machine, whether a worker there sends work to it.",
         examples=[True],
     )
     error: str | None = Field(
-        description="Why it did not.", examples=[None, examples.HOST_DOWN["error"]]
+        description="Why the host is not reachable.", examples=[None, examples.HOST_DOWN["error"]]
     )
-    version: str | None = Field(
-        description="Its version of Ollama, as last seen.", examples=["0.24.0"]
-    )
+    version: str | None = Field(description="Version of Ollama, as last seen.", examples=["0.24.0"])
     slots: int | None = Field(
         description="Most calls in flight there, over all batches and workers; null: only the"
         " batches' own limits hold.",
         examples=[4, None],
     )
     in_flight: int = Field(
-        ge=0, description="Prompts of batches that run there, over all workers.", examples=[3]
+        ge=0, description="Prompts of batches that run at the host, over all workers.", examples=[3]
     )
     held_by: str | None = Field(
-        description="The benchmark that has it to itself; no prompt starts there meanwhile.",
+        description="Benchmark that has the host to itself; no prompt starts there meanwhile.",
         examples=[None],
     )
     models: int | None = Field(
-        description="Installed models that it may be asked for; null: it never said.", examples=[12]
+        description="Number of installed models that the settings allow; null: unknown.",
+        examples=[12],
     )
     only_models: tuple[str, ...] | None = Field(
-        description="The only models that the settings let it be asked for; null: any.",
+        description="Models that the settings allow at the host; null: all.",
         examples=[None, ["qwen3:8b"]],
     )
     loaded_models: tuple[LoadedModel, ...] | None = Field(
-        description="What it has in memory; null: it never said.",
+        description="Loaded models; null: unknown.",
         examples=[examples.HOST["loaded_models"]],
     )
     loaded_models_age_s: float | None = Field(
-        description="How old that is, in seconds: Ollama may not tell while a model is loading, and"
-        " then the last sight of it stands.",
+        description="Age of `loaded_models` in seconds; Ollama may not report while a model is"
+        " loading, so that the last report stays.",
         examples=[0.0],
     )
     groups: tuple[str, ...] = Field(
-        description="What it works on now, model and load options; empty when that is not known.",
+        description="Load groups that the host runs, as model and load options; empty if unknown.",
         examples=[[]],
     )
     quarantine: Quarantine | None = Field(
-        description="Why one worker at least sends no work there for the moment, others may; of"
-        " several reasons that of the one who looks again first. Null when every worker does, and"
-        " when none lives.",
+        description="Why at least one worker sends no work to the host now, although others may; of"
+        " several reasons, that of the worker that tries again first. Null if every worker"
+        " sends work, or no worker is alive.",
         examples=[None, examples.HOST_DOWN["quarantine"]],
     )
     on_trial: bool | None = Field(
-        description="Whether it came back to one of the workers, and no call of that one has gone"
-        " through since; null when none lives.",
+        description="Whether the host has left the quarantine of a worker and no call of that"
+        " worker has succeeded since; null if no worker is alive.",
         examples=[False],
     )
     calls: int | None = Field(
-        description="Calls of all workers that live that ended, since the start of each; those of"
-        " other processes as of their last heartbeat. Null when no worker lives.",
+        description="Ended calls of all workers that are alive, since the start of each; of other"
+        " processes as of their last heartbeat. Null if no worker is alive.",
         examples=[1319],
     )
     failed: int | None = Field(
-        description="Those of them that gave no answer, and not for a reason of the prompt's own.",
+        description="Ended calls without an answer, except those that failed because of the"
+        " prompt.",
         examples=[2],
     )
     latency_s: float | None = Field(
-        description="Median seconds of the last 64 that gave an answer; of several workers the"
-        " median of what each has.",
+        description="Median seconds of the last 64 calls with an answer; with several workers the"
+        " median of their medians.",
         examples=[0.514],
     )
 

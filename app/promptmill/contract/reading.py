@@ -1,4 +1,4 @@
-"""Prompts without a result, what results say together, and the service at a glance."""
+"""Records of prompts without a result, summaries of results, and the service's statistics."""
 
 from __future__ import annotations
 
@@ -8,9 +8,21 @@ from pydantic import Field
 
 from promptmill.contract import examples
 from promptmill.contract.activity import RECENT, RecentOutcomes
+from promptmill.contract.batches import BatchStatus
 from promptmill.contract.record import Count, ErrorWord, OneOf, Record, Seconds, Time
 from promptmill.contract.results import Result
 
+HistoryWord = Literal[
+    "created",
+    "started",
+    "paused",
+    "resumed",
+    "changed",
+    "cancel_requested",
+    "retried",
+    "ended",
+]
+"""The events of `domain.reading.HistoryEvent`; a test holds them together."""
 PromptState = Literal["pending", "running", "succeeded", "failed", "cancelled", "expired"]
 
 WAITING: Final[dict[str, Any]] = {
@@ -51,6 +63,30 @@ CAUSE: Final[dict[str, Any]] = {
     "example_index": 3,
     "example": "No answer came within 300 s.",
 }
+HISTORY: Final[list[dict[str, Any]]] = [
+    {
+        "at": "2026-11-23T06:30:00.223Z",
+        "event": "created",
+        "status": "queued",
+        "key": "ci",
+        "detail": None,
+    },
+    {
+        "at": "2026-11-23T06:30:00.737Z",
+        "event": "started",
+        "status": "running",
+        "key": None,
+        "detail": None,
+    },
+    {
+        "at": "2026-11-23T06:31:10.002Z",
+        "event": "changed",
+        "status": "running",
+        "key": "ci",
+        "detail": "max_concurrent 4",
+    },
+]
+HISTORY_PAGE: Final[dict[str, Any]] = {"data": HISTORY, "next_cursor": None}
 SUMMARY: Final[dict[str, Any]] = {
     "of": 1000,
     "n": 1000,
@@ -80,55 +116,63 @@ STATS: Final[dict[str, Any]] = {
 
 
 class WaitingPrompt(Record):
-    """A prompt that has no result yet."""
+    """A prompt without a result."""
 
     index: Count = Field(description="Place of the prompt in the batch, from 0.", examples=[7])
     id: str | None = Field(description="Your own id of the prompt.", examples=["question-7"])
-    prompt: str = Field(description="Its first 200 characters.", examples=["Why is the sky blue?"])
+    prompt: str = Field(
+        description="First 200 characters of the prompt.", examples=["Why is the sky blue?"]
+    )
     state: Annotated[str, OneOf(Literal["pending", "running"])] = Field(
         description="Where it is.", examples=["running"]
     )
     attempts: Count = Field(description="Attempts made, the running one included.", examples=[1])
     host: str | None = Field(
-        description="The host that works on it; null while it waits.",
+        description="Host that runs the prompt; null while it waits.",
         examples=["http://127.0.0.1:11434"],
     )
     worker: str | None = Field(
-        description="The worker that runs it; null while it waits.", examples=["worker_01kasqg8v3"]
+        description="Worker that runs the prompt; null while it waits.",
+        examples=["worker_01kasqg8v3"],
     )
 
 
 class WaitingPromptPage(Record):
-    """Prompts without a result."""
+    """Page of prompts without a result."""
 
     data: tuple[WaitingPrompt, ...] = Field(description="The prompts.", examples=[[WAITING]])
     next_cursor: None = Field(
-        description="Always null: what runs is one page, of what waits there is the beginning.",
+        description="Always null: all running prompts are one page, and of the waiting ones only"
+        " the first are shown.",
         examples=[None],
     )
 
 
 class EarlierAttempt(Record):
-    """An attempt of a prompt that ended without a result."""
+    """Attempt of a prompt that ended without a result."""
 
     number: Count = Field(
-        description="Its number, from 1; one that was not charged is made again.", examples=[1]
+        description="Number of the attempt, from 1; an attempt that is not charged is repeated"
+        " under its number.",
+        examples=[1],
     )
-    charged: bool = Field(description="Whether it counts against `max_attempts`.", examples=[True])
+    charged: bool = Field(
+        description="Whether the attempt counts against `max_attempts`.", examples=[True]
+    )
     host: str | None = Field(
-        description="The host that it was made at.", examples=["http://127.0.0.1:11434"]
+        description="Host of the attempt.", examples=["http://127.0.0.1:11434"]
     )
     started_at: Time | None = Field(
         description="When the call began; null when its worker died.",
         examples=[EARLIER["started_at"]],
     )
-    ended_at: Time = Field(description="When it was given up.", examples=[EARLIER["ended_at"]])
+    ended_at: Time = Field(description="When the attempt ended.", examples=[EARLIER["ended_at"]])
     error_code: ErrorWord = Field(description="As in results.", examples=["timeout"])
     error: str = Field(description="What happened.", examples=[EARLIER["error"]])
 
 
 class WholePrompt(Record):
-    """One prompt of a batch with all that is known of it."""
+    """A prompt of a batch with everything that is stored about it."""
 
     index: Count = Field(description="Place of the prompt in the batch, from 0.", examples=[0])
     id: str | None = Field(description="Your own id of the prompt.", examples=["question-17"])
@@ -137,26 +181,58 @@ class WholePrompt(Record):
         examples=["Why is the sky blue?"],
     )
     overrides: dict[str, Any] = Field(
-        description="What it has otherwise than the batch: `messages`, `options`, `model`, ….",
+        description="Fields that override those of the batch: `messages`, `options`, `model`, ….",
         examples=[{"options": {"temperature": 0}}],
     )
     state: Annotated[str, OneOf(PromptState)] = Field(
         description="Where it is.", examples=["succeeded"]
     )
     attempts: Count = Field(description="Attempts made.", examples=[1])
-    host: str | None = Field(description="The host that works on it now.", examples=[None])
-    worker: str | None = Field(description="The worker that runs it now.", examples=[None])
+    host: str | None = Field(description="Host that runs the prompt now.", examples=[None])
+    worker: str | None = Field(description="Worker that runs the prompt now.", examples=[None])
     result: Result | None = Field(
-        description="Its result; null before there is one.", examples=[examples.RESULT]
+        description="Result; null before the prompt has ended.", examples=[examples.RESULT]
     )
     earlier_attempts: tuple[EarlierAttempt, ...] = Field(
-        description="Attempts that ended without a result, the first one first; up to twenty.",
+        description="Attempts that ended without a result, oldest first; up to twenty.",
         examples=[[EARLIER]],
     )
 
 
+class HistoryEntry(Record):
+    """One event in the life of a batch."""
+
+    at: Time = Field(description="When it happened.", examples=[HISTORY[0]["at"]])
+    event: Annotated[str, OneOf(HistoryWord)] = Field(
+        description="What happened; `ended` more than once where a retry let the batch go on.",
+        examples=["created"],
+    )
+    status: Annotated[str, OneOf(BatchStatus)] = Field(
+        description="The batch's status after it.", examples=["queued"]
+    )
+    key: str | None = Field(
+        description="Name of the API key of the request; null without keys, and for events that no"
+        " request has asked for.",
+        examples=["ci"],
+    )
+    detail: str | None = Field(
+        description="New limits, how many prompts run again, or why the batch ended so.",
+        examples=[None],
+    )
+
+
+class HistoryPage(Record):
+    """What has happened to a batch."""
+
+    data: tuple[HistoryEntry, ...] = Field(
+        description="The events, the first one first; of changes the newest 500.",
+        examples=[[HISTORY[2]]],
+    )
+    next_cursor: None = Field(description="Always null: there is one page.", examples=[None])
+
+
 class Point(Record):
-    """How many prompts had an outcome at a moment."""
+    """Number of prompts with an outcome at a moment."""
 
     at: Time = Field(description="The moment.", examples=["2026-11-23T06:30:00.737Z"])
     finished: Count = Field(description="Results stored by then.", examples=[1])
@@ -165,40 +241,40 @@ class Point(Record):
 class Percentiles(Record):
     """Percentiles of a measure, over prompts that succeeded."""
 
-    n: Count = Field(description="Values that there are.", examples=[988])
-    p50: Seconds | None = Field(description="Half are not above it.", examples=[1.2])
+    n: Count = Field(description="Number of values.", examples=[988])
+    p50: Seconds | None = Field(description="Median.", examples=[1.2])
     p95: Seconds | None = Field(description="Null below 20 values.", examples=[3.4])
     p99: Seconds | None = Field(description="Null below 100 values.", examples=[None])
 
 
 class Cause(Record):
-    """Failures with the same code and, but for numbers in it, sentence."""
+    """Failures with the same code and, apart from numbers, the same sentence."""
 
     error_code: ErrorWord | None = Field(description="As in results.", examples=["timeout"])
     sentence: str = Field(
         description="The sentence with `…` for its numbers.", examples=[CAUSE["sentence"]]
     )
-    prompts: Count = Field(description="How many failed so.", examples=[12])
+    prompts: Count = Field(description="Prompts that failed with this cause.", examples=[12])
     example_index: Count = Field(description="One of them.", examples=[3])
-    example: str = Field(description="Its sentence as it is.", examples=[CAUSE["example"]])
+    example: str = Field(description="Error of the example, in full.", examples=[CAUSE["example"]])
 
 
 _PERCENTILES: Final = {"n": 988, "p50": 1.2, "p95": 3.4, "p99": None}
 
 
 class Summary(Record):
-    """What the results of a batch say together."""
+    """Summary of a batch's results."""
 
-    of: Count = Field(description="Results that there are.", examples=[1000])
+    of: Count = Field(description="Number of results.", examples=[1000])
     n: Count = Field(
-        description="Results that were looked at for times and shares.", examples=[1000]
+        description="Results from which times and shares were computed.", examples=[1000]
     )
     sampled: bool = Field(
-        description="Whether these are an even sample: of more than 4000 results they are.",
+        description="Whether those are an even sample, taken of more than 4000 results.",
         examples=[False],
     )
     curve: tuple[Point, ...] = Field(
-        description="Up to 120 points of its course.", examples=[SUMMARY["curve"]]
+        description="Progress over time, in up to 120 points.", examples=[SUMMARY["curve"]]
     )
     latency_s: Percentiles = Field(description="Of the whole answer.", examples=[_PERCENTILES])
     ttft_s: Percentiles = Field(description="To the first token.", examples=[_PERCENTILES])
@@ -210,49 +286,53 @@ class Summary(Record):
         description="Results of the sample by model.", examples=[SUMMARY["models"]]
     )
     failures: tuple[Cause, ...] = Field(
-        description="What did not succeed, the most frequent cause first; up to 50.",
+        description="Causes of failures, the most frequent first; up to 50.",
         examples=[[CAUSE]],
     )
     failures_complete: bool = Field(
-        description="False when more than 20000 failed: then the first ones are grouped.",
+        description="False if more than 20000 prompts failed: then only the first ones are"
+        " grouped.",
         examples=[True],
     )
 
 
 class HostLoad(Record):
-    """How busy a host is."""
+    """Load of a host."""
 
     url: str = Field(description="Its address.", examples=["http://127.0.0.1:11434"])
-    in_flight: Count = Field(description="Prompts that run there.", examples=[4])
-    slots: int | None = Field(description="Most that may; null: any number.", examples=[4])
-    reachable: bool = Field(description="Whether it answered last.", examples=[True])
+    in_flight: Count = Field(description="Prompts that run at the host.", examples=[4])
+    slots: int | None = Field(
+        description="Most prompts that may run there; null: any number.", examples=[4]
+    )
+    reachable: bool = Field(description="Whether the host responded last time.", examples=[True])
 
 
 class Stats(Record):
-    """The service at a glance, up to a second old."""
+    """Statistics of the service, up to a second old."""
 
     pending: Count = Field(description="Prompts that wait, over all batches.", examples=[480])
-    running: Count = Field(description="Prompts with Ollama now.", examples=[6])
+    running: Count = Field(description="Prompts that run now.", examples=[6])
     batches: dict[str, int] = Field(
         description="Batches that have not ended, by status.", examples=[STATS["batches"]]
     )
     longest_wait_s: Seconds | None = Field(
-        description="Since when the oldest queued batch waits; null when none does.",
+        description="Seconds that the oldest queued batch has waited; null if no batch is queued.",
         examples=[12.5],
     )
     prompts_per_s: Seconds | None = Field(
-        description="What the running batches do together; null before the first result.",
+        description="Prompts per second of all running batches; null before the first result.",
         examples=[3.4],
     )
     hosts: tuple[HostLoad, ...] = Field(description="All hosts.", examples=[STATS["hosts"]])
     workers: Count = Field(description="Workers that are alive.", examples=[1])
     last_minute: RecentOutcomes = Field(
-        description="Results of the last whole minute; workers tell them with their heartbeat.",
+        description="Results of the last whole minute, as workers report them with their"
+        " heartbeats.",
         examples=[RECENT],
     )
     last_hour: RecentOutcomes = Field(description="Results of the last hour.", examples=[RECENT])
     needs_a_hand: tuple[str, ...] = Field(
-        description="What somebody should look at, a sentence each.",
+        description="Conditions that need an operator, one sentence each.",
         examples=[STATS["needs_a_hand"]],
     )
-    read_at: Time = Field(description="Of when this is.", examples=[STATS["read_at"]])
+    read_at: Time = Field(description="When the statistics were read.", examples=[STATS["read_at"]])

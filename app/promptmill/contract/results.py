@@ -1,4 +1,4 @@
-"""The outcome of a prompt; its fields stand in the order of the columns of CSV."""
+"""Record of a prompt's result; the fields are in the order of the columns in CSV."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ Outcome = Literal["succeeded", "failed", "cancelled", "expired"]
 
 
 class Result(Record):
-    """The outcome of one prompt. What is missing is null, never 0."""
+    """Result of one prompt. Missing values are null, never 0."""
 
     prompt: str = Field(
         description="The prompt; of a chat, its last user message.",
         examples=["Why is the sky blue?"],
     )
     response: str | None = Field(
-        description="The answer. After a failure: what had arrived, never to be taken for one.",
+        description="Answer of the model. After a failure: the part that had arrived, which is not"
+        " an answer.",
         examples=["Because air scatters blue light more than red."],
     )
-    model: str = Field(description="The model that was asked.", examples=["qwen3:8b"])
-    success: bool = Field(description="Whether there is an answer.", examples=[True])
+    model: str = Field(description="Model that was called.", examples=["qwen3:8b"])
+    success: bool = Field(description="Whether the prompt has an answer.", examples=[True])
     error: str | None = Field(
-        description="What went wrong, in a sentence.", examples=["model 'qwen3:8b' not found"]
+        description="What went wrong, as a sentence.", examples=["model 'qwen3:8b' not found"]
     )
     index: int = Field(ge=0, description="Place of the prompt in the batch, from 0.", examples=[0])
     id: str | None = Field(description="Your own id of the prompt.", examples=["question-17"])
@@ -35,14 +36,14 @@ class Result(Record):
         description="How it ended.", examples=["succeeded"]
     )
     error_code: ErrorWord | None = Field(
-        description="Why there is no answer, from a closed list: "
+        description="Why the prompt has no answer, from a closed list: "
         + ", ".join(f"`{code.value}`" for code in ErrorCode)
         + ".",
         examples=["model_not_found"],
     )
     defect: DefectWord | None = Field(
-        description="The first thing that is wrong with an answer that came whole, whether the"
-        " batch's `fail_on` makes it a failure or not.",
+        description="First defect of a complete answer, whether or not the batch's `fail_on` makes"
+        " it a failure.",
         examples=["truncated"],
     )
     attempts: int = Field(ge=0, description="Attempts made, the last included.", examples=[1])
@@ -50,10 +51,10 @@ class Result(Record):
         description="Why the model ended: `stop`, or `length` for a cut answer.", examples=["stop"]
     )
     thinking: str | None = Field(
-        description="What the model thought first.", examples=["Rayleigh scattering."]
+        description="Thinking of the model before the answer.", examples=["Rayleigh scattering."]
     )
     tool_calls: tuple[Any, ...] | None = Field(
-        description="The tools that the model wants called, as Ollama sends them.",
+        description="Tool calls of the model, as Ollama sends them.",
         examples=[[{"function": {"name": "weather", "arguments": {"city": "Oslo"}}}]],
     )
     logprobs: tuple[Any, ...] | None = Field(
@@ -61,21 +62,21 @@ class Result(Record):
         examples=[[{"token": " blue", "logprob": -0.25}]],
     )
     host: str | None = Field(
-        description="The Ollama server that was asked last.", examples=["http://127.0.0.1:11434"]
+        description="Ollama host of the last attempt.", examples=["http://127.0.0.1:11434"]
     )
     total_duration: Nanoseconds | None = Field(
-        description="Ollama: nanoseconds for everything.", examples=[512000000]
+        description="Ollama: total nanoseconds.", examples=[512000000]
     )
     load_duration: Nanoseconds | None = Field(
         description="Ollama: nanoseconds to load the model.", examples=[45000000]
     )
     prompt_eval_count: int | None = Field(description="Ollama: tokens read.", examples=[11])
     prompt_eval_duration: Nanoseconds | None = Field(
-        description="Ollama: nanoseconds to read them.", examples=[20000000]
+        description="Ollama: nanoseconds to evaluate the prompt.", examples=[20000000]
     )
     eval_count: int | None = Field(description="Ollama: tokens written.", examples=[20])
     eval_duration: Nanoseconds | None = Field(
-        description="Ollama: nanoseconds to write them.", examples=[360000000]
+        description="Ollama: nanoseconds to generate the answer.", examples=[360000000]
     )
     latency_s: float | None = Field(
         description="Seconds from sending the last attempt to its end.", examples=[0.514]
@@ -91,12 +92,12 @@ class Result(Record):
         description="When the outcome was recorded.", examples=["2026-11-23T06:30:00.737Z"]
     )
     embedding: list[float] | str | None = Field(
-        description="The vector of a text that was embedded; with `?encoding_format=base64` the"
-        " text of its 32-bit numbers, the lowest byte first.",
+        description="Vector of an embedded text; with `?encoding_format=base64` its 32-bit numbers,"
+        " little-endian, as base64.",
         examples=[[0.0125, -0.4871]],
     )
     data: dict[str, Any] | None = Field(
-        description="The prompt's own object, as it was sent.", examples=[{"product": "kettle"}]
+        description="Data that was sent with the prompt.", examples=[{"product": "kettle"}]
     )
 
     def _repr_html_(self) -> str:
@@ -106,7 +107,7 @@ class Result(Record):
 
 
 class ResultPage(Record):
-    """Some results, in prompt order."""
+    """Page of results, in prompt order."""
 
     data: tuple[Result, ...] = Field(description="The results.", examples=[[examples.RESULT]])
     next_cursor: str | None = Field(
@@ -114,11 +115,11 @@ class ResultPage(Record):
         examples=["YWZ0ZXI6OTk"],
     )
     scanned: int = Field(
-        ge=0, description="Results that were looked at for this page.", examples=[1]
+        ge=0, description="Results that were examined for this page.", examples=[1]
     )
     complete: bool = Field(
-        description="False when a search stopped at its bound (50000 results or a second) before"
-        " the page was full; `next_cursor` goes on.",
+        description="False if a search reached its bound (50000 results or a second) before the"
+        " page was full; `next_cursor` continues it.",
         examples=[True],
     )
 

@@ -1,4 +1,4 @@
-"""How things look to a person: texts made safe, HTML for notebooks, progress.
+"""Display for people: printable texts, HTML for notebooks, progress.
 
-This package knows nothing of HTTP and of the service, and loads its libraries when it needs them.
+The package knows neither HTTP nor the service, and imports its libraries at first use.
 """

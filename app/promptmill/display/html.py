@@ -1,7 +1,7 @@
-"""Records as HTML for notebooks: without a script, and with every text escaped.
+"""Records as HTML for notebooks: without scripts, every text escaped.
 
-Answers are foreign text. Whatever comes from outside goes through `text`, or an answer could run a
-script in the notebook of who looks at it.
+Answers of models are untrusted. Every value goes through `text`, or an answer could run a script in
+the notebook that shows it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _FILLED: Final = "display:block;height:100%;background:#2e7d32;border-radius:.2e
 
 
 def text(value: object, most: int = _MOST_CHARACTERS) -> str:
-    """A value as text in HTML, cut at `most` characters; None is a dash."""
+    """Escape a value as text in HTML, cut at `most` characters; None is shown as a dash."""
     shown = "-" if value is None else str(value)
     shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
     return html.escape(printable(shown))
 
 
 def bar(title: str, status: str, done: int, total: int, words: str) -> str:
-    """A bar of what is done, with a title before it and words behind it."""
+    """Progress bar with a title before it and words behind it."""
     share = 100 * done / total if total else 0
     return (
         f'<div><b>{text(title)}</b> {text(status)} <span style="{_GROUND}">'
@@ -35,7 +35,7 @@ def bar(title: str, status: str, done: int, total: int, words: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
-    """A table with a sentence below it; texts are cut."""
+    """Table with a note below; long texts are cut."""
     head = "".join(f'<th style="{_CELL}">{text(name)}</th>' for name in header)
     body = "".join(
         "<tr>" + "".join(f'<td style="{_CELL}">{text(cell)}</td>' for cell in row) + "</tr>"
@@ -46,14 +46,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], note: str = "
 
 
 def batch(record: Any) -> str:  # noqa: ANN401 - of a layer above
-    """A batch: how far it is, and why it does not advance."""
+    """A batch: its progress, and the reason why it does not advance."""
     waits = f", waits: {record.waiting_for.message}" if record.waiting_for is not None else ""
     counts, words = record.counts, numbers(record) + waits
     return bar(f"Batch {record.id}", record.status, counts.finished, counts.total, words)
 
 
 def results(records: Sequence[Any], note: str = "") -> str:
-    """Results of a batch: prompt, and answer or error."""
+    """Results of a batch: each prompt with its answer or error."""
     rows = [
         (
             one.index,
@@ -68,7 +68,7 @@ def results(records: Sequence[Any], note: str = "") -> str:
 
 
 def benchmark(record: Any) -> str:  # noqa: ANN401 - of a layer above
-    """A benchmark: how far it is, and the levels of its models."""
+    """A benchmark: its progress, and the figures of each model and level."""
     rows = [
         (
             result.model,

@@ -20,7 +20,7 @@ _LINE_EVERY_S: Final = 5.0
 
 
 class Display(ABC):
-    """A context manager that shows the progress of a batch, a benchmark or a call."""
+    """Context manager that shows the progress of a batch, a benchmark or a call."""
 
     every_s: ClassVar[float]
     """Seconds between two calls of `draw`."""
@@ -28,30 +28,30 @@ class Display(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(  # noqa: B027 - most displays have nothing to end
+    def __exit__(  # noqa: B027 - most displays need no end
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave what was shown last as it is."""
+        """Leave the last state on the display."""
 
     @abstractmethod
     def draw(
         self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
     ) -> None:
-        """Show the status, `done` of `total`, and the numbers in words.
+        """Show the status, `done` of `total`, and the figures in words.
 
-        `news` is the part of the words that a display of lines tells although nothing more is done.
+        `news` is a part of the words that `Lines` prints even if `done` has not changed.
         """
 
     @abstractmethod
     def note(self, line: str) -> None:
-        """Show a line of its own, such as that the connection was lost."""
+        """Show a separate line, such as that the connection was lost."""
 
 
 def display_here() -> Display:
-    """The display that suits the program: its notebook's, its terminal's, or lines on stderr."""
+    """Choose the display that suits the program: notebook, terminal, or lines on stderr."""
     shell = sys.modules.get("IPython")
     if shell is not None and hasattr(shell.get_ipython(), "kernel"):
         return NotebookBar()
@@ -60,12 +60,12 @@ def display_here() -> Display:
 
 
 class Bar(Display):
-    """A progress bar; it redraws itself in place."""
+    """Progress bar that is redrawn in place."""
 
     every_s = 0.25
 
     def __init__(self, console: Console) -> None:
-        # The numbers are what a narrow terminal keeps; the bar takes what is left.
+        # On a narrow terminal the numbers keep their width, and the bar shrinks.
         self._progress = Progress(
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
@@ -90,19 +90,19 @@ class Bar(Display):
     def draw(
         self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
     ) -> None:
-        """Redraw the bar in its place."""
+        """Redraw the bar."""
         del news
         self._progress.update(
             self._task, description=status, total=total, completed=done, numbers=numbers
         )
 
     def note(self, line: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._progress.console.print(line)
 
 
 class Lines(Display):
-    """Plain lines for logs and pipes: when the status changes, and every few seconds of work."""
+    """Plain lines for logs and pipes, printed when the status changes and every few seconds."""
 
     every_s = 1.0
 
@@ -115,7 +115,7 @@ class Lines(Display):
     def draw(
         self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
     ) -> None:
-        """Print a line if the status, the numbers or the news have changed."""
+        """Print a line if the status, the figures or the news have changed."""
         del total
         now, state = self._clock(), (status, done, news)
         is_new = self._shown is None or self._shown[0] != state[0]
@@ -124,12 +124,12 @@ class Lines(Display):
             self._shown, self._shown_at = state, now
 
     def note(self, line: str) -> None:
-        """A line of its own."""
+        """Print a separate line."""
         self._console.print(line)
 
 
 class NotebookBar(Display):
-    """A bar below the cell of a notebook; a notebook that is saved has its last state."""
+    """Progress bar below a notebook cell; a saved notebook holds the bar's last state."""
 
     every_s = 0.5
 
@@ -146,10 +146,10 @@ class NotebookBar(Display):
     def draw(
         self, status: str, done: int, total: int, numbers: str, *, news: tuple[str, ...] = ()
     ) -> None:
-        """Redraw the bar in its place."""
+        """Redraw the bar."""
         del news
         self._handle.update(self._library.HTML(html.bar("", status, done, total, numbers)))
 
     def note(self, line: str) -> None:
-        """A line below the bar."""
+        """Show a line below the bar."""
         self._library.display(self._library.HTML(f"<div>{html.text(line)}</div>"))

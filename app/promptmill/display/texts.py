@@ -1,7 +1,7 @@
-"""Texts, times and durations as a person reads them.
+"""Texts, times and durations as people read them.
 
-A model's answer is foreign text: whatever reaches a terminal goes through `printable`, or an answer
-could move the cursor, rename the window or worse.
+Answers of models are untrusted: every text for a terminal goes through `printable`, or an answer
+could move the cursor or rename the window.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ _ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
 
 
 def printable(text: str) -> str:
-    """The text with control characters made visible; line ends and tabs stay."""
+    """Escape the control characters of a text, except line ends and tabs."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
 
 
 def one_line(text: str | None, most: int) -> str:
-    """The text on one line of at most `most` characters."""
+    """Put a text on one line of at most `most` characters."""
     flat = " ".join(printable(text or "").split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"
 
 
 def local_time(moment: datetime) -> str:
-    """A moment by the clock on this machine's wall."""
+    """Format a moment in the machine's time zone."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for people: `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Format seconds for people: `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds is None:
         return "-"
     if seconds < 10:  # noqa: PLR2004 - below it, tenths matter
@@ -47,7 +47,7 @@ def duration(seconds: float | None) -> str:
 
 
 def numbers(batch: Any) -> str:  # noqa: ANN401 - a record of a layer above
-    """Of a batch: done, failed, place in the queue, rate and remaining time on one line."""
+    """A batch's figures on one line: done, failed, place in the queue, rate, remaining time."""
     counts = batch.counts
     parts = [f"{counts.finished}/{counts.total}"]
     parts += [
@@ -64,13 +64,13 @@ def numbers(batch: Any) -> str:  # noqa: ANN401 - a record of a layer above
     if batch.prompts_per_s is not None:
         parts.append(f"{batch.prompts_per_s:.3g}/s")
     if batch.eta_s is not None and not batch.has_ended:
-        # What has not started yet is foretold, and not measured.
+        # Before the first start the remaining time is estimated from other batches.
         about = "about " if batch.queue_position is not None else ""
         parts.append(f"{about}{duration(batch.eta_s)} left")
     return ", ".join(parts)
 
 
 def _ordinal(number: int) -> str:
-    """`1st`, `2nd`, `3rd`, `4th`, `11th`."""
+    """Format an ordinal: `1st`, `2nd`, `3rd`, `4th`, `11th`."""
     ending = "th" if number % 100 in {11, 12, 13} else _ENDINGS.get(number % 10, "th")
     return f"{number}{ending}"

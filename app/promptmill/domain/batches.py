@@ -103,6 +103,20 @@ class BatchChanges:
     label: str | None = None
     metadata: Mapping[str, str] | None = None
 
+    def told(self) -> list[str]:
+        """What is to be changed, in words: new limits with their values, texts by name alone."""
+        if self.auto_concurrency:
+            limit = ["max_concurrent auto"]
+        else:
+            limit = [] if self.max_concurrent is None else [f"max_concurrent {self.max_concurrent}"]
+        delay_s, priority = self.rate_limit_delay_s, self.priority
+        return [
+            *limit,
+            *([] if delay_s is None else [f"rate_limit_delay {delay_s:g} s"]),
+            *([] if priority is None else [f"priority {priority}"]),
+            *(name for name in ("label", "metadata") if getattr(self, name) is not None),
+        ]
+
     def named(self) -> list[str]:
         """The names of what is to be changed."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}

@@ -110,6 +110,33 @@ class EarlierAttempt:
     error: str
 
 
+class HistoryEvent(StrEnum):
+    """What happened to a batch."""
+
+    CREATED = "created"
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    CHANGED = "changed"
+    CANCEL_REQUESTED = "cancel_requested"
+    RETRIED = "retried"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One event in the life of a batch."""
+
+    at_ms: int
+    event: HistoryEvent
+    state: JobState
+    """The state of the batch after the event."""
+    key_name: str | None = None
+    """The API key of the request; None without keys, and for what no request has asked for."""
+    detail: str | None = None
+    """New limits, the number of prompts, or why the batch ended so."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholePrompt:
     """One prompt of a batch with all that is known of it."""

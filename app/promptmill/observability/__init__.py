@@ -1,1 +1,1 @@
-"""Logs, and later metrics."""
+"""Logs and metrics."""

@@ -1,7 +1,7 @@
-"""One log line for each change that somebody has asked for: which change, of what, and by whom.
+"""Audit lines in the log, one for each change that a caller made: kind, target, and caller.
 
-The key's name, the request's id and the client's address come from the request's context. Texts of
-prompts, answers and metadata never stand here.
+The name of the key, the id of the request and the address of the client come from the request's
+context. Prompts, answers and metadata are never logged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from promptmill.observability.logs import get_logger
 
 
 class Change(StrEnum):
-    """What was changed; the field `change` of the line."""
+    """Kinds of changes; the field `change` of an audit line."""
 
     BATCH_CREATED = "batch_created"
     BATCH_UPDATED = "batch_updated"
@@ -31,7 +31,7 @@ class Change(StrEnum):
 
 
 def audit(change: Change, target: str, **details: float | list[str]) -> None:
-    """Tell of a change that was committed; `target` is the id of what was changed."""
+    """Log a change that was committed; `target` is the id of the changed thing."""
     get_logger().info(
         "A change was made.", action="audit", change=change.value, target=target, **details
     )

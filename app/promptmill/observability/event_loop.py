@@ -1,4 +1,4 @@
-"""How late the event loop of this process wakes its timers, measured while the service runs."""
+"""Measurement of how late this process's event loop runs its timers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EVERY_S: Final = 0.5
 
 @contextlib.asynccontextmanager
 async def measuring_lag() -> AsyncGenerator[None, None]:
-    """Measure the lag while the block runs."""
+    """Measure the event loop's lag while the block runs."""
     measuring = asyncio.create_task(_measure(), name="event-loop-lag")
     try:
         yield

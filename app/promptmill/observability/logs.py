@@ -1,4 +1,4 @@
-"""Log lines: a sentence, a stable `action`, and ids; for people or as JSON. They go to stderr."""
+"""Structured log lines on stderr, for people or as JSON: a sentence, an `action`, and ids."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import structlog
 from promptmill.observability.stderr import make_stderr_expendable
 
 _LONGEST_MESSAGE = 200
-"""Characters of an error's own words in the log."""
+"""Most characters of an exception's message in the log."""
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure_logging(*, level: str, as_json: bool) -> None:
-    """Set up structlog for the process; the standard library's warnings come out the same way.
+    """Configure structlog for the process, and route the standard library's warnings through it.
 
-    From here on no line on stderr can fail.
+    Afterwards no write to stderr raises an error.
     """
     make_stderr_expendable()
     renderer: structlog.types.Processor = (
@@ -44,7 +44,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
         structlog.processors.ExceptionRenderer(_told),
     ]
     if as_json:
-        # Lines of many machines come together where they are read by programs.
+        # JSON lines are collected from many machines, so each names its process.
         shared.insert(0, _of_this_process(version("promptmill"), f"{gethostname()}-{getpid()}"))
     else:
         shared.append(_make_printable)
@@ -80,7 +80,7 @@ def _of_this_process(version: str, instance: str) -> structlog.types.Processor:
 def _make_printable(
     logger: structlog.types.WrappedLogger, name: str, line: structlog.types.EventDict
 ) -> structlog.types.EventDict:
-    """Escape what is no printable character: a path may hold what a terminal takes for commands."""
+    """Escape unprintable characters: a path may hold control sequences of a terminal."""
     del logger, name
     for field, value in line.items():
         if isinstance(value, str) and not value.isprintable():
@@ -92,7 +92,7 @@ def _make_printable(
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """The logger of the process."""
+    """Logger of the process."""
     return structlog.get_logger()
 
 
@@ -101,10 +101,10 @@ def _told(exc_info: _ExcInfo) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Where an error and its causes came from, and how the message of each begins.
+    """Format the traceback of an error and its causes, with the start of each message.
 
-    Without the values of variables, and of a message no more than the start of its first line: what
-    a database adds to it repeats the row that it refused, and with it prompts and answers.
+    The values of variables are left out, and of each message all but the start of its first line: a
+    database appends the refused row to its message, and with it prompts and answers.
     """
     parts: list[str] = []
     seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""Standard error that never fails: no line on it is worth a worker, or a start."""
+"""Standard error whose writes never fail, so that no log line stops a worker or a start."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any, TextIO, cast
 
 
 class ExpendableStream:
-    """A text stream whose lines are dropped while the stream below cannot take them.
+    """Text stream that drops lines while the underlying stream cannot take them.
 
-    That is when its reader is gone, its disk is full, or it is closed.
+    A stream cannot take lines when its reader has gone, its disk is full, or it is closed.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write what can be written."""
+        """Write a text, or drop it."""
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what can be passed on."""
+        """Flush the underlying stream if it works."""
         with contextlib.suppress(OSError, ValueError):
             self._stream.flush()
 
@@ -34,13 +34,13 @@ class ExpendableStream:
 
 
 def make_stderr_expendable() -> None:
-    """Let nobody in this process fail for writing to stderr: the log, messages, tracebacks.
+    """Replace stderr so that no write to it raises an error: log lines, messages, tracebacks.
 
-    A process may be started with stderr closed; then there is none, and lines go nowhere.
+    A process may be started with stderr closed; its lines are dropped.
     """
     if isinstance(sys.stderr, ExpendableStream):
         return
-    # Python's name for it is never None to the type checker; it is when the descriptor was closed.
+    # `sys.stderr` is None if the descriptor was closed at the start, which its type does not say.
     stream = cast("TextIO | None", sys.stderr)
     if stream is None:
         stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - while it runs

@@ -1,7 +1,7 @@
-"""Prompts made of rows: which column is the text, templates, ids, OpenAI's batch lines.
+"""Prompts made of rows: columns, templates, ids, OpenAI's batch lines.
 
-`PromptFile` reads a file with `promptmill.rows` and makes a prompt of each row. docs/rows.md tells
-what can be said about columns. This package knows nothing of HTTP and of the terminal.
+`PromptFile` reads a file with `promptmill.rows` and makes a prompt of each row. docs/rows.md
+describes the options. The package knows neither HTTP nor the terminal.
 """
 
 from __future__ import annotations

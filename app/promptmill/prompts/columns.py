@@ -1,4 +1,4 @@
-"""From a row of named values to a prompt: which column is the text, the id, and what is kept."""
+"""Conversion of a row of named values to a prompt: text, id, and the columns kept with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KNOWN_FIELDS: Final = (
     *("keep_alive", "think", "raw", "truncate", "shift", "logprobs", "top_logprobs", "tools"),
     "data",
 )
-"""What a prompt object may have beside `prompt` and `messages`."""
+"""Fields of a prompt object beside `prompt` and `messages`."""
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "model": (str,),
     "system": (str,),
@@ -40,28 +40,28 @@ _MOST_IMAGE_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Which columns (or fields of JSON objects) make a prompt."""
+    """The columns, or fields of JSON objects, that make a prompt."""
 
     prompt: str | None = None
-    """None is `prompt`, or the only one."""
+    """Column of the text; None stands for `prompt`, or for the only column."""
     id: str | None = None
-    """None is `id`, if there is one; empty is none."""
+    """Column of the id; None stands for `id` if it exists, an empty text for no id."""
     system: str | None = None
     image: str | None = None
-    """Names of image files, or images themselves."""
+    """Column of image files' names, or of images themselves."""
     keep: Sequence[str] = ()
-    """Those that go with the prompt and come back with its result; `*` is all."""
+    """Columns that are stored with the prompt and returned with its result; `*` stands for all."""
     template: Template | None = None
 
     @property
     def are_named(self) -> bool:
-        """Whether anything was said about columns, so that the input has some."""
+        """Whether a person named columns, so that the input must have columns."""
         return bool(
             self.prompt or self.id or self.system or self.image or self.keep or self.template
         )
 
     def wanted(self) -> frozenset[str]:
-        """The names that a header must have, to tell a table's delimiter by them."""
+        """Names that a header must have; a table's delimiter is recognised by them."""
         given = {self.prompt, self.id, self.system, self.image, *self.keep} - {None, "", "*"}
         if self.template is not None:
             given |= self.template.names - self.template.own_names - {ROW}
@@ -71,13 +71,13 @@ class Columns:
 
 
 class Shape:
-    """The columns that one header has, found for what was wanted of them."""
+    """The columns of one header that match what `Columns` asks for."""
 
     def __init__(self, header: Sequence[str], columns: Columns, *, folder: Path | None) -> None:
-        """`folder` is where the names of images begin.
+        """Find the columns in a header; names of images are relative to `folder`.
 
         Raises:
-            UnreadableInput: A column is not there, or there more than once.
+            UnreadableInput: A column is missing or occurs more than once.
         """
         self._header = header
         self._columns = columns
@@ -88,7 +88,7 @@ class Shape:
         everything = tuple(columns.keep) == EVERYTHING
         self._keep = [self._sure(name) for name in (header if everything else columns.keep)]
         self._chat: str | None = None
-        """The column of chats, where no other was named and none is `prompt`."""
+        """Column of chats, if no text column was named and none is called `prompt`."""
         if columns.prompt is None and columns.template is None and self._optional("prompt") is None:
             self._chat = self._optional("messages")
         self._used: dict[str, str] = {}
@@ -98,10 +98,10 @@ class Shape:
 
     @cached_property
     def text_column(self) -> str:
-        """The column that is the prompt.
+        """Name of the column that holds the prompt's text.
 
         Raises:
-            UnreadableInput: There is none.
+            UnreadableInput: The header has no such column.
         """
         if self._columns.prompt is not None:
             return self._sure(self._columns.prompt)
@@ -111,10 +111,10 @@ class Shape:
         return self._sure("prompt") if found is None else found
 
     def prompt_of(self, values: Mapping[str, Any]) -> Prompt | None:
-        """The prompt of a row of a table; None if its text is empty.
+        """Make the prompt of a table's row; None if its text is empty.
 
         Raises:
-            ValueError: A value cannot be used; the message says which.
+            ValueError: A value cannot be used; the message names its column.
         """
         if self._chat is not None:
             chat = _chat_of(values[self._chat], self._chat)
@@ -123,7 +123,7 @@ class Shape:
         return None if text is None else self._with_others({}, text, values)
 
     def prompt_of_object(self, values: Mapping[str, Any]) -> Prompt | None:
-        """The prompt of a JSON object, whose fields of the contract count beside those named.
+        """Make the prompt of a JSON object; fields of the API's prompt objects count as well.
 
         Raises:
             ValueError: As `prompt_of`.
@@ -137,7 +137,7 @@ class Shape:
         given.pop(self.text_column, None)
         value = values[self.text_column]
         if value is not None and not isinstance(value, str):
-            raise ValueError(f'the field "{self.text_column}" is no string')
+            raise ValueError(f'the field "{self.text_column}" is not a string')
         if value is None or not value.strip():
             return None
         return self._with_others(_checked(given), value, values)
@@ -180,7 +180,7 @@ class Shape:
         return [base64.b64encode(self._image_bytes(one)).decode() for one in items]
 
     def _image_bytes(self, value: Any) -> bytes:  # noqa: ANN401 - any cell
-        if isinstance(value, dict):  # As the data sets of Hugging Face hold them.
+        if isinstance(value, dict):  # The form of images in the data sets of Hugging Face.
             held = cast("dict[str, Any]", value)
             value = held.get("bytes") or held.get("path")
         if isinstance(value, bytes):
@@ -219,27 +219,27 @@ class Shape:
 
 
 def text_of(value: Any, column: str) -> str:  # noqa: ANN401 - any cell
-    """A cell as text.
+    """Convert a cell to text.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The cell is neither text nor a number.
     """
     if _is_blank(value):
         return value if isinstance(value, str) else ""
     _check_for_error(value, column)
     value = jsonable(value, column)
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # Spreadsheets have no whole numbers.
+        return str(int(value))  # Spreadsheets store whole numbers as floating-point numbers.
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
     raise ValueError(f'the column "{column}" is neither a text nor a number')
 
 
 def jsonable(value: Any, column: str) -> Any:  # noqa: ANN401 - any cell
-    """A cell as JSON has it: dates as ISO 8601 writes them, what is no number as null.
+    """Convert a cell to JSON: dates as ISO 8601, NaN as null.
 
     Raises:
-        ValueError: It is binary, or of a type that JSON has not.
+        ValueError: The cell is binary, or of a type that JSON lacks.
     """
     if value is None or isinstance(value, str | int | float):
         return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -253,14 +253,14 @@ def jsonable(value: Any, column: str) -> Any:  # noqa: ANN401 - any cell
     if isinstance(value, decimal.Decimal | dt.timedelta | uuid.UUID):
         return str(value)
     if callable(as_python := getattr(value, "item", None)):
-        return jsonable(as_python(), column)  # A number of NumPy.
+        return jsonable(as_python(), column)  # A NumPy scalar.
     is_binary = isinstance(value, bytes | bytearray | memoryview)
-    told = "is binary" if is_binary else f"has a {type(value).__name__}, which JSON has not"
+    told = "is binary" if is_binary else f"has a {type(value).__name__}, which JSON cannot hold"
     raise ValueError(f'the column "{column}" {told}')
 
 
 def _chat_of(value: Any, column: str) -> list[Any] | None:  # noqa: ANN401 - any cell
-    """The messages of a chat: a list of Parquet, or JSON in a cell; None if there are none."""
+    """Read a chat's messages from a cell, a list or JSON; None for an empty cell."""
     if _is_blank(value):
         return None
     if isinstance(value, str):
@@ -269,7 +269,7 @@ def _chat_of(value: Any, column: str) -> list[Any] | None:  # noqa: ANN401 - any
         except ValueError as error:
             raise ValueError(f'the column "{column}" {error}') from None
     if not isinstance(value, list):
-        raise ValueError(f'the column "{column}" is no list of messages')  # noqa: TRY004 - said with others
+        raise ValueError(f'the column "{column}" is not a list of messages')  # noqa: TRY004 - said with others
     return jsonable(value, column) or None
 
 

@@ -1,4 +1,4 @@
-"""Lines of OpenAI's batch files as prompts: `{"custom_id": …, "url": …, "body": {…}}`."""
+"""Conversion of OpenAI's batch lines, `{"custom_id": …, "url": …, "body": {…}}`, to prompts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _OPTIONS: Final = {
     "frequency_penalty": "frequency_penalty",
     "presence_penalty": "presence_penalty",
 }
-"""OpenAI's names and Ollama's."""
+"""Ollama's options by the names of OpenAI's fields."""
 _PASSED_ON: Final = ("model", "prompt", "tools", "logprobs", "top_logprobs")
 _WITHOUT_EFFECT: Final = frozenset(
     {"stream", "stream_options", "user", "store", "metadata", "service_tier", "safety_identifier"}
     | {"parallel_tool_calls", "prompt_cache_key"}
 )
-"""Fields that change nothing about an answer here."""
+"""Fields that are dropped, as they do not change an answer."""
 _READ: Final = frozenset(
     {*_OPTIONS, *_PASSED_ON, *_WITHOUT_EFFECT, "messages", "response_format", "reasoning_effort"}
 )
@@ -34,15 +34,15 @@ _DATA_URL: Final = re.compile(r"data:image/[\w.+-]+;base64,")
 
 
 def is_openai_line(value: Mapping[str, Any]) -> bool:
-    """Whether an object is a line of such a file."""
+    """Whether an object is a line of an OpenAI batch file."""
     return "body" in value and ("custom_id" in value or "url" in value)
 
 
 def prompt_of_line(line: Mapping[str, Any]) -> dict[str, Any]:
-    """The prompt object of a line.
+    """Make the prompt object of a line.
 
     Raises:
-        ValueError: The line asks for something that Ollama cannot do; the message says what.
+        ValueError: The line asks for something that Ollama does not support; the message names it.
     """
     url, body = line.get("url", "/v1/chat/completions"), line["body"]
     said_by = _URLS.get(url) if isinstance(url, str) else None
@@ -57,7 +57,7 @@ def prompt_of_line(line: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f'"body" has no "{said_by}"')
     for name, value in fields.items():
         if name not in _READ and (name not in _ONLY_VALUE or _ONLY_VALUE[name] != value):
-            raise ValueError(f'"body" has "{name}", which Ollama cannot do; leave it out')
+            raise ValueError(f'"body" has "{name}", which Ollama does not support; leave it out')
     prompt: dict[str, Any] = {} if line.get("custom_id") is None else {"id": line["custom_id"]}
     prompt |= {name: fields[name] for name in _PASSED_ON if name in fields}
     if "messages" in fields:
@@ -92,7 +92,7 @@ def _messages(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message in Ollama's form: its content a text, images beside it, arguments an object."""
+    """Convert a message to Ollama's form: text content, separate images, arguments as an object."""
     found = {name: value for name, value in message.items() if value is not None}
     found.pop("refusal", None)
     if found.get("role") == "developer":
@@ -115,8 +115,8 @@ def _joined(parts: list[Any]) -> dict[str, Any]:
                 head = _DATA_URL.match(url)
                 if head is None:
                     raise ValueError(
-                        "an image must stand in the file, as data:image/png;base64,…; Ollama"
-                        " fetches none"
+                        "an image must be embedded as data:image/png;base64,…; addresses are not"
+                        " fetched"
                     )
                 images.append(url[head.end() :])
             case _:

@@ -1,4 +1,4 @@
-"""Results as tables: the kept columns of each row first, then what came of its prompt."""
+"""Results as table rows: first the kept columns, then the fields of the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_INTEGER: Final = 2**63
 
 
 def format_of_output(name: str) -> str:
-    """What the extension of a file to write says: `csv`, `jsonl`, `parquet` or `xlsx`."""
+    """Determine a table's format from a file's extension: `csv`, `jsonl`, `parquet` or `xlsx`."""
     extension = PurePath(name).suffix.lower().removeprefix(".")
     known = {"ndjson": "jsonl", "jsonl": "jsonl"} | {one.value: one.value for one in TableFormat}
     if extension not in known:
@@ -33,9 +33,9 @@ def write_results(
     mark: bool = False,
     expand: bool = False,
 ) -> int:
-    """Write records of NDJSON as a table, in constant memory, and return how many there are.
+    """Write NDJSON records as a table in constant memory, and return the number of records.
 
-    `mark` begins CSV with a byte order mark, by which spreadsheets know UTF-8; `expand` makes
+    `mark` begins CSV with a byte order mark, by which spreadsheets recognise UTF-8; `expand` makes
     columns of the fields of answers that are JSON objects.
     """
     with tempfile.TemporaryFile() as file:
@@ -44,17 +44,19 @@ def write_results(
         layout = _Layout(file, expand=expand)
         file.seek(0)
         rows = map(layout.cells, file)
-        return write_table(rows, target, table_format, layout.header, mark=mark)
+        write_table(rows, target, table_format, layout.header, mark=mark)
+        return layout.records
 
 
 class _Layout:
-    """The columns of a table, found by reading all records once."""
+    """Columns of a table, found by reading all records once."""
 
     def __init__(self, lines: Iterable[bytes], *, expand: bool) -> None:
         self._expand = expand
+        self.records = 0
         self._kept: dict[str, set[type]] = {}
         self._fields: dict[str, set[type]] = {}
-        for line in lines:
+        for self.records, line in enumerate(lines, start=1):
             record = json.loads(line)
             for name, value in self._of_row(record).items():
                 self._kept.setdefault(name, set()).add(_kind(value))
@@ -65,12 +67,12 @@ class _Layout:
 
     @property
     def header(self) -> Header:
-        """The columns: a field of the result is `result_…` where a kept column has its name."""
+        """Header of the table; a result's field with the name of a kept column gets `result_`."""
         own = [f"result_{name}" if name in self._kept else name for name in self._fields]
         return [*self._kept, *own], [*self._kept.values(), *self._fields.values()]
 
     def cells(self, line: bytes) -> list[Any]:
-        """The cells of a record."""
+        """Cells of a record, in the header's order."""
         record = json.loads(line)
         row = self._of_row(record)
         return [
@@ -84,7 +86,7 @@ class _Layout:
 
 
 def _answered(answer: object) -> Mapping[str, Any]:
-    """The fields of an answer that is a JSON object."""
+    """Fields of an answer that is a JSON object; none for other answers."""
     try:
         value = json.loads(answer) if isinstance(answer, str) else None
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""JSON Schemas for answers: from a file, as an object, or in short as `name, age int`."""
+"""JSON Schemas for answers: from a file, as an object, or in short form as `name, age int`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _FIELD: Final = re.compile(r"\s*([^\s:]+)(?:\s+([^\s:]+))?\s*(?::\s*(.*?)\s*)?",
 
 
 def schema_of(source: str | Mapping[str, Any] | type) -> dict[str, Any]:
-    """The JSON Schema that is meant.
+    """Read a JSON Schema from one of its accepted forms.
 
-    `source` is a schema as an object, a class of pydantic, the name of a file (`person.json`, or
-    `@` and any name), JSON as a text, or the fields of an object in short: `name, age int`. A field
-    is a name, a type (`str` if left out, `int`, `float`, `bool`) and, behind a colon, a description
-    for the model; commas separate them, or line ends where there are some. All are required.
+    `source` is a schema as an object, a pydantic class, the name of a file (`person.json`, or `@`
+    and any name), JSON text, or fields in short form: `name, age int`. A field is a name, a type
+    (`str` by default, `int`, `float`, `bool`) and, after a colon, a description for the model;
+    fields are separated by commas, or by line ends if there are any. All fields are required.
 
     Raises:
-        UnreadableInput: It is none.
+        UnreadableInput: `source` has none of these forms.
     """
     if isinstance(source, Mapping):
         return dict(source)
@@ -38,7 +38,7 @@ def schema_of(source: str | Mapping[str, Any] | type) -> dict[str, Any]:
     except ValueError as error:
         raise UnreadableInput(f"the schema {error}") from None
     if not isinstance(value, dict):
-        raise UnreadableInput("the schema is no JSON object")
+        raise UnreadableInput("the schema is not a JSON object")
     return cast("dict[str, Any]", value)
 
 
@@ -51,11 +51,11 @@ def _of_fields(text: str) -> dict[str, Any]:
         name, type_name, description = found.groups() if found else (part, "", None)
         if not found or (type_name and type_name not in _TYPES):
             raise UnreadableInput(
-                f'"{part.strip()}" is no field: write `name`, `name type` or `name type:'
+                f'"{part.strip()}" is not a field: write `name`, `name type` or `name type:'
                 f" description`; the types are {', '.join(_TYPES)}"
             )
         if name in properties:
-            raise UnreadableInput(f'the field "{name}" stands there twice')
+            raise UnreadableInput(f'the field "{name}" occurs twice')
         properties[name] = {"type": _TYPES[type_name or "str"]}
         if description:
             properties[name]["description"] = description
@@ -68,7 +68,7 @@ def _of_class(source: Any) -> dict[str, Any]:  # noqa: ANN401 - any class
     make = getattr(source, "model_json_schema", None)
     if make is None:
         raise UnreadableInput(
-            f"{source!r} is no schema: give a text, an object or pydantic's class"
+            f"{source!r} is not a schema: pass a text, an object or a pydantic class"
         )
     return make()
 

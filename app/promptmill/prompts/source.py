@@ -1,4 +1,4 @@
-"""The prompts of a file, a pipe or a folder, made again at each iteration, in constant memory."""
+"""Prompts of a file, a pipe or a folder, read again at each iteration in constant memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from promptmill.prompts.openai_lines import is_openai_line, prompt_of_line
 from promptmill.rows import FileFormat, Notes, Reading, RowFile, UnreadableInput
 
 _TEXT: Final = ("text",)
-"""The one column of texts that have no names."""
+"""Name of the one column of texts without columns."""
 _CHAT: Final = 'write {"messages": [{"role": "user", "content": "…"}]} for each chat'
 _OF_OTHERS: Final = {
     ("conversations",): "ShareGPT's chats are not read",
@@ -24,15 +24,15 @@ _OF_OTHERS: Final = {
     ("lc", "kwargs"): "LangChain's dumps are not read",
     ("contents",): "Gemini's requests are not read",
 }
-"""Fields by which the objects of other tools are known."""
+"""Fields that identify the formats of other tools, with the advice for each."""
 _NAME: Final = re.compile(r"[\w.-]*\w([ \t]+[\w.-]*\w)?")
-"""One or two words: what an only column may be called without being asked about."""
+"""One or two words: a heading that may name the only column without being questioned."""
 _MOST_SHAPES: Final = 100
-"""Kept of JSON objects whose fields differ."""
+"""Most column sets that are remembered for JSON objects with different fields."""
 
 
 class PromptFile:
-    """The prompts of one input; what is left out of it is in `notes` after an iteration."""
+    """Prompts of one input; after an iteration `notes` describes the rows that were left out."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class PromptFile:
         limit: int | None = None,
         shuffle: int | None = None,
     ) -> None:
-        """`name` is a file's, a folder's or a pattern; `-` is stdin, which can be read once.
+        """Store how to read `name`: a file, a folder, a pattern, or `-` for stdin.
 
-        `limit` takes only so many prompts; `shuffle` is the seed of a random order, and together
-        with a limit of a random choice.
+        `limit` bounds the number of prompts; `shuffle` is the seed of a random order, and together
+        with `limit` of a random sample.
         """
         self._columns = columns or Columns()
         reading = replace(
@@ -58,35 +58,35 @@ class PromptFile:
         self._limit = limit
         self._seed = shuffle
         self._places = array("Q")
-        """Of the prompts, in order: eight bytes each."""
+        """Row number of each prompt, in order; eight bytes each."""
         self._shapes: dict[tuple[str, ...], Shape] = {}
 
     @property
     def is_read_once(self) -> bool:
-        """Whether a second iteration would find nothing."""
+        """Whether the input can be iterated only once."""
         return self._rows.is_read_once
 
     @property
     def notes(self) -> Notes:
-        """What was left out."""
+        """Rows that the last iteration left out."""
         return self._rows.notes
 
     @property
     def format(self) -> FileFormat | None:
-        """What the input turned out to be, once it has been read."""
+        """Format of the input; None before its first iteration."""
         return self._rows.format
 
     @property
     def batch_fields(self) -> dict[str, Any]:
-        """Of an input that is a whole batch: what it says beside its prompts."""
+        """Fields beside `prompts`, if the input is a whole batch."""
         return self._rows.batch_fields
 
     def __iter__(self) -> Iterator[Prompt]:
-        """The prompts.
+        """Yield the prompts.
 
         Raises:
             OSError: The file cannot be read.
-            UnreadableInput: Something in it cannot be used, or there is no prompt at all.
+            UnreadableInput: A row cannot be used, or the input has no prompt.
         """
         del self._places[:]
         self._shapes.clear()
@@ -96,21 +96,21 @@ class PromptFile:
             yield prompt
         made.close()
         if not self._places:
-            raise UnreadableInput("there is no prompt in it", *self.notes.remarks[:1])
+            raise UnreadableInput("it has no prompts", *self.notes.remarks[:1])
 
     def place_of(self, index: int) -> str | None:
-        """Where that prompt stands, in the user's words; None if it has not been read."""
+        """Name the place of a prompt in the input, as `line 7`; None if the prompt was not read."""
         return self._rows.place_of(self._places[index]) if index < len(self._places) else None
 
     def _made(self) -> Generator[tuple[int, Prompt]]:
-        """The prompts with the numbers of their rows; after a fault only faults are sought."""
+        """Yield prompts with their row numbers; after a fault only look for further faults."""
         rows = self._rows
         for number, value in rows:
             try:
                 prompt = self._prompt(value)
             except (ValueError, UnreadableInput) as error:
                 if rows.header is not None and isinstance(error, UnreadableInput):
-                    raise  # The header is wrong, and so for every row.
+                    raise  # A wrong header makes every row wrong.
                 rows.faults.add(f"{rows.place_of(number)}: {error}")
                 continue
             if prompt is None:
@@ -159,7 +159,7 @@ class PromptFile:
         return {**found, "id": str(custom_id)} if is_number else found
 
     def _check_only_column(self, header: Sequence[str]) -> None:
-        """Say that a header of one cell is no prompt, or refuse what may well be one."""
+        """Note a lone header cell as a column's name, or refuse it if it may be a prompt."""
         has_names = self._rows.format is not FileFormat.PARQUET and not self._rows.is_folder
         if not has_names or len(header) > 1 or self._columns.are_named:
             return
@@ -191,7 +191,7 @@ def _is_message(value: object) -> bool:
 
 
 def _way_out(found: Mapping[str, Any]) -> str:
-    """What to do with an object that is no prompt, by the tool that writes such objects."""
+    """Advice for an object without a prompt, by the tool that writes such objects."""
     if _is_message(found):
         return f"it is a message of a chat: {_CHAT}"
     for names, told in _OF_OTHERS.items():
@@ -203,7 +203,7 @@ def _way_out(found: Mapping[str, Any]) -> str:
 
 
 def _of_folder(columns: Columns) -> Columns:
-    """A file's text is the prompt and its name the id, unless something else was said."""
+    """Column choice for a folder: a file's text is the prompt, its name the id, unless named."""
     if columns.prompt is None and columns.template is None:
         columns = replace(columns, prompt="text")
     return replace(columns, id="name") if columns.id is None else columns

@@ -11,24 +11,24 @@ from promptmill.rows.faults import Faults, UnreadableInput
 
 
 def is_frame(value: object) -> bool:
-    """Whether this is a data frame or table of pandas, polars, Arrow or the like."""
+    """Whether a value is a data frame or table of pandas, polars, Arrow or a similar library."""
     return hasattr(value, "__arrow_c_stream__") and hasattr(value, "columns")
 
 
 class PromptTable:
-    """A prompt for each row, made anew at each iteration; none is left out."""
+    """Prompts of a table's rows, made anew at each iteration; no row is left out."""
 
     def __init__(self, table: object, columns: Columns) -> None:
-        """`table` is a data frame, or dicts in an iterable that can be read twice."""
+        """Store the table: a data frame, or dicts in an iterable that can be iterated twice."""
         self._table = table
         self._columns = columns
 
     def __iter__(self) -> Iterator[Prompt]:
-        """The prompts.
+        """Yield the prompts.
 
         Raises:
-            ValueError: Rows cannot be used, or there are none; the message names the rows, counted
-                from 0 as the prompts of the batch are.
+            ValueError: Rows cannot be used, or the table is empty; the message names the rows by
+                their indexes from 0.
         """
         try:
             yield from self._prompts()
@@ -55,7 +55,7 @@ class PromptTable:
                 yield prompt
         faults.check()
         if index < 0:
-            raise UnreadableInput("there is no row in it")
+            raise UnreadableInput("the table has no rows")
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:
         if is_frame(self._table):
@@ -63,7 +63,7 @@ class PromptTable:
             return
         for index, row in enumerate(cast("Iterable[Any]", self._table)):
             if not isinstance(row, Mapping):
-                raise UnreadableInput(f"row {index}: is a {type(row).__name__}, and no dict")
+                raise UnreadableInput(f"row {index}: is a {type(row).__name__}, not a dict")
             yield cast("Mapping[str, Any]", row)
 
 
@@ -77,7 +77,7 @@ def _rows_of_frame(frame: object) -> Iterator[Mapping[str, Any]]:
 
 
 def _with_index(table: Any) -> Any:  # noqa: ANN401 - a data frame of any library
-    """The table with an index of pandas that Arrow would keep beside the columns among them."""
+    """Move an index of pandas that Arrow would keep among the columns."""
     index = getattr(table, "index", None)
     is_default = getattr(index, "start", 0) == 0 and getattr(index, "step", 1) == 1
     return table if is_default else table.set_axis(list(cast("Iterable[Any]", index)))

@@ -1,4 +1,4 @@
-"""Prompts made of columns: `Classify: {{ text }}`, in Jinja2's sandbox."""
+"""Prompt templates such as `Classify: {{ text }}`, in Jinja2's sandbox."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from promptmill.rows import UnreadableInput
 
 ROW = "row"
-"""Gives columns whose names are no identifiers: `{{ row["my text"] }}`."""
+"""Variable that holds the whole row, for columns like `my text`: `{{ row["my text"] }}`."""
 
 
 class Template:
-    """A text with the names of columns in it, filled in row by row."""
+    """Text with column names in it, rendered for each row."""
 
     def __init__(self, source: str) -> None:
-        """`source` is the template, or `@` and the name of a file that holds it.
+        """Compile a template, given as text or as `@` and the name of a file.
 
         Raises:
-            UnreadableInput: It is no template, or no column is named in it.
+            UnreadableInput: The template has a syntax error or names no column.
         """
-        # Jinja2 takes a tenth of a second to load: only those who have a template pay for it.
+        # Importing Jinja2 takes a tenth of a second, so only templates import it.
         from jinja2 import StrictUndefined, TemplateError, meta  # noqa: PLC0415
         from jinja2.sandbox import SandboxedEnvironment  # noqa: PLC0415
 
@@ -41,7 +41,7 @@ class Template:
         except RecursionError:
             raise UnreadableInput("the template is nested too deeply") from None
         self.names = frozenset(used)
-        """What the template takes from a row, Jinja2's own functions included."""
+        """Names that the template reads from a row, Jinja2's own functions included."""
         self.own_names = frozenset(environment.globals)
         if not self.names - self.own_names:
             raise UnreadableInput(
@@ -49,14 +49,14 @@ class Template:
             )
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """The text for one row.
+        """Render the template for one row.
 
         Raises:
             ValueError: The template fails for this row; the message says why.
         """
         try:
             return self._render(values)
-        # A template is a small program of the user's: anything may go wrong in it.
+        # A template runs the user's expressions, which may raise any error.
         except Exception as error:  # noqa: BLE001
             raise ValueError(f"the template fails: {error or type(error).__name__}") from None
 

@@ -1,8 +1,8 @@
-"""Rows in files: read out of texts, JSON, tables, Parquet, Excel and folders, and written back.
+"""Rows of files: read from texts, JSON, tables, Parquet, Excel and folders, and written back.
 
-`RowFile` reads, `write_table` writes, both row by row. docs/files.md tells how a format is found
-out and what is refused. Functions raise `UnreadableInput` with a fault for each place. This package
-knows nothing of HTTP and of the terminal, and imports nothing of promptmill.
+`RowFile` reads and `write_table` writes, both row by row. docs/files.md describes how a format is
+recognised and what is refused. Functions raise `UnreadableInput` with a fault for each place. The
+package knows neither HTTP nor the terminal, and imports nothing of promptmill.
 """
 
 from __future__ import annotations

@@ -22,16 +22,14 @@ _ROWS_AT_ONCE: Final = 256
 _FORMULA: Final = re.compile(
     rb'<c r="([A-Z]+[0-9]+)"[^>]*><f(?:[^>]*/>|[^>]*>[^<]*</f>)(?:<v ?/>|<v></v>)?</c>'
 )
-"""A formula without the value that it had when it was last computed."""
+"""Formula cell without a cached value, in a sheet's XML."""
 _ESCAPE: Final = re.compile(r"_x([0-9a-fA-F]{4})_")
-
-
 ColumnarTable = tuple[Sequence[str], Iterator[tuple[int, dict[str, Any]]]]
-"""The names of the columns, and rows that are read once, numbered as a person counts them."""
+"""Column names, and rows that can be read once, numbered from 1."""
 
 
 def library(name: str, what: str, install: str = '"promptmill[data]"') -> ModuleType:
-    """A library that is not installed with the package itself."""
+    """Import a library of the extra `promptmill[data]`, or name the command that installs it."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -42,19 +40,19 @@ def library(name: str, what: str, install: str = '"promptmill[data]"') -> Module
 
 
 def parquet_table(file: IO[bytes], stack: ExitStack) -> ColumnarTable:
-    """The table of a Parquet file, read some hundred rows at a time."""
+    """Read the table of a Parquet file, some hundred rows at a time."""
     parquet = library("pyarrow.parquet", "reading Parquet")
     try:
         table = parquet.ParquetFile(_seekable(file, stack), pre_buffer=False)
         header: list[str] = table.schema_arrow.names
     except (OSError, ValueError) as error:
-        raise UnreadableInput(f"is no readable Parquet file: {error}") from None
+        raise UnreadableInput(f"is not a readable Parquet file: {error}") from None
 
     return header, rows_of(table.iter_batches(_ROWS_AT_ONCE, use_threads=False))
 
 
 def rows_of(batches: Iterable[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of Arrow's batches, numbered from 1; not all of a batch are made at once."""
+    """Yield the rows of Arrow's batches, numbered from 1, a few at a time."""
     number = 0
     try:
         for batch in map(_in_microseconds, batches):
@@ -67,7 +65,7 @@ def rows_of(batches: Iterable[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _in_microseconds(batch: Any) -> Any:  # noqa: ANN401 - of the library
-    """The rows with times as Python has them, which knows no nanoseconds."""
+    """Convert a batch's times from nanoseconds, which Python's types lack, to microseconds."""
     arrow, schema = library("pyarrow", "reading Parquet"), batch.schema
     for index, field in enumerate(schema):
         if str(field.type).startswith("timestamp[ns"):
@@ -78,19 +76,19 @@ def _in_microseconds(batch: Any) -> Any:  # noqa: ANN401 - of the library
 def excel_table(
     file: IO[bytes], sheet: str | None, stack: ExitStack, faults: Faults
 ) -> ColumnarTable:
-    """The table of a sheet, the first one if none is named; its first filled row is the header."""
+    """Read the table of a sheet, by default the first; the first filled row is the header."""
     openpyxl = library("openpyxl", "reading Excel")
     seekable = _seekable(file, stack)
     try:
         with zipfile.ZipFile(seekable) as packed:
             if not any(name.startswith("xl/") for name in packed.namelist()):
-                raise UnreadableInput("is a ZIP archive, and no Excel workbook")
+                raise UnreadableInput("is a ZIP archive, but not an Excel workbook")
             _check_formulas(packed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Styles and extensions that have no part in it.
+            warnings.simplefilter("ignore")  # Styles and extensions do not affect values.
             book = openpyxl.load_workbook(seekable, read_only=True, data_only=True)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UnreadableInput(f"is no readable Excel workbook: {error}") from None
+        raise UnreadableInput(f"is not a readable Excel workbook: {error}") from None
     stack.callback(book.close)
     filled = _filled(book[_sheet_named(book, sheet)])
     _, titles = next(filled, (0, ()))
@@ -98,7 +96,7 @@ def excel_table(
     while header and not header[-1]:
         header.pop()
     if not header:
-        raise UnreadableInput("there is no prompt in it")
+        raise UnreadableInput("it has no prompts")
     return header, _excel_rows(filled, header, faults)
 
 
@@ -116,7 +114,7 @@ def _check_formulas(packed: zipfile.ZipFile) -> None:
 
 
 def _sheet_named(book: Any, sheet: str | None) -> str:  # noqa: ANN401 - of the library
-    """The sheet of that name; without one the only sheet that has a filled cell."""
+    """Find a sheet by name; without a name, the only sheet with a filled cell."""
     names: list[str] = [one.title for one in book.worksheets]
     if sheet in names:
         return sheet
@@ -130,7 +128,7 @@ def _sheet_named(book: Any, sheet: str | None) -> str:  # noqa: ANN401 - of the 
 
 
 def _filled(page: Any) -> Iterator[tuple[int, Sequence[Any]]]:  # noqa: ANN401 - of the library
-    """The rows of a sheet that are not blank, numbered."""
+    """Yield the rows of a sheet that are not blank, with their numbers."""
     page.reset_dimensions()
     for number, cells in enumerate(page.iter_rows(values_only=True), start=1):
         if any(cell is not None for cell in cells):
@@ -150,14 +148,14 @@ def _excel_rows(
 
 
 def _unescaped(cell: Any) -> Any:  # noqa: ANN401 - any cell
-    """A text as Excel shows it, which writes what XML cannot hold as `_x000D_`."""
+    """Decode the escapes, such as `_x000D_`, of characters that XML cannot hold."""
     if isinstance(cell, str) and "_x" in cell:
         return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), cell)
     return cell
 
 
 def _seekable(file: IO[bytes], stack: ExitStack) -> IO[bytes]:
-    """The bytes in a file that can be read from its end, as both forms want it."""
+    """Copy a stream to a file that can be read from its end, as both formats require."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
     stack.callback(copy.close)
     shutil.copyfileobj(file, copy, io.DEFAULT_BUFFER_SIZE * 16)

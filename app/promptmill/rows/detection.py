@@ -1,6 +1,6 @@
-"""How an input is written: by its content where that says it, else by its name.
+"""Detection of a file's format: by its content if that is conclusive, else by its name.
 
-What can be read in two ways is refused, for a wrong guess would send other prompts than were meant.
+An ambiguous input is refused, because a wrong guess would send other prompts than were meant.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from promptmill.rows.tables import CANDIDATES, SEPARATOR_LINE
 
 
 class FileFormat(StrEnum):
-    """How prompts are written in a file."""
+    """Formats of files with prompts."""
 
     TEXT = "text"
     """A prompt per line."""
@@ -33,13 +33,13 @@ class FileFormat(StrEnum):
 
 
 JsonForm = Literal["lines", "stream", "batch"]
-"""How JSON values follow each other."""
+"""Arrangements of JSON values in a text."""
 Certainty = Literal["no", "perhaps", "yes"]
-"""Whether a beginning is JSON, or a table, that was meant as prompts."""
+"""Degrees of certainty that a text is JSON, or a table."""
 
 
 class JsonLook(NamedTuple):
-    """What the beginning of a text says about JSON."""
+    """Result of examining the beginning of a text for JSON."""
 
     certainty: Certainty
     form: JsonForm
@@ -61,12 +61,12 @@ _MARKUP: Final = re.compile(r"\s*(<\?xml\b|<!doctype html|<html\b|\{\\rtf\d)", r
 _OF_JSON: Final = frozenset({FileFormat.JSON, FileFormat.JSONL})
 _PROMPT_FIELDS: Final = frozenset({"prompt", "messages", "prompts", "custom_id"})
 _TEXT_COLUMN: Final = "text"
-"""The name of a text's one column in a template."""
+"""Name that templates use for the column of a text without columns."""
 _NOT_JSON: Final = JsonLook("no", "lines")
 
 
 def extension_of(name: str) -> str:
-    """The extension that says what is inside, that of packing apart."""
+    """Extension that names the content's format, without an extension of compression."""
     return PurePath(name.lower().removesuffix(".gz")).suffix
 
 
@@ -78,9 +78,9 @@ def format_of(
     wanted: Collection[str] | None,
     is_whole: bool,
 ) -> FileFormat:
-    """The format of an input whose text begins with `head`.
+    """Determine the format of an input from the beginning of its text.
 
-    `wanted` are columns that a person named, or None. What can be read in two ways is refused.
+    `wanted` are the columns that a person named, or None.
     """
     extension = extension_of(name)
     by_name = _EXTENSIONS.get(extension)
@@ -112,7 +112,7 @@ def format_of(
 
 
 def json_look(head: str, *, is_whole: bool) -> JsonLook:
-    """Whether the text that begins so is JSON, and in which form."""
+    """Examine the beginning of a text for JSON."""
     text = head.lstrip(f" \t\r\n{MARK}")
     first = text[:1]
     if not first or first not in '{["':
@@ -147,7 +147,7 @@ def _look_at_object(value: dict[str, Any], text: str, rest: str) -> JsonLook:
     if "prompts" in value:
         return JsonLook("yes", "batch")
     if rest.strip() and rest.strip()[0] not in ",{":
-        # A sentence that begins with an object; or one that was spoilt.
+        # A sentence that begins with an object, or a damaged object.
         certainty = "perhaps" if _says_prompt(value) else "no"
         return JsonLook(certainty, "lines")
     certainty = "yes" if _says_prompt(value) else "perhaps"
@@ -172,7 +172,7 @@ def _says_prompt(value: object) -> bool:
 
 
 def _loose(line: str) -> object:
-    """The JSON that a line is, by Python's own rules; None if it is none."""
+    """Parse a line as Python's `json` does; None if that fails."""
     if line[:1] not in {"{", '"'}:
         return None
     try:
@@ -199,7 +199,7 @@ def _first_cells(head: str) -> set[str]:
 
 
 def _table_look(head: str, *, is_whole: bool) -> Certainty:
-    """Whether a text may be a table: by a header with `prompt`, or a tab in every line."""
+    """Examine a text for a table: a header with `prompt`, or a tab in every line."""
     lines = list(_lines(head, is_whole=is_whole))
     if not lines:
         return "no"

@@ -1,4 +1,4 @@
-"""The error of this room, the collector of several faults, and the notes of what was left out."""
+"""Faults of an input: the error that reports them, their collector, and notes of skipped rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MOST_FAULTS_TOLD: Final = 20
 
 
 class UnreadableInput(Exception):  # noqa: N818 - named for what it is
-    """An input cannot be read, or a file cannot be written so; `faults` names each place."""
+    """An input cannot be read, or a file cannot be written; `faults` names each place."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("; ".join(faults))
@@ -16,7 +16,7 @@ class UnreadableInput(Exception):  # noqa: N818 - named for what it is
 
 
 class Faults:
-    """Faults of one reading, collected so that a person sees more than the first."""
+    """Collector of one reading's faults, so that an error reports several of them."""
 
     def __init__(self) -> None:
         self._told: list[str] = []
@@ -25,28 +25,28 @@ class Faults:
         return bool(self._told)
 
     def add(self, fault: str) -> None:
-        """Keep a fault; raise `UnreadableInput` when there are as many as are told."""
+        """Add a fault, and raise `UnreadableInput` once their number reaches `MOST_FAULTS_TOLD`."""
         self._told.append(fault)
         if len(self._told) >= MOST_FAULTS_TOLD:
             self.check()
 
     def check(self) -> None:
-        """Raise `UnreadableInput` if there is a fault."""
+        """Raise `UnreadableInput` if a fault was added."""
         if self._told:
             raise UnreadableInput(*self._told)
 
 
 class Notes:
-    """Rows that were left out of a reading: how many, and where the first of them stand."""
+    """Rows that a reading left out: their number, and the places of the first."""
 
     def __init__(self) -> None:
         self.left_out = 0
         self.blank_lines = 0
-        """Of a text, between its prompts."""
+        """Number of blank lines between prompts."""
         self.remarks: list[str] = []
 
     def leave_out(self, place: str, why: str) -> None:
-        """Count a row that becomes no prompt."""
+        """Count a row that does not become a prompt."""
         self.left_out += 1
-        if self.left_out <= 5:  # noqa: PLR2004 - enough to see what is wrong
+        if self.left_out <= 5:  # noqa: PLR2004 - enough to recognise the cause
             self.remarks.append(f"{place} {why} and is left out")

@@ -1,4 +1,4 @@
-"""Whole texts as rows: each file of a folder, or of a pattern such as `texts/*.txt`."""
+"""Whole files as rows: the files of a folder, or of a pattern such as `texts/*.txt`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TABLES: Final = frozenset({*FileFormat, "ndjson", "tsv", "tab", "psv", "xlsm", 
 
 
 def is_folder(name: str) -> bool:
-    """Whether the name is a folder's, or a pattern and no file's."""
+    """Whether a name is a folder's, or a pattern that is not an existing file."""
     path = Path(name)
     try:
         return path.is_dir() or (glob.has_magic(name) and not path.exists())
@@ -28,7 +28,7 @@ def is_folder(name: str) -> bool:
 
 
 def files_of(name: str) -> list[tuple[str, Path]]:
-    """The files with their names below the folder, sorted; those that begin with a dot are not."""
+    """List the files with their names below the folder, sorted, without hidden files."""
     path = Path(name)
     if path.is_dir():
         top, found = path, [one for one in path.iterdir() if not one.name.startswith(".")]
@@ -37,11 +37,11 @@ def files_of(name: str) -> list[tuple[str, Path]]:
         found = [Path(one) for one in glob.iglob(name, recursive=True)]  # noqa: PTH207 - as shells do
     files = sorted((str(one.relative_to(top)), one) for one in found if one.is_file())
     if not files:
-        raise UnreadableInput("there is no file in it")
+        raise UnreadableInput("it has no files")
     for shown, _ in files:
         if extension_of(shown).removeprefix(".") in _TABLES:
             raise UnreadableInput(
-                f"{shown} is a table or JSON, and no text; give one such file at a time"
+                f"{shown} is a table or JSON, not a text; give one such file at a time"
             )
     return files
 
@@ -49,7 +49,7 @@ def files_of(name: str) -> list[tuple[str, Path]]:
 def texts_of(
     files: list[tuple[str, Path]], encoding: str | None, faults: Faults, notes: Notes
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """A row for each file, numbered by its place in the list; line ends at its end are left out."""
+    """Yield a row for each file, numbered by its place in the list, without final line ends."""
     for number, (shown, path) in enumerate(files):
         try:
             text = _text(path, encoding)

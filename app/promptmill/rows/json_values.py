@@ -1,4 +1,4 @@
-"""JSON as it is defined: no NaN, no number beyond all bounds, no name twice, no half character."""
+"""Strict JSON: NaN, infinite numbers, duplicate names and lone surrogates are refused."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from promptmill.rows.faults import Faults, UnreadableInput
 from promptmill.rows.opening import MARK
 
 _MOST_CHARACTERS: Final = 32 * 1024 * 1024
-"""Of one value in a stream."""
+"""Most characters of one value in a stream."""
 _NO_FIELDS: Final = ("self", "idempotency_key")
 _MOST_AT_FIRST: Final = 64 * 1024
 _SPACE: Final = re.compile(rf"[ \t\r\n{MARK}]*")
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _AFTER: Final = frozenset(" \t\r\n,]}")
 _LONGEST_WORD: Final = 16
-"""A word or number that is cut off at the end of a piece is no longer than that, or a number."""
+"""Most characters of a literal such as `false` that may be cut at the end of a piece."""
 
 
 class NotJsonError(ValueError):
@@ -36,13 +36,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(word: str) -> float:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 def _number(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"{text} is more than a number can be")
+        raise ValueError(f"{text} is beyond the range of numbers")
     return value
 
 
@@ -62,7 +62,7 @@ _DECODER: Final = json.JSONDecoder(
 
 
 def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON
-    """The one value that a text is."""
+    """Parse a text that is one JSON value."""
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -76,37 +76,37 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON
 _MISTAKES: Final = (
     (r"'", "JSON has double quotation marks, and a single one stands"),
     (r"//|/\*|#", "JSON has no comments, and there is one"),
-    (r"None|True|False", "a word of Python stands, and none of JSON,"),
+    (r"None|True|False", "a word of Python, not of JSON, stands"),
     (r",?\s*[]}]", "a value is missing, as behind a comma too many,"),
     (r"[\t\r\n]", r"a tab or line end, in a string written \t or \n, stands"),
 )
 
 
 def _told(error: json.JSONDecodeError) -> str:
-    """What is wrong, in words for mistakes that many make, the same in each version of Python."""
+    """Describe a syntax error, with advice for frequent mistakes, alike in all Python versions."""
     found = (told for wrong, told in _MISTAKES if re.match(wrong, error.doc[error.pos :]))
     return next(found, error.msg.removesuffix(" at"))
 
 
 def check_characters(value: object, text: str) -> None:
-    """Refuse half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    """Refuse lone surrogates, which JSON can write and UTF-8 cannot."""
     if _HALF.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise ValueError(
-                "has half of a surrogate pair (\\ud83d alone), which is no text"
+                "has half of a surrogate pair (\\ud83d alone), which is not text"
             ) from None
 
 
 def may_be_cut(error: json.JSONDecodeError) -> bool:
-    """Whether text that is not JSON may be the beginning of JSON."""
+    """Whether invalid JSON may be the beginning of valid JSON."""
     is_open = error.msg.startswith(("Unterminated string", "Invalid \\u", "Invalid \\escape"))
     return is_open or error.pos > len(error.doc) - _LONGEST_WORD
 
 
 class JsonStream:
-    """Values one after the other, or the items of one array, out of pieces of text."""
+    """Consecutive values, or the items of one array, parsed from pieces of text."""
 
     def __init__(self, pieces: Iterable[str]) -> None:
         self._pieces = iter(pieces)
@@ -116,7 +116,7 @@ class JsonStream:
         self._has_ended = False
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        """The values with the numbers of their lines."""
+        """Yield the values with their line numbers."""
         if self._next() == "[":
             self._advance(self._at + 1)
             yield from self._items()
@@ -142,7 +142,7 @@ class JsonStream:
                 return
 
     def _next(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """The next character that is not white space; an empty string at the end."""
         while True:
             found = _SPACE.match(self._text, self._at)
             self._advance(found.end() if found else self._at)
@@ -162,7 +162,7 @@ class JsonStream:
             except ValueError as error:
                 raise UnreadableInput(f"line {self._line}: {error}") from None
             else:
-                # A number may go on with what has not been read yet.
+                # A number may continue in the next piece.
                 is_whole = self._text[end - 1] in '"]}' or self._text[end : end + 1] in _AFTER
                 if is_whole or self._has_ended:
                     self._check(value, end)
@@ -186,7 +186,7 @@ class JsonStream:
         return f"line {line}: is not JSON: {_told(error)}"
 
     def _read(self, characters: int) -> bool:
-        """Read at least so many more characters; False at the end."""
+        """Read at least that many more characters; False at the end of the text."""
         kept = [self._text[self._at :]]
         self._at = 0
         for piece in self._pieces:
@@ -205,7 +205,7 @@ class JsonStream:
 
 
 def values_of_lines(lines: Iterable[tuple[int, str]], faults: Faults) -> Iterator[tuple[int, Any]]:
-    """The value of each line that is not blank."""
+    """Yield the value of each line that is not blank."""
     for number, line in lines:
         if line.strip():
             try:
@@ -215,7 +215,7 @@ def values_of_lines(lines: Iterable[tuple[int, str]], faults: Faults) -> Iterato
 
 
 def batch_body(pieces: Iterable[str]) -> tuple[list[Any], dict[str, Any]]:
-    """The prompts of the whole batch that a text is, and the fields beside them."""
+    """Parse a whole batch: its prompts, and the fields beside them."""
     values = iter(JsonStream(pieces))
     line, body = next(values)
     if next(values, None) is not None:

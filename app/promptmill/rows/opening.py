@@ -1,4 +1,4 @@
-"""Bytes of a file or a pipe, unpacked, and the text in them: encodings and byte order marks."""
+"""Opening of files and pipes: decompression, encodings, byte order marks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STDIN: Final = "-"
 HEAD_BYTES: Final = 256 * 1024
-"""So much of a file is looked at before it is decided how to read it."""
+"""Bytes of the beginning that are examined before the format is decided."""
 MARK: Final = "\ufeff"
 
 _GZIP: Final = b"\x1f\x8b"
@@ -38,7 +38,7 @@ _NO_TEXT: Final = {
     rb"\x28\xb5\x2f\xfd": "is packed with zstd: `zstd -dc FILE | promptmill submit …` reads it",
     rb"7z\xbc\xaf|Rar!\x1a": "is an archive: unpack it first",
     rb"\xd0\xcf\x11\xe0": "is an old Excel or Word file: save it as .xlsx or .csv",
-    rb"%PDF-|\x89PNG|GIF8|\xff\xd8\xff": "is a PDF or an image, and no text",
+    rb"%PDF-|\x89PNG|GIF8|\xff\xd8\xff": "is a PDF or an image, not a text",
     rb"ARROW1\0|FEA1|Obj\x01": "is Arrow, Feather or Avro: save it as Parquet",
     rb"PK\x05\x06|.{257}ustar|\x1f\x8b": "is an archive, or packed twice: unpack it first",
     rb"SQLite format 3\0": "is a database: `sqlite3 -csv -header FILE 'select …'` makes CSV of it",
@@ -48,17 +48,17 @@ _NO_TEXT: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """An input that can be read from its beginning."""
+    """Input that can be read from its beginning."""
 
     file: io.BufferedReader
     head: bytes
-    """The first bytes, which `file` gives again."""
+    """First bytes of the input; `file` yields them again."""
     is_whole: bool
-    """Whether nothing follows the head."""
+    """Whether the head is the whole input."""
 
 
 class _Again(io.RawIOBase):
-    """Bytes that were read already, and then the rest of a stream."""
+    """Stream that yields bytes that were already read, and then the rest of another stream."""
 
     def __init__(self, head: bytes, rest: IO[bytes] | gzip.GzipFile) -> None:
         self._head = head
@@ -77,7 +77,7 @@ class _Again(io.RawIOBase):
 
 @contextlib.contextmanager
 def opened(name: str) -> Generator[Opened]:
-    """The unpacked bytes of a file; `-` is stdin."""
+    """Open a file and decompress it; `-` is stdin."""
     with contextlib.ExitStack() as stack:
         stream = _stream(name)
         if name != STDIN:
@@ -97,7 +97,7 @@ def opened(name: str) -> Generator[Opened]:
 
 @contextlib.contextmanager
 def broken_gzip() -> Generator[None]:
-    """Errors of unpacking become a sentence."""
+    """Convert errors of decompression to `UnreadableInput`."""
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error):
@@ -105,7 +105,7 @@ def broken_gzip() -> Generator[None]:
 
 
 def is_stream(name: str) -> bool:
-    """Whether an input can be read only once: stdin, or a pipe or device that a name leads to."""
+    """Whether an input can be read only once: stdin, a pipe or a device."""
     path = Path(name)
     with contextlib.suppress(OSError, ValueError):
         return name == STDIN or (path.exists() and not path.is_file() and not path.is_dir())
@@ -116,15 +116,15 @@ def _stream(name: str) -> IO[bytes]:
     if name != STDIN:
         try:
             return Path(name).open("rb")
-        except ValueError as error:  # A null character in the name.
+        except ValueError as error:  # The name has a null character.
             raise OSError(0, str(error)) from None
-    if sys.stdin is None:  # As Python has it where stdin is closed.
+    if sys.stdin is None:  # `sys.stdin` is None if it was closed at the start.
         raise OSError(0, "it is closed")
     return sys.stdin.buffer
 
 
 def encoding_of(head: bytes, named: str | None) -> str:
-    """The encoding of a text: what its byte order mark says, else what was named, else UTF-8."""
+    """Encoding of a text: that of its byte order mark, else the named one, else UTF-8."""
     for pattern, what in _NO_TEXT.items():
         if re.match(pattern, head, re.DOTALL):
             raise UnreadableInput(what)
@@ -140,7 +140,7 @@ def encoding_of(head: bytes, named: str | None) -> str:
             return encoding
     if named is None and b"\0" in head:
         raise UnreadableInput(
-            "has null bytes: it is no text, or UTF-16 without a byte order mark, which"
+            "has null bytes: it is not a text, or is UTF-16 without a byte order mark, which"
             " --encoding utf-16-le or utf-16-be reads"
         )
     return "utf-8" if named in {None, "utf-8-sig"} else str(named)
@@ -149,7 +149,7 @@ def encoding_of(head: bytes, named: str | None) -> str:
 def _known(name: str) -> str:
     try:
         known = codecs.lookup(name)
-        "".encode(known.name)  # Fails for codecs that turn bytes into bytes.
+        "".encode(known.name)  # Fails for codecs from bytes to bytes.
     except (LookupError, ValueError, UnicodeError):
         raise UnreadableInput(
             f"--encoding {name} is not known; such as cp1252, latin-1, utf-16, shift_jis are"
@@ -158,7 +158,7 @@ def _known(name: str) -> str:
 
 
 def head_text(opened: Opened, encoding: str) -> str:
-    """The beginning as text, in which a character may be cut off at the end."""
+    """Decode the beginning of an input, whose last character may be cut."""
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     try:
         return decoder.decode(opened.head).lstrip(MARK)
@@ -174,11 +174,11 @@ def lines_of(
     *,
     marks_are_text: bool = True,
 ) -> Iterator[tuple[int, str]]:
-    r"""The lines with their ends and numbers, without byte order marks at their beginnings.
+    r"""Yield lines with their numbers and line ends, without byte order marks at their beginnings.
 
-    Only "\n" ends a line, for form feeds and U+2028 belong to a text; in a file that has none,
-    "\r" does. What is not in the encoding goes to `add_fault`, and so does a byte order mark inside
-    a line unless it is text.
+    Only "\n" ends a line, since form feeds and U+2028 belong to texts; in a file without "\n", "\r"
+    does. Bytes that do not fit the encoding are reported to `add_fault`, and so is a byte order
+    mark inside a line unless `marks_are_text`.
     """
     end = "\r" if "\r" in head and "\n" not in head else "\n"
     if encoding == "utf-8" and end == "\n":
@@ -228,7 +228,7 @@ def _decoded_lines(file: io.BufferedReader, encoding: str, end: str) -> Iterator
 
 
 def pieces_of(file: io.BufferedReader, encoding: str) -> Iterator[str]:
-    """The text in pieces that are cut anywhere."""
+    """Yield the text in pieces, cut at any character."""
     decoder = codecs.getincrementaldecoder(encoding)()
     lines = 1
     try:

@@ -1,4 +1,4 @@
-"""The rows of a file, a pipe or a folder, read again at each iteration, in constant memory."""
+"""Rows of a file, a pipe or a folder, read again at each iteration in constant memory."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ Rows = Iterable[tuple[int, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How an input is to be read; what is not said is found out."""
+    """Options for reading an input; options that are None are detected."""
 
     format: FileFormat | None = None
     encoding: str | None = None
     delimiter: str | None = None
     wanted: frozenset[str] = frozenset({"prompt"})
-    """The columns that are looked for, by which a table's delimiter can be told."""
+    """Columns that are looked for; a table's delimiter is recognised by them."""
     are_named: bool = False
-    """Whether a person named columns, so that the input has some."""
+    """Whether a person named columns, so that the input must have columns."""
 
 
 class RowFile:
-    """The numbered rows of one input: texts, JSON values, or columns by their names.
+    """Numbered rows of one input: texts, JSON values, or values by column names.
 
-    An iteration fills `notes`, and raises `UnreadableInput` for the faults that were found, those
-    included that the caller has added to `faults` meanwhile.
+    An iteration fills `notes`, and raises `UnreadableInput` for the faults found, including those
+    that the caller has added to `faults` meanwhile.
     """
 
     def __init__(self, name: str, reading: Reading) -> None:
-        """`name` is a file's, a folder's or a pattern; `-` is stdin, which can be read once."""
+        """Store how to read `name`: a file, a folder, a pattern, or `-` for stdin."""
         self.name = name
         self.is_read_once = is_stream(name)
         self.is_folder = False
         self.folder = Path()
-        """Where the file is."""
+        """Path of the input."""
         self.format: FileFormat | None = reading.format
         self.header: Sequence[str] | None = None
-        """The names of a table's columns."""
+        """Names of a table's columns."""
         self.batch_fields: dict[str, Any] = {}
-        """Of an input that is a whole batch: what it says beside its prompts."""
+        """Fields beside `prompts`, if the input is a whole batch."""
         self.notes = Notes()
         self.faults = Faults()
         self._reading = reading
@@ -72,11 +72,11 @@ class RowFile:
         self._names: list[str] = []
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        """The rows.
+        """Yield the rows.
 
         Raises:
             OSError: The file cannot be read.
-            UnreadableInput: Something in it cannot be used.
+            UnreadableInput: A row cannot be used.
         """
         self.notes, self.faults = Notes(), Faults()
         with ExitStack() as stack, broken_gzip():
@@ -84,7 +84,7 @@ class RowFile:
         self.faults.check()
 
     def place_of(self, number: int) -> str:
-        """The place of a row in a person's words: `line 7`, or the name of a file in a folder."""
+        """Name the place of a row: `line 7`, or the name of a file in a folder."""
         return self._names[number] if self.is_folder else f"{self._label} {number}"
 
     def _rows(self, stack: ExitStack) -> Rows:
@@ -109,7 +109,7 @@ class RowFile:
     def _rows_of_text(self, found: Opened) -> Rows:
         reading = self._reading
         if reading.format in _BINARY.values():
-            raise UnreadableInput(f"is no {reading.format} file")
+            raise UnreadableInput(f"is not a {reading.format} file")
         encoding = encoding_of(found.head, reading.encoding)
         head = head_text(found, encoding)
         look = json_look(head, is_whole=found.is_whole)
@@ -136,7 +136,7 @@ class RowFile:
         marks_are_text = reading.encoding is not None
         if kind is FileFormat.TEXT:
             return _filled(lines(self.faults.add, marks_are_text=marks_are_text), self.notes)
-        # A table that cannot be decoded cannot be read on: the line may have opened a quotation.
+        # Reading cannot continue after an undecodable line: it may have opened a quotation.
         rows = lines(_raise, marks_are_text=marks_are_text)
         table = Table(rows, self._dialect(head, is_whole=found.is_whole), self.faults, self.notes)
         self.header = table.header
@@ -150,7 +150,7 @@ class RowFile:
 
 
 def _filled(lines: Iterable[tuple[int, str]], notes: Notes) -> Rows:
-    """The lines of a text that are not blank; blank ones between them are counted."""
+    """Yield the lines of a text that are not blank, and count the blank lines between them."""
     blank: int | None = None
     for number, line in lines:
         text = line.removesuffix("\n").removesuffix("\r")
@@ -163,7 +163,7 @@ def _filled(lines: Iterable[tuple[int, str]], notes: Notes) -> Rows:
 
 
 def _sheet_of(name: str) -> tuple[str, str | None]:
-    """`book.xlsx#Sheet` as the file and its sheet, unless a file is called so."""
+    """Split `book.xlsx#Sheet` into file and sheet, unless a file has the whole name."""
     file, mark, sheet = name.rpartition("#")
     is_sheet = mark and extension_of(file).startswith(".xls") and not Path(name).exists()
     return (file, sheet) if is_sheet else (name, None)

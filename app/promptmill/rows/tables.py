@@ -1,7 +1,8 @@
-"""Tables in text: the delimiter is found out, and each row has as many cells as the header.
+"""Tables in text: detection of the delimiter, and rows with as many cells as the header.
 
-The header decides: a delimiter that does not occur there is none, however many of them stand in
-the texts below. `csv.Sniffer` counts characters instead, and takes the commas of sentences for it.
+The header decides: a character that does not occur in the header is not the delimiter, however
+often it occurs below. `csv.Sniffer` counts characters instead, and mistakes the commas of sentences
+for delimiters.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ CANDIDATES: Final = (",", ";", "\t", "|")
 _NAMES: Final = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 _MOST_ROWS: Final = 200
 SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?[,;\t]*\r?\n?', re.IGNORECASE)
-"""The first line by which Excel is told the delimiter."""
+"""First line by which Excel declares the delimiter."""
 _RULER: Final = re.compile(r"[|\s]*(:?--+:?[|\s]*)+")
 _MOST_CHARACTERS: Final = 64 * 1024 * 1024
-"""Of one cell; the module's own bound of 131072 is less than a long prompt."""
+"""Most characters of a cell; the default of `csv`, 131072, is shorter than a long prompt."""
 
 
 class Dialect(NamedTuple):
-    """How the cells of a table are separated."""
+    """Separation of a table's cells."""
 
     delimiter: str
     skip_space: bool = False
-    """Whether the spaces after a delimiter are part of it, as in `id, prompt`."""
+    """Whether spaces after a delimiter belong to it, as in `id, prompt`."""
 
 
 def delimiter_named(text: str) -> str:
-    r"""The character that --delimiter says: itself, `tab` or `\t`."""
+    r"""Parse the value of --delimiter: a character, `tab` or `\t`."""
     found = _NAMES.get(text.lower(), text)
     if len(found) != 1 or found in '\r\n"' or found.isalnum():
         raise UnreadableInput(f"--delimiter takes one character such as , ; | or tab, not {text!r}")
@@ -42,7 +43,7 @@ def delimiter_named(text: str) -> str:
 
 
 def dialect_of(head: str, *, is_whole: bool, wanted: Collection[str], default: str) -> Dialect:
-    """The dialect of the table that begins so; `wanted` are names that its header should have."""
+    """Detect the dialect of a table; `wanted` are names that its header should have."""
     lines = head.splitlines(keepends=True) if "\n" not in head else head.split("\n")
     if "\n" in head:
         lines = [f"{line}\n" for line in lines]
@@ -66,7 +67,7 @@ def dialect_of(head: str, *, is_whole: bool, wanted: Collection[str], default: s
 
 
 def _score(rows: Sequence[Sequence[str]], wanted: Collection[str]) -> tuple[int, float]:
-    """How many of the wanted names the header has, and the share of rows of its width."""
+    """Number of wanted names in the header, and the share of rows of the header's width."""
     names = {name.strip().casefold() for name in rows[0]}
     below = rows[1:]
     same = sum(len(row) == len(rows[0]) for row in below)
@@ -74,22 +75,22 @@ def _score(rows: Sequence[Sequence[str]], wanted: Collection[str]) -> tuple[int,
 
 
 def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    """The first rows that are not blank, up to the first that cannot be read so."""
+    """Parse the first rows that are not blank, up to the first error."""
     found: list[list[str]] = []
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    # The last row may be cut, and a delimiter that is none leaves quotation marks open.
+    # The last row may be cut, and a wrong delimiter leaves quotation marks open.
     with contextlib.suppress(csv.Error):
         found.extend(row for row in islice(reader, _MOST_ROWS) if any(map(str.strip, row)))
     return found
 
 
 class Table:
-    """A table that is read once, row by row."""
+    """Table that can be read once, row by row."""
 
     def __init__(
         self, lines: Iterable[tuple[int, str]], dialect: Dialect, faults: Faults, notes: Notes
     ) -> None:
-        """Read up to the header."""
+        """Read the header."""
         csv.field_size_limit(_MOST_CHARACTERS)
         self._dialect = dialect
         self._faults = faults
@@ -101,25 +102,25 @@ class Table:
             strict=True,
         )
         self._start = 1
-        """The line at which the next row begins."""
+        """Line at which the next row begins."""
         _, header = next(self._filled(), (0, list[str]()))
         if not header:
-            raise UnreadableInput("there is no prompt in it")
+            raise UnreadableInput("it has no prompts")
         self._cells = header
         self.header: Sequence[str] = [name.strip() for name in header]
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """The rows by their columns' names, with the lines at which they begin.
+        """Yield the rows by column names, with the lines at which they begin.
 
-        A row of another width than the header's is a fault. The header again, as where files were
-        joined, is left out.
+        A row that is not as wide as the header is a fault. A repeated header, as in joined files,
+        is left out.
         """
         width = len(self.header)
         for number, row in self._filled():
             if row == self._cells:
                 self._notes.leave_out(f"line {number}", "is the header again")
             elif self._dialect.delimiter == "|" and _RULER.fullmatch("|".join(row)):
-                raise UnreadableInput(f"line {number}: is of a table in Markdown: save it as CSV")
+                raise UnreadableInput(f"line {number}: belongs to a Markdown table: save it as CSV")
             elif len(row) == width:
                 yield number, dict(zip(self.header, row, strict=True))
             else:
@@ -136,9 +137,9 @@ class Table:
         )
 
     def _filled(self) -> Iterator[tuple[int, list[str]]]:
-        """The rows that are not blank lines."""
+        """Yield the rows that are not blank lines."""
         while True:
-            # A quoted cell may hold line ends: a row begins after the end of the one before.
+            # A quoted cell may hold line ends, so a row begins where the previous row ended.
             start = self._start
             try:
                 row = next(self._reader, None)
@@ -167,8 +168,8 @@ def _told(error: csv.Error) -> str:
         return "a quotation mark is opened in this row, and not closed"
     if "expected after" in text:
         return (
-            "a text goes on behind its closing quotation mark; inside a text they are written"
-            ' twice, ""'
+            "a text continues after its closing quotation mark; inside a text the mark is"
+            ' doubled, ""'
         )
     if "new-line character" in text:
         return "has a carriage return inside; put quotation marks around that text"

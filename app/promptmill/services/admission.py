@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -15,10 +16,11 @@ from promptmill.domain.batches import (
     IdempotencyKey,
     PromptDraft,
 )
-from promptmill.domain.errors import FieldProblem, Invalid, LimitExceeded
+from promptmill.domain.errors import FieldProblem, Invalid, LimitExceeded, StorageFull
 from promptmill.domain.ids import RANDOM_BITS, sortable_id
 from promptmill.domain.model_names import registry_of
 from promptmill.services.resources import Resources
+from promptmill.settings import Settings
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
 
@@ -58,6 +60,23 @@ def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:
             f" {most_queued} may (PROMPTMILL_MAX_QUEUED_PROMPTS). Nothing was stored."
         )
     return queued
+
+
+def require_disk_room(settings: Settings) -> None:
+    """Make sure that the disk with the SQLite file has room for new work.
+
+    What is free below the setting is kept for results of what runs. The disk of PostgreSQL is not
+    seen from here.
+
+    Raises:
+        StorageFull: It has less.
+    """
+    path, least = settings.sqlite_path, settings.min_free_bytes
+    if path is not None and (free := shutil.disk_usage(path.parent).free) < least:
+        raise StorageFull(
+            f"The disk of the database has {free} bytes free, and new work is taken while it has"
+            f" {least} (PROMPTMILL_MIN_FREE_BYTES). Nothing was stored; what runs goes on."
+        )
 
 
 def require_room_of_key(tx: Transaction, prompts: int, caller: Caller) -> None:
@@ -182,7 +201,9 @@ async def room_for(resources: Resources, prompts: int, caller: Caller = ANYBODY)
 
     Raises:
         LimitExceeded: There is no room now.
+        StorageFull: The disk has too little.
     """
+    require_disk_room(resources.settings)
 
     def look(tx: Transaction) -> int:
         require_room_of_key(tx, prompts, caller)

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.batches import Batch, BatchDraft, IdempotencyKey, TaskResult
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, TaskState
-from promptmill.domain.reading import BatchFilter
+from promptmill.domain.reading import BatchFilter, HistoryEntry, HistoryEvent
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
-from promptmill.store.batches import jobs, overview, results, transitions
+from promptmill.settings import Settings
+from promptmill.store.batches import history, jobs, overview, results, transitions
 from promptmill.store.db.database import Transaction
 
 _MOST_PER_CHUNK = 500
@@ -67,6 +68,7 @@ async def submit(
         Invalid: The idempotency key was used with another body, or the caller's key does not
             allow such a batch.
         LimitExceeded: The queue would have more prompts than the settings or the key allow.
+        StorageFull: The disk has too little room for new work.
         Unavailable: The database cannot take it; nothing was stored.
     """
     known = resources.settings.listed("pull_registries")
@@ -76,8 +78,7 @@ async def submit(
         await with_starting_limit(resources, draft),
         idempotency,
         caller,
-        most_queued=resources.settings.max_queued_prompts,
-        grouped=resources.settings.grouping,
+        resources.settings,
     )
     if submission.created:
         audit(Change.BATCH_CREATED, submission.batch.id, prompts=len(draft.prompts))
@@ -90,19 +91,18 @@ def _submit(
     draft: BatchDraft,
     idempotency: IdempotencyKey | None,
     caller: Caller,
-    *,
-    most_queued: int,
-    grouped: bool = True,
+    settings: Settings,
 ) -> Submission:
     known = admission.batch_of_key(tx, idempotency)
     if known is not None:
         return Submission(batch=known, created=False)
     admission.require_allowed(draft, len(draft.prompts), caller)
-    admission.require_room(tx, len(draft.prompts), most_queued=most_queued)
+    admission.require_disk_room(settings)
+    admission.require_room(tx, len(draft.prompts), most_queued=settings.max_queued_prompts)
     admission.require_room_of_key(tx, len(draft.prompts), caller)
     batch_id = admission.new_batch_id()
     draft = replace(draft, key_id=caller.key_id)
-    jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency, grouped=grouped)
+    jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency, grouped=settings.grouping)
     return Submission(batch=jobs.get(tx, batch_id), created=True)
 
 
@@ -115,6 +115,15 @@ async def get(resources: Resources, batch_id: str) -> Batch:
     batch = await resources.database.read(jobs.get, batch_id)
     (told,) = await with_prospects(resources, [batch])
     return told
+
+
+async def get_history(resources: Resources, batch_id: str) -> Sequence[HistoryEntry]:
+    """The events of a batch, the first one first.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    return await resources.database.read(history.of_batch, batch_id)
 
 
 async def wait_until_ended(resources: Resources, batch_id: str, *, timeout_s: float) -> Batch:
@@ -216,7 +225,7 @@ async def stream_results(
     return chunks()
 
 
-async def cancel(resources: Resources, batch_id: str) -> Batch:
+async def cancel(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> Batch:
     """Ask for the batch to end: what waits is cancelled, running calls are aborted.
 
     Raises:
@@ -225,7 +234,8 @@ async def cancel(resources: Resources, batch_id: str) -> Batch:
     """
 
     def request(tx: Transaction) -> Batch:
-        transitions.request_cancel(tx, batch_id)
+        if transitions.request_cancel(tx, batch_id):
+            history.note(tx, batch_id, HistoryEvent.CANCEL_REQUESTED, key_id=caller.key_id)
         return jobs.get(tx, batch_id)
 
     batch = await resources.database.write(request)

@@ -8,12 +8,13 @@ from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.batches import Batch, BatchChanges
 from promptmill.domain.errors import Conflict, FieldProblem, Invalid, NotFound
 from promptmill.domain.lifecycle import JobState
+from promptmill.domain.reading import HistoryEvent
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
-from promptmill.store.batches import jobs, transitions
+from promptmill.store.batches import history, jobs, transitions
 from promptmill.store.db.database import Transaction
 from promptmill.store.openai import batches as openai
 from promptmill.store.queue import bulk
@@ -22,24 +23,34 @@ _RequireRoom = Callable[[Transaction, int], None]
 """Raises `LimitExceeded` where the queue has no room for so many prompts."""
 
 
-async def pause(resources: Resources, batch_id: str) -> Batch:
+async def pause(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> Batch:
     """Start nothing more of the batch; what runs may finish.
 
     Raises:
         NotFound: There is none of that id.
         Conflict: It has ended, or is about to.
     """
-    return await _change(resources, batch_id, transitions.request_pause, Change.BATCH_PAUSED)
+
+    def work(tx: Transaction) -> None:
+        if transitions.request_pause(tx, batch_id):
+            history.note(tx, batch_id, HistoryEvent.PAUSED, key_id=caller.key_id)
+
+    return await _change(resources, batch_id, work, Change.BATCH_PAUSED)
 
 
-async def resume(resources: Resources, batch_id: str) -> Batch:
+async def resume(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> Batch:
     """Let a paused batch go on.
 
     Raises:
         NotFound: There is none of that id.
         Conflict: It has ended, or is about to.
     """
-    return await _change(resources, batch_id, transitions.request_resume, Change.BATCH_RESUMED)
+
+    def work(tx: Transaction) -> None:
+        if transitions.request_resume(tx, batch_id):
+            history.note(tx, batch_id, HistoryEvent.RESUMED, key_id=caller.key_id)
+
+    return await _change(resources, batch_id, work, Change.BATCH_RESUMED)
 
 
 async def update(
@@ -53,8 +64,12 @@ async def update(
     """
     admission.require_allowed_changes(changes, caller)
 
-    def work(tx: Transaction, of_id: str) -> None:
-        transitions.update(tx, of_id, changes)
+    def work(tx: Transaction) -> None:
+        transitions.update(tx, batch_id, changes)
+        if told := changes.told():
+            history.note(
+                tx, batch_id, HistoryEvent.CHANGED, key_id=caller.key_id, detail=", ".join(told)
+            )
 
     return await _change(resources, batch_id, work, Change.BATCH_UPDATED, fields=changes.named())
 
@@ -62,12 +77,12 @@ async def update(
 async def _change(
     resources: Resources,
     batch_id: str,
-    work: Callable[[Transaction, str], None],
+    work: Callable[[Transaction], None],
     what: Change,
     **details: list[str],
 ) -> Batch:
     def change(tx: Transaction) -> Batch:
-        work(tx, batch_id)
+        work(tx)
         return jobs.get(tx, batch_id)
 
     batch = await resources.database.write(change)
@@ -95,18 +110,36 @@ async def retry(
         Invalid: An index is beyond the batch, or of a prompt that cannot run again.
         Conflict: It is being ended, or has no prompt that could run again.
         LimitExceeded: The queue would have more prompts than the settings or the key allow.
+        StorageFull: The disk has too little room for new work.
     """
     database = resources.database
 
     def require_room(tx: Transaction, prompts: int) -> None:
         most = resources.settings.max_queued_prompts
+        admission.require_disk_room(resources.settings)
         admission.require_room(tx, prompts, most_queued=most)
         admission.require_room_of_key(tx, prompts, caller)
 
+    def note(tx: Transaction, prompts: int) -> None:
+        told = f"{prompts} prompt{'' if prompts == 1 else 's'}"
+        history.note(tx, batch_id, HistoryEvent.RETRIED, key_id=caller.key_id, detail=told)
+
+    def choose(tx: Transaction, chosen: Sequence[int]) -> None:
+        _retry_chosen(tx, batch_id, chosen, expires_in_s, require_room)
+        note(tx, len(set(chosen)))
+
+    def begin(tx: Transaction) -> bulk.Swept:
+        counts = jobs.get(tx, batch_id).counts
+        again = counts.failed + counts.cancelled + counts.expired
+        require_room(tx, again)
+        swept = _begin_retry(tx, batch_id, expires_in_s)
+        note(tx, again)
+        return swept
+
     if indexes is not None:
-        await database.write(_retry_chosen, batch_id, indexes, expires_in_s, require_room)
+        await database.write(choose, indexes)
     else:
-        swept = await database.write(_begin_retry, batch_id, expires_in_s, require_room)
+        swept = await database.write(begin)
         while swept.last_index is not None:
             swept = await database.write(_retry_more, batch_id, swept.last_index)
     audit(Change.BATCH_RETRIED, batch_id)
@@ -115,12 +148,7 @@ async def retry(
     return told
 
 
-def _begin_retry(
-    tx: Transaction, batch_id: str, expires_in_s: float | None, require_room: _RequireRoom
-) -> bulk.Swept:
-    counts = jobs.get(tx, batch_id).counts
-    again = counts.failed + counts.cancelled + counts.expired
-    require_room(tx, again)
+def _begin_retry(tx: Transaction, batch_id: str, expires_in_s: float | None) -> bulk.Swept:
     job_key = _reopen(tx, batch_id, expires_in_s=expires_in_s)
     swept = bulk.run_again(tx, job_key)
     if not swept.prompts:

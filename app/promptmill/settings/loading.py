@@ -1,4 +1,4 @@
-"""Loading the settings from the environment, and their table for the documentation."""
+"""Loading of the settings from the environment, and their table for the documentation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _FOREIGN_NAMES = frozenset({"OLLAMA_HOST", "OLLAMA_API_KEY", "DATABASE_URL"})
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the message names each one and what it takes."""
+    """Error of wrong settings; the message names each setting and what it accepts."""
 
 
 def variable_name(field: str) -> str:
-    """The environment variable that sets a field."""
+    """Environment variable of a field."""
     alias = Settings.model_fields[field].validation_alias
     if isinstance(alias, AliasChoices):
         return str(alias.choices[0])
@@ -22,14 +22,14 @@ def variable_name(field: str) -> str:
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from the environment, with `overrides` (command-line options) over them.
+    """Load settings from the environment; `overrides` (command-line options) take precedence.
 
     Raises:
         SettingsError: One line for each wrong setting, naming its variable.
     """
     given = {name: value for name, value in overrides.items() if value not in {None, ""}}
     if "ollama_host" in given:
-        # Options go before variables: the one host is meant, not the list in the environment.
+        # Options precede variables: a host given as an option replaces the list in the environment.
         given.setdefault("ollama_hosts", None)
     try:
         return Settings(**given)  # pyright: ignore[reportArgumentType] - checked by pydantic
@@ -43,7 +43,7 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def settings_page() -> str:
-    """All settings as a Markdown table, for `docs/settings.md`."""
+    """Format the settings as a Markdown table, for `docs/settings.md`."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.get_default()

@@ -14,6 +14,7 @@ from promptmill.domain.reading import (
     Cause,
     Causes,
     EarlierAttempt,
+    HistoryEntry,
     WaitingPrompt,
     WholePrompt,
 )
@@ -62,6 +63,17 @@ def _attempt(attempt: EarlierAttempt) -> dict[str, Any]:
         "ended_at": timestamp(attempt.ended_at_ms),
         "error_code": attempt.error_code.value,
         "error": attempt.error,
+    }
+
+
+def history_document(entry: HistoryEntry) -> dict[str, Any]:
+    """One event in the life of a batch."""
+    return {
+        "at": timestamp(entry.at_ms),
+        "event": entry.event.value,
+        "status": entry.state.value,
+        "key": entry.key_name,
+        "detail": entry.detail,
     }
 
 

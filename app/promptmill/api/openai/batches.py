@@ -124,7 +124,9 @@ async def _read(request: Request) -> Response:
 
 
 async def _cancel(request: Request) -> Response:
-    batch = await batches.cancel(resources_of(request), _batch_id(request))
+    batch = await batches.cancel(
+        resources_of(request), _batch_id(request), caller=await caller_in(request)
+    )
     return json_response(batch_document(batch))
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from promptmill.api.dependencies import (
     METADATA_PREFIX,
     BatchId,
+    CallerOf,
     MetadataFilter,
     ResourcesOf,
     StrictRoute,
@@ -120,12 +121,12 @@ def _milliseconds(at: datetime | None) -> int | None:
         **problem(CONFLICT, "The batch has already ended: it is completed.", f"{_ONE}/cancel"),
     },
 )
-async def cancel_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
+async def cancel_batch(batch_id: BatchId, resources: ResourcesOf, caller: CallerOf) -> Response:
     """End a batch early: prompts that wait are cancelled, running calls are aborted.
 
     Finished results stay. Asking again while it is being cancelled changes nothing.
     """
-    batch = await batches.cancel(resources, batch_id)
+    batch = await batches.cancel(resources, batch_id, caller=caller)
     return JsonResponse(batch_document(batch), status_code=202)
 
 

@@ -38,12 +38,12 @@ _ONE: Final = f"/batches/{examples.BATCH_ID}"
         ),
     },
 )
-async def pause_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
+async def pause_batch(batch_id: BatchId, resources: ResourcesOf, caller: CallerOf) -> Response:
     """Start nothing more of a batch until it is resumed; prompts that run may finish.
 
     A deadline (`expires_in_s`) goes on meanwhile. Pausing a paused batch changes nothing.
     """
-    batch = await control.pause(resources, batch_id)
+    batch = await control.pause(resources, batch_id, caller=caller)
     return JsonResponse(batch_document(batch), status_code=202)
 
 
@@ -63,9 +63,9 @@ async def pause_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
         ),
     },
 )
-async def resume_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
+async def resume_batch(batch_id: BatchId, resources: ResourcesOf, caller: CallerOf) -> Response:
     """Let a paused batch go on. Resuming one that is not paused changes nothing."""
-    batch = await control.resume(resources, batch_id)
+    batch = await control.resume(resources, batch_id, caller=caller)
     return JsonResponse(batch_document(batch), status_code=202)
 
 

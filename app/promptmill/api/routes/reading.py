@@ -10,6 +10,7 @@ from starlette.responses import Response
 from promptmill.api.dependencies import BatchId, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.documents.reading import (
+    history_document,
     stats_document,
     summary_document,
     throughput_document,
@@ -70,6 +71,23 @@ async def read_prompt(
 ) -> Response:
     """One prompt whole: what it asks otherwise than the batch, where it is, and its result."""
     return JsonResponse(whole_document(await search.whole_prompt(resources, batch_id, index)))
+
+
+@router.get(
+    "/batches/{batch_id}/history",
+    tags=["Batches"],
+    response_model=None,
+    summary="Read the history of a batch",
+    responses={
+        **always(f"{_ONE}/history"),
+        **success(200, "The events", reading.HistoryPage, reading.HISTORY_PAGE),
+        **unknown_batch(f"{_ONE}/history"),
+    },
+)
+async def read_history(batch_id: BatchId, resources: ResourcesOf) -> Response:
+    """The states of a batch with their times, and each request that paused, changed or ended it."""
+    found = await batches.get_history(resources, batch_id)
+    return JsonResponse({"data": [history_document(one) for one in found], "next_cursor": None})
 
 
 @router.get(

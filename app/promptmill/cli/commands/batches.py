@@ -102,11 +102,16 @@ def show(
     running: Annotated[
         bool, typer.Option("--running", help="Show the prompts that run now, with their hosts.")
     ] = False,
+    history: Annotated[
+        bool,
+        typer.Option("--history", help="Show its states with their times, and who changed it."),
+    ] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Show how a batch stands, or what of it runs now."""
-    if running:
-        _show_running(batch_id, url)
+    """Show how a batch stands, what of it runs now, or what has happened to it."""
+    if running or history:
+        show_part = _show_running if running else _show_history
+        show_part(batch_id, url)
         return
     with connected(url) as client:
         batch = client.get(batch_named(client, batch_id))
@@ -143,6 +148,28 @@ def _show_running(batch_id: str, url: str) -> None:
             str(prompt.attempts),
         )
     out().print(table)
+
+
+def _show_history(batch_id: str, url: str) -> None:
+    with connected(url) as client:
+        events = client.history(batch_named(client, batch_id))
+    if mode().as_json:
+        for event in events:
+            print_json(event)
+        return
+    print_list(
+        ["when", "event", "status", "key", "detail"],
+        [
+            [
+                local_time(event.at),
+                event.event.replace("_", " "),
+                event.status,
+                one_line(event.key, 60),
+                one_line(event.detail, 200),
+            ]
+            for event in events
+        ],
+    )
 
 
 def cancel(batch_id: BatchId, *, url: Url = DEFAULT_URL) -> None:

@@ -17,8 +17,9 @@ from promptmill.cli.output.answers import InOrder, follow_answers, print_answer
 from promptmill.cli.output.terminal import fail, hint, say
 from promptmill.cli.service.child_processes import ChildDied, listening, sigterm_cleans_up
 from promptmill.cli.service.connection import DEFAULT_URL, api_key, command_for, connected
-from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.cli.service.service_settings import checked_settings
 from promptmill.client import Promptmill, PromptmillError, PromptmillProblem, Result
+from promptmill.settings import without_password
 
 _LOOK_S = 2.0
 

@@ -10,20 +10,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from promptmill import diagnosis
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.mode import mode
 from promptmill.cli.output.terminal import out, print_json
-from promptmill.cli.service.checks import (
-    Finding,
-    Level,
-    check_access,
-    check_database,
-    check_hosts,
-    check_process,
-    check_variables,
-)
+from promptmill.diagnosis import Finding, Level, check_variables
 from promptmill.display.texts import one_line
-from promptmill.settings import Settings, SettingsError, load_settings
+from promptmill.settings import SettingsError, load_settings
 
 _STYLES: Final = {Level.OK: "green", Level.NOTE: "", Level.WARNING: "yellow", Level.FAILURE: "red"}
 
@@ -34,14 +27,13 @@ def diagnose(*, database_url: str | None, probe: bool) -> None:
     Raises:
         typer.Exit: Not all is well; the status says how bad it is.
     """
-    findings = list(check_variables())
     try:
         settings = load_settings(database_url=database_url)
     except SettingsError as error:
-        lines = str(error).splitlines()
-        findings += [Finding("settings", Level.FAILURE, line, "Correct it.") for line in lines]
+        wrong = [Finding("settings", Level.FAILURE, line) for line in str(error).splitlines()]
+        findings: Sequence[Finding] = [*check_variables(), *wrong]
     else:
-        findings += asyncio.run(_all(settings, probe=probe))
+        findings = asyncio.run(diagnosis.diagnose(settings, probe=probe))
     if mode().as_json:
         for finding in findings:
             print_json(finding.document())
@@ -50,13 +42,6 @@ def diagnose(*, database_url: str | None, probe: bool) -> None:
     status = _status(findings)
     if status:
         raise typer.Exit(status)
-
-
-async def _all(settings: Settings, *, probe: bool) -> Sequence[Finding]:
-    database = await asyncio.to_thread(check_database, settings)
-    access = await asyncio.to_thread(check_access, settings)
-    hosts = await check_hosts(settings, probe=probe)
-    return [*database, *hosts, *check_process(settings), *access]
 
 
 def _print(findings: Sequence[Finding]) -> None:

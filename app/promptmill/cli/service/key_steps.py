@@ -19,12 +19,13 @@ from promptmill.cli.output import exit_codes
 from promptmill.cli.output.lists import print_list
 from promptmill.cli.output.mode import mode
 from promptmill.cli.output.terminal import fail, out, print_json, say
-from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.cli.service.service_settings import checked_settings
 from promptmill.display.texts import duration, local_time
 from promptmill.domain.access.keys import NAME, ApiKey, KeyLimits, parse_scopes
 from promptmill.domain.errors import Conflict, NotFound, PromptmillError
 from promptmill.services import keys
 from promptmill.services.keys import NewKey
+from promptmill.settings import without_password
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
 

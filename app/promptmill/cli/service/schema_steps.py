@@ -11,8 +11,9 @@ import typer
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.mode import mode
 from promptmill.cli.output.terminal import fail, print_json, say
-from promptmill.cli.service.service_settings import checked_settings, without_password
+from promptmill.cli.service.service_settings import checked_settings
 from promptmill.domain.errors import PromptmillError
+from promptmill.settings import without_password
 from promptmill.store.db import schema
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import typer
 from pydantic_core import PydanticUndefined
@@ -20,17 +16,12 @@ from promptmill.settings import (
     Settings,
     SettingsError,
     load_settings,
+    unknown_variables,
     variable_name,
 )
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
-
-_PREFIX: Final = "PROMPTMILL_"
-_OF_CLIENTS: Final = frozenset({"PROMPTMILL_URL", "PROMPTMILL_API_KEY", "PROMPTMILL_API_KEY_FILE"})
-"""Read by the command line, not by the service."""
-_PASSWORD_IN_URL: Final = re.compile(r"(?P<before>://[^/@]*?:)[^@]*(?=@)")
-_PASSWORD_IN_QUERY: Final = re.compile(r"(?P<before>[?&](?:ssl)?password=)[^&]*")
 
 
 def checked_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - whatever an option holds
@@ -49,36 +40,11 @@ def wanted_log_level() -> str | None:
     return "DEBUG" if mode().is_verbose else None
 
 
-def given_variables(environment: Mapping[str, str] | None = None) -> Sequence[str]:
-    """The names of the service's variables that are set, without their values."""
-    found = os.environ if environment is None else environment  # noqa: TID251 - only their names
-    known = {variable_name(field) for field in Settings.model_fields}
-    return sorted(name for name in found if name in known)
-
-
-def unknown_variables(environment: Mapping[str, str] | None = None) -> Mapping[str, str | None]:
-    """The variables that begin like the service's and are none, each with the nearest known one."""
-    found = os.environ if environment is None else environment  # noqa: TID251 - only their names
-    known = {variable_name(field) for field in Settings.model_fields} | _OF_CLIENTS
-    ends = {name.removeprefix(_PREFIX): name for name in known}
-    nearest: dict[str, str | None] = {}
-    for name in sorted(found):
-        if name.startswith(_PREFIX) and name not in known:
-            close = get_close_matches(name.removeprefix(_PREFIX), ends, n=1, cutoff=0.7)
-            nearest[name] = ends[close[0]] if close else None
-    return nearest
-
-
 def tell_unknown_variables() -> None:
     """Warn of variables that begin like a setting and are none: a typo would else pass silently."""
     for name, nearest in unknown_variables().items():
         meant = f"; did you mean {nearest}?" if nearest else ""
         warn(f"warning: {name} is no setting of Promptmill{meant}")
-
-
-def without_password(url: str) -> str:
-    """A database URL that may be shown."""
-    return _PASSWORD_IN_QUERY.sub(r"\g<before>***", _PASSWORD_IN_URL.sub(r"\g<before>***", url))
 
 
 def settings_table() -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -23,13 +22,12 @@ from promptmill.cli.service.service_settings import (
     checked_settings,
     tell_unknown_variables,
     wanted_log_level,
-    without_password,
 )
 from promptmill.domain.errors import PromptmillError, WorkerEnded
 from promptmill.main import create_app
 from promptmill.observability.logs import configure_logging, get_logger
 from promptmill.services import keys
-from promptmill.settings import Settings
+from promptmill.settings import Settings, is_loopback, without_password
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
 
@@ -237,16 +235,6 @@ def _refuse_to_be_open(settings: Settings, *, has_keys: bool) -> None:
         "`promptmill keys create NAME` makes one; PROMPTMILL_ALLOW_NO_KEYS=true goes without.",
     )
     raise typer.Exit(exit_codes.REFUSED)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextmanager

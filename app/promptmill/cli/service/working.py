@@ -17,7 +17,6 @@ from promptmill.cli.service.service_settings import (
     checked_settings,
     tell_unknown_variables,
     wanted_log_level,
-    without_password,
 )
 from promptmill.domain.errors import PromptmillError, WorkerEnded
 from promptmill.domain.workers import WorkerIdentity
@@ -25,7 +24,7 @@ from promptmill.observability.event_loop import measuring_lag
 from promptmill.observability.logs import configure_logging
 from promptmill.runtime import open_resources
 from promptmill.services.resources import Resources
-from promptmill.settings import Settings
+from promptmill.settings import Settings, without_password
 from promptmill.worker.runner import working
 
 

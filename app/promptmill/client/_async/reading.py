@@ -12,8 +12,9 @@ from promptmill.client.requests import batches, reading
 from promptmill.client.requests.batches import DownloadFormat
 from promptmill.client.requests.filters import ResultFilters
 from promptmill.contract.activity import Throughput
-from promptmill.contract.reading import Stats, Summary, WaitingPrompt, WholePrompt
+from promptmill.contract.reading import HistoryEntry, Stats, Summary, WaitingPrompt, WholePrompt
 from promptmill.contract.results import Result, ResultPage
+from promptmill.contract.settings import Installation
 
 
 class AsyncReading(AsyncConnection):
@@ -88,6 +89,10 @@ class AsyncReading(AsyncConnection):
         """One prompt whole, with its result if there is one."""
         return await self._call(reading.one_prompt(batch_id, index))
 
+    async def history(self, batch_id: str) -> tuple[HistoryEntry, ...]:
+        """The states of a batch with their times, and the requests that changed it."""
+        return await self._call(reading.history(batch_id))
+
     async def summary(self, batch_id: str) -> Summary:
         """The course of a batch, percentiles, shares, failures by cause."""
         return await self._call(reading.summary(batch_id))
@@ -95,6 +100,10 @@ class AsyncReading(AsyncConnection):
     async def stats(self) -> Stats:
         """The service at a glance: what waits, runs and works, and what needs a hand."""
         return await self._call(reading.stats())
+
+    async def settings(self) -> Installation:
+        """Every setting of the service as it is in force, versions, and the database."""
+        return await self._call(reading.settings())
 
     async def throughput(
         self,

@@ -13,8 +13,9 @@ from promptmill.client.requests import batches, reading
 from promptmill.client.requests.batches import DownloadFormat
 from promptmill.client.requests.filters import ResultFilters
 from promptmill.contract.activity import Throughput
-from promptmill.contract.reading import Stats, Summary, WaitingPrompt, WholePrompt
+from promptmill.contract.reading import HistoryEntry, Stats, Summary, WaitingPrompt, WholePrompt
 from promptmill.contract.results import Result, ResultPage
+from promptmill.contract.settings import Installation
 
 
 class Reading(Connection):
@@ -89,6 +90,10 @@ class Reading(Connection):
         """One prompt whole, with its result if there is one."""
         return self._call(reading.one_prompt(batch_id, index))
 
+    def history(self, batch_id: str) -> tuple[HistoryEntry, ...]:
+        """The states of a batch with their times, and the requests that changed it."""
+        return self._call(reading.history(batch_id))
+
     def summary(self, batch_id: str) -> Summary:
         """The course of a batch, percentiles, shares, failures by cause."""
         return self._call(reading.summary(batch_id))
@@ -96,6 +101,10 @@ class Reading(Connection):
     def stats(self) -> Stats:
         """The service at a glance: what waits, runs and works, and what needs a hand."""
         return self._call(reading.stats())
+
+    def settings(self) -> Installation:
+        """Every setting of the service as it is in force, versions, and the database."""
+        return self._call(reading.settings())
 
     def throughput(
         self,

@@ -28,6 +28,7 @@ TABS: Final = {
     "latency": "Latency",
     "running": "Running",
     "request": "Request",
+    "events": "Events",
 }
 
 
@@ -76,6 +77,8 @@ async def _of_tab(request: Request, batch: Batch, tab: str) -> dict[str, Any]:
             resources, batch.id, TaskState.RUNNING, limit=_MOST_RUNNING
         )
         return {"running": prompts}
+    if tab == "events":
+        return {"history": await batches.get_history(resources, batch.id)}
     if tab in {"progress", "latency"}:
         findings = await glance.batch_findings(resources, batch)
         draw = batch_charts.of_progress if tab == "progress" else batch_charts.of_latency

@@ -36,21 +36,21 @@ _MOST_PRIORITY: Final = 100
 @router.post("/ui/batches/{batch_id}/pause")
 async def pause(request: Request, batch_id: BatchId) -> Response:
     """Start nothing more of the batch."""
-    await control.pause(resources_of(request), batch_id)
+    await control.pause(resources_of(request), batch_id, caller=caller_of(request))
     return go_to(request, f"/ui/batches/{batch_id}", done="paused")
 
 
 @router.post("/ui/batches/{batch_id}/resume")
 async def resume(request: Request, batch_id: BatchId) -> Response:
     """Let a paused batch go on."""
-    await control.resume(resources_of(request), batch_id)
+    await control.resume(resources_of(request), batch_id, caller=caller_of(request))
     return go_to(request, f"/ui/batches/{batch_id}", done="resumed")
 
 
 @router.post("/ui/batches/{batch_id}/cancel")
 async def cancel(request: Request, batch_id: BatchId) -> Response:
     """End the batch early."""
-    await batches.cancel(resources_of(request), batch_id)
+    await batches.cancel(resources_of(request), batch_id, caller=caller_of(request))
     return go_to(request, f"/ui/batches/{batch_id}", done="cancelled")
 
 

@@ -9,13 +9,15 @@ from promptmill.domain.access.keys import ANYBODY, Caller
 from promptmill.domain.errors import Conflict, Invalid
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.openai import OpenAIBatch, OpenAIBatchDraft, Purpose, Stage, Status
+from promptmill.domain.reading import HistoryEvent
 from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.openai.job_draft import job_draft, with_defaults_of_key
 from promptmill.services.openai.writing import lines
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
-from promptmill.store.batches import transitions
+from promptmill.settings import Settings
+from promptmill.store.batches import history, transitions
 from promptmill.store.db.database import Transaction
 from promptmill.store.openai import batches, files
 
@@ -67,9 +69,9 @@ async def create(
         Invalid: The caller's key does not allow such a batch.
         LimitExceeded: The queue, or what the key may have in it, has no room for the lines of the
             file.
+        StorageFull: The disk has too little room for new work.
     """
-    most = resources.settings.max_queued_prompts
-    made = await resources.database.write(_create, draft, origin, caller, most_queued=most)
+    made = await resources.database.write(_create, draft, origin, caller, resources.settings)
     if not made.is_replay:
         # How many prompts it has is known when its file has been read.
         audit(Change.BATCH_CREATED, made.batch.id)
@@ -78,10 +80,15 @@ async def create(
 
 
 def _create(
-    tx: Transaction, draft: OpenAIBatchDraft, origin: Origin, caller: Caller, *, most_queued: int
+    tx: Transaction,
+    draft: OpenAIBatchDraft,
+    origin: Origin,
+    caller: Caller,
+    settings: Settings,
 ) -> Made:
     if (known := _known(tx, origin, caller)) is not None:
         return Made(known, is_replay=True)
+    admission.require_disk_room(settings)
     draft = replace(draft, options=with_defaults_of_key(draft.options, caller.limits))
     asked = job_draft(draft.endpoint, draft.options, metadata=draft.metadata, key_id=caller.key_id)
     # How many prompts there are is known when the file has been read.
@@ -93,7 +100,7 @@ def _create(
                 f"The file {file.id} has the purpose '{file.purpose.value}'; a batch is made of one"
                 " with the purpose 'batch'."
             )
-        admission.require_room(tx, file.lines, most_queued=most_queued)
+        admission.require_room(tx, file.lines, most_queued=settings.max_queued_prompts)
         admission.require_room_of_key(tx, file.lines, caller)
     batch_id = admission.new_batch_id()
     batches.insert(
@@ -134,14 +141,14 @@ async def list_batches(resources: Resources, *, limit: int, after: str | None) -
     return OpenAIBatchPage(found[:limit], len(found) > limit)
 
 
-async def cancel(resources: Resources, batch_id: str) -> OpenAIBatch:
+async def cancel(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> OpenAIBatch:
     """Ask for the batch to end; asking again changes nothing.
 
     Raises:
         NotFound: There is none of that id.
         Conflict: It has ended.
     """
-    batch, is_new = await resources.database.write(_cancel, batch_id)
+    batch, is_new = await resources.database.write(_cancel, batch_id, caller.key_id)
     if is_new:
         audit(Change.BATCH_CANCELLED, batch_id)
     resources.signals.spread(Wakeup.ENDING)
@@ -149,7 +156,7 @@ async def cancel(resources: Resources, batch_id: str) -> OpenAIBatch:
     return batch
 
 
-def _cancel(tx: Transaction, batch_id: str) -> tuple[OpenAIBatch, bool]:
+def _cancel(tx: Transaction, batch_id: str, key_id: str | None) -> tuple[OpenAIBatch, bool]:
     """The batch, and whether nobody had asked for its end before."""
     batches.lock(tx, batch_id)
     batch = batches.get(tx, batch_id)
@@ -158,8 +165,8 @@ def _cancel(tx: Transaction, batch_id: str) -> tuple[OpenAIBatch, bool]:
     if batch.stage in {Stage.REFUSED, Stage.ENDED} or batch.job_state in TERMINAL_JOB_STATES:
         raise Conflict(f"Cannot cancel a batch with status '{batch.status.value}'.")
     batches.note_cancel(tx, batch_id)
-    if batch.stage is Stage.RUNNING:
-        transitions.request_cancel(tx, batch_id)
+    if batch.stage is Stage.RUNNING and transitions.request_cancel(tx, batch_id):
+        history.note(tx, batch_id, HistoryEvent.CANCEL_REQUESTED, key_id=key_id)
     return batches.get(tx, batch_id), batch.status is not Status.CANCELLING
 
 

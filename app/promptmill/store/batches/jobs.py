@@ -31,6 +31,7 @@ from promptmill.store.batches import throughput
 from promptmill.store.db.compiled import Prepared, json_value
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import id_range, job, job_stats, prompt, result, task
+from promptmill.store.db.tables.history import job_history
 from promptmill.store.db.tables.keys import api_key
 from promptmill.store.downloads import planning
 from promptmill.store.queue import attempts
@@ -372,6 +373,7 @@ def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
         return len(ids)
     forget_groups(tx, job_key)
     planning.forget(tx, job_key)
+    tx.execute(sa.delete(job_history).where(job_history.c.job_key == job_key))
     tx.execute(sa.delete(job_stats).where(job_stats.c.job_key == job_key))
     tx.execute(sa.delete(job).where(job.c.key == job_key))
     return 1

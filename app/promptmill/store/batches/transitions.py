@@ -22,7 +22,7 @@ from promptmill.domain.lifecycle import (
     job_target,
 )
 from promptmill.domain.limits import Limits, next_start_at_ms
-from promptmill.store.batches import jobs
+from promptmill.store.batches import history, jobs
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import id_range, job, job_stats, result, task
 from promptmill.store.downloads import planning
@@ -44,22 +44,23 @@ class EndingEarly:
 # --- change ----------------------------------------------------------------------------------
 
 
-def request_pause(tx: Transaction, batch_id: str) -> None:
-    """Pause a batch; a paused one stays as it is.
+def request_pause(tx: Transaction, batch_id: str) -> bool:
+    """Pause a batch; a paused one stays as it is. Returns whether the state changed.
 
     Raises:
         NotFound: There is none of that id.
         Conflict: It has ended, or is about to.
     """
     if _move(tx, batch_id, JobEvent.PAUSE):
-        return
+        return True
     state = jobs.state_of(tx, batch_id)
     if state is not JobState.PAUSED:
         raise Conflict(f"The batch is {state.value} and cannot be paused any more.")
+    return False
 
 
-def request_resume(tx: Transaction, batch_id: str) -> None:
-    """Resume a paused batch; any other stays as it is.
+def request_resume(tx: Transaction, batch_id: str) -> bool:
+    """Resume a paused batch; any other stays as it is. Returns whether the state changed.
 
     Raises:
         NotFound: There is none of that id.
@@ -67,23 +68,24 @@ def request_resume(tx: Transaction, batch_id: str) -> None:
     """
     started = job.c.started_at_ms.is_not(None)
     if _move(tx, batch_id, JobEvent.RESUME, started, **_rate_anew(tx)):
-        return
+        return True
     if _move(tx, batch_id, JobEvent.RESUME_UNSTARTED, ~started):
-        return
+        return True
     state = jobs.state_of(tx, batch_id)
     if state not in {JobState.QUEUED, JobState.RUNNING}:
         raise Conflict(f"The batch is {state.value}; only a paused one can be resumed.")
+    return False
 
 
-def request_cancel(tx: Transaction, batch_id: str) -> None:
-    """Request a batch's cancellation; a repeated request changes nothing.
+def request_cancel(tx: Transaction, batch_id: str) -> bool:
+    """Request a batch's cancellation; returns whether it was not being ended already.
 
     Raises:
         NotFound: There is none of that id.
         Conflict: It has ended.
     """
     if _move(tx, batch_id, JobEvent.REQUEST_CANCEL):
-        return
+        return True
     # Its stop rule may be ending it, which lets running calls finish; the client's wish does not.
     is_under_way = tx.execute(
         sa.update(job)
@@ -93,6 +95,7 @@ def request_cancel(tx: Transaction, batch_id: str) -> None:
     if not is_under_way:
         state = jobs.state_of(tx, batch_id).value
         raise Conflict(f"The batch has already ended: it is {state}.")
+    return False
 
 
 _LAST_EVENT = (
@@ -201,6 +204,7 @@ def reopen(
     elif row.expires_at_ms is not None and row.expires_at_ms <= now:
         values["expires_at_ms"] = None
     if row.state in TERMINAL_JOB_STATES:
+        history.note_end(tx, row.key)
         event = JobEvent.RETRY if row.started_at_ms is not None else JobEvent.RETRY_UNSTARTED
         values |= {
             "state": job_target(event),

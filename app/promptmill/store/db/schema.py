@@ -26,12 +26,13 @@ from promptmill.store.db.tables import (
     batches,
     benchmarks,
     downloads,
+    history,
     keys,
     openai,
     workers,
 )
 
-metadata = (activity, batches, benchmarks, downloads, keys, openai, workers)[0].metadata
+metadata = (activity, batches, benchmarks, downloads, history, keys, openai, workers)[0].metadata
 """All tables: each of these files enters its own into the one `metadata`."""
 
 
