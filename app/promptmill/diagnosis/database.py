@@ -6,7 +6,6 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -17,6 +16,7 @@ from promptmill.settings import Settings, without_password
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import workers
+from promptmill.version import version
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ def _check_workers(settings: Settings) -> Sequence[Finding]:
         found.append(
             Finding("workers", Level.WARNING, told, "Their prompts go back by themselves.")
         )
-    versions = {each.identity.version for each in alive} | {version("promptmill")}
+    versions = {each.identity.version for each in alive} | {version()}
     if len(versions) > 1:
         told = f"Several versions: {', '.join(sorted(versions))}."
         found.append(Finding("workers", Level.WARNING, told, "Start all with one version."))
