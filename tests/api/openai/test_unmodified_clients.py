@@ -33,7 +33,7 @@ PYTHON = {
     "langchain-openai==1.7.4": "with_langchain.py",
 }
 """The package, and the program that uses it."""
-TSC = ("--strict", "--skipLibCheck", "--target", "es2022", "--module", "nodenext")
+TSC = "--strict --skipLibCheck --types node --target es2022 --module nodenext"
 NODE = ("openai@6.49.0", "typescript@7.0.2", "@types/node@20")
 
 
@@ -104,7 +104,9 @@ def test_openais_library_for_node(service_url: str, tmp_path: Path) -> None:
     source = folder / "client.mts"
     shutil.copy(PROGRAMS / "openai_node.ts", source)
 
-    run([folder / "node_modules" / ".bin" / "tsc", *TSC, source], service_url)
+    packages = folder / "node_modules"
+    types = ("--typeRoots", packages / "@types")
+    run([packages / ".bin" / "tsc", *TSC.split(), *types, source], service_url)
     run(["node", source.with_suffix(".mjs"), tmp_path], service_url)
 
 
