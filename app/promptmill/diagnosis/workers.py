@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from promptmill.diagnosis.findings import Finding, Level
 from promptmill.domain.workers import WorkerState
 from promptmill.store.db.database import Database
 from promptmill.store.hosts import host_reports, workers
+from promptmill.version import version
 
 
 def check_workers(database: Database, *, lease_ms: int) -> Sequence[Finding]:
@@ -26,7 +26,7 @@ def check_workers(database: Database, *, lease_ms: int) -> Sequence[Finding]:
         found.append(
             Finding("workers", Level.WARNING, told, "Their prompts go back by themselves.")
         )
-    versions = {each.identity.version for each in alive} | {version("promptmill")}
+    versions = {each.identity.version for each in alive} | {version()}
     if len(versions) > 1:
         told = f"Several versions: {', '.join(sorted(versions))}."
         found.append(Finding("workers", Level.WARNING, told, "Start all with one version."))

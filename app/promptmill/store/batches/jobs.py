@@ -28,7 +28,6 @@ from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.scheduling.downloads import Pull
 from promptmill.domain.scheduling.forecast import Window
 from promptmill.store.batches import throughput
-from promptmill.store.db.compiled import Prepared, json_value
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import id_range, job, job_stats, prompt, result, task
 from promptmill.store.db.tables.history import job_history
@@ -216,7 +215,7 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
 
 _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
-_BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
+_BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
 _KEYS = sa.bindparam("keys", expanding=True, type_=sa.BigInteger)
 # Both tables by their keys: PostgreSQL would read all of the second one for a few of the first.
 _BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(_KEYS), job_stats.c.job_key.in_(_KEYS))
@@ -228,7 +227,7 @@ def get(tx: Transaction, batch_id: str) -> Batch:
     Raises:
         NotFound: There is none of that id.
     """
-    row = _BATCH_BY_ID.run(tx, {"batch_id": batch_id}).first()
+    row = tx.execute(_BATCH_BY_ID, {"batch_id": batch_id}).first()
     if row is None:
         raise not_found(batch_id)
     return _batch(row, tx.now_ms(), throughput.windows(tx, [row]), planning.pulls_of(tx, [row]))
@@ -272,9 +271,7 @@ def _batch(
     windows: Mapping[int, Window],
     pulls: Mapping[int, tuple[Pull, ...]],
 ) -> Batch:
-    """A batch of a row that SQLAlchemy or the short way to the driver has read."""
     finished = row.succeeded + row.failed + row.cancelled + row.expired
-    fail_on = json_value(row.fail_on)
     return Batch(
         kind=BatchKind(row.kind),
         key=row.key,
@@ -282,12 +279,12 @@ def _batch(
         state=JobState(row.state),
         model=row.model,
         limits=Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s),
-        parameters=json_value(row.parameters),
+        parameters=row.parameters,
         timeout_s=row.timeout_s,
         max_attempts=row.max_attempts,
         priority=row.priority,
         label=row.label,
-        metadata=json_value(row.metadata),
+        metadata=row.metadata,
         counts=Counts(
             total=row.total,
             pending=row.total - finished - row.running_now,
@@ -305,7 +302,7 @@ def _batch(
         read_at_ms=now_ms,
         expires_at_ms=row.expires_at_ms,
         max_failures=None if row.max_failures is None else FailureLimit(row.max_failures),
-        fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
+        fail_on=None if row.fail_on is None else tuple(map(ErrorCode, row.fail_on)),
         last_event=row.last_event,
         auto_concurrency=bool(row.auto_concurrency),
         queue_position=row.queue_position,
