@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -351,3 +354,28 @@ async def test_the_settings_tell_what_is_set_here_first_and_the_check_what_docto
     checked = await browser.open("/ui/settings?check=yes")
     assert "Found by the check" in checked.text
     assert "has the schema 0001" in checked.text
+
+
+async def test_the_request_can_be_made_again_with_curl_and_with_python(browser: Browser) -> None:
+    asked = {**BATCH, "label": "it's", "system": "Short.", "max_concurrent": 3}
+    batch = await browser.service.finished(asked)
+    page = await browser.open(f"/ui/batches/{batch['id']}?tab=request")
+    curl = page.text.partition("-d '")[2].partition("}'")[0] + "}"
+    body = json.loads(curl.replace("'\\''", "'"))
+    assert (body["label"], body["system"], body["max_concurrent"]) == ("it's", "Short.", 3)
+    again = await browser.service.finished(body)
+    assert again["counts"]["succeeded"] == 1
+    python = page.text.partition("client.submit(**")[2].partition("})")[0] + "}"
+    assert ast.literal_eval(python) == body
+
+
+async def test_the_overview_tells_of_a_disk_without_room(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await browser.service.finished(BATCH)
+    usage = shutil.disk_usage("/")._replace(free=5_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    browser.service.resources.snapshots.forget("glance")
+    assert batch
+    page = await browser.open("/")
+    assert "Of the database's disk 0.0 GB are free" in page.text
