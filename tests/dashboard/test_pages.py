@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from promptmill.dashboard import assets, batch_charts, install_dashboard
 from promptmill.domain.outcomes import ErrorCode
@@ -20,6 +22,7 @@ from tests.dashboard.conftest import Browser
 
 BATCH = {"model": "qwen3:8b", "prompts": ["one", "two", {"prompt": "three", "id": "third"}]}
 TABS = ("progress", "results", "failures", "latency", "running", "request", "events")
+REFRESH = {"Accept": "text/html", "X-Promptmill-Refresh": "1"}
 ROOM = Path(assets.__file__).parent
 
 
@@ -67,9 +70,7 @@ async def test_a_page_that_has_not_changed_is_not_sent_again(browser: Browser) -
     batch = await browser.service.finished(BATCH)
     path = f"/ui/batches/{batch['id']}?tab=results"
     tag = (await browser.open(path)).answer.headers["etag"]
-    again = await browser.service.client.get(
-        path, headers={"Accept": "text/html", "If-None-Match": tag}
-    )
+    again = await browser.service.client.get(path, headers={**REFRESH, "If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -379,3 +380,26 @@ async def test_the_overview_tells_of_a_disk_without_room(
     assert batch
     page = await browser.open("/")
     assert "Of the database's disk 0.0 GB are free" in page.text
+
+
+async def test_a_page_that_many_refresh_is_made_once_and_one_that_is_loaded_is_made_anew(
+    browser: Browser,
+) -> None:
+    batch = await browser.service.finished(BATCH)
+    path, client = f"/ui/batches/{batch['id']}", browser.service.client
+    reads = 0
+
+    def count(*_: object) -> None:
+        nonlocal reads
+        reads += 1
+
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", count)
+    try:
+        await asyncio.gather(*(client.get(path, headers=REFRESH) for _ in range(20)))
+        together = reads
+        await client.get(path, headers={"Accept": "text/html"})
+        alone = reads - together
+    finally:
+        sa.event.remove(sa.engine.Engine, "before_cursor_execute", count)
+    # The first one also reads what the process remembers: whether there are keys, the findings.
+    assert 0 < alone <= together <= alone + 10
