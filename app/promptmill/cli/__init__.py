@@ -144,7 +144,7 @@ cli = typer.Typer(
 
 def _print_version(*, wanted: bool) -> None:
     if wanted:
-        from promptmill.cli.commands.version import version  # noqa: PLC0415
+        from promptmill.version import version  # noqa: PLC0415
 
         typer.echo(f"promptmill {version()}")
         raise typer.Exit
@@ -172,7 +172,7 @@ def promptmill(
 
 
 def main() -> None:
-    """The entry point `promptmill`."""
+    """Run the command that the program's arguments name."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal or pipe that is not UTF-8 gets `?` for what its encoding lacks.
         if isinstance(stream, io.TextIOWrapper):

@@ -16,7 +16,7 @@ from promptmill.rows.faults import UnreadableInput
 from promptmill.rows.opening import MARK
 
 _ROWS_AT_ONCE: Final = 1_000
-_GROUP_BYTES: Final = 8 * 1024 * 1024
+_GROUP_BYTES: Final = 4 * 1024 * 1024
 """Of a row group of Parquet: what the file tells of each is in memory to the end."""
 _MOST_CELL: Final = 32_767
 _MOST_SHEET_ROWS: Final = 1_048_576

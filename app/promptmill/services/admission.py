@@ -23,6 +23,7 @@ from promptmill.services.resources import Resources
 from promptmill.settings import Settings
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.resources import Resource
 
 KEY_USED: Final = (
     "This Idempotency-Key was used with another body; take a new key for a new request."
@@ -32,19 +33,27 @@ _ANY_REGISTRY: Final = "*"
 _MOST_PROBLEMS: Final = 100
 
 
-def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch | None:
-    """The batch that was made by the same request before; None if this is the first.
+def id_of_key(
+    tx: Transaction, resource: Resource, idempotency: IdempotencyKey | None
+) -> str | None:
+    """The id that the same request was given before; None if this is the first.
 
     Raises:
         Invalid: The key was used with another body.
     """
-    known = idempotency and jobs.find_by_idempotency_key(tx, idempotency.key)
+    known = idempotency and resource.find_by_idempotency_key(tx, idempotency.key)
     if not (idempotency and known):
         return None
-    batch_id, body_hash = known
+    id_, body_hash = known
     if body_hash != idempotency.body_hash:
         raise Invalid(KEY_USED)
-    return jobs.get(tx, batch_id)
+    return id_
+
+
+def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch | None:
+    """The batch that was made by the same request before; see `id_of_key`."""
+    batch_id = id_of_key(tx, jobs.BATCHES, idempotency)
+    return None if batch_id is None else jobs.get(tx, batch_id)
 
 
 def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:

@@ -251,6 +251,6 @@ async def delete(resources: Resources, batch_id: str) -> None:
         NotFound: There is none of that id.
         Conflict: It has not ended.
     """
-    await resources.database.write(jobs.mark_deleted, batch_id)
+    await resources.database.write(jobs.BATCHES.mark_deleted, batch_id)
     audit(Change.BATCH_DELETED, batch_id)
     resources.signals.purge_requested.set()

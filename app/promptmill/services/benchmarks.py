@@ -104,12 +104,9 @@ def _submit(
     key_id: str | None,
     settings: Settings,
 ) -> Submission:
-    known = idempotency and benchmarks.find_by_idempotency_key(tx, idempotency.key)
-    if idempotency and known:
-        benchmark_id, body_hash = known
-        if body_hash != idempotency.body_hash:
-            raise Invalid(admission.KEY_USED)
-        return Submission(benchmark=benchmarks.get(tx, benchmark_id), created=False)
+    known = admission.id_of_key(tx, benchmarks.BENCHMARKS, idempotency)
+    if known is not None:
+        return Submission(benchmark=benchmarks.get(tx, known), created=False)
     admission.require_disk_room(settings)
     if draft.baseline_id is not None:
         _require_same_work(tx, draft, draft.baseline_id)
@@ -331,6 +328,6 @@ async def delete(resources: Resources, benchmark_id: str) -> None:
         NotFound: There is none of that id.
         Conflict: It has not ended.
     """
-    await resources.database.write(benchmarks.mark_deleted, benchmark_id)
+    await resources.database.write(benchmarks.BENCHMARKS.mark_deleted, benchmark_id)
     audit(Change.BENCHMARK_DELETED, benchmark_id)
     resources.signals.purge_requested.set()

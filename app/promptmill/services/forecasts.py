@@ -56,6 +56,7 @@ async def _forecast(resources: Resources, keys: set[int]) -> Forecast:
             forecast_inputs.read,
             lease_ms=round(settings.lease_s * 1000),
             turn_s=settings.group_turn_s,
+            texts_per_call=settings.texts_per_call,
         )
         forecast = Forecast(outlook)
         took_s = time.monotonic() - began_at

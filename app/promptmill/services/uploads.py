@@ -91,7 +91,7 @@ class Upload:
 
     def _begin(self, tx: Transaction, prompts: Sequence[PromptDraft]) -> int:
         # Only the end can tell whether there is room; this saves sending all of it for nothing.
-        is_replay = self._key is not None and jobs.find_by_idempotency_key(tx, self._key)
+        is_replay = self._key is not None and jobs.BATCHES.find_by_idempotency_key(tx, self._key)
         if not is_replay:
             self._require_room(tx, len(prompts))
         return uploads.begin(

@@ -72,6 +72,13 @@ class Demand:
     """The load groups of the batch's prompts."""
     waits_since_ms: int
     """The moment of the batch's last start, or of its submission."""
+    prompts_per_call: int = 1
+    """Most prompts that share a call: above 1 for texts to embed."""
+
+    @property
+    def calls(self) -> int:
+        """The fewest calls that the prompts need; limits, slots and measured times count calls."""
+        return -(-self.prompts // self.prompts_per_call)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +158,11 @@ class _Pool:
 
     def alone_s(self, demand: Demand) -> float:
         """Seconds that the batch takes in the pool if nothing else runs."""
-        return demand.prompts * self.call_s / self.width(demand)
+        return demand.calls * self.call_s / self.width(demand)
 
     def work_s(self, demand: Demand) -> float:
         """Seconds that the batch takes with all slots of the pool; 0 without a limit of slots."""
-        return demand.prompts * self.call_s / self.slots
+        return demand.calls * self.call_s / self.slots
 
 
 def _pool(
@@ -255,7 +262,7 @@ def _rivals(kind: _Kind, outlook: ForecastInputs) -> _Rivals | None:
         if its_kind not in pools:
             # What was never measured is taken to be like these.
             pools[its_kind] = _pool(*its_kind, outlook.places) or pool
-        alike = (its_kind, demand.prompts, demand.priority, demand.limits)
+        alike = (its_kind, demand.calls, demand.priority, demand.limits)
         if alike not in rivals:
             rivals[alike] = _rival(demand, pools[its_kind], pool)
         rival = rivals[alike]

@@ -7,7 +7,6 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from promptmill.domain.activity import HOUR_S, KEPT_S, MINUTE_S
@@ -15,6 +14,7 @@ from promptmill.services.resources import Resources
 from promptmill.settings import ListedSetting, list_settings, without_password
 from promptmill.store.db import facts
 from promptmill.store.db.facts import DatabaseFacts
+from promptmill.version import version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ async def describe(resources: Resources) -> Installation:
     settings = resources.settings
     path = settings.sqlite_path
     return Installation(
-        version=version("promptmill"),
+        version=version(),
         python=platform.python_version(),
         database_url=without_password(settings.database_url),
         database=await resources.database.read(facts.read),
