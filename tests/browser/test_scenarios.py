@@ -19,7 +19,12 @@ FAILS = {"prompt": "x", "model": "nobody"}
 
 def test_a_benchmark_is_started_followed_read_and_compared(work, window) -> None:
     first = work.benchmark(
-        models=["tiny"], num_runs=3, concurrency=[1], label="before", prompts=QUESTIONS[:1]
+        models=["tiny"],
+        num_runs=3,
+        concurrency=[1],
+        label="before",
+        prompts=QUESTIONS[:1],
+        options={"num_predict": 8},
     )
     page = window("/ui/benchmarks")
     page.get_by_role("link", name="New benchmark").click()
