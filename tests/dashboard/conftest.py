@@ -6,9 +6,11 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from promptmill.api import build_api
 from promptmill.dashboard import install_dashboard
-from tests.api.conftest import Service, open_service, service
+from tests.api.conftest import BuildApi, Service, open_service, service
 
 __all__ = ["open_service", "service"]
 
@@ -76,7 +78,17 @@ class Browser:
         return await self.service.client.post(path, data=fields, headers=headers)
 
 
+def api_with_pages() -> FastAPI:
+    app = build_api()
+    install_dashboard(app)
+    return app
+
+
+@pytest.fixture
+def build() -> BuildApi:
+    return api_with_pages
+
+
 @pytest.fixture
 async def browser(service: Service) -> Browser:
-    install_dashboard(service.client._transport.app)
     return Browser(service)
