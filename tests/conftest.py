@@ -36,6 +36,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("PROMPTMILL_") or name in {"OLLAMA_HOST", "DATABASE_URL"}:
             monkeypatch.delenv(name)
+    # Nor must how full its disk is.
+    monkeypatch.setenv("PROMPTMILL_MIN_FREE_BYTES", "0")
 
 
 @pytest.fixture(autouse=True)

@@ -110,8 +110,8 @@ def upgrade() -> None:
         "benchmark",
         ["key"],
         unique=False,
-        sqlite_where=sa.text("state IN ('queued', 'running', 'cancelling')"),
-        postgresql_where=sa.text("state IN ('queued', 'running', 'cancelling')"),
+        sqlite_where=sa.text("state IN ('queued', 'running', 'paused', 'cancelling')"),
+        postgresql_where=sa.text("state IN ('queued', 'running', 'paused', 'cancelling')"),
     )
     op.create_index(
         "ix_benchmark_deleted",

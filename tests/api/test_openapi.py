@@ -90,6 +90,7 @@ def test_the_document_has_the_operations_of_the_contract() -> None:
         "GET /hosts",
         "PATCH /hosts/{host_id}",
         "GET /workers",
+        "GET /settings",
         "GET /health",
         "GET /metrics",
         "GET /ready",

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from promptmill.cli import main
+from promptmill.__main__ import main
 
 _ESCAPE = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*(?<![0-9])(?:3[0-8]|4[0-8]|9[0-7])[0-9;]*m")

@@ -15,6 +15,7 @@ from promptmill.contract.hosts import Host, HostPage
 from promptmill.contract.reading import HISTORY_PAGE, WaitingPromptPage
 from promptmill.contract.results import ResultPage
 from promptmill.contract.service import ModelPage, WorkerPage
+from promptmill.contract.settings import INSTALLATION
 from tests.cli.pretended import EVENT_STREAM, batch, result_document
 from tests.cli.pretended_benchmarks import benchmark
 from tests.documents import whole
@@ -158,6 +159,7 @@ def tell_story(router: respx.MockRouter) -> None:
         409, json=_NEVER | {"status": 409, "detail": "The batch is running; cancel it first."}
     )
     ask("/models").respond(200, json=whole(ModelPage, {"data": [_MODEL, {"name": "tiny:latest"}]}))
+    ask("/settings").respond(200, json=INSTALLATION)
     ask("/hosts").respond(200, json=whole(HostPage, {"data": [_HOST, _DOWN]}))
     router.patch("/hosts/host_2").respond(200, json=whole(Host, _DOWN | {"enabled": False}))
     ask("/workers").respond(200, json=whole(WorkerPage, {"data": [_WORKER]}))

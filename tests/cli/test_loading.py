@@ -19,9 +19,10 @@ SERVER = (
 )
 RUN = """
 import sys
-from promptmill.cli import cli
+from promptmill.__main__ import main
+sys.argv[1:] = {arguments!r}
 try:
-    cli({arguments!r}, prog_name="promptmill")
+    main()
 except SystemExit as ended:
     pass
 print([name for name in {names!r} if name in sys.modules], file=sys.stderr)
@@ -31,7 +32,7 @@ print([name for name in {names!r} if name in sys.modules], file=sys.stderr)
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        (["--version"], (*SERVER, "httpx", "pydantic", "rich", "asyncio")),
+        (["--version"], (*SERVER, "httpx", "pydantic", "rich", "asyncio", "typer")),
         (["submit", "--help"], (*SERVER, "httpx")),
         # Nobody listens there, so that the command ends after it has loaded everything it needs.
         (["submit", "Why?", "--url", "http://127.0.0.1:1"], SERVER),

@@ -65,6 +65,7 @@ promptmill delete @2
 promptmill models
 promptmill hosts
 promptmill workers
+promptmill settings
 promptmill bench --id @last
 promptmill list -v
 promptmill list --jsn

@@ -36,7 +36,8 @@ async def test_every_page_forbids_what_is_inline_or_elsewhere(browser: Browser) 
     batch = await browser.service.finished(BATCH)
     place = f"/ui/batches/{batch['id']}"
     for path in (
-        *("/", "/ui/batches", "/ui/batches/new", "/ui/hosts", "/ui/benchmarks"),
+        *("/", "/ui/batches", "/ui/batches/new", "/ui/hosts", "/ui/settings?check=yes"),
+        "/ui/benchmarks",
         *("/ui/benchmarks/new", "/ui/benchmarks/compare", f"{place}/prompts/1"),
         *(f"{place}?tab={tab}" for tab in TABS),
     ):
@@ -338,3 +339,19 @@ async def test_a_host_has_a_button_that_takes_it_out_of_service_and_back(browser
     (form,) = [one for one in page.forms() if "enable" in one]
     assert (await browser.press(form)).status_code == 303
     assert "ready" in (await browser.open("/ui/hosts")).text
+
+
+async def test_the_settings_tell_what_is_set_here_first_and_the_check_what_doctor_finds(
+    open_service,
+) -> None:
+    browser = Browser(await open_service(concurrency=7))
+    install_dashboard(browser.service.client._transport.app)
+    page = await browser.open("/ui/settings")
+    text = page.text
+    assert text.index("PROMPTMILL_CONCURRENCY") < text.index("Defaults in force")
+    assert text.index("Defaults in force") < text.index("PROMPTMILL_PORT")
+    assert "until they are deleted" in text
+    assert "Found by the check" not in text
+    checked = await browser.open("/ui/settings?check=yes")
+    assert "Found by the check" in checked.text
+    assert "has the schema 0001" in checked.text

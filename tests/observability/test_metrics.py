@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from promptmill.observability import metrics
 from promptmill.observability.metrics import declared, metrics_page
@@ -21,6 +22,26 @@ def test_the_page_lists_every_metric_as_the_code_has_it() -> None:
     page = (OPERATIONS / "metrics.md").read_text()
 
     assert metrics_page() in page
+
+
+def test_plain_numbers_are_told_as_the_library_tells_its_own() -> None:
+    told: list[str] = []
+    for histogram, counter in (
+        (Histogram, Counter),
+        (metrics.PlainHistogram, metrics.PlainCounter),
+    ):
+        registry = CollectorRegistry()
+        seconds = histogram("seconds", "Some", ["host"], registry=registry, buckets=(0.1, 1, 10))
+        calls = counter("calls", "Some", ["host"], registry=registry)
+        for value in (0.05, 0.1, 0.5, 1, 10, 99):
+            seconds.labels("a").observe(value)
+            calls.labels("a").inc(value)
+        calls.labels("b").inc()
+        lines = generate_latest(registry).decode().splitlines()
+        told.append("\n".join(line for line in lines if "_created" not in line))
+
+    assert told[0] == told[1]
+    assert 'seconds_bucket{host="a",le="0.1"} 2.0' in told[0]
 
 
 def test_models_and_pairs_of_host_and_model_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What the service costs, as ratios to a reference that is measured beside it in the same run.
 
-    python -m tests.performance.service [overhead] [makespan] [speedup] [bulk] [reads] [idle]
+    python -m tests.performance.service [overhead] [makespan] [speedup] [bulk] [idle]
     python -m tests.performance.service unscaled
 
 Without a name it measures everything but `unscaled`, which is `speedup` with prompts of 2 s. The host is a process of its own that answers at once or
@@ -336,29 +336,6 @@ def bulk(prompts: int = 100_000) -> None:
         uvloop.run(_bulk(Path(name), prompts))
 
 
-def reads(prompts: int = 20_000, requests: int = 1_000) -> None:
-    """GET /batches/{id}?limit=0 while the worker is as busy as it can be."""
-    with tempfile.TemporaryDirectory() as name, zero_latency_host.running() as host_url:
-        with serving(Path(name), host_url) as (url, _), httpx.Client(base_url=url) as client:
-            texts = [f"{n}: {QUESTION}" for n in range(prompts)]
-            body = {"model": "tiny", "prompts": texts, "max_concurrent": 32, "rate_limit_delay": 0}
-            batch_id = client.post("/batches", json=body).json()["id"]
-            taken: list[float] = []
-            busy = True
-            while busy and len(taken) < requests:
-                began = time.perf_counter()
-                batch = client.get(f"/batches/{batch_id}?limit=0").json()
-                taken.append(time.perf_counter() - began)
-                busy = batch["finished_at"] is None
-                time.sleep(0.002)
-            client.get(f"/batches/{batch_id}?limit=0&wait_s=60")
-    taken.sort()
-    p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99)]
-    print(
-        f"reads      GET ?limit=0 while busy, n={len(taken)}: p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms"
-    )
-
-
 def idle(seconds: float = 20) -> None:
     """CPU of a service that has nothing to do, in per cent of one core."""
     with tempfile.TemporaryDirectory() as name, zero_latency_host.running() as host_url:
@@ -377,7 +354,6 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "makespan": makespan,
     "speedup": speedup,
     "bulk": bulk,
-    "reads": reads,
     "idle": idle,
 }
 

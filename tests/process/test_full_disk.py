@@ -6,6 +6,7 @@ import contextlib
 import resource
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -101,6 +102,39 @@ def test_a_full_disk_refuses_new_work_keeps_the_old_and_is_recovered_from(
     listed = service.http.get("/batches").json()["data"]
     assert [batch["id"] for batch in listed] == [batch_id]
     assert submit(service, ["accepted again"]).status_code == 202
+
+
+def test_a_disk_that_is_full_for_longer_than_two_leases_with_the_log_on_it_costs_no_call(
+    serve: Any, simulate: Any, tmp_path: Path
+) -> None:
+    host, simulator = simulate(slots=64, request_s=0.1)
+    log = tmp_path / "log"
+    log.write_bytes(b"." * NO_FILE_GROWS_BEYOND)
+    lease_s = 2.0
+    with log.open("ab", buffering=0) as stderr:
+        service = serve(
+            host,
+            stderr=stderr,
+            PROMPTMILL_LEASE_S=f"{lease_s}",
+            PROMPTMILL_HEARTBEAT_S="0.5",
+            PROMPTMILL_LOG_LEVEL="info",
+        )
+    batch_id = service.submit(PROMPTS, max_concurrent=4)
+    until(lambda: service.batch(batch_id)["counts"]["succeeded"], lambda number: number >= 5)
+    with no_room(service.process.pid):
+        until(lambda: simulator.stats()["in_flight"], lambda number: number == 0)
+        written = log.stat().st_size
+        full_since = time.monotonic()
+        # In vain roles try to write into the database, and then to tell of it in the log.
+        until(lambda: time.monotonic() - full_since, lambda seconds: seconds > 2.5 * lease_s)
+        assert log.stat().st_size == written
+        idle = service.http.get("/ready")
+        assert idle.status_code == 503
+        assert "last exchange with the database" in idle.json()["detail"]
+        check_that_it_reads_on(service, batch_id)
+    check_that_nothing_is_missing(service, batch_id)
+    assert simulator.stats()["prompts_by_number_of_calls"] == {"1": len(PROMPTS)}
+    assert service.http.get("/ready").status_code == 200
 
 
 @pytest.mark.postgresql

@@ -40,7 +40,7 @@ for module in pkgutil.walk_packages(promptmill.__path__, "promptmill."):
 print("imported", "uvloop" in sys.modules, "fcntl" in sys.modules)
 """
 RUN = """
-from promptmill.cli import main
+from promptmill.__main__ import main
 sys.argv = ["promptmill", *sys.argv[1:]]
 main()
 """

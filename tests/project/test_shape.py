@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.openai import FileState, Stage
+from promptmill.domain.scheduling.downloads import PullState
+
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "app").rglob("*.py"))
 MOST_LINES = 400
@@ -58,6 +62,13 @@ def test_no_package_has_more_than_fifteen_modules() -> None:
 def test_the_room_that_reads_and_writes_files_stays_small() -> None:
     rooms = (module for module in MODULES if module.parent.name == "rows")
     assert sum(len(module.read_text().splitlines()) for module in rooms) <= 1_500
+
+
+def test_states_stand_in_sql_only_where_the_fragments_are_made() -> None:
+    states = [*JobState, *TaskState, *PullState, *Stage, *FileState]
+    literal = re.compile("'(?:" + "|".join(states) + ")'")
+    modules = sorted((ROOT / "app/promptmill/store").rglob("*.py"))
+    assert [str(module) for module in modules if literal.search(module.read_text())] == []
 
 
 def recipe(title: str) -> tuple[str, list[str]]:

@@ -111,8 +111,8 @@ MUTANTS = (
         (
             Change(
                 CLAIMS,
-                'True: _take_due(runs_group(sa.bindparam("claimed_load")))',
-                "True: _take_due()",
+                'True: _taking_due(runs_group(sa.bindparam("claimed_load")))',
+                "True: _taking_due()",
             ),
         ),
         (f"{GROUPS}::test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing",),
@@ -158,7 +158,7 @@ MUTANTS = (
     ),
     Mutant(
         "the next start permitted without regard to how late the last may come",
-        (Change(CLAIMS, "limits, window_s=start_window_s)", "limits)"),),
+        (Change(CLAIMS, "limits, window_s=terms.start_window_s)", "limits)"),),
         ("tests/store/test_queue.py",),
     ),
     Mutant(

@@ -352,6 +352,17 @@ def test_parquet_has_the_same_rows_with_types() -> None:
     assert table.column("tool_calls").to_pylist()[0] == '[{"a":1}]'
 
 
+def test_a_row_group_of_parquet_has_many_rows() -> None:
+    lines = [b'{"index": %d, "response": "yes"}\n' % number for number in range(3_000)]
+    file = io.BytesIO()
+    write_results(lines, file, TableFormat.PARQUET)
+
+    found = pq.ParquetFile(file)
+
+    assert (found.metadata.num_rows, found.metadata.num_row_groups) == (3_000, 1)
+    assert found.read()["index"].to_pylist() == list(range(3_000))
+
+
 def test_parquet_has_vectors_as_lists_of_32_bit_numbers() -> None:
     vectors = [None, [0.5, 0.1], [2.5, -1.0]]
     lines = [

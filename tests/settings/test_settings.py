@@ -108,6 +108,7 @@ VARIABLES = [variable_name(name) for name in Settings.model_fields]
 def test_a_variable_that_is_empty_or_blank_is_unset(
     monkeypatch: pytest.MonkeyPatch, variable: str, blank: str
 ) -> None:
+    monkeypatch.delenv(variable, raising=False)
     usual = load_settings()
     monkeypatch.setenv(variable, blank)
     assert load_settings() == usual

@@ -16,6 +16,7 @@ from promptmill.simulator import (
     FaultRule,
     FaultSyntaxError,
     ModelSpec,
+    Refusing,
     Speed,
     answer_text,
 )
@@ -412,6 +413,26 @@ async def test_the_rules_can_be_changed_while_it_runs(simulated):
         assert wrong.status_code == 400
         await server.client.post("/simulator/faults", json={"rules": []})
         assert (await server.generate("x")).status_code == 200
+
+
+@pytest.mark.parametrize("kind", list(Refusing))
+async def test_a_host_that_refuses_answers_every_request_so_until_it_is_told_to_stop(
+    simulated, kind
+):
+    async with simulated() as server:
+        await server.client.post("/simulator/refuses", json={"with": kind.value})
+        answers = [await server.generate("x"), await server.client.get("/api/version")]
+        status = {"page": 200}.get(kind.value) or int(kind.value)
+        assert [one.status_code for one in answers] == [status, status]
+        await server.client.post("/simulator/refuses", json={"with": None})
+        assert (await server.generate("x", stream=False)).json()["done"] is True
+
+
+async def test_an_unknown_way_to_refuse_is_named_with_those_that_there_are(simulated):
+    async with simulated() as server:
+        wrong = await server.client.post("/simulator/refuses", json={"with": "402"})
+        assert wrong.status_code == 400
+        assert "401, 403, 302, 404, page" in wrong.json()["error"]
 
 
 async def test_the_log_names_the_fault(simulated):

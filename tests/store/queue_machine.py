@@ -249,7 +249,7 @@ class QueueMachine(RuleBasedStateMachine):
         key = data.draw(self._batch())
         ended = self.before.jobs[key].state in TERMINAL_JOB_STATES
         try:
-            self.database.write_now(jobs.mark_deleted, self.ids[key])
+            self.database.write_now(jobs.BATCHES.mark_deleted, self.ids[key])
         except Conflict:
             assert not ended
             return
@@ -555,7 +555,7 @@ def _run_again(tx: Transaction, batch_id: str, chosen: Sequence[int] | None) -> 
 def _one_round(tx: Transaction, ids: Sequence[str], share: HostShare) -> list[str]:
     """Everything that the roles of a worker do, once; the batches that have not ended."""
     for batch_id in ids:
-        if jobs.state_of(tx, batch_id) is JobState.PAUSED:
+        if jobs.BATCHES.state_of(tx, batch_id) is JobState.PAUSED:
             transitions.request_resume(tx, batch_id)
     for early in transitions.ending_early(tx):
         bulk.cancel_pending(tx, early.job_key)
@@ -567,7 +567,7 @@ def _one_round(tx: Transaction, ids: Sequence[str], share: HostShare) -> list[st
     if leases:
         completions.complete(tx, [completion(lease, None, Finish()) for lease in leases])
     transitions.close_ended(tx)
-    return [each for each in ids if jobs.state_of(tx, each) not in TERMINAL_JOB_STATES]
+    return [each for each in ids if jobs.BATCHES.state_of(tx, each) not in TERMINAL_JOB_STATES]
 
 
 def _bring_near(tx: Transaction) -> None:

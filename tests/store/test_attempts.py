@@ -113,7 +113,7 @@ def test_they_go_with_their_batch_and_only_with_it(farm: Farm, piece: int) -> No
     farm.complete(*farm.leases(), outcome=failure(), decision=AGAIN)
     farm.complete(*farm.leases(), outcome=failure())
     farm.close()
-    farm.database.write_now(jobs.mark_deleted, gone)
+    farm.database.write_now(jobs.BATCHES.mark_deleted, gone)
     while farm.database.write_now(jobs.purge_some, limit=piece):
         pass
     assert recorded(farm) == 3

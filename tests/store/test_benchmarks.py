@@ -392,12 +392,12 @@ def test_an_ended_benchmark_cannot_be_cancelled(bench) -> None:
 def test_a_deleted_benchmark_is_gone_at_once_and_its_rows_piece_by_piece(bench) -> None:
     bench.submit()
     with pytest.raises(Conflict, match="cancel it first"):
-        bench.database.write_now(registry.mark_deleted, FIRST)
+        bench.database.write_now(registry.BENCHMARKS.mark_deleted, FIRST)
     lease = bench.taken_up()
     bench.record(lease, *(run(step) for step in range(3)))
     bench.end(lease)
 
-    bench.database.write_now(registry.mark_deleted, FIRST)
+    bench.database.write_now(registry.BENCHMARKS.mark_deleted, FIRST)
 
     with pytest.raises(NotFound):
         bench.get()
@@ -425,8 +425,8 @@ def test_a_key_finds_the_benchmark_that_was_made_under_it(bench) -> None:
     key = IdempotencyKey(key="k", body_hash="h")
     bench.database.write_now(registry.insert, SMALL, benchmark_id=FIRST, idempotency=key)
 
-    assert bench.database.read_now(registry.find_by_idempotency_key, "k") == (FIRST, "h")
-    assert bench.database.read_now(registry.find_by_idempotency_key, "x") is None
+    assert bench.database.read_now(registry.BENCHMARKS.find_by_idempotency_key, "k") == (FIRST, "h")
+    assert bench.database.read_now(registry.BENCHMARKS.find_by_idempotency_key, "x") is None
 
 
 # --- the host to itself ----------------------------------------------------------------------

@@ -316,7 +316,7 @@ def test_a_deleted_batch_leaves_no_groups_behind(grouped) -> None:
     grouped.advance()
     grouped.complete(*grouped.claim())
     grouped.close()
-    grouped.database.write_now(jobs.mark_deleted, batch)
+    grouped.database.write_now(jobs.BATCHES.mark_deleted, batch)
     while grouped.database.write_now(jobs.purge_some):
         pass
 
@@ -430,22 +430,15 @@ def test_a_claim_that_chose_its_job_before_the_switch_began_gives_out_nothing(
     farm.advance()
 
     def claim_while_the_host_begins_to_switch(tx: Transaction) -> Sequence[Lease]:
-        row = candidates.Candidates(tx, candidates.NEVER_MS, farm.share).lock_next()
-        assert row is not None
+        candidate = candidates.Candidates(tx, candidates.NEVER_MS, farm.share).lock_next()
+        assert candidate is not None
         with ThreadPoolExecutor(1) as threads:
             threads.submit(
                 shared.write_now,
                 lambda other: model_switching._begin_switch(other, farm.host_key, 2),
             ).result(20)
-        return claims._claim_of_job(
-            tx,
-            row,
-            candidates.Moment.read(tx),
-            wanted=3,
-            owner="w",
-            lease_ms=30_000,
-            share=farm.share,
-        )
+        terms = claims.Terms(owner="w", lease_ms=30_000, share=farm.share)
+        return claims._take(tx, candidate, candidates.Moment.read(tx), 3, terms)
 
     assert shared.write_now(claim_while_the_host_begins_to_switch) == []
     shared.close_now()

@@ -81,7 +81,7 @@ def test_of_many_changes_the_newest_are_kept_and_a_deleted_batch_keeps_none(farm
     farm.database.write_now(transitions.request_cancel, batch_id)
     farm.sweep_cancelled()
     farm.close()
-    farm.database.write_now(jobs.mark_deleted, batch_id)
+    farm.database.write_now(jobs.BATCHES.mark_deleted, batch_id)
     while farm.database.write_now(jobs.purge_some):
         pass
     assert rows(farm) == 0

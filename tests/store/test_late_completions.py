@@ -37,7 +37,7 @@ def test_a_late_timeout_of_a_deleted_batch_is_dropped_and_counts_for_no_other(
     farm.database.write_now(completions.rescue, all_running=True)
     farm.complete(*farm.leases(owner="fresh"))
     farm.close()
-    farm.database.write_now(jobs.mark_deleted, gone)
+    farm.database.write_now(jobs.BATCHES.mark_deleted, gone)
     while farm.database.write_now(jobs.purge_some):
         pass
     farm.submit(1)

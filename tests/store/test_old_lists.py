@@ -26,7 +26,7 @@ HELD_BACK = TryAgain(HOUR_S / 10, charged=False, turned_away=True, waits_with_mo
 
 
 def purge(farm: Farm, batch_id: str) -> None:
-    farm.database.write_now(jobs.mark_deleted, batch_id)
+    farm.database.write_now(jobs.BATCHES.mark_deleted, batch_id)
     while farm.database.write_now(jobs.purge_some):
         pass
 
@@ -98,9 +98,9 @@ def test_a_batch_that_was_retried_is_not_deleted_by_who_saw_it_ended(farm: Farm)
     retry(farm, batch_id)
 
     with pytest.raises(Conflict):
-        farm.database.write_now(jobs.mark_deleted, batch_id)
+        farm.database.write_now(jobs.BATCHES.mark_deleted, batch_id)
     with pytest.raises(NotFound):
-        farm.database.write_now(jobs.mark_deleted, "batch_unknown")
+        farm.database.write_now(jobs.BATCHES.mark_deleted, "batch_unknown")
 
 
 # --- a clock that was ahead --------------------------------------------------------------------

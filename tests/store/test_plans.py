@@ -20,7 +20,7 @@ from promptmill.store.queue import bulk, candidates, claims, completions
 from promptmill.store.queue.leases import HostShare
 from tests.store.farm import UNPACED
 
-FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1, "at_host": 1}
+FEW = {"now": 2**50, "aging": 10_000, "job_key": 1, "host_key": 1, "at_host": 1, "most": 1}
 TAKE = {
     "claimed_job": 1,
     "claimed_group": 1,
@@ -32,19 +32,21 @@ TAKE = {
     "until": 1,
     "at_host": 1,
 }
+LOOK = {
+    **FEW,
+    "seen": Pairs([(1, 1)]),
+    "seen_1": [1],
+    "seen_2": [1],
+    "among": [1, 2],
+    "turn_of": 1,
+    "leave": 0,
+}
+LOOKS = candidates._LOOKS
 STATEMENTS: dict[str, tuple[sa.Executable, dict[str, Any], str]] = {
-    "claimable job": (candidates._CLAIMABLE_JOB[False], FEW, "ix_task_pending"),
-    "claimable job of a group": (candidates._CLAIMABLE_JOB[True], FEW, "ix_task_pending"),
-    "claimable job by affinity": (
-        candidates._JOB_BY_AFFINITY[True],
-        {**FEW, "turn_of": 1, "leave": 0},
-        "ix_task_pending",
-    ),
-    "claimable job among the first": (
-        candidates._JOB_AMONG[True],
-        {**FEW, "seen": Pairs([(1, 1)]), "seen_1": [1], "seen_2": [1], "among": [1, 2]},
-        "ix_task_pending",
-    ),
+    "candidate": (LOOKS[False, False].locked, LOOK, "ix_task_pending"),
+    "candidate of a group": (LOOKS[True, False].locked, LOOK, "ix_task_pending"),
+    "candidate by affinity": (LOOKS[True, True].locked, LOOK, "ix_task_pending"),
+    "candidate among the first": (LOOKS[True, False].locked_among, LOOK, "ix_task_pending"),
     "waiting groups": (model_switching._WAITING, FEW, "ix_task_pending"),
     "count running": (claims._COUNT_RUNNING, FEW, "ix_task_running"),
     "count at host": (exclusivity._RUNNING_AT, FEW, "ix_task_host"),

@@ -237,7 +237,7 @@ def test_groups_of_prompts_that_begin_alike_go_with_their_last_batch(alike) -> N
     alike.close()
 
     def purge(batch_id: str) -> int:
-        alike.database.write_now(jobs.mark_deleted, batch_id)
+        alike.database.write_now(jobs.BATCHES.mark_deleted, batch_id)
         while alike.database.write_now(jobs.purge_some):
             pass
         return alike.group_rows()

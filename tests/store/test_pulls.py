@@ -250,7 +250,7 @@ def test_a_deleted_batch_leaves_nothing_behind_and_a_pull_that_others_have_stays
 
     left = []
     for batch_id in ids:
-        farm.database.write_now(jobs.mark_deleted, batch_id)
+        farm.database.write_now(jobs.BATCHES.mark_deleted, batch_id)
         while farm.database.write_now(jobs.purge_some):
             pass
         left.append(rows(farm.database))

@@ -388,7 +388,7 @@ def test_a_deleted_batch_is_gone_at_once_and_its_rows_soon(farm: Farm) -> None:
     farm.database.write_now(transitions.request_cancel, batch_id)
     farm.sweep_cancelled()
     farm.close()
-    farm.database.write_now(jobs.mark_deleted, batch_id)
+    farm.database.write_now(jobs.BATCHES.mark_deleted, batch_id)
     listed = farm.database.read_now(jobs.page, limit=10)
     assert [batch.id for batch in listed] == [kept]
     purged = 0

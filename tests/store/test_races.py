@@ -417,7 +417,7 @@ def test_a_batch_that_is_run_again_at_that_moment_is_not_deleted(shared: Databas
     deleting = while_uncommitted(
         shared,
         lambda tx: run_again(tx, batch_id),
-        lambda: shared.write_now(jobs.mark_deleted, batch_id),
+        lambda: shared.write_now(jobs.BATCHES.mark_deleted, batch_id),
     )
 
     with pytest.raises(Conflict, match="running"):
@@ -528,8 +528,8 @@ def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_
     shared.write_now(registry.insert, draft, benchmark_id="bench_0001")
 
     def claim_while_the_host_is_taken(tx: Transaction) -> Sequence[Lease]:
-        row = candidates.Candidates(tx, candidates.NEVER_MS, worker.share).lock_next()
-        assert row is not None
+        candidate = candidates.Candidates(tx, candidates.NEVER_MS, worker.share).lock_next()
+        assert candidate is not None
         with ThreadPoolExecutor(1) as threads:
             taking = threads.submit(
                 shared.write_now,
@@ -539,15 +539,8 @@ def test_a_claim_that_chose_its_job_before_the_host_was_taken_gives_out_nothing_
                 host_key=worker.share.key,
             )
             assert taking.result(20) is not None
-        return claims._claim_of_job(
-            tx,
-            row,
-            candidates.Moment.read(tx),
-            wanted=3,
-            owner="w",
-            lease_ms=30_000,
-            share=worker.share,
-        )
+        terms = claims.Terms(owner="w", lease_ms=30_000, share=worker.share)
+        return claims._take(tx, candidate, candidates.Moment.read(tx), 3, terms)
 
     assert shared.write_now(claim_while_the_host_is_taken) == []
 
@@ -573,7 +566,7 @@ def test_a_batch_is_not_deleted_while_a_retry_of_it_commits(shared: Database) ->
     with ThreadPoolExecutor(2) as threads:
         retried = threads.submit(shared.write_now, retry)
         assert begun.wait(10)
-        deleted = threads.submit(shared.write_now, jobs.mark_deleted, batch.id)
+        deleted = threads.submit(shared.write_now, jobs.BATCHES.mark_deleted, batch.id)
         retried.result(20)
         with pytest.raises(Conflict):
             deleted.result(20)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -118,6 +121,21 @@ def test_a_process_waits_for_the_migration_of_another_however_long_and_says_so(
     assert told == ["Another process is migrating the database; this one waits until it has ended."]
     schema.upgrade(schema_of, waiting=told.append)
     assert len(told) == 1, "nothing is waited for, so nothing is said"
+
+
+def test_on_sqlite_it_waits_for_the_migration_of_another_and_says_so_once(sqlite_url: str) -> None:
+    schema.downgrade(sqlite_url, "base")
+    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    told: queue.Queue[str] = queue.Queue()
+    with closing(other), ThreadPoolExecutor(1) as threads:
+        upgrading = threads.submit(schema.upgrade, sqlite_url, waiting=told.put)
+        assert told.get(timeout=30).startswith("Another process is migrating the database")
+        assert not upgrading.done()
+        other.rollback()
+        upgrading.result(30)
+    assert told.empty()
+    assert schema.check(sqlite_url).is_current
 
 
 @pytest.mark.postgresql

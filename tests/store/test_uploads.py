@@ -52,7 +52,7 @@ def test_pieces_become_one_batch_whose_time_begins_with_the_last(farm, database,
         lambda tx: tx.execute(sa.select(job.c.most_failed)).scalar_one()
     )
     assert most_failed == 2
-    assert database.read_now(jobs.find_by_idempotency_key, "k") == ("batch_whole", "h")
+    assert database.read_now(jobs.BATCHES.find_by_idempotency_key, "k") == ("batch_whole", "h")
     leases = farm.leases()
     farm.complete(*leases)
     leases += farm.leases()
@@ -67,7 +67,7 @@ def test_a_batch_that_arrives_is_neither_seen_nor_counted_nor_worked_off(farm, d
     with pytest.raises(NotFound):
         database.read_now(results.job_key, "batch_hidden")
     with pytest.raises(NotFound):
-        database.write_now(jobs.mark_deleted, "batch_hidden")
+        database.write_now(jobs.BATCHES.mark_deleted, "batch_hidden")
     assert database.read_now(jobs.page, limit=10) == []
     assert database.read_now(jobs.prompts_without_outcome) == 0
     assert farm.leases() == []

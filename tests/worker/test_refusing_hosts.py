@@ -75,7 +75,7 @@ async def test_beside_a_host_that_refuses_every_prompt_is_answered_by_the_one_th
         running(bad) as bad_url,
         at_work(database_url, bad_url, good_url) as resources,
     ):
-        bad.state.refuse = refusing  # as a key that expires
+        bad.state.refuses = refusing  # as a key that expires
         batch_id = await submitted(resources)
         batch = await batches.wait_until_ended(resources, batch_id, timeout_s=PATIENCE_S)
         trouble = resources.hosts[0].health.trouble
@@ -88,13 +88,13 @@ async def refused_for_a_while(database_url: str, refusing: Refusing) -> Counts:
     """What becomes of a batch whose only host refuses it at first, and several looks as well."""
     host = simulated()
     async with running(host) as url, at_work(database_url, url) as resources:
-        host.state.refuse = refusing
+        host.state.refuses = refusing
         batch_id = await submitted(resources)
         async with asyncio.timeout(PATIENCE_S):
             # The calls that found out, and looks at a host that goes on refusing.
             await host.until(lambda tally: tally.outcomes["refused"] >= 6)
         assert (await batches.get(resources, batch_id)).counts.finished == 0
-        host.state.refuse = None
+        host.state.refuses = None
         batch = await batches.wait_until_ended(resources, batch_id, timeout_s=PATIENCE_S)
     return batch.counts
 

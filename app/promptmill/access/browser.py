@@ -126,16 +126,14 @@ def _is_own_origin(origin: str, host: Authority, policy: Policy) -> bool:
     )
 
 
-_EVERYWHERE: Final[Mapping[str, str]] = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-_DATA: Final[Mapping[str, str]] = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
-_PAGE: Final[Mapping[str, str]] = {"Cross-Origin-Opener-Policy": "same-origin"}
+_EVERYWHERE: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_PAGE: Final = (*_EVERYWHERE, (b"cross-origin-opener-policy", b"same-origin"))
 _CORS_PREFLIGHT: Final[Mapping[str, str]] = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID,"
@@ -145,9 +143,14 @@ _CORS_PREFLIGHT: Final[Mapping[str, str]] = {
 _CORS_READABLE: Final = "Location, Retry-After, X-Request-ID, Idempotent-Replayed"
 
 
-def safety_headers(*, is_html: bool) -> Mapping[str, str]:
-    """Security headers to add to a response, except those that it has already."""
-    return _EVERYWHERE | (_PAGE if is_html else {}) | _DATA
+def safety_headers(given: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers that make an answer safe in a browser, without those that it has already.
+
+    `given` are the headers of the answer, with names in lower case, as in ASGI.
+    """
+    own = dict(given)
+    is_page = own.get(b"content-type", b"").startswith(b"text/html")
+    return [header for header in (_PAGE if is_page else _EVERYWHERE) if header[0] not in own]
 
 
 def cors_headers(origin: str, *, preflight: bool) -> Mapping[str, str]:

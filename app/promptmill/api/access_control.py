@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptmill.access.browser import Asked, Let, Policy, Ruling, cors_headers, judge
 from promptmill.access.callers import identify, require_scope
-from promptmill.access.routes import Route, find_route, path_below_root
+from promptmill.access.routes import Route, path_below_root
 from promptmill.access.sessions import login_address
 from promptmill.access.streams import counted, require_room, stream_kind
 from promptmill.api.dependencies import resources_in
@@ -53,7 +53,8 @@ class AccessControl:
             await self._app(scope, receive, send)
             return
         app: FastAPI = scope["app"]
-        resources, route = resources_in(app), find_route(path)
+        resources = resources_in(app)
+        route: Route | None = scope["state"]["route"]
         try:
             needs_key = await keys.are_needed(resources)
         except Unavailable as error:
@@ -87,10 +88,8 @@ class AccessControl:
                 return
             await _refusal(scope, path, error)(scope, receive, send)
             return
-        with (
-            structlog.contextvars.bound_contextvars(key=caller.name),
-            counted(resources, caller, kind),
-        ):
+        structlog.contextvars.bind_contextvars(key=caller.name)
+        with counted(resources, caller, kind):
             await self._app(scope, receive, send)
 
 

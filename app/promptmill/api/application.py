@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from importlib.metadata import version
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
@@ -23,14 +22,15 @@ from promptmill.api.routes import (
     events,
     health,
     hosts,
+    installation,
     metrics,
     models,
     reading,
     results,
     submission,
-    workers,
 )
 from promptmill.services.resources import Resources
+from promptmill.version import version
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 """What surrounds the application's life: it opens the resources and puts them on its state."""
@@ -47,7 +47,7 @@ ROUTERS: Final = (
     benchmark_findings.router,
     models.router,
     hosts.router,
-    workers.router,
+    installation.router,
     health.router,
     metrics.router,
     documentation.router,
@@ -63,7 +63,7 @@ def build_api(*, lifespan: Lifespan | None = None, root_path: str = "") -> FastA
         title="Promptmill",
         summary="The batch service for Ollama",
         description=DESCRIPTION,
-        version=version("promptmill"),
+        version=version(),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -78,7 +78,7 @@ def build_api(*, lifespan: Lifespan | None = None, root_path: str = "") -> FastA
 
 def build_metrics_api(resources: Resources) -> FastAPI:
     """`/metrics` and `/health` alone, for a worker; the same rules of access hold."""
-    app = FastAPI(version=version("promptmill"), docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(version=version(), docs_url=None, redoc_url=None, openapi_url=None)
     app.state.resources = resources
     _install(app, (health.router, metrics.router))
     return app

@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +25,7 @@ from promptmill.observability.logs import get_logger
 from promptmill.observability.metrics import HTTP_DURATION, HTTP_REQUESTS, OTHER
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
+_REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode()
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 _POLLED: Final = frozenset({"/health", "/ready", "/metrics"})
@@ -50,11 +51,12 @@ class RequestContext:
         if self._root_path:
             scope["root_path"] = self._root_path
         request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
         route = find_route(path_below_root(scope))
+        scope.setdefault("state", {}).update(request_id=request_id, route=route)
         client = scope["client"][0] if scope.get("client") else None
-        with structlog.contextvars.bound_contextvars(request_id=request_id, client=client):
-            await _Exchange(request_id, route).run(self._app, scope, receive, send)
+        # Until the end of the request's task, in which nothing else is logged.
+        structlog.contextvars.bind_contextvars(request_id=request_id, client=client)
+        await _Exchange(request_id, route).run(self._app, scope, receive, send)
 
 
 class _Exchange:
@@ -72,11 +74,9 @@ class _Exchange:
             if message["type"] == "http.response.start":
                 self._status = message["status"]
                 self._count(scope["method"], message["status"])
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID_HEADER] = self._request_id
-                is_html = headers.get("content-type", "").startswith("text/html")
-                for name, value in safety_headers(is_html=is_html).items():
-                    headers.setdefault(name, value)
+                given = message["headers"]
+                named = (_REQUEST_ID, self._request_id.encode())
+                message["headers"] = [*given, named, *safety_headers(given)]
             await send(message)
 
         try:

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "hosts": ("commands.hosts:hosts", _SERVICE),
     "simulate": ("commands.simulate:simulate", _SERVICE),
     "doctor": ("operation.doctor:doctor", _SERVICE),
+    "settings": ("operation.settings:settings", _SERVICE),
     "db": ("operation.db:db", _SERVICE),
     "keys": ("operation.keys:keys", _SERVICE),
     "run": ("commands.run:run", _BATCHES),
@@ -143,7 +144,7 @@ cli = typer.Typer(
 
 def _print_version(*, wanted: bool) -> None:
     if wanted:
-        from promptmill.cli.commands.version import version  # noqa: PLC0415
+        from promptmill.version import version  # noqa: PLC0415
 
         typer.echo(f"promptmill {version()}")
         raise typer.Exit
@@ -171,7 +172,7 @@ def promptmill(
 
 
 def main() -> None:
-    """The entry point `promptmill`."""
+    """Run the command that the program's arguments name."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal or pipe that is not UTF-8 gets `?` for what its encoding lacks.
         if isinstance(stream, io.TextIOWrapper):

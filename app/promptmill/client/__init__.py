@@ -82,6 +82,7 @@ from promptmill.contract.reading import (
 from promptmill.contract.record import ENDED_STATUSES
 from promptmill.contract.results import Result, ResultPage
 from promptmill.contract.service import Health, Model, RecommendedLimits, Worker
+from promptmill.contract.settings import DatabaseFacts, Installation, Setting
 
 __all__ = [
     "ENDED_STATUSES",
@@ -111,6 +112,7 @@ __all__ = [
     "ColdLoad",
     "ComparedMeasure",
     "Counts",
+    "DatabaseFacts",
     "Difference",
     "Distribution",
     "DownloadFormat",
@@ -122,6 +124,7 @@ __all__ = [
     "HistoryEntry",
     "Host",
     "HostLoad",
+    "Installation",
     "Interval",
     "LatencyParts",
     "LoadedModel",
@@ -149,6 +152,7 @@ __all__ = [
     "Results",
     "RunPage",
     "ServiceUnreachable",
+    "Setting",
     "Sighting",
     "Stats",
     "SubmitFields",

@@ -27,12 +27,24 @@ from promptmill.dashboard.routes import (
     login,
     overview,
     prompt,
+    settings,
     steering,
 )
 
 __all__ = ["PAGES", "install_dashboard"]
 
-_SCREENS = (overview, batches, batch, prompt, steering, hosts, benchmarks, benchmark, login)
+_SCREENS = (
+    overview,
+    batches,
+    batch,
+    prompt,
+    steering,
+    hosts,
+    benchmarks,
+    benchmark,
+    settings,
+    login,
+)
 PAGES: Final = (*(screen.router for screen in _SCREENS), assets.router)
 """The routes of every page."""
 

@@ -43,27 +43,26 @@ class _Drawing:
 
     height: int
     title: str
-    parts: list[Markup] = field(default_factory=list[Markup])
+    parts: list[str] = field(default_factory=list[str])
 
     def add(self, element: str, text: str | None = None, **attributes: object) -> None:
-        pairs = Markup("").join(
-            Markup(' {}="{}"').format(
-                name.rstrip("_").replace("_", "-"),
-                f"{value:.2f}" if isinstance(value, float) else value,
-            )
+        # By `escape` alone: `Markup.format` takes most of the time of a page with charts.
+        pairs = "".join(
+            f' {name.rstrip("_").replace("_", "-")}="{value:.2f}"'
+            if isinstance(value, float)
+            else f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"'
             for name, value in attributes.items()
         )
-        end = Markup("/>") if text is None else Markup(">{}</{}>").format(text, element)
-        self.parts.append(Markup("<{}{}{}").format(element, pairs, end))
+        end = "/>" if text is None else f">{escape(text)}</{element}>"
+        self.parts.append(f"<{element}{pairs}{end}")
 
     def titled(self, element: str, title: str, **attributes: object) -> None:
         """An element that says more when it is pointed at."""
-        self.add(element, Markup("<title>{}</title>").format(title), **attributes)
+        self.add(element, Markup(f"<title>{escape(title)}</title>"), **attributes)  # noqa: S704 - escaped
 
     def done(self, width: int = WIDTH) -> Markup:
-        return Markup(
-            '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-        ).format(width, self.height, self.title, Markup("").join(self.parts))
+        view = f'viewBox="0 0 {width} {self.height}" role="img" aria-label="{escape(self.title)}"'
+        return Markup(f'<svg class="chart" {view}>{"".join(self.parts)}</svg>')  # noqa: S704 - escaped
 
 
 def ticks(most: float, count: int = 4) -> list[float]:
@@ -380,19 +379,17 @@ def progress_bar(
     parts: Sequence[tuple[str, int]], total: int, *, words: str, thick: bool = False
 ) -> Markup:
     """A bar whose parts have the colours of their states."""
-    drawn: list[Markup] = []
+    drawn: list[str] = []
     begin = 0.0
     for kind, count in parts:
         if count <= 0 or total <= 0:
             continue
         width = 100 * count / total
-        drawn.append(
-            Markup('<rect class="{}" x="{:.3f}" width="{:.3f}" height="1"/>').format(
-                escape(kind), begin, max(width, 0.4)
-            )
-        )
+        place = f'x="{begin:.3f}" width="{max(width, 0.4):.3f}" height="1"'
+        drawn.append(f'<rect class="{escape(kind)}" {place}/>')
         begin += width
-    return Markup(
-        '<svg class="progress{}" viewBox="0 0 100 1" preserveAspectRatio="none" role="img"'
-        ' aria-label="{}">{}</svg>'
-    ).format(" thick" if thick else "", words, Markup("").join(drawn))
+    name = "progress thick" if thick else "progress"
+    return Markup(  # noqa: S704 - escaped
+        f'<svg class="{name}" viewBox="0 0 100 1" preserveAspectRatio="none" role="img"'
+        f' aria-label="{escape(words)}">{"".join(drawn)}</svg>'
+    )

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from hashlib import blake2b
-from importlib.metadata import version
 from typing import Annotated, Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -28,6 +27,7 @@ from promptmill.domain.errors import (
     Unavailable,
 )
 from promptmill.services.resources import Resources
+from promptmill.version import version
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -97,7 +97,7 @@ def environment() -> Environment:
     cast("dict[str, Any]", found.filters).update(wording.FILTERS)
     cast("dict[str, Any]", found.globals).update(
         {
-            "version": version("promptmill"),
+            "version": version(),
             "edition": assets.edition(),
             "progress_bar": charts.progress_bar,
             "query": wording.query,

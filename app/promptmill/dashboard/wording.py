@@ -34,6 +34,10 @@ _SIGNS: Final = {
     "stopped": UNKNOWN,
     "unreachable": "✕",
     "lost": "✕",
+    "ok": "✓",
+    "note": "○",
+    "warning": "‖",
+    "failure": "✕",
 }
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -97,9 +101,8 @@ def moment(at_ms: int | None) -> Markup:
     if at_ms is None:
         return escape(UNKNOWN)
     at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return Markup('<time datetime="{}">{}</time>').format(
-        at.isoformat(timespec="milliseconds"), f"{at:%Y-%m-%d %H:%M:%S} UTC"
-    )
+    exact = at.isoformat(timespec="milliseconds")
+    return Markup(f'<time datetime="{exact}">{at:%Y-%m-%d %H:%M:%S} UTC</time>')  # noqa: S704 - of digits
 
 
 def visible(text: str | None) -> str:

@@ -12,7 +12,7 @@ from promptmill.diagnosis.access import check_access
 from promptmill.diagnosis.database import check_database
 from promptmill.diagnosis.findings import Finding, Level
 from promptmill.diagnosis.hosts import check_hosts
-from promptmill.diagnosis.process import check_process, check_variables
+from promptmill.diagnosis.process import check_loop, check_process, check_variables
 from promptmill.settings import Settings
 
 __all__ = ["Finding", "Level", "check_variables", "diagnose"]
@@ -26,4 +26,5 @@ async def diagnose(settings: Settings, *, probe: bool = False) -> Sequence[Findi
     database = await asyncio.to_thread(check_database, settings)
     access = await asyncio.to_thread(check_access, settings)
     hosts = await check_hosts(settings, probe=probe)
-    return [*check_variables(), *database, *hosts, *check_process(settings), *access]
+    process = [*check_process(settings), await check_loop()]
+    return [*check_variables(), *database, *hosts, *process, *access]

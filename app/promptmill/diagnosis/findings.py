@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+_CLOCKS_APART_S: Final = 2.0
 
 
 class Level(StrEnum):
@@ -36,3 +38,12 @@ class Finding:
             "finding": self.told,
             "advice": self.advice or None,
         }
+
+
+def clock_finding(whose: str, ahead_s: float) -> Finding:
+    """What a clock that is so many seconds ahead of this machine's means."""
+    if abs(ahead_s) <= _CLOCKS_APART_S:
+        return Finding("clock", Level.OK, f"The clock of {whose} is this machine's.")
+    side = "ahead of" if ahead_s > 0 else "behind"
+    told = f"The clock of {whose} is {abs(ahead_s):.0f} s {side} this machine's."
+    return Finding("clock", Level.WARNING, told, "Have both keep time by NTP.")

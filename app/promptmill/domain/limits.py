@@ -23,6 +23,11 @@ class Limits:
     max_concurrent: int = 5
     rate_limit_delay_s: float = 0.1
 
+    @property
+    def is_paced(self) -> bool:
+        """Whether there is a delay between starts."""
+        return self.rate_limit_delay_s > 0
+
 
 def startable(*, wanted: int, running: int, limits: Limits) -> int:
     """The number of calls of a job that may start now by the job's own limits.
@@ -30,7 +35,7 @@ def startable(*, wanted: int, running: int, limits: Limits) -> int:
     With a delay between starts it is one at most: the next start has to wait for its own moment.
     """
     free = min(wanted, limits.max_concurrent - running)
-    if limits.rate_limit_delay_s > 0:
+    if limits.is_paced:
         free = min(free, 1)
     return max(free, 0)
 

@@ -57,6 +57,23 @@ class Stage(StrEnum):
     """Its job has ended and its files are written."""
 
 
+STAGES_UNDER_WAY: Final = frozenset({Stage.VALIDATING, Stage.RUNNING})
+"""Stages in which a worker has something left to do."""
+STAGES_WITH_JOB: Final = frozenset({Stage.RUNNING, Stage.ENDED})
+"""Stages in which there is a job of the batch's id."""
+
+
+class FileState(StrEnum):
+    """The state of a file."""
+
+    RECEIVING = "receiving"
+    """Chunks are still being added; clients do not see the file."""
+    PROCESSED = "processed"
+    """The file is there, whole and unchangeable."""
+    DELETED = "deleted"
+    """The file is hidden for good, until it is purged."""
+
+
 class Status(StrEnum):
     """The `status` of a batch, as clients see it."""
 

@@ -6,7 +6,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
 from os import getpid
 from socket import gethostname
 from types import TracebackType
@@ -15,6 +14,7 @@ from typing import cast
 import structlog
 
 from promptmill.observability.stderr import make_stderr_expendable
+from promptmill.version import version
 
 _LONGEST_MESSAGE = 200
 """Most characters of an exception's message in the log."""
@@ -45,7 +45,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     ]
     if as_json:
         # JSON lines are collected from many machines, so each names its process.
-        shared.insert(0, _of_this_process(version("promptmill"), f"{gethostname()}-{getpid()}"))
+        shared.insert(0, _of_this_process(version(), f"{gethostname()}-{getpid()}"))
     else:
         shared.append(_make_printable)
     structlog.configure(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
 
 from promptmill.domain.benchmarks.records import ModelEnvironment
+from promptmill.domain.hosts.spec import HostSpec
 from promptmill.domain.model_names import normalise_model
 from promptmill.ollama.client import OllamaClient
 from promptmill.ollama.failures.table import OllamaError
+from promptmill.ollama.transport import headers_with, tls_for
+
+_HALF_S: Final = 0.5
+"""The header `Date` has whole seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +66,20 @@ async def look_at_model(client: OllamaClient, model: str, known: ModelEnvironmen
     except OllamaError:
         pass
     return Look(version=version, loaded=loaded, model=found)
+
+
+async def clock_ahead_s(spec: HostSpec, *, within_s: float) -> float | None:
+    """Seconds that a host's clock is ahead of this machine's, exact to half a second.
+
+    None if the host does not answer in time, or its answer has no `Date`.
+    """
+    headers = headers_with(spec.credentials)
+    try:
+        async with httpx.AsyncClient(
+            verify=tls_for(spec.url), headers=headers, timeout=within_s, trust_env=False
+        ) as client:
+            answer = await client.get(f"{spec.url}/api/version")
+        told = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (httpx.HTTPError, KeyError, ValueError):
+        return None
+    return told + _HALF_S - time.time()

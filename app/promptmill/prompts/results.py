@@ -44,7 +44,8 @@ def write_results(
         layout = _Layout(file, expand=expand)
         file.seek(0)
         rows = map(layout.cells, file)
-        return write_table(rows, target, table_format, layout.header, mark=mark)
+        write_table(rows, target, table_format, layout.header, mark=mark)
+        return layout.records
 
 
 class _Layout:
@@ -52,9 +53,10 @@ class _Layout:
 
     def __init__(self, lines: Iterable[bytes], *, expand: bool) -> None:
         self._expand = expand
+        self.records = 0
         self._kept: dict[str, set[type]] = {}
         self._fields: dict[str, set[type]] = {}
-        for line in lines:
+        for self.records, line in enumerate(lines, start=1):
             record = json.loads(line)
             for name, value in self._of_row(record).items():
                 self._kept.setdefault(name, set()).add(_kind(value))

@@ -24,8 +24,6 @@ _FORMULA: Final = re.compile(
 )
 """Formula cell without a cached value, in a sheet's XML."""
 _ESCAPE: Final = re.compile(r"_x([0-9a-fA-F]{4})_")
-
-
 ColumnarTable = tuple[Sequence[str], Iterator[tuple[int, dict[str, Any]]]]
 """Column names, and rows that can be read once, numbered from 1."""
 

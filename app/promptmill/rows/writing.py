@@ -16,6 +16,8 @@ from promptmill.rows.faults import UnreadableInput
 from promptmill.rows.opening import MARK
 
 _ROWS_AT_ONCE: Final = 1_000
+_GROUP_BYTES: Final = 4 * 1024 * 1024
+"""Of a row group of Parquet: what the file tells of each is in memory to the end."""
 _MOST_CELL: Final = 32_767
 _MOST_SHEET_ROWS: Final = 1_048_576
 _ESCAPED: Final = re.compile(r"_(?=x[0-9a-fA-F]{4}_)|[\x00-\x08\x0b-\x1f\ufffe\uffff]")
@@ -41,31 +43,28 @@ def write_table(
     header: Header,
     *,
     mark: bool = False,
-) -> int:
-    """Write rows as a table in constant memory, and return the number of rows.
+) -> None:
+    """Write rows as a table, in constant memory.
 
     `mark` begins CSV with a byte order mark, by which spreadsheets recognise UTF-8.
     """
     if table_format is TableFormat.CSV:
-        return _write_csv(rows, target, header, mark=mark)
-    write = _write_parquet if table_format is TableFormat.PARQUET else _write_excel
-    return write(rows, target, header)
+        _write_csv(rows, target, header, mark=mark)
+    else:
+        write = _write_parquet if table_format is TableFormat.PARQUET else _write_excel
+        write(rows, target, header)
 
 
-def _write_csv(rows: Iterator[list[Any]], target: IO[bytes], header: Header, *, mark: bool) -> int:
+def _write_csv(rows: Iterator[list[Any]], target: IO[bytes], header: Header, *, mark: bool) -> None:
     text = io.TextIOWrapper(target, encoding="utf-8", newline="")
     text.write(MARK if mark else "")
     writer = csv.writer(text)  # RFC 4180: quotation marks are doubled, lines end in CR LF.
     writer.writerow(header[0])
-    count = 0
-    for row in rows:
-        writer.writerow([_plain(cell) for cell in row])
-        count += 1
+    writer.writerows([_plain(cell) for cell in row] for row in rows)
     text.detach()
-    return count
 
 
-def _write_parquet(rows: Iterator[list[Any]], target: IO[bytes], header: Header) -> int:
+def _write_parquet(rows: Iterator[list[Any]], target: IO[bytes], header: Header) -> None:
     arrow = library("pyarrow", "writing Parquet")
     parquet = library("pyarrow.parquet", "writing Parquet")
     numbers: dict[Any, Any] = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
@@ -74,19 +73,21 @@ def _write_parquet(rows: Iterator[list[Any]], target: IO[bytes], header: Header)
     types = [_single(kinds) for kinds in header[1]]
     named = zip(header[0], types, strict=True)
     schema = arrow.schema([(name, numbers.get(kind, arrow.string())) for name, kind in named])
-    count = 0
+    group = schema.empty_table()
     with parquet.ParquetWriter(target, schema) as writer:
         while some := list(islice(rows, _ROWS_AT_ONCE)):
             columns = [
                 [_text(cell) if kind is str else cell for cell in column]
                 for kind, column in zip(types, zip(*some, strict=True), strict=True)
             ]
-            writer.write_table(arrow.table(columns, schema=schema))
-            count += len(some)
-    return count
+            group = arrow.concat_tables([group, arrow.table(columns, schema=schema)])
+            if group.nbytes >= _GROUP_BYTES:
+                writer.write_table(group)
+                group = schema.empty_table()
+        writer.write_table(group)
 
 
-def _write_excel(rows: Iterator[list[Any]], target: IO[bytes], header: Header) -> int:
+def _write_excel(rows: Iterator[list[Any]], target: IO[bytes], header: Header) -> None:
     openpyxl = library("openpyxl", "writing Excel")
     cell_class = library("openpyxl.cell", "writing Excel").WriteOnlyCell
     book = openpyxl.Workbook(write_only=True)
@@ -109,18 +110,15 @@ def _write_excel(rows: Iterator[list[Any]], target: IO[bytes], header: Header) -
         return cell
 
     names, _ = header
-    count = 0
     try:
         page.append([cell_of(name, name, 1) for name in names])
-        for count, row in enumerate(rows, start=1):
-            page.append(
-                [cell_of(value, name, count + 1) for value, name in zip(row, names, strict=True)]
-            )
+        for number, row in enumerate(rows, start=2):
+            named = zip(row, names, strict=True)
+            page.append([cell_of(value, name, number) for value, name in named])
     except UnreadableInput:
         page.close()
         raise
     book.save(target)
-    return count
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -15,12 +16,14 @@ from promptmill.domain.batches import (
     IdempotencyKey,
     PromptDraft,
 )
-from promptmill.domain.errors import FieldProblem, Invalid, LimitExceeded
+from promptmill.domain.errors import FieldProblem, Invalid, LimitExceeded, StorageFull
 from promptmill.domain.ids import RANDOM_BITS, sortable_id
 from promptmill.domain.model_names import registry_of
 from promptmill.services.resources import Resources
+from promptmill.settings import Settings
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.resources import Resource
 
 KEY_USED: Final = (
     "This Idempotency-Key was used with another body; take a new key for a new request."
@@ -30,19 +33,27 @@ _ANY_REGISTRY: Final = "*"
 _MOST_PROBLEMS: Final = 100
 
 
-def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch | None:
-    """The batch that was made by the same request before; None if this is the first.
+def id_of_key(
+    tx: Transaction, resource: Resource, idempotency: IdempotencyKey | None
+) -> str | None:
+    """The id that the same request was given before; None if this is the first.
 
     Raises:
         Invalid: The key was used with another body.
     """
-    known = idempotency and jobs.find_by_idempotency_key(tx, idempotency.key)
+    known = idempotency and resource.find_by_idempotency_key(tx, idempotency.key)
     if not (idempotency and known):
         return None
-    batch_id, body_hash = known
+    id_, body_hash = known
     if body_hash != idempotency.body_hash:
         raise Invalid(KEY_USED)
-    return jobs.get(tx, batch_id)
+    return id_
+
+
+def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch | None:
+    """The batch that was made by the same request before; see `id_of_key`."""
+    batch_id = id_of_key(tx, jobs.BATCHES, idempotency)
+    return None if batch_id is None else jobs.get(tx, batch_id)
 
 
 def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:
@@ -58,6 +69,23 @@ def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:
             f" {most_queued} may (PROMPTMILL_MAX_QUEUED_PROMPTS). Nothing was stored."
         )
     return queued
+
+
+def require_disk_room(settings: Settings) -> None:
+    """Make sure that the disk with the SQLite file has room for new work.
+
+    What is free below the setting is kept for results of what runs. The disk of PostgreSQL is not
+    seen from here.
+
+    Raises:
+        StorageFull: It has less.
+    """
+    path, least = settings.sqlite_path, settings.min_free_bytes
+    if path is not None and (free := shutil.disk_usage(path.parent).free) < least:
+        raise StorageFull(
+            f"The disk of the database has {free} bytes free, and new work is taken while it has"
+            f" {least} (PROMPTMILL_MIN_FREE_BYTES). Nothing was stored; what runs goes on."
+        )
 
 
 def require_room_of_key(tx: Transaction, prompts: int, caller: Caller) -> None:
@@ -182,7 +210,9 @@ async def room_for(resources: Resources, prompts: int, caller: Caller = ANYBODY)
 
     Raises:
         LimitExceeded: There is no room now.
+        StorageFull: The disk has too little.
     """
+    require_disk_room(resources.settings)
 
     def look(tx: Transaction) -> int:
         require_room_of_key(tx, prompts, caller)

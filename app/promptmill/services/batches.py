@@ -16,6 +16,7 @@ from promptmill.services.reading.waiting import with_prospects
 from promptmill.services.recommended_limit import with_starting_limit
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
+from promptmill.settings import Settings
 from promptmill.store.batches import history, jobs, overview, results, transitions
 from promptmill.store.db.database import Transaction
 
@@ -67,6 +68,7 @@ async def submit(
         Invalid: The idempotency key was used with another body, or the caller's key does not
             allow such a batch.
         LimitExceeded: The queue would have more prompts than the settings or the key allow.
+        StorageFull: The disk has too little room for new work.
         Unavailable: The database cannot take it; nothing was stored.
     """
     known = resources.settings.listed("pull_registries")
@@ -76,8 +78,7 @@ async def submit(
         await with_starting_limit(resources, draft),
         idempotency,
         caller,
-        most_queued=resources.settings.max_queued_prompts,
-        grouped=resources.settings.grouping,
+        resources.settings,
     )
     if submission.created:
         audit(Change.BATCH_CREATED, submission.batch.id, prompts=len(draft.prompts))
@@ -90,19 +91,18 @@ def _submit(
     draft: BatchDraft,
     idempotency: IdempotencyKey | None,
     caller: Caller,
-    *,
-    most_queued: int,
-    grouped: bool = True,
+    settings: Settings,
 ) -> Submission:
     known = admission.batch_of_key(tx, idempotency)
     if known is not None:
         return Submission(batch=known, created=False)
     admission.require_allowed(draft, len(draft.prompts), caller)
-    admission.require_room(tx, len(draft.prompts), most_queued=most_queued)
+    admission.require_disk_room(settings)
+    admission.require_room(tx, len(draft.prompts), most_queued=settings.max_queued_prompts)
     admission.require_room_of_key(tx, len(draft.prompts), caller)
     batch_id = admission.new_batch_id()
     draft = replace(draft, key_id=caller.key_id)
-    jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency, grouped=grouped)
+    jobs.insert(tx, draft, batch_id=batch_id, idempotency=idempotency, grouped=settings.grouping)
     return Submission(batch=jobs.get(tx, batch_id), created=True)
 
 
@@ -251,6 +251,6 @@ async def delete(resources: Resources, batch_id: str) -> None:
         NotFound: There is none of that id.
         Conflict: It has not ended.
     """
-    await resources.database.write(jobs.mark_deleted, batch_id)
+    await resources.database.write(jobs.BATCHES.mark_deleted, batch_id)
     audit(Change.BATCH_DELETED, batch_id)
     resources.signals.purge_requested.set()

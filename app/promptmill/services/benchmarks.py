@@ -24,6 +24,7 @@ from promptmill.observability.audit import Change, audit
 from promptmill.services import admission
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
+from promptmill.settings import Settings
 from promptmill.store.benchmarks import execution
 from promptmill.store.benchmarks import registry as benchmarks
 from promptmill.store.db.database import Transaction
@@ -84,9 +85,12 @@ async def submit(
     Raises:
         Invalid: There is no such baseline, or it was of other work; or the idempotency key was
             used with another body.
+        StorageFull: The disk has too little room for new work.
         Unavailable: The database cannot take it; nothing was stored.
     """
-    submission = await resources.database.write(_submit, draft, idempotency, caller.key_id)
+    submission = await resources.database.write(
+        _submit, draft, idempotency, caller.key_id, resources.settings
+    )
     if submission.created:
         audit(Change.BENCHMARK_CREATED, submission.benchmark.id)
         resources.signals.spread(Wakeup.BENCHMARK)
@@ -98,13 +102,12 @@ def _submit(
     draft: BenchmarkDraft,
     idempotency: IdempotencyKey | None,
     key_id: str | None,
+    settings: Settings,
 ) -> Submission:
-    known = idempotency and benchmarks.find_by_idempotency_key(tx, idempotency.key)
-    if idempotency and known:
-        benchmark_id, body_hash = known
-        if body_hash != idempotency.body_hash:
-            raise Invalid(admission.KEY_USED)
-        return Submission(benchmark=benchmarks.get(tx, benchmark_id), created=False)
+    known = admission.id_of_key(tx, benchmarks.BENCHMARKS, idempotency)
+    if known is not None:
+        return Submission(benchmark=benchmarks.get(tx, known), created=False)
+    admission.require_disk_room(settings)
     if draft.baseline_id is not None:
         _require_same_work(tx, draft, draft.baseline_id)
     benchmark_id = admission.new_benchmark_id()
@@ -325,6 +328,6 @@ async def delete(resources: Resources, benchmark_id: str) -> None:
         NotFound: There is none of that id.
         Conflict: It has not ended.
     """
-    await resources.database.write(benchmarks.mark_deleted, benchmark_id)
+    await resources.database.write(benchmarks.BENCHMARKS.mark_deleted, benchmark_id)
     audit(Change.BENCHMARK_DELETED, benchmark_id)
     resources.signals.purge_requested.set()

@@ -110,11 +110,13 @@ async def retry(
         Invalid: An index is beyond the batch, or of a prompt that cannot run again.
         Conflict: It is being ended, or has no prompt that could run again.
         LimitExceeded: The queue would have more prompts than the settings or the key allow.
+        StorageFull: The disk has too little room for new work.
     """
     database = resources.database
 
     def require_room(tx: Transaction, prompts: int) -> None:
         most = resources.settings.max_queued_prompts
+        admission.require_disk_room(resources.settings)
         admission.require_room(tx, prompts, most_queued=most)
         admission.require_room_of_key(tx, prompts, caller)
 

@@ -210,7 +210,7 @@ def _read_with_results(tx: Transaction, batch_id: str, after: int) -> _Look:
     found = results.since(tx, batch.key, after, limit=_RESULTS_PER_CHUNK)
     if batch.state in TERMINAL_JOB_STATES:
         # Were it deleted between the two statements, results could be missing from the second.
-        jobs.state_of(tx, batch_id)
+        jobs.BATCHES.state_of(tx, batch_id)
     return _Look(
         batch=batch,
         results=found,

@@ -41,13 +41,15 @@ class Upload:
 
         Raises:
             Invalid: A model would be downloaded from an unknown server.
-        LimitExceeded: The queue is full already.
+            LimitExceeded: The queue is full already.
+            StorageFull: The disk has too little room for new work.
             Unavailable: The database cannot take them, or the upload was silent for so long that
                 it was given up.
         """
         known = self._resources.settings.listed("pull_registries")
         admission.require_known_registries(self._draft, prompts, known, first_index=self._stored)
         for first in range(0, len(prompts), PIECE_PROMPTS):
+            admission.require_disk_room(self._resources.settings)
             piece = prompts[first : first + PIECE_PROMPTS]
             if self._job_key is None:
                 self._job_key = await self._resources.database.write(self._begin, piece)
@@ -89,7 +91,7 @@ class Upload:
 
     def _begin(self, tx: Transaction, prompts: Sequence[PromptDraft]) -> int:
         # Only the end can tell whether there is room; this saves sending all of it for nothing.
-        is_replay = self._key is not None and jobs.find_by_idempotency_key(tx, self._key)
+        is_replay = self._key is not None and jobs.BATCHES.find_by_idempotency_key(tx, self._key)
         if not is_replay:
             self._require_room(tx, len(prompts))
         return uploads.begin(

@@ -7,7 +7,6 @@ write `${X:-}`.
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,6 @@ from typing import Annotated
 from pydantic import (
     AliasChoices,
     Field,
-    SecretStr,
     field_validator,
     model_validator,
 )
@@ -23,14 +21,22 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from promptmill.domain.access.authority import Authority, parse_authority
 from promptmill.domain.access.keys import EnvironmentKey, parse_environment_keys
-from promptmill.domain.hosts.address import parse_ollama_host
-from promptmill.domain.hosts.credentials import bearer
 from promptmill.domain.hosts.spec import MOST_SLOTS, HostSpec, parse_hosts
-from promptmill.machine import LONGEST_MACHINE, identity_of_machine
-from promptmill.settings.values import default_database_url, entries, with_home
+from promptmill.machine import identity_of_machine
+from promptmill.settings.types import (
+    ApiKeys,
+    DatabaseUrl,
+    HostNames,
+    LogLevel,
+    MachineName,
+    OllamaAddress,
+    OllamaHosts,
+    OllamaKey,
+    Origins,
+)
+from promptmill.settings.values import default_database_url, entries
 
 _MIB = 1024 * 1024
-_MACHINE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_MACHINE}}}")
 
 
 class Settings(BaseSettings):
@@ -44,26 +50,26 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    ollama_host: str = Field(
+    ollama_host: OllamaAddress = Field(
         default="http://127.0.0.1:11434",
         validation_alias=AliasChoices("OLLAMA_HOST", "ollama_host"),
         description="The Ollama server: host, host:port, :port or a URL, as Ollama's own client"
         " takes it; not used when PROMPTMILL_OLLAMA_HOSTS is set",
     )
-    ollama_api_key: SecretStr | None = Field(
+    ollama_api_key: OllamaKey | None = Field(
         default=None,
         validation_alias=AliasChoices("OLLAMA_API_KEY", "ollama_api_key"),
         description="Sent to the server of OLLAMA_HOST as `Authorization: Bearer ...`, as Ollama's"
         " own client does; not used when PROMPTMILL_OLLAMA_HOSTS is set, whose hosts have keys of"
         " their own",
     )
-    ollama_hosts: SecretStr | None = Field(
+    ollama_hosts: OllamaHosts = Field(
         default=None,
         description="Several Ollama servers: addresses apart by commas, each with options after"
         " semicolons (slots, api_key, basic_auth, models), or a JSON list; unset: the one of"
         " OLLAMA_HOST",
     )
-    database_url: str = Field(
+    database_url: DatabaseUrl = Field(
         default_factory=default_database_url,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="Where jobs are kept: sqlite:///path or postgresql://user@host/name",
@@ -77,7 +83,7 @@ class Settings(BaseSettings):
         default="qwen3:8b", min_length=1, description="Model of a batch that names none"
     )
 
-    machine: str | None = Field(
+    machine: MachineName | None = Field(
         default=None,
         description="Which machine this is, the same for all processes on it: an Ollama host with a"
         " loopback address, or host.docker.internal, is another one on each machine; unset: derived"
@@ -86,7 +92,7 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address that the service listens on")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the service listens on")
-    api_keys: SecretStr | None = Field(
+    api_keys: ApiKeys = Field(
         default=None,
         description="Keys for containers: name=key apart by commas, each with :scope+scope behind"
         " it or without; any key at all makes every request need one",
@@ -96,13 +102,19 @@ class Settings(BaseSettings):
         description="Listen beyond this machine although there are no keys: whoever reaches the"
         " service can use it",
     )
-    allowed_hosts: str = Field(
+    allowed_hosts: HostNames = Field(
         default="",
         description="Names under which browsers reach the service, apart by commas, each with a"
         " port or without; IP addresses and localhost need no entry",
     )
     max_streams: int = Field(
         default=500, ge=1, description="Most event streams and long polls open at a time"
+    )
+    max_uploads: int = Field(
+        default=4, ge=1, description="Most batches of lines and files received at a time"
+    )
+    max_exports: int = Field(
+        default=8, ge=1, description="Most downloads of results and files at a time"
     )
     root_path: str = Field(
         default="",
@@ -113,7 +125,7 @@ class Settings(BaseSettings):
         default="",
         description="Addresses of proxies whose X-Forwarded-For and -Proto count, apart by commas",
     )
-    cors_origins: str = Field(
+    cors_origins: Origins = Field(
         default="",
         description="Origins whose web pages may use the API, apart by commas, such as"
         " https://app.example.com; * for all, which takes keys",
@@ -246,6 +258,12 @@ class Settings(BaseSettings):
         le=1024 * 1024 * _MIB,
         description="Most bytes of an NDJSON body, which is stored while it arrives",
     )
+    min_free_bytes: int = Field(
+        default=512 * _MIB,
+        ge=0,
+        description="Free bytes of the disk with the SQLite file below which new work is refused"
+        " with 507, so that results of what runs still fit; 0: until it is full",
+    )
     file_ttl_s: int = Field(
         default=2_592_000,
         ge=0,
@@ -272,12 +290,16 @@ class Settings(BaseSettings):
         description="Most such calls of one process that wait for a slot; one more is refused with"
         " 429",
     )
-    log_level: str = Field(
+    log_level: LogLevel = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",
         description="Least severe log line that is written: debug, info, warning or error",
     )
     log_json: bool = Field(default=False, description="Write log lines as JSON objects")
+    log_texts: bool = Field(
+        default=False,
+        description="Write the first 200 characters of prompts and answers into the log, at debug",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -287,70 +309,6 @@ class Settings(BaseSettings):
             for name, value in values.items()
             if not isinstance(value, str) or value.strip()
         }
-
-    @field_validator("ollama_host")
-    @classmethod
-    def _accept_every_form_of_ollamas_client(cls, value: str) -> str:
-        return parse_ollama_host(value)
-
-    @field_validator("machine")
-    @classmethod
-    def _name_a_machine_by_one_word(cls, value: str | None) -> str | None:
-        if value is not None and not _MACHINE.fullmatch(value):
-            bound = f"1 to {LONGEST_MACHINE} visible ASCII characters without spaces"
-            raise ValueError(f"must be {bound}, such as gpu-box-1")
-        return value
-
-    @field_validator("ollama_api_key")
-    @classmethod
-    def _accept_what_a_header_can_carry(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            bearer(value.get_secret_value())
-        return value
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _accept_levels_in_any_case(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("ollama_hosts")
-    @classmethod
-    def _accept_both_forms_of_a_list(cls, value: SecretStr | None) -> SecretStr | None:
-        return value if value is not None and parse_hosts(value.get_secret_value()) else None
-
-    @field_validator("database_url")
-    @classmethod
-    def _accept_sqlite_and_postgresql(cls, value: str) -> str:
-        if value.startswith("postgres://"):
-            value = "postgresql://" + value.removeprefix("postgres://")
-        if not value.startswith(("sqlite:///", "postgresql://")):
-            raise ValueError("must start with sqlite:/// or postgresql://")
-        if value in {"sqlite:///", "sqlite:///:memory:"} or "mode=memory" in value:
-            raise ValueError("an in-memory database loses accepted work; name a file")
-        return with_home(value)
-
-    @field_validator("api_keys")
-    @classmethod
-    def _accept_names_with_keys(cls, value: SecretStr | None) -> SecretStr | None:
-        text = "" if value is None else value.get_secret_value()
-        return value if text and parse_environment_keys(text) else None
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _accept_names_with_a_port_or_without(cls, value: str) -> str:
-        for entry in entries(value):
-            if parse_authority(entry) is None:
-                raise ValueError(f"{entry!r} is not a host's name: write mill.example.com")
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _accept_origins(cls, value: str) -> str:
-        for entry in entries(value):
-            scheme, _, rest = entry.partition("://")
-            if entry != "*" and (scheme not in {"http", "https"} or not parse_authority(rest)):
-                raise ValueError(f"{entry!r} is not an origin: write https://app.example.com")
-        return value
 
     @field_validator("heartbeat_s")
     @classmethod

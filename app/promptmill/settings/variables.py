@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Final
 
 from promptmill.settings.fields import Settings
@@ -33,3 +36,18 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> Mapping[s
             close = get_close_matches(name.removeprefix(_PREFIX), ends, n=1, cutoff=0.7)
             nearest[name] = ends[close[0]] if close else None
     return nearest
+
+
+def given_proxies(environment: Mapping[str, str] | None = None) -> Sequence[str]:
+    """The names of the proxy variables that are set, without their values."""
+    found = os.environ if environment is None else environment  # noqa: TID251 - only their names
+    return sorted(name for name in found if name.lower().endswith("_proxy") and found[name])
+
+
+def readable_key_file() -> Path | None:
+    """The file of PROMPTMILL_API_KEY_FILE, if others than its owner may read it."""
+    name = os.environ.get("PROMPTMILL_API_KEY_FILE")  # noqa: TID251 - of the command line
+    path = Path(name) if name else None
+    if path is None or not path.exists() or sys.platform == "win32":
+        return None
+    return path if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) else None

@@ -92,9 +92,9 @@ class Simulator:
             call.outcome = "refused"
             await exchange.answer(403, b"", "")
             return
-        if self.state.refuse is not None and not path.startswith("/simulator/"):
+        if self.state.refuses is not None and not path.startswith("/simulator/"):
             call.outcome = "refused"
-            await _turn_away(exchange, self.state.refuse)
+            await _turn_away(exchange, self.state.refuses)
             return
         methods = ROUTES.get(path)
         if methods is None:

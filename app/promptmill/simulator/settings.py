@@ -110,7 +110,7 @@ class SimulatorSettings:
     """Whether a slot evaluates only what a prompt does not share with the one before in it."""
     faults: tuple[FaultRule, ...] = ()
     """What goes wrong, and how often (`simulator.faults.rules`)."""
-    refuse: Refusing | None = None
+    refuses: Refusing | None = None
     """What answers every request in Ollama's place; None: nothing does."""
     seed: int = 0
     """Decides, with the prompt and its attempt, which calls a fault rate hits."""

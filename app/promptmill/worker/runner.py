@@ -12,7 +12,6 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from importlib.metadata import version
 
 from promptmill.domain.errors import Unavailable, WorkerEnded
 from promptmill.domain.workers import WorkerIdentity
@@ -26,6 +25,7 @@ from promptmill.store.hosts import usage_limits, workers
 from promptmill.store.hosts.hosts import register_host
 from promptmill.store.openai import execution as openai
 from promptmill.store.queue.leases import HostShare
+from promptmill.version import version
 from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.backoff import full_jitter
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
@@ -120,7 +120,7 @@ def _identity(resources: Resources) -> WorkerIdentity:
         id=f"{host_name[:32]}-{pid}-{secrets.token_hex(4)}",
         host_name=host_name[:255],
         pid=pid,
-        version=version("promptmill"),
+        version=version(),
         concurrency=resources.settings.concurrency,
     )
 

@@ -192,7 +192,8 @@ STORAGE_FULL: Final = Kind(
     status=507,
     title="There is no room to store this",
     meaning="The database can be read, but cannot store anything: its disk is full, or a quota or"
-    " a limit of file sizes is reached; `detail` has its own words. Nothing of the request was"
+    " a limit of file sizes is reached; `detail` has its own words. Or so little is free that it"
+    " is kept for the results of what runs (PROMPTMILL_MIN_FREE_BYTES). Nothing of the request was"
     " stored, and what was accepted before is kept. Make room; the service goes on by itself.",
     headers={"Retry-After": "10"},
 )
@@ -295,11 +296,12 @@ def problem_response(
 def install_problem_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Answer every error with a problem; the unexpected ones are caught by the middleware.
 
-    `routers` are the application's, which tell what methods a path has.
+    `routers` are the application's, which tell what methods a path has. The handlers are coroutines
+    because others would run in threads, and refusals are counted in the event loop's alone.
     """
     routes = [route for router in routers for route in router.routes]
 
-    def tell_http_error(request: Request, error: Exception) -> Response:
+    async def tell_http_error(request: Request, error: Exception) -> Response:
         return _tell_http_error(request, error, routes)
 
     for error in (PromptmillError, MalformedJson):
@@ -335,16 +337,16 @@ def error_response(scope: Scope, error: Exception) -> Response:
     return problem_response(scope, kind, str(error), errors=errors)
 
 
-def _tell_error(request: Request, error: Exception) -> Response:
+async def _tell_error(request: Request, error: Exception) -> Response:
     return error_response(request.scope, error)
 
 
-def _tell_refusal(request: Request, error: Exception) -> Response:
+async def _tell_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)  # noqa: S101 - what the handler is registered for
     return problem_response(request.scope, error.kind, str(error))
 
 
-def _tell_parameters(request: Request, error: Exception) -> Response:
+async def _tell_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     faults = Faults()
     for details in error.errors():
@@ -352,7 +354,7 @@ def _tell_parameters(request: Request, error: Exception) -> Response:
     try:
         faults.raise_if_any()
     except Invalid as invalid:
-        return _tell_error(request, invalid)
+        return error_response(request.scope, invalid)
     return problem_response(request.scope, INVALID_REQUEST, "The request is not valid.")
 
 

@@ -10,6 +10,7 @@ from promptmill.api.openai.errors import ApiError
 from promptmill.api.openai.multipart import Begin, FormReader
 from promptmill.domain.openai import Purpose
 from promptmill.domain.requests.line_cutter import LineCutter
+from promptmill.services.admission import require_disk_room
 from promptmill.services.openai import files
 from promptmill.services.openai.files import FileWriter
 from promptmill.services.openai.lines import LONGEST_LINE, first_line_fault
@@ -37,6 +38,7 @@ class Upload:
     def __init__(self, resources: Resources) -> None:
         self.writer = FileWriter(resources.database, purpose=Purpose.BATCH, filename="upload")
         self._usual_ttl_s = files.ttl_s(resources)
+        self._settings = resources.settings
         self._most = resources.settings.max_upload_bytes
         self._fields: dict[str, str] = {}
         self._name: str | None = None
@@ -79,6 +81,7 @@ class Upload:
             if self._dropped > _MOST_DROPPED:
                 raise _too_large(self._most)
             return
+        require_disk_room(self._settings)
         if self._cutter is not None:
             self._look_at(list(self._cutter.feed(block)))
         await self.writer.write(block)

@@ -86,7 +86,7 @@ def simulate(
         list[str] | None,
         typer.Option(help="A rule such as '503 rate=0.1 first=20 times=1'. May be repeated."),
     ] = None,
-    refuse: Annotated[
+    refuses: Annotated[
         Refusing | None,
         typer.Option(help="Answer every request so, as a gateway or another program would."),
     ] = None,
@@ -130,7 +130,7 @@ def simulate(
             context_length=context_length,
             answer_tokens=(int(least), int(most or least)),
             faults=rules,
-            refuse=refuse,
+            refuses=refuses,
             seed=seed,
             log_path=log,
         )

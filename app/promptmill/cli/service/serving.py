@@ -14,7 +14,6 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptmill.api.http_protocol import BoundedProtocol
-from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
 from promptmill.cli.service.event_loop import STOPPING
@@ -30,6 +29,7 @@ from promptmill.services import keys
 from promptmill.settings import Settings, is_loopback, without_password
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
+from promptmill.version import version
 
 _REQUESTS_MAY_END_S: Final = 3
 """Seconds that open requests get after SIGTERM: enough for all but long polls and streams, which

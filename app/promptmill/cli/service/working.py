@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 
-from promptmill.cli.commands.version import version
 from promptmill.cli.output import exit_codes
 from promptmill.cli.output.terminal import fail, say
 from promptmill.cli.service.event_loop import new_event_loop, when_told_to_stop
@@ -25,6 +24,7 @@ from promptmill.observability.logs import configure_logging
 from promptmill.runtime import open_resources
 from promptmill.services.resources import Resources
 from promptmill.settings import Settings, without_password
+from promptmill.version import version
 from promptmill.worker.runner import working
 
 

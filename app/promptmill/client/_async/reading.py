@@ -14,6 +14,7 @@ from promptmill.client.requests.filters import ResultFilters
 from promptmill.contract.activity import Throughput
 from promptmill.contract.reading import HistoryEntry, Stats, Summary, WaitingPrompt, WholePrompt
 from promptmill.contract.results import Result, ResultPage
+from promptmill.contract.settings import Installation
 
 
 class AsyncReading(AsyncConnection):
@@ -99,6 +100,10 @@ class AsyncReading(AsyncConnection):
     async def stats(self) -> Stats:
         """The service at a glance: what waits, runs and works, and what needs a hand."""
         return await self._call(reading.stats())
+
+    async def settings(self) -> Installation:
+        """Every setting of the service as it is in force, versions, and the database."""
+        return await self._call(reading.settings())
 
     async def throughput(
         self,

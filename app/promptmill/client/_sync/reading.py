@@ -15,6 +15,7 @@ from promptmill.client.requests.filters import ResultFilters
 from promptmill.contract.activity import Throughput
 from promptmill.contract.reading import HistoryEntry, Stats, Summary, WaitingPrompt, WholePrompt
 from promptmill.contract.results import Result, ResultPage
+from promptmill.contract.settings import Installation
 
 
 class Reading(Connection):
@@ -100,6 +101,10 @@ class Reading(Connection):
     def stats(self) -> Stats:
         """The service at a glance: what waits, runs and works, and what needs a hand."""
         return self._call(reading.stats())
+
+    def settings(self) -> Installation:
+        """Every setting of the service as it is in force, versions, and the database."""
+        return self._call(reading.settings())
 
     def throughput(
         self,

@@ -15,6 +15,7 @@ from promptmill.contract.reading import (
     WaitingPromptPage,
     WholePrompt,
 )
+from promptmill.contract.settings import Installation
 
 
 def waiting_prompts(batch_id: str, *, state: str, limit: int) -> Request[tuple[WaitingPrompt, ...]]:
@@ -50,6 +51,11 @@ def summary(batch_id: str) -> Request[Summary]:
 def stats() -> Request[Stats]:
     """GET /stats."""
     return Request(method="GET", path="/stats", read=reader_of(Stats))
+
+
+def settings() -> Request[Installation]:
+    """GET /settings."""
+    return Request(method="GET", path="/settings", read=reader_of(Installation))
 
 
 def throughput(window: str, by: str) -> Request[Throughput]:

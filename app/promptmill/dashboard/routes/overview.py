@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Final
 
 from fastapi import Request
@@ -12,6 +11,7 @@ from promptmill.dashboard import activity_charts
 from promptmill.dashboard.pages import page_router, resources_of, show
 from promptmill.domain.activity import SUCCEEDED, WINDOWS, Grouping
 from promptmill.services.reading import glance
+from promptmill.version import version
 
 router = page_router()
 _USUAL: Final = "15m"
@@ -27,7 +27,7 @@ async def overview(request: Request) -> Response:
     """The overview for a browser; two lines of text for whoever does not ask for HTML."""
     if "text/html" not in request.headers.get("accept", ""):
         base = str(request.base_url).rstrip("/")
-        text = f"Promptmill {version('promptmill')}\nThe API is described at {base}/docs\n"
+        text = f"Promptmill {version()}\nThe API is described at {base}/docs\n"
         return PlainTextResponse(text, headers={"Vary": "Accept"})
     resources = resources_of(request)
     found = await glance.glance(resources)

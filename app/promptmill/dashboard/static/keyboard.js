@@ -1,7 +1,7 @@
 // Shortcuts. None while typing or with a modifier; the list of keys can switch them off.
 const { remembered, remember } = window.promptmill;
 const byId = (id) => document.getElementById(id);
-const goals = { o: "overview", b: "batches", h: "hosts", m: "benchmarks" };
+const goals = { o: "overview", b: "batches", h: "hosts", m: "benchmarks", s: "settings" };
 let going = false;
 
 const rows = () => [...document.querySelectorAll("tr[data-row]")];

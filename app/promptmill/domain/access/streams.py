@@ -1,11 +1,12 @@
-"""Requests that stay open, such as event streams and long polls: how many there may be."""
+"""Requests that stay open: event streams, long polls, uploads and exports, and their bounds."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from promptmill.domain.errors import LimitExceeded
@@ -13,33 +14,66 @@ from promptmill.domain.errors import LimitExceeded
 MOST_OF_A_KEY: Final = 50
 
 
+class StreamKind(StrEnum):
+    """What a request that stays open is for."""
+
+    EVENTS = "events"
+    LONG_POLL = "long_poll"
+    UPLOAD = "upload"
+    """A body that is stored while it arrives."""
+    EXPORT = "export"
+    """An answer that is read from the database while it is sent."""
+
+
+_WAITING: Final = frozenset({StreamKind.EVENTS, StreamKind.LONG_POLL})
+"""These wait for news; together they have one bound, and each key has one of its own."""
+_SETTINGS: Final = {
+    StreamKind.UPLOAD: ("uploads", "PROMPTMILL_MAX_UPLOADS"),
+    StreamKind.EXPORT: ("exports", "PROMPTMILL_MAX_EXPORTS"),
+}
+
+
 @dataclass(slots=True)
 class OpenStreams:
-    """The event streams and long polls of this process."""
+    """The requests of this process that stay open."""
 
-    _of_keys: Counter[str | None] = field(default_factory=Counter[str | None])
-    """By the key that they came with; None without keys."""
+    _open: Counter[tuple[StreamKind, str | None]] = field(
+        default_factory=Counter[tuple[StreamKind, str | None]]
+    )
+    """By their kind and the key that they came with, which is None without keys."""
 
-    def require_room(self, key_id: str | None, most: int) -> None:
+    def require_room(
+        self, kind: StreamKind, key_id: str | None, most: Mapping[StreamKind, int]
+    ) -> None:
         """Make sure that another one may be opened.
 
         Raises:
-            LimitExceeded: There are `most`, or the key has all that it may.
+            LimitExceeded: There are as many as `most` says, or the key has all that it may.
         """
-        if self._of_keys.total() >= most:
-            raise LimitExceeded(f"{most} event streams and long polls are open; no more may be.")
-        if key_id is not None and self._of_keys[key_id] >= MOST_OF_A_KEY:
+        kinds = _WAITING if kind in _WAITING else {kind}
+        if self._number(kinds) >= most[kind]:
+            told, setting = _SETTINGS.get(
+                kind, ("event streams and long polls", "PROMPTMILL_MAX_STREAMS")
+            )
+            raise LimitExceeded(f"{most[kind]} {told} are open; no more may be ({setting}).")
+        if key_id is not None and kind in _WAITING and self._of_key(key_id) >= MOST_OF_A_KEY:
             raise LimitExceeded(
                 f"{MOST_OF_A_KEY} event streams and long polls of this key are open already."
             )
 
     @contextmanager
-    def counted(self, key_id: str | None) -> Generator[None]:
+    def counted(self, kind: StreamKind, key_id: str | None) -> Generator[None]:
         """Count one within the block."""
-        self._of_keys[key_id] += 1
+        self._open[kind, key_id] += 1
         try:
             yield
         finally:
-            self._of_keys[key_id] -= 1
-            if not self._of_keys[key_id]:
-                del self._of_keys[key_id]
+            self._open[kind, key_id] -= 1
+            if not self._open[kind, key_id]:
+                del self._open[kind, key_id]
+
+    def _number(self, kinds: frozenset[StreamKind] | set[StreamKind]) -> int:
+        return sum(number for (kind, _), number in self._open.items() if kind in kinds)
+
+    def _of_key(self, key_id: str) -> int:
+        return sum(self._open[kind, key_id] for kind in _WAITING)

@@ -29,6 +29,10 @@ class PullState(StrEnum):
     """No batch waits for it any more."""
 
 
+LIVE_PULL_STATES: Final = frozenset({PullState.WAITING, PullState.PULLING})
+"""Pulls that have not ended."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """The progress of a pull."""

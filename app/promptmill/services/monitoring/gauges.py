@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ from promptmill.store.batches import stats
 from promptmill.store.benchmarks import registry
 from promptmill.store.db.database import Transaction
 from promptmill.store.hosts import hosts
+from promptmill.version import version
 
 _FRESH_S: Final = 5.0
 """For so long the numbers of the database are told again without being read."""
@@ -38,7 +38,7 @@ async def refresh(resources: Resources) -> None:
     except Unavailable:
         return
     database = "sqlite" if resources.database.is_sqlite else "postgresql"
-    metrics.BUILD_INFO.labels(version("promptmill"), platform.python_version(), database).set(1)
+    metrics.BUILD_INFO.labels(version(), platform.python_version(), database).set(1)
     metrics.QUEUE_LIMIT.set(resources.settings.max_queued_prompts)
     for state in _OF_BATCHES:
         metrics.BATCHES.labels(state.value).set(queue.batches.get(state, 0))

@@ -16,6 +16,7 @@ from promptmill.services.openai.job_draft import job_draft, with_defaults_of_key
 from promptmill.services.openai.writing import lines
 from promptmill.services.resources import Resources
 from promptmill.services.wakeups import Wakeup
+from promptmill.settings import Settings
 from promptmill.store.batches import history, transitions
 from promptmill.store.db.database import Transaction
 from promptmill.store.openai import batches, files
@@ -68,9 +69,9 @@ async def create(
         Invalid: The caller's key does not allow such a batch.
         LimitExceeded: The queue, or what the key may have in it, has no room for the lines of the
             file.
+        StorageFull: The disk has too little room for new work.
     """
-    most = resources.settings.max_queued_prompts
-    made = await resources.database.write(_create, draft, origin, caller, most_queued=most)
+    made = await resources.database.write(_create, draft, origin, caller, resources.settings)
     if not made.is_replay:
         # How many prompts it has is known when its file has been read.
         audit(Change.BATCH_CREATED, made.batch.id)
@@ -79,10 +80,15 @@ async def create(
 
 
 def _create(
-    tx: Transaction, draft: OpenAIBatchDraft, origin: Origin, caller: Caller, *, most_queued: int
+    tx: Transaction,
+    draft: OpenAIBatchDraft,
+    origin: Origin,
+    caller: Caller,
+    settings: Settings,
 ) -> Made:
     if (known := _known(tx, origin, caller)) is not None:
         return Made(known, is_replay=True)
+    admission.require_disk_room(settings)
     draft = replace(draft, options=with_defaults_of_key(draft.options, caller.limits))
     asked = job_draft(draft.endpoint, draft.options, metadata=draft.metadata, key_id=caller.key_id)
     # How many prompts there are is known when the file has been read.
@@ -94,7 +100,7 @@ def _create(
                 f"The file {file.id} has the purpose '{file.purpose.value}'; a batch is made of one"
                 " with the purpose 'batch'."
             )
-        admission.require_room(tx, file.lines, most_queued=most_queued)
+        admission.require_room(tx, file.lines, most_queued=settings.max_queued_prompts)
         admission.require_room_of_key(tx, file.lines, caller)
     batch_id = admission.new_batch_id()
     batches.insert(

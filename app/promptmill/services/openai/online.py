@@ -109,6 +109,7 @@ async def _permitted(
     resources: Resources, host: Host, model: str, caller: Caller
 ) -> AsyncGenerator[Ticket, None]:
     """A slot of the host, for as long as the block runs."""
+    admission.require_disk_room(resources.settings)
     if resources.online.calls >= resources.settings.online_queue:
         raise LimitExceeded(
             f"{resources.online.calls} calls wait already, and no more may"

@@ -20,7 +20,7 @@ class ServerState:
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
         self.check_host = settings.check_host
-        self.refuse = settings.refuse
+        self.refuses = settings.refuses
         """What answers every request in Ollama's place; may be changed while it runs."""
         self.catalog = Catalog(
             settings.models or DEFAULT_MODELS,

@@ -6,6 +6,7 @@ import json
 from typing import cast
 
 from promptmill.simulator.engine.state import ServerState
+from promptmill.simulator.faults.access import Refusing
 from promptmill.simulator.faults.refusals import Refusal
 from promptmill.simulator.faults.rules import FaultRule, FaultSyntaxError
 from promptmill.simulator.protocol.binding import decode
@@ -52,6 +53,17 @@ async def refuse(server: ServerState, exchange: Exchange) -> None:
         raise Refusal(400, "the port cannot be closed, or seconds is no number")
     await exchange.answer(200, BARE_JSON, "{}")
     server.refuse_connections(float(seconds))
+
+
+async def refuses(server: ServerState, exchange: Exchange) -> None:
+    """POST /simulator/refuses: answer every request with `{"with": "401"}`; null ends that."""
+    answer = _fields(exchange).get("with")
+    try:
+        server.refuses = None if answer is None else Refusing(str(answer))
+    except ValueError:
+        known = ", ".join(Refusing)
+        raise Refusal(400, f"with: {answer!r} is none of {known}, null") from None
+    await exchange.answer(200, BARE_JSON, "{}")
 
 
 async def faults(server: ServerState, exchange: Exchange) -> None:

@@ -36,6 +36,7 @@ ROUTES: dict[str, dict[str, Run]] = {
     "/simulator/reset": {"POST": control.reset},
     "/simulator/crash": {"POST": control.crash},
     "/simulator/refuse": {"POST": control.refuse},
+    "/simulator/refuses": {"POST": control.refuses},
     "/simulator/faults": {"POST": control.faults},
 }
 

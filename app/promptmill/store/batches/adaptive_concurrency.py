@@ -14,8 +14,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from promptmill.domain.lifecycle import JobState
 from promptmill.domain.scheduling.adaptive_concurrency import Level, Sample, Search, Watch, watch
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import is_live
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import job, job_stats, prompt_id, result
 
 LOOK_EVERY_S = 0.5
@@ -25,8 +28,8 @@ _SOONEST_MS = 400
 _LONGEST_MS = 5_000
 """Most milliseconds between two samples: after a longer gap the sample is discarded."""
 _ADAPTED = sa.and_(
-    sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"),
-    sa.text("job.state = 'running'"),
+    is_live(job),
+    is_in(job.c.state, [JobState.RUNNING]),
     job.c.auto_concurrency,
 )
 

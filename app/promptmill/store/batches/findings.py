@@ -15,6 +15,7 @@ from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.reading import Cause, Causes, Measured, cause_of
 from promptmill.store.db.compiled import slices
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import WITHOUT_SUCCESS
 from promptmill.store.db.tables.batches import id_range, index_of, prompt_id, result
 
 MOST_SAMPLED: Final = 4_000
@@ -39,7 +40,7 @@ _SOME_FAILED = (
     sa.select(result.c.id, result.c.error_code, result.c.error)
     .where(
         result.c.id.between(sa.bindparam("low"), sa.bindparam("high")),
-        sa.text("result.status <> 'succeeded'"),
+        WITHOUT_SUCCESS,
     )
     .order_by(result.c.id)
     .limit(sa.bindparam("most"))
@@ -55,7 +56,7 @@ _OF_CODE = (
     sa.select(result.c.id, result.c.error)
     .where(
         result.c.id.between(sa.bindparam("low"), sa.bindparam("high")),
-        sa.text("result.status <> 'succeeded'"),
+        WITHOUT_SUCCESS,
         result.c.error_code == sa.bindparam("code", type_=result.c.error_code.type),
     )
     .order_by(result.c.id)

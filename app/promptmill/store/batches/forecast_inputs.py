@@ -17,15 +17,10 @@ from promptmill.domain.scheduling.forecast import Demand, ForecastHost, Forecast
 from promptmill.domain.scheduling.load_groups import ANY_GROUP, model_of
 from promptmill.store.db.compiled import Prepared
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import FINISHED, is_going
 from promptmill.store.db.tables.batches import host_group, job, job_group, job_stats, model_group
 from promptmill.store.hosts import host_reports
-from promptmill.store.queue.counters import FINISHED
 
-_GOING = sa.and_(
-    sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"),
-    sa.text("job.state NOT IN ('paused', 'cancelling')"),
-    sa.text("NOT job.awaits_models"),
-)
 _DEMANDS = Prepared(
     sa.select(
         job.c.key,
@@ -43,7 +38,7 @@ _DEMANDS = Prepared(
     .join(job_stats, job_stats.c.job_key == job.c.key)
     .join(job_group, job_group.c.job_key == job.c.key)
     .join(model_group, model_group.c.key == job_group.c.load_key)
-    .where(_GOING)
+    .where(is_going(job))
 )
 _TURNS = Prepared(sa.select(host_group))
 

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from promptmill.domain.access.keys import name_of
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.reading import HistoryEntry, HistoryEvent
-from promptmill.store.batches import jobs
+from promptmill.store.batches.jobs import BATCHES
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import VISIBLE_BATCH
 from promptmill.store.db.tables.batches import job
 from promptmill.store.db.tables.history import job_history
 from promptmill.store.db.tables.keys import api_key
@@ -86,7 +87,7 @@ def note_end(tx: Transaction, job_key: int) -> None:
 _JOB: Final = (
     sa.select(job, api_key.c.name.label("key_name"))
     .outerjoin(api_key, api_key.c.id == job.c.key_id)
-    .where(job.c.id == sa.bindparam("batch_id"), jobs.VISIBLE)
+    .where(job.c.id == sa.bindparam("batch_id"), VISIBLE_BATCH)
 )
 _ROWS: Final = (
     sa.select(job_history, api_key.c.name.label("key_name"))
@@ -104,7 +105,7 @@ def of_batch(tx: Transaction, batch_id: str) -> Sequence[HistoryEntry]:
     """
     row = tx.execute(_JOB, {"batch_id": batch_id}).first()
     if row is None:
-        raise jobs.not_found(batch_id)
+        raise BATCHES.not_found(batch_id)
     noted = [
         HistoryEntry(
             at_ms=each.at_ms,

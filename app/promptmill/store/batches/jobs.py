@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -21,29 +21,25 @@ from promptmill.domain.batches import (
     IdempotencyKey,
     Usage,
 )
-from promptmill.domain.errors import Conflict, NotFound
-from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
+from promptmill.domain.lifecycle import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.scheduling.downloads import Pull
 from promptmill.domain.scheduling.forecast import Window
 from promptmill.store.batches import throughput
-from promptmill.store.db.compiled import Prepared, json_value
 from promptmill.store.db.database import Transaction
-from promptmill.store.db.tables.batches import id_range, job, job_stats, prompt, result, task
+from promptmill.store.db.resources import Resource
+from promptmill.store.db.sql import COUNTERS, FINISHED, RUNNING, VISIBLE_BATCH, is_live
+from promptmill.store.db.tables.base import is_in
+from promptmill.store.db.tables.batches import job, job_stats, prompt, result, task
 from promptmill.store.db.tables.history import job_history
 from promptmill.store.db.tables.keys import api_key
 from promptmill.store.downloads import planning
 from promptmill.store.queue import attempts
-from promptmill.store.queue.counters import FINISHED
 from promptmill.store.queue.enqueue import enqueue
 from promptmill.store.queue.prompt_groups import forget_groups
 
-_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
-VISIBLE = sa.and_(job.c.deleted_at_ms.is_(None), job.c.state != sa.text("'receiving'"))
-"""The condition of a batch that clients can see: not deleted, and completely uploaded."""
-_RUNNING = sa.text("task.state = 'running'")
-
+BATCHES: Final = Resource("batch", job, VISIBLE_BATCH)
 
 # --- store -----------------------------------------------------------------------------------
 
@@ -133,14 +129,6 @@ def expiry(now_ms: int, expires_in_s: float | None) -> int | None:
     return None if expires_in_s is None else now_ms + math.ceil(expires_in_s * 1000)
 
 
-def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None:
-    """Id and body hash of the batch that was created under the key, if there is one."""
-    row = tx.execute(
-        sa.select(job.c.id, job.c.body_hash).where(job.c.idempotency_key == key)
-    ).first()
-    return None if row is None else (row.id, row.body_hash)
-
-
 def prompts_without_outcome(tx: Transaction, *, key_id: str | None = None) -> int:
     """Prompts of all batches that wait or run, or only of those sent with one API key."""
     left = job_stats.c.total - FINISHED
@@ -148,7 +136,7 @@ def prompts_without_outcome(tx: Transaction, *, key_id: str | None = None) -> in
         sa.select(sa.func.coalesce(sa.func.sum(left), 0))
         .select_from(job)
         .join(job_stats, job_stats.c.job_key == job.c.key)
-        .where(_ALIVE)
+        .where(is_live(job))
     )
     if key_id is not None:
         statement = statement.where(job.c.key_id == key_id)
@@ -158,10 +146,7 @@ def prompts_without_outcome(tx: Transaction, *, key_id: str | None = None) -> in
 # --- read ------------------------------------------------------------------------------------
 
 _AHEAD = job.alias("ahead")
-_IS_QUEUED = sa.and_(
-    sa.text("ahead.state IN ('queued', 'running', 'paused', 'cancelling')"),
-    _AHEAD.c.state == sa.text("'queued'"),
-)
+_IS_QUEUED = sa.and_(is_live(_AHEAD), is_in(_AHEAD.c.state, [JobState.QUEUED]))
 _NUMBER_AHEAD = (
     sa.select(sa.func.count())
     .select_from(_AHEAD)
@@ -190,33 +175,27 @@ def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
             job,
-            job_stats.c.total,
-            job_stats.c.succeeded,
-            job_stats.c.failed,
-            job_stats.c.cancelled,
-            job_stats.c.expired,
-            job_stats.c.prompt_tokens,
-            job_stats.c.completion_tokens,
+            *COUNTERS,
             job_stats.c.last_event,
             sa.select(sa.func.count())
             .select_from(task)
-            .where(task.c.job_key == job.c.key, _RUNNING)
+            .where(task.c.job_key == job.c.key, RUNNING)
             .scalar_subquery()
             .label("running_now"),
-            sa.case((job.c.state == sa.text("'queued'"), position), else_=None).label(
+            sa.case((is_in(job.c.state, [JobState.QUEUED]), position), else_=None).label(
                 "queue_position"
             ),
             api_key.c.name.label("key_name"),
         )
         .join(job_stats, job_stats.c.job_key == job.c.key)
         .outerjoin(api_key, api_key.c.id == job.c.key_id)
-        .where(VISIBLE)
+        .where(VISIBLE_BATCH)
     )
 
 
 _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.key == job.c.key)
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
-_BATCH_BY_ID = Prepared(_BATCH.where(job.c.id == sa.bindparam("batch_id")))
+_BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
 _KEYS = sa.bindparam("keys", expanding=True, type_=sa.BigInteger)
 # Both tables by their keys: PostgreSQL would read all of the second one for a few of the first.
 _BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(_KEYS), job_stats.c.job_key.in_(_KEYS))
@@ -228,9 +207,9 @@ def get(tx: Transaction, batch_id: str) -> Batch:
     Raises:
         NotFound: There is none of that id.
     """
-    row = _BATCH_BY_ID.run(tx, {"batch_id": batch_id}).first()
+    row = tx.execute(_BATCH_BY_ID, {"batch_id": batch_id}).first()
     if row is None:
-        raise not_found(batch_id)
+        raise BATCHES.not_found(batch_id)
     return _batch(row, tx.now_ms(), throughput.windows(tx, [row]), planning.pulls_of(tx, [row]))
 
 
@@ -256,25 +235,13 @@ def _batches(tx: Transaction, rows: Sequence[sa.Row[Any]]) -> Sequence[Batch]:
     return [_batch(row, now, windows, pulls) for row in rows]
 
 
-def has_metadata(
-    tx: Transaction, column: sa.ColumnElement[Any], name: str, value: str
-) -> sa.ColumnElement[bool]:
-    """Whether the JSON object in the column has the pair."""
-    # Listed, not addressed: a path into JSON cannot name a key with a quotation mark on SQLite.
-    list_members = sa.func.json_each if tx.is_sqlite else sa.func.json_each_text
-    member = list_members(column).table_valued("key", "value")
-    return sa.exists().where(member.c.key == name, member.c.value == value)
-
-
 def _batch(
     row: sa.Row[Any],
     now_ms: int,
     windows: Mapping[int, Window],
     pulls: Mapping[int, tuple[Pull, ...]],
 ) -> Batch:
-    """A batch of a row that SQLAlchemy or the short way to the driver has read."""
     finished = row.succeeded + row.failed + row.cancelled + row.expired
-    fail_on = json_value(row.fail_on)
     return Batch(
         kind=BatchKind(row.kind),
         key=row.key,
@@ -282,12 +249,12 @@ def _batch(
         state=JobState(row.state),
         model=row.model,
         limits=Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s),
-        parameters=json_value(row.parameters),
+        parameters=row.parameters,
         timeout_s=row.timeout_s,
         max_attempts=row.max_attempts,
         priority=row.priority,
         label=row.label,
-        metadata=json_value(row.metadata),
+        metadata=row.metadata,
         counts=Counts(
             total=row.total,
             pending=row.total - finished - row.running_now,
@@ -305,7 +272,7 @@ def _batch(
         read_at_ms=now_ms,
         expires_at_ms=row.expires_at_ms,
         max_failures=None if row.max_failures is None else FailureLimit(row.max_failures),
-        fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
+        fail_on=None if row.fail_on is None else tuple(map(ErrorCode, row.fail_on)),
         last_event=row.last_event,
         auto_concurrency=bool(row.auto_concurrency),
         queue_position=row.queue_position,
@@ -316,64 +283,25 @@ def _batch(
     )
 
 
-def state_of(tx: Transaction, batch_id: str) -> JobState:
-    """The state of a batch.
-
-    Raises:
-        NotFound: There is none of that id.
-    """
-    state = tx.execute(sa.select(job.c.state).where(job.c.id == batch_id, VISIBLE)).scalar()
-    if state is None:
-        raise not_found(batch_id)
-    return JobState(state)
-
-
-def not_found(batch_id: str) -> NotFound:
-    """The error for an unknown id."""
-    return NotFound(f"There is no batch {batch_id}.")
-
-
 # --- delete ----------------------------------------------------------------------------------
-
-
-def mark_deleted(tx: Transaction, batch_id: str) -> None:
-    """Hide an ended batch for good; `purge_some` removes its rows afterwards.
-
-    Raises:
-        NotFound: There is none of that id.
-        Conflict: It has not ended.
-    """
-    deleted = tx.execute(
-        sa.update(job)
-        .where(job.c.id == batch_id, VISIBLE, job.c.state.in_(TERMINAL_JOB_STATES))
-        .values(deleted_at_ms=tx.now_ms(), idempotency_key=None)
-    ).rowcount
-    if not deleted:
-        state = state_of(tx, batch_id)
-        raise Conflict(f"The batch is {state.value}; cancel it first, or wait until it has ended.")
 
 
 def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
     """Remove some rows of deleted batches, in one short transaction; 0 when nothing is left."""
-    job_key = tx.execute(
-        sa.select(job.c.key)
-        .where(sa.text("job.deleted_at_ms IS NOT NULL"))
-        .order_by(job.c.key)
-        .limit(1)
-    ).scalar()
-    if job_key is None:
-        return 0
-    low, high = id_range(job_key)
-    some = sa.select(prompt.c.id).where(prompt.c.id.between(low, high)).order_by(prompt.c.id)
-    ids = tx.execute(some.limit(limit)).scalars().all()
-    if ids:
-        for table in (result, task, prompt):
-            tx.execute(sa.delete(table).where(table.c.id.between(ids[0], ids[-1])))
-        attempts.forget_between(tx, ids[0], ids[-1])
-        return len(ids)
+    return BATCHES.purge_some(
+        tx, prompt, limit=limit, purge_children=_purge_prompts, purge_row=_purge_row
+    )
+
+
+def _purge_prompts(tx: Transaction, first: int, last: int) -> None:
+    for table in (result, task, prompt):
+        tx.execute(sa.delete(table).where(table.c.id.between(first, last)))
+    attempts.forget_between(tx, first, last)
+
+
+def _purge_row(tx: Transaction, job_key: int) -> None:
     forget_groups(tx, job_key)
     planning.forget(tx, job_key)
     tx.execute(sa.delete(job_history).where(job_history.c.job_key == job_key))
     tx.execute(sa.delete(job_stats).where(job_stats.c.job_key == job_key))
     tx.execute(sa.delete(job).where(job.c.key == job_key))
-    return 1

@@ -8,20 +8,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from promptmill.domain.lifecycle import JobState
 from promptmill.domain.scheduling.load_groups import ANY_GROUP, model_of
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import PENDING, RUNNING, is_live
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import job, job_group, model_group, task
 
-_GOING = sa.text("job.state IN ('queued', 'running', 'cancelling')")
-_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
 _NAME = sa.bindparam("name", type_=sa.Text())
 _WANTING = (
     sa.select(job.c.key)
     .join(job_group, job_group.c.job_key == job.c.key)
     .join(model_group, model_group.c.key == job_group.c.load_key)
     .where(
-        _ALIVE,  # The condition of the index of the few that are alive.
-        _GOING,
+        is_live(job),
+        ~is_in(job.c.state, [JobState.PAUSED]),
         sa.or_(
             model_group.c.name.in_((_NAME, ANY_GROUP)),
             # A model with load options is a group of its own: its name, a space and the options.
@@ -31,12 +32,12 @@ _WANTING = (
             sa.exists().where(
                 task.c.job_key == job.c.key,
                 task.c.group_key == job_group.c.group_key,
-                sa.text("task.state = 'pending'"),
+                PENDING,
             ),
             sa.exists().where(
                 task.c.job_key == job.c.key,
                 task.c.group_key == job_group.c.group_key,
-                sa.text("task.state = 'running'"),
+                RUNNING,
             ),
         ),
     )

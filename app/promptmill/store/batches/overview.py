@@ -18,14 +18,15 @@ from promptmill.domain.lifecycle import LIVE_JOB_STATES, JobState
 from promptmill.domain.reading import BatchFilter, QueueCounts
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.resources import has_metadata
+from promptmill.store.db.sql import FINISHED, RUNNING, VISIBLE_BATCH, is_live
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import job, job_stats, task
 from promptmill.store.db.tables.keys import api_key
-from promptmill.store.queue.counters import FINISHED
 
 MOST_SCANNED: Final = 20_000
 """Batches that one page looks at."""
 _PIECE: Final = 1_000
-_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
 _AFTER_ALL_IDS: Final = "batch_~"
 
 _BY_STATE = (
@@ -36,17 +37,17 @@ _BY_STATE = (
         sa.func.min(job.c.created_at_ms).label("oldest"),
     )
     .join(job_stats, job_stats.c.job_key == job.c.key)
-    .where(_ALIVE, job.c.deleted_at_ms.is_(None))
+    .where(is_live(job), job.c.deleted_at_ms.is_(None))
     .group_by(job.c.state)
 )
-_RUNNING_PROMPTS = (
-    sa.select(sa.func.count()).select_from(task).where(sa.text("task.state = 'running'"))
-)
+_RUNNING_PROMPTS = sa.select(sa.func.count()).select_from(task).where(RUNNING)
 _LIVE_KEYS = (
     sa.select(job.c.key)
-    .where(_ALIVE, job.c.deleted_at_ms.is_(None))
+    .where(is_live(job), job.c.deleted_at_ms.is_(None))
     .order_by(
-        sa.case((job.c.state == sa.text("'queued'"), 1), else_=0), job.c.priority.desc(), job.c.key
+        sa.case((is_in(job.c.state, [JobState.QUEUED]), 1), else_=0),
+        job.c.priority.desc(),
+        job.c.key,
     )
     .limit(sa.bindparam("most"))
 )
@@ -106,7 +107,7 @@ def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None
         # By the ids of the piece, so that both databases go along the index of ids.
         matching = (
             sa.select(job.c.key, job.c.id)
-            .where(job.c.id < last, job.c.id >= seen.lowest, jobs.VISIBLE, *conditions)
+            .where(job.c.id < last, job.c.id >= seen.lowest, VISIBLE_BATCH, *conditions)
             .order_by(job.c.id.desc())
             .limit(limit + 1 - len(keys))
         )
@@ -122,7 +123,7 @@ def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None
 def _page_of_live(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None) -> Page:
     statement = (
         sa.select(job.c.key)
-        .where(_ALIVE, jobs.VISIBLE, *_conditions(tx, wanted))
+        .where(is_live(job), VISIBLE_BATCH, *_conditions(tx, wanted))
         .order_by(job.c.id.desc())
         .limit(limit + 1)
     )
@@ -156,7 +157,6 @@ def _conditions(tx: Transaction, wanted: BatchFilter) -> list[sa.ColumnElement[b
         columns = (job.c.id, job.c.label, as_text)
         found.append(sa.or_(*(each.icontains(wanted.text, autoescape=True) for each in columns)))
     found.extend(
-        jobs.has_metadata(tx, job.c.metadata, name, value)
-        for name, value in wanted.metadata.items()
+        has_metadata(tx, job.c.metadata, name, value) for name, value in wanted.metadata.items()
     )
     return found

@@ -12,6 +12,7 @@ from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.reading import WaitingPrompt, WholePrompt
 from promptmill.store.batches.results import as_result
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import PENDING, RUNNING
 from promptmill.store.db.tables.batches import (
     host,
     index_of,
@@ -39,12 +40,10 @@ _WAITING = (
 )
 # Each of the two goes along the partial index of its state, which begins with the job. Few prompts
 # run: ordered by an expression, they are sorted, and PostgreSQL does not walk the primary key.
-_RUNNING = _WAITING.where(
-    task.c.job_key == sa.bindparam("of_job"), sa.text("task.state = 'running'")
-).order_by(task.c.id + 0)
-_PENDING = _WAITING.where(
-    task.c.job_key == sa.bindparam("of_job"), sa.text("task.state = 'pending'")
-).order_by(task.c.group_key, task.c.available_at_ms, task.c.id)
+_RUNNING = _WAITING.where(task.c.job_key == sa.bindparam("of_job"), RUNNING).order_by(task.c.id + 0)
+_PENDING = _WAITING.where(task.c.job_key == sa.bindparam("of_job"), PENDING).order_by(
+    task.c.group_key, task.c.available_at_ms, task.c.id
+)
 _WHOLE = (
     sa.select(
         prompt,

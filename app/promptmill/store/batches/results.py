@@ -12,6 +12,7 @@ from promptmill.domain.errors import NotFound
 from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.outcomes import METRICS, REPLIED, CallMetrics, ErrorCode
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import VISIBLE_BATCH, WITHOUT_SUCCESS
 from promptmill.store.db.tables.batches import id_range, index_of, job, prompt, prompt_id, result
 
 _PAGE = (
@@ -23,7 +24,7 @@ _PAGE = (
 )
 _PAGE_OF_STATUS = _PAGE.where(result.c.status == sa.bindparam("wanted_status"))
 # The condition of the partial index, so that a few failures are found among many successes.
-_PAGE_OF_NOT_SUCCEEDED = _PAGE_OF_STATUS.where(sa.text("result.status <> 'succeeded'"))
+_PAGE_OF_NOT_SUCCEEDED = _PAGE_OF_STATUS.where(WITHOUT_SUCCESS)
 
 
 def job_key(tx: Transaction, batch_id: str) -> int:
@@ -32,13 +33,7 @@ def job_key(tx: Transaction, batch_id: str) -> int:
     Raises:
         NotFound: There is none of that id.
     """
-    key = tx.execute(
-        sa.select(job.c.key).where(
-            job.c.id == batch_id,
-            job.c.deleted_at_ms.is_(None),
-            job.c.state != sa.text("'receiving'"),
-        )
-    ).scalar()
+    key = tx.execute(sa.select(job.c.key).where(job.c.id == batch_id, VISIBLE_BATCH)).scalar()
     if key is None:
         raise NotFound(f"There is no batch {batch_id}.")
     return int(key)

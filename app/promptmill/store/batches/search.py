@@ -17,11 +17,11 @@ from promptmill.domain.lifecycle import TaskState
 from promptmill.domain.reading import ResultFilter, SearchedText
 from promptmill.store.batches.results import as_result
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import WITHOUT_SUCCESS
 from promptmill.store.db.tables.batches import id_range, index_of, prompt, prompt_id, result
 
 PIECE: Final = 500
 """Results that are looked at by one statement."""
-_NOT_SUCCEEDED = sa.text("result.status <> 'succeeded'")
 _TEXTS = {
     SearchedText.PROMPT: prompt.c.text,
     SearchedText.RESPONSE: result.c.response,
@@ -91,7 +91,7 @@ def _ids(wanted: ResultFilter, *, backwards: bool, low: int, high: int, size: in
         .limit(size)
     )
     if wanted.status not in {None, TaskState.SUCCEEDED} or wanted.error_codes:
-        ids = ids.where(_NOT_SUCCEEDED)  # The condition of the partial index.
+        ids = ids.where(WITHOUT_SUCCESS)  # The condition of the partial index.
     return ids.subquery("few")
 
 

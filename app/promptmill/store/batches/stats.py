@@ -9,15 +9,14 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from promptmill.domain.lifecycle import JobState
-from promptmill.store.batches.jobs import VISIBLE
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import FINISHED, RUNNING, VISIBLE_BATCH, is_live
 from promptmill.store.db.tables.batches import job, job_stats, task
-from promptmill.store.queue.counters import FINISHED
 
 _STARTS: frozenset[JobState] = frozenset({JobState.QUEUED, JobState.RUNNING})
 _RUNNING = (
     sa.select(task.c.job_key, sa.func.count().label("prompts"))
-    .where(sa.text("task.state = 'running'"))
+    .where(RUNNING)
     .group_by(task.c.job_key)
     .cte("running")
 )
@@ -33,7 +32,7 @@ _ALIVE = (
     )
     .join(job_stats, job_stats.c.job_key == job.c.key)
     .outerjoin(_RUNNING, _RUNNING.c.job_key == job.c.key)
-    .where(sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"), VISIBLE)
+    .where(is_live(job), VISIBLE_BATCH)
 )
 
 

@@ -22,14 +22,14 @@ from promptmill.domain.lifecycle import (
     job_target,
 )
 from promptmill.domain.limits import Limits, next_start_at_ms
-from promptmill.store.batches import history, jobs
+from promptmill.store.batches import history
+from promptmill.store.batches.jobs import BATCHES, expiry
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import FINISHED, PENDING, VISIBLE_BATCH, WITHOUT_SUCCESS, is_live
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import id_range, job, job_stats, result, task
 from promptmill.store.downloads import planning
 from promptmill.store.queue.bulk import IS_OUT_OF_TIME
-from promptmill.store.queue.counters import FINISHED
-
-_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ def request_pause(tx: Transaction, batch_id: str) -> bool:
         NotFound: There is none of that id.
         Conflict: It has ended, or is about to.
     """
-    if _move(tx, batch_id, JobEvent.PAUSE):
+    if BATCHES.move(tx, batch_id, JobEvent.PAUSE):
         return True
-    state = jobs.state_of(tx, batch_id)
+    state = BATCHES.state_of(tx, batch_id)
     if state is not JobState.PAUSED:
         raise Conflict(f"The batch is {state.value} and cannot be paused any more.")
     return False
@@ -67,11 +67,11 @@ def request_resume(tx: Transaction, batch_id: str) -> bool:
         Conflict: It has ended, or is about to.
     """
     started = job.c.started_at_ms.is_not(None)
-    if _move(tx, batch_id, JobEvent.RESUME, started, **_rate_anew(tx)):
+    if BATCHES.move(tx, batch_id, JobEvent.RESUME, started, **_rate_anew(tx)):
         return True
-    if _move(tx, batch_id, JobEvent.RESUME_UNSTARTED, ~started):
+    if BATCHES.move(tx, batch_id, JobEvent.RESUME_UNSTARTED, ~started):
         return True
-    state = jobs.state_of(tx, batch_id)
+    state = BATCHES.state_of(tx, batch_id)
     if state not in {JobState.QUEUED, JobState.RUNNING}:
         raise Conflict(f"The batch is {state.value}; only a paused one can be resumed.")
     return False
@@ -84,16 +84,16 @@ def request_cancel(tx: Transaction, batch_id: str) -> bool:
         NotFound: There is none of that id.
         Conflict: It has ended.
     """
-    if _move(tx, batch_id, JobEvent.REQUEST_CANCEL):
+    if BATCHES.move(tx, batch_id, JobEvent.REQUEST_CANCEL):
         return True
     # Its stop rule may be ending it, which lets running calls finish; the client's wish does not.
     is_under_way = tx.execute(
         sa.update(job)
-        .where(job.c.id == batch_id, jobs.VISIBLE, job.c.state == JobState.CANCELLING)
+        .where(job.c.id == batch_id, VISIBLE_BATCH, job.c.state == JobState.CANCELLING)
         .values(stop_reason=None)
     ).rowcount
     if not is_under_way:
-        state = jobs.state_of(tx, batch_id).value
+        state = BATCHES.state_of(tx, batch_id).value
         raise Conflict(f"The batch has already ended: it is {state}.")
     return False
 
@@ -106,24 +106,6 @@ _LAST_EVENT = (
 def _rate_anew(tx: Transaction) -> dict[str, Any]:
     """The columns that start the measurement of the rate anew, after a standstill."""
     return {"rate_since_ms": tx.now_ms(), "rate_since_event": _LAST_EVENT}
-
-
-def _move(
-    tx: Transaction,
-    batch_id: str,
-    event: JobEvent,
-    *conditions: sa.ColumnElement[bool],
-    **values: object,
-) -> bool:
-    """Apply an event to a batch, if its state and the conditions allow the event."""
-    return bool(
-        tx.execute(
-            sa.update(job)
-            .where(job.c.id == batch_id, jobs.VISIBLE, *conditions)
-            .where(job.c.state.in_(job_sources(event)))
-            .values(state=job_target(event), **values)
-        ).rowcount
-    )
 
 
 def update(tx: Transaction, batch_id: str, changes: BatchChanges) -> None:
@@ -159,11 +141,11 @@ def update(tx: Transaction, batch_id: str, changes: BatchChanges) -> None:
     if changes.metadata is not None:
         values["metadata"] = dict(changes.metadata)
     if not values:
-        jobs.state_of(tx, batch_id)
+        BATCHES.state_of(tx, batch_id)
     elif not tx.execute(
-        sa.update(job).where(job.c.id == batch_id, jobs.VISIBLE).values(values)
+        sa.update(job).where(job.c.id == batch_id, VISIBLE_BATCH).values(values)
     ).rowcount:
-        raise jobs.not_found(batch_id)
+        raise BATCHES.not_found(batch_id)
 
 
 def reopen(
@@ -190,17 +172,17 @@ def reopen(
     )
     row = tx.execute(
         sa.select(job.c.key, job.c.state, job.c.started_at_ms, job.c.expires_at_ms)
-        .where(job.c.id == batch_id, jobs.VISIBLE)
+        .where(job.c.id == batch_id, VISIBLE_BATCH)
         .with_for_update(key_share=True)
     ).first()
     if row is None:
-        raise jobs.not_found(batch_id)
+        raise BATCHES.not_found(batch_id)
     if row.state in unless:
         raise Conflict("The batch is being ended; try again when it has ended.")
     now = tx.now_ms()
     values: dict[str, Any] = {}
     if expires_in_s is not None:
-        values["expires_at_ms"] = jobs.expiry(now, expires_in_s)
+        values["expires_at_ms"] = expiry(now, expires_in_s)
     elif row.expires_at_ms is not None and row.expires_at_ms <= now:
         values["expires_at_ms"] = None
     if row.state in TERMINAL_JOB_STATES:
@@ -225,7 +207,7 @@ def reopen(
 def ending_early(tx: Transaction) -> Sequence[EndingEarly]:
     """The jobs that are being cancelled, by a client or by their stop rule."""
     statement = sa.select(job.c.key, job.c.stop_reason).where(
-        _ALIVE, job.c.state == sa.text("'cancelling'")
+        is_live(job), is_in(job.c.state, [JobState.CANCELLING])
     )
     return [
         EndingEarly(job_key=row.key, abort_running=row.stop_reason is None)
@@ -235,7 +217,7 @@ def ending_early(tx: Transaction) -> Sequence[EndingEarly]:
 
 def out_of_time(tx: Transaction) -> Sequence[int]:
     """Keys of the jobs whose time has run out while some of their prompts wait."""
-    waiting = sa.exists().where(task.c.job_key == job.c.key, sa.text("task.state = 'pending'"))
+    waiting = sa.exists().where(task.c.job_key == job.c.key, PENDING)
     statement = sa.select(job.c.key).where(IS_OUT_OF_TIME, waiting)
     return tx.execute(statement, {"now": tx.now_ms()}).scalars().all()
 
@@ -243,7 +225,7 @@ def out_of_time(tx: Transaction) -> Sequence[int]:
 _LOCK_ENDED = (
     sa.select(job.c.key)
     .join(job_stats, job_stats.c.job_key == job.c.key)
-    .where(_ALIVE, job_stats.c.total == FINISHED)
+    .where(is_live(job), job_stats.c.total == FINISHED)
     .order_by(job.c.key)
     .with_for_update(of=job, skip_locked=True, key_share=True)
 )
@@ -269,7 +251,7 @@ _ENDED = (
 _ANY_THROUGH = (
     sa.select(job.c.key)
     .join(job_stats, job_stats.c.job_key == job.c.key)
-    .where(_ALIVE, job_stats.c.total == FINISHED)
+    .where(is_live(job), job_stats.c.total == FINISHED)
     .limit(1)
 )
 
@@ -310,7 +292,7 @@ def _ending(tx: Transaction, row: sa.Row[Any]) -> tuple[JobEvent, str | None]:
     low, high = id_range(row.key)
     first = tx.execute(
         sa.select(result.c.error)
-        .where(result.c.id.between(low, high), sa.text("result.status <> 'succeeded'"))
+        .where(result.c.id.between(low, high), WITHOUT_SUCCESS)
         .order_by(result.c.id)
         .limit(1)
     ).scalar()

@@ -20,12 +20,12 @@ from promptmill.domain.errors import Unavailable
 from promptmill.domain.lifecycle import JobEvent, JobState, job_target
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import job, job_stats
 from promptmill.store.downloads import planning
 from promptmill.store.queue.enqueue import enqueue
 
-# As a literal, so that it matches the partial index.
-_RECEIVING = sa.and_(sa.text("job.state = 'receiving'"), job.c.deleted_at_ms.is_(None))
+_RECEIVING = sa.and_(is_in(job.c.state, [JobState.RECEIVING]), job.c.deleted_at_ms.is_(None))
 
 
 def begin(

@@ -20,6 +20,7 @@ from promptmill.domain.scheduling.waiting import (
 )
 from promptmill.store.db.compiled import Prepared, ids_in
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import PENDING, RUNNING
 from promptmill.store.db.tables.batches import host, job, job_group, task
 from promptmill.store.db.tables.benchmarks import benchmark
 from promptmill.store.db.tables.usage_limits import host_limit
@@ -36,7 +37,7 @@ _JOBS = Prepared(
         .where(
             task.c.job_key == job.c.key,
             task.c.group_key == job_group.c.group_key,
-            sa.text("task.state = 'pending'"),
+            PENDING,
         )
         .order_by(task.c.available_at_ms, task.c.id)
         .limit(1)
@@ -54,7 +55,7 @@ _HOSTS = Prepared(
         host.c.closed_at_ms,
         benchmark.c.id.label("held_by"),
         sa.select(sa.literal(1))
-        .where(task.c.host_key == host.c.key, sa.text("task.state = 'running'"))
+        .where(task.c.host_key == host.c.key, RUNNING)
         .correlate(host)
         .exists()
         .label("is_working"),

@@ -31,6 +31,8 @@ from promptmill.domain.outcomes import CallMetrics, ErrorCode
 from promptmill.store.benchmarks import registry
 from promptmill.store.benchmarks.spec import environment_json
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import NO_LEASE, is_live, is_unleased
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import host, id_range, index_of, prompt_id
 from promptmill.store.db.tables.benchmarks import benchmark, benchmark_run
 
@@ -54,12 +56,9 @@ class BenchmarkLease:
 _NEXT = (
     sa.select(benchmark)
     .where(
-        registry.ALIVE,
-        sa.text("benchmark.state IN ('queued', 'running')"),
-        sa.or_(
-            benchmark.c.lease_until_ms.is_(None),
-            benchmark.c.lease_until_ms < sa.bindparam("now", type_=sa.BigInteger),
-        ),
+        is_live(benchmark),
+        ~is_in(benchmark.c.state, [JobState.CANCELLING]),
+        is_unleased(benchmark),
         sa.or_(benchmark.c.host_key.is_(None), benchmark.c.host_key == sa.bindparam("at_host")),
     )
     # One that had begun holds its host, so it goes before those that have not.
@@ -219,19 +218,15 @@ def end(
 
 def give_back(tx: Transaction, lease: BenchmarkLease) -> None:
     """Return the benchmark for another worker; the host stays held for it."""
-    tx.execute(
-        sa.update(benchmark)
-        .where(_mine(lease))
-        .values(lease_token=None, lease_owner=None, lease_until_ms=None)
-    )
+    tx.execute(sa.update(benchmark).where(_mine(lease)).values(**NO_LEASE))
 
 
 def take_all_back(tx: Transaction) -> int:
     """Return all leased benchmarks, at the start of a database's only worker."""
     return tx.execute(
         sa.update(benchmark)
-        .where(registry.ALIVE, benchmark.c.lease_token.is_not(None))
-        .values(lease_token=None, lease_owner=None, lease_until_ms=None)
+        .where(is_live(benchmark), benchmark.c.lease_token.is_not(None))
+        .values(**NO_LEASE)
     ).rowcount
 
 

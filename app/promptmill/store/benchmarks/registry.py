@@ -1,19 +1,19 @@
 """Benchmarks as a whole: stored, read, listed, cancelled, deleted.
 
-How a worker takes one up and records its runs is in `benchmark_runs`.
+How a worker takes one up and records its runs is in `execution`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from promptmill.domain.batches import IdempotencyKey
 from promptmill.domain.benchmarks.plan import total_steps
 from promptmill.domain.benchmarks.records import Benchmark, BenchmarkDraft, RunCounts
-from promptmill.domain.errors import Conflict, NotFound
+from promptmill.domain.errors import Conflict
 from promptmill.domain.lifecycle import (
     TERMINAL_JOB_STATES,
     JobEvent,
@@ -21,15 +21,16 @@ from promptmill.domain.lifecycle import (
     job_sources,
     job_target,
 )
-from promptmill.store.batches.jobs import has_metadata
 from promptmill.store.benchmarks.spec import draft_of, environment_of, spec_of
 from promptmill.store.db.database import Transaction
-from promptmill.store.db.tables.batches import host, id_range
+from promptmill.store.db.resources import Resource, has_metadata
+from promptmill.store.db.sql import NO_LEASE, is_live, is_unleased
+from promptmill.store.db.tables.base import is_in
+from promptmill.store.db.tables.batches import host
 from promptmill.store.db.tables.benchmarks import benchmark, benchmark_run
 
 _VISIBLE = benchmark.c.deleted_at_ms.is_(None)
-ALIVE = sa.text("benchmark.state IN ('queued', 'running', 'cancelling')")
-"""Not ended; written so that the partial index is found."""
+BENCHMARKS: Final = Resource("benchmark", benchmark, _VISIBLE)
 PENDING = (
     benchmark.c.total
     - benchmark.c.succeeded
@@ -74,14 +75,6 @@ def insert(
     )
 
 
-def find_by_idempotency_key(tx: Transaction, key: str) -> tuple[str, str] | None:
-    """Id and body hash of the benchmark that was created under the key, if there is one."""
-    row = tx.execute(
-        sa.select(benchmark.c.id, benchmark.c.body_hash).where(benchmark.c.idempotency_key == key)
-    ).first()
-    return None if row is None else (row.id, row.body_hash)
-
-
 # --- read ------------------------------------------------------------------------------------
 
 
@@ -93,7 +86,7 @@ def get(tx: Transaction, benchmark_id: str) -> Benchmark:
     """
     row = tx.execute(sa.select(benchmark).where(benchmark.c.id == benchmark_id, _VISIBLE)).first()
     if row is None:
-        raise _not_found(benchmark_id)
+        raise BENCHMARKS.not_found(benchmark_id)
     return benchmark_of(row, tx.now_ms())
 
 
@@ -121,7 +114,7 @@ def count_alive(tx: Transaction) -> Mapping[JobState, int]:
     """How many benchmarks that have not ended are in each state."""
     statement = (
         sa.select(benchmark.c.state, sa.func.count().label("number"))
-        .where(ALIVE, _VISIBLE)
+        .where(is_live(benchmark), _VISIBLE)
         .group_by(benchmark.c.state)
     )
     return {row.state: row.number for row in tx.execute(statement)}
@@ -153,25 +146,10 @@ def benchmark_of(row: sa.Row[Any], now_ms: int) -> Benchmark:
 
 def any_alive(tx: Transaction) -> bool:
     """Whether there is a benchmark that has not ended."""
-    return tx.execute(sa.select(benchmark.c.key).where(ALIVE).limit(1)).first() is not None
-
-
-def state_of(tx: Transaction, benchmark_id: str) -> JobState:
-    """The state of a benchmark.
-
-    Raises:
-        NotFound: There is none of that id.
-    """
-    state = tx.execute(
-        sa.select(benchmark.c.state).where(benchmark.c.id == benchmark_id, _VISIBLE)
-    ).scalar()
-    if state is None:
-        raise _not_found(benchmark_id)
-    return JobState(state)
-
-
-def _not_found(benchmark_id: str) -> NotFound:
-    return NotFound(f"There is no benchmark {benchmark_id}.")
+    return (
+        tx.execute(sa.select(benchmark.c.key).where(is_live(benchmark)).limit(1)).first()
+        is not None
+    )
 
 
 # --- cancel ----------------------------------------------------------------------------------
@@ -186,14 +164,8 @@ def request_cancel(tx: Transaction, benchmark_id: str) -> None:
         NotFound: There is none of that id.
         Conflict: It has ended.
     """
-    changed = tx.execute(
-        sa.update(benchmark)
-        .where(benchmark.c.id == benchmark_id, _VISIBLE)
-        .where(benchmark.c.state.in_(job_sources(JobEvent.REQUEST_CANCEL)))
-        .values(state=job_target(JobEvent.REQUEST_CANCEL))
-    ).rowcount
-    if not changed:
-        state = state_of(tx, benchmark_id)
+    if not BENCHMARKS.move(tx, benchmark_id, JobEvent.REQUEST_CANCEL):
+        state = BENCHMARKS.state_of(tx, benchmark_id)
         if state in TERMINAL_JOB_STATES:
             raise Conflict(f"The benchmark has already ended: it is {state.value}.")
     end_cancelled(tx)
@@ -202,12 +174,9 @@ def request_cancel(tx: Transaction, benchmark_id: str) -> None:
 _CANCELLED = (
     sa.select(benchmark.c.key)
     .where(
-        ALIVE,
-        benchmark.c.state == sa.text("'cancelling'"),
-        sa.or_(
-            benchmark.c.lease_until_ms.is_(None),
-            benchmark.c.lease_until_ms < sa.bindparam("now", type_=sa.BigInteger),
-        ),
+        is_live(benchmark),
+        is_in(benchmark.c.state, [JobState.CANCELLING]),
+        is_unleased(benchmark),
     )
     .order_by(benchmark.c.key)
     .with_for_update(skip_locked=True)
@@ -233,9 +202,7 @@ def close(tx: Transaction, key: int, event: JobEvent, *, error: str | None = Non
             error=error,
             finished_at_ms=tx.now_ms(),
             cancelled=benchmark.c.cancelled + PENDING,
-            lease_token=None,
-            lease_owner=None,
-            lease_until_ms=None,
+            **NO_LEASE,
         )
         .returning(benchmark.c.id)
     ).scalar_one()
@@ -246,49 +213,16 @@ def close(tx: Transaction, key: int, event: JobEvent, *, error: str | None = Non
 # --- delete ----------------------------------------------------------------------------------
 
 
-def mark_deleted(tx: Transaction, benchmark_id: str) -> None:
-    """Hide an ended benchmark for good; `purge_some` removes its rows afterwards.
-
-    Raises:
-        NotFound: There is none of that id.
-        Conflict: It has not ended.
-    """
-    deleted = tx.execute(
-        sa.update(benchmark)
-        .where(benchmark.c.id == benchmark_id, _VISIBLE)
-        .where(benchmark.c.state.in_(TERMINAL_JOB_STATES))
-        .values(deleted_at_ms=tx.now_ms(), idempotency_key=None)
-    ).rowcount
-    if not deleted:
-        state = state_of(tx, benchmark_id)
-        raise Conflict(
-            f"The benchmark is {state.value}; cancel it first, or wait until it has ended."
-        )
-
-
 def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
     """Remove some rows of deleted benchmarks, in one short transaction; 0 when nothing is left."""
-    key = tx.execute(
-        sa.select(benchmark.c.key)
-        .where(sa.text("benchmark.deleted_at_ms IS NOT NULL"))
-        .order_by(benchmark.c.key)
-        .limit(1)
-    ).scalar()
-    if key is None:
-        return 0
-    low, high = id_range(key)
-    ids = (
-        tx.execute(
-            sa.select(benchmark_run.c.id)
-            .where(benchmark_run.c.id.between(low, high))
-            .order_by(benchmark_run.c.id)
-            .limit(limit)
-        )
-        .scalars()
-        .all()
+    return BENCHMARKS.purge_some(
+        tx, benchmark_run, limit=limit, purge_children=_purge_runs, purge_row=_purge_row
     )
-    if ids:
-        tx.execute(sa.delete(benchmark_run).where(benchmark_run.c.id.between(ids[0], ids[-1])))
-        return len(ids)
+
+
+def _purge_runs(tx: Transaction, first: int, last: int) -> None:
+    tx.execute(sa.delete(benchmark_run).where(benchmark_run.c.id.between(first, last)))
+
+
+def _purge_row(tx: Transaction, key: int) -> None:
     tx.execute(sa.delete(benchmark).where(benchmark.c.key == key))
-    return 1

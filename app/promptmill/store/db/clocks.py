@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from promptmill.domain.limits import MOST_START_WINDOW_S
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import PENDING, RUNNING, is_live
 from promptmill.store.db.tables.batches import job, job_group, task
 from promptmill.store.db.tables.usage_limits import host_limit
 
-_LIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
 _LEASES_AHEAD = 10
 """Leases ahead that a lease may end; the workers of one database may have different ones."""
 
@@ -24,7 +24,7 @@ _FAR_START = sa.bindparam("now", type_=sa.BigInteger) + sa.cast(
 """The latest moment of a next start: the last one was permitted just now, and may come late."""
 _STARTS = (
     sa.update(job)
-    .where(_LIVE, job.c.next_start_at_ms > _FAR_START)
+    .where(is_live(job), job.c.next_start_at_ms > _FAR_START)
     # When the last start was permitted is not known any more, nor how late it may come.
     .values(
         next_start_at_ms=sa.case(
@@ -35,13 +35,13 @@ _STARTS = (
 )
 _TURNS = (
     sa.update(job)
-    .where(_LIVE, job.c.last_claimed_at_ms > sa.bindparam("far"))
+    .where(is_live(job), job.c.last_claimed_at_ms > sa.bindparam("far"))
     .values(last_claimed_at_ms=sa.bindparam("now"))
 )
 _WAITS = (
     sa.update(task)
     .where(
-        sa.text("task.state = 'pending'"),
+        PENDING,
         task.c.available_at_ms > sa.bindparam("far"),
         # A prompt that was turned away may wait for as long as a host may ask for.
         sa.or_(task.c.turned_away == 0, task.c.available_at_ms > sa.bindparam("far_limit")),
@@ -49,14 +49,14 @@ _WAITS = (
         sa.tuple_(task.c.job_key, task.c.group_key).in_(
             sa.select(job_group.c.job_key, job_group.c.group_key)
             .join(job, job.c.key == job_group.c.job_key)
-            .where(_LIVE)
+            .where(is_live(job))
         ),
     )
     .values(available_at_ms=sa.bindparam("now"))
 )
 _LEASES = (
     sa.update(task)
-    .where(sa.text("task.state = 'running'"), task.c.lease_until_ms > sa.bindparam("far"))
+    .where(RUNNING, task.c.lease_until_ms > sa.bindparam("far"))
     .values(lease_until_ms=sa.bindparam("far"))
 )
 _LIMITS = sa.delete(host_limit).where(host_limit.c.until_ms > sa.bindparam("far_limit"))

@@ -40,7 +40,8 @@ Clock = Callable[[], int]
 """Milliseconds since 1970 UTC."""
 
 _SQLITE_BUSY_MS = 10_000
-_POSTGRESQL_CONNECTIONS = 13
+POSTGRESQL_CONNECTIONS = 13
+"""The most sessions of one process, beside the one that listens for news."""
 _RACE_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
 """PostgreSQL's codes of a race: serialisation, deadlock, a lock not had in time, and a unique key
 that another transaction has just inserted. Begun anew, the work finds what the other stored."""
@@ -50,6 +51,7 @@ _FAULTS_OUTSIDE = frozenset({"53", "57", "58"})
 """PostgreSQL's classes of codes for what no statement of ours can help: no memory or disk left, the
 operator shuts down or restarts, the system's own calls fail."""
 _POSTGRESQL_FULL = "53100"
+_SQLITE_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SQLITE_FULL = frozenset(
     {
         sqlite3.SQLITE_FULL,
@@ -131,7 +133,7 @@ class Database:
         else:
             self._write_engine = self._read_engine = postgresql.engine(
                 self.url,
-                connections=_POSTGRESQL_CONNECTIONS,
+                connections=POSTGRESQL_CONNECTIONS,
                 transaction_pooling=transaction_pooling,
                 lease_s=lease_s,
             )
@@ -322,6 +324,7 @@ def _unavailable(error: DBAPIError) -> Exception:
         or error.connection_invalidated
         or state == _READ_ONLY
         or state[:2] in _FAULTS_OUTSIDE
+        or _sqlite_code(error) in _SQLITE_DAMAGED
     )
     if not outside:
         return error

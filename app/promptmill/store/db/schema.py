@@ -147,6 +147,9 @@ def _prepare_file(database: Database) -> None:
 def _run(
     database: Database, work: Callable[[Config], None], waiting: Callable[[str], None]
 ) -> None:
+    if database.is_sqlite:
+        _wait_for_the_writer(Path(str(database.url.database)), waiting)
+
     def migrate(tx: Transaction) -> None:
         if not database.is_sqlite:
             _be_the_only_one(tx, waiting)
@@ -164,6 +167,29 @@ def _run(
     database.write_now(migrate)
 
 
+_WAITING = "Another process is migrating the database; this one waits until it has ended."
+_LONGEST_WRITE_S = 1.0
+"""Seconds after which whoever writes to a SQLite file is taken to migrate it."""
+
+
+def _wait_for_the_writer(path: Path, waiting: Callable[[str], None]) -> None:
+    """Wait until nobody writes to a SQLite file, however long that takes."""
+    connection = sqlite3.connect(path, timeout=_LONGEST_WRITE_S, isolation_level=None)
+    told = False
+    with contextlib.closing(connection):
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    return  # the migration itself meets it, and tells
+            else:
+                return
+            if not told:
+                waiting(_WAITING)
+                told = True
+
+
 _TRY_LOCK = sa.text("SELECT pg_try_advisory_xact_lock(7263847261)")
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(7263847261)")
 
@@ -172,7 +198,7 @@ def _be_the_only_one(tx: Transaction, waiting: Callable[[str], None]) -> None:
     """Lock PostgreSQL's schema: several processes may start at once on a new version."""
     if tx.execute(_TRY_LOCK).scalar_one():
         return
-    waiting("Another process is migrating the database; this one waits until it has ended.")
+    waiting(_WAITING)
     # A migration may take as long as the tables are large. What the other has locked besides is
     # waited for as always.
     usual = tx.execute(sa.text("SHOW lock_timeout")).scalar_one()

@@ -22,20 +22,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from promptmill.domain.batches import PromptDraft
-from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
+from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.scheduling.downloads import Pull, PullState, Sight, Tried, hosts_to_pull_at
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import NO_LEASE, is_live
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import host, job
 from promptmill.store.db.tables.downloads import job_model, job_pull, pull
 from promptmill.store.downloads import pulls
 from promptmill.store.downloads.pulls import PullLease
 from promptmill.store.hosts import model_switching
 
-_AWAITS = sa.text(
-    "job.state IN ('queued', 'running', 'paused', 'cancelling')"
-    " AND job.state <> 'cancelling' AND job.awaits_models"
-)
+_AWAITS = sa.and_(is_live(job), ~is_in(job.c.state, [JobState.CANCELLING]), job.c.awaits_models)
 _ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7305806)")
 
 
@@ -194,7 +193,7 @@ def _cancel_unawaited(tx: Transaction) -> None:
     tx.execute(
         sa.update(pull)
         .where(pulls.LIVE, pull.c.model.not_in(awaited))
-        .values(state=PullState.CANCELLED, finished_at_ms=tx.now_ms(), **pulls.FREED)
+        .values(state=PullState.CANCELLED, finished_at_ms=tx.now_ms(), **NO_LEASE)
     )
 
 

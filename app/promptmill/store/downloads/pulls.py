@@ -18,15 +18,20 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from promptmill.domain.scheduling.downloads import MOST_ATTEMPTS, Progress, PullState
+from promptmill.domain.scheduling.downloads import (
+    LIVE_PULL_STATES,
+    MOST_ATTEMPTS,
+    Progress,
+    PullState,
+)
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import NO_LEASE, is_unleased
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import host
 from promptmill.store.db.tables.downloads import pull
 
-# As a literal, so that it matches the partial index.
-LIVE = sa.literal_column("pull.state IN ('waiting', 'pulling')", sa.Boolean)
-FREED: Final = {"lease_token": None, "lease_owner": None, "lease_until_ms": None}
-"""The columns of a pull without a lease."""
+LIVE: Final = is_in(pull.c.state, LIVE_PULL_STATES)
+"""The condition of a pull that has not ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +81,7 @@ def take_up(
         LIVE,
         pull.c.host_key.in_(tx.execute(not_held).scalars().all()),
         pull.c.available_at_ms <= now,
-        sa.or_(pull.c.lease_until_ms.is_(None), pull.c.lease_until_ms < now),
+        is_unleased(pull),
     )
     # One token for all is enough: it has to differ from the token of every other taking-up.
     token = secrets.randbits(63)
@@ -89,7 +94,8 @@ def take_up(
             lease_owner=owner,
             lease_until_ms=now + lease_ms,
         )
-        .returning(pull.c.key, pull.c.host_key, pull.c.model, pull.c.name, pull.c.failures)
+        .returning(pull.c.key, pull.c.host_key, pull.c.model, pull.c.name, pull.c.failures),
+        {"now": now},
     ).all()
     return [
         PullLease(
@@ -136,7 +142,7 @@ def succeed(tx: Transaction, lease: PullLease, progress: Progress | None) -> boo
         error=None,
         finished_at_ms=tx.now_ms(),
         **told,
-        **FREED,
+        **NO_LEASE,
     )
 
 
@@ -165,13 +171,13 @@ def fail(
         failures=failures,
         available_at_ms=now + int(wait_s * 1000),
         finished_at_ms=now if is_final else None,
-        **FREED,
+        **NO_LEASE,
     )
 
 
 def give_back(tx: Transaction, lease: PullLease) -> None:
     """Return the pull for another worker."""
-    _update(tx, lease, state=PullState.WAITING, **FREED)
+    _update(tx, lease, state=PullState.WAITING, **NO_LEASE)
 
 
 def take_all_back(tx: Transaction) -> None:
@@ -179,5 +185,5 @@ def take_all_back(tx: Transaction) -> None:
     tx.execute(
         sa.update(pull)
         .where(LIVE, pull.c.lease_token.is_not(None))
-        .values(state=PullState.WAITING, **FREED)
+        .values(state=PullState.WAITING, **NO_LEASE)
     )

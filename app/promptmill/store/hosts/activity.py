@@ -28,8 +28,10 @@ from promptmill.domain.activity import (
     Throughput,
     Window,
 )
+from promptmill.domain.lifecycle import TaskState
 from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.activity import activity
+from promptmill.store.db.tables.base import is_in
 
 MOST_SERIES: Final = 8
 """Hosts or models that have a series of their own."""
@@ -74,7 +76,9 @@ _BUCKET_S = sa.bindparam("bucket", type_=sa.BigInteger)
 
 def _sums_by(name: sa.ColumnElement[Any]) -> sa.Select[*tuple[Any, ...]]:
     bucket = (activity.c.at_s - activity.c.at_s % _BUCKET_S).label("bucket_at_s")
-    success = sa.case((activity.c.outcome == sa.text("'succeeded'"), 1), else_=0).label("success")
+    success = sa.case((is_in(activity.c.outcome, [TaskState.SUCCEEDED]), 1), else_=0).label(
+        "success"
+    )
     return (
         sa.select(
             bucket,

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from promptmill.domain.scheduling.downloads import LIVE_PULL_STATES
 from promptmill.store.db.compiled import Prepared
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import RUNNING, is_live
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import job, task
 from promptmill.store.db.tables.downloads import pull
 
@@ -23,18 +26,13 @@ def wait_for_claims(tx: Transaction) -> None:
     """
     if tx.is_sqlite:
         return
-    tx.execute(
-        sa.select(job.c.key)
-        .where(sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"))
-        .order_by(job.c.key)
-        .with_for_update()
-    ).all()
+    tx.execute(sa.select(job.c.key).where(is_live(job)).order_by(job.c.key).with_for_update()).all()
 
 
 _RUNNING_AT = Prepared(
     sa.select(sa.func.count())
     .select_from(task)
-    .where(task.c.host_key == sa.bindparam("at_host"), sa.text("task.state = 'running'"))
+    .where(task.c.host_key == sa.bindparam("at_host"), RUNNING)
 )
 
 
@@ -50,7 +48,7 @@ def is_quiet(tx: Transaction, host_key: int) -> bool:
     """
     pulling = sa.exists().where(
         pull.c.host_key == host_key,
-        sa.text("pull.state IN ('waiting', 'pulling')"),
+        is_in(pull.c.state, LIVE_PULL_STATES),
         pull.c.lease_until_ms >= tx.now_ms(),
     )
     return not running_at(tx, host_key) and not tx.execute(sa.select(pulling)).scalar_one()

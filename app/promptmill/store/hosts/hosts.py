@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import RUNNING
 from promptmill.store.db.tables.batches import host, task
 from promptmill.store.db.tables.benchmarks import benchmark
 
@@ -49,7 +50,7 @@ def register_host(tx: Transaction, url: str, machine: str | None = None) -> int:
 _IN_FLIGHT = (
     sa.select(task.c.host_key, sa.func.count().label("prompts"))
     # The state is written out, so that the partial index serves.
-    .where(sa.text("task.state = 'running'"))
+    .where(RUNNING)
     .group_by(task.c.host_key)
     .cte("in_flight")
 )

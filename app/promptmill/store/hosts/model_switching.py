@@ -28,18 +28,13 @@ from promptmill.domain.scheduling.load_groups import (
     model_of,
 )
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import PENDING, is_going
 from promptmill.store.db.tables.batches import host, host_group, job, job_group, model_group, task
 from promptmill.store.hosts import usage_limits
 from promptmill.store.hosts.exclusivity import running_at, wait_for_claims
 
 _SHORT_TURN = 4
 """The factor by which a turn is shorter while a group of higher priority waits."""
-_GOING = sa.text(
-    "job.state IN ('queued', 'running', 'paused', 'cancelling')"
-    " AND job.state NOT IN ('paused', 'cancelling')"
-    " AND NOT job.awaits_models"
-)
-_PENDING = sa.text("task.state = 'pending'")
 
 # A sub-select and not EXISTS, which PostgreSQL makes a join of that reads the whole table. In the
 # order of the index: without it PostgreSQL hopes for the first row of the table to be one.
@@ -48,7 +43,7 @@ HAS_WORK = (
     .where(
         task.c.job_key == job.c.key,
         task.c.group_key == job_group.c.group_key,
-        _PENDING,
+        PENDING,
         task.c.available_at_ms <= sa.bindparam("now"),
     )
     .order_by(task.c.available_at_ms, task.c.id)
@@ -99,7 +94,7 @@ _WAITING = (
     .join(job_group, job_group.c.job_key == job.c.key)
     .join(model_group, model_group.c.key == job_group.c.load_key)
     .where(
-        _GOING,
+        is_going(job),
         sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
         HAS_WORK,
         usage_limits.allows(job_group.c.load_key),

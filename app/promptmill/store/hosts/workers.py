@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from promptmill.domain.workers import Worker, WorkerIdentity, worker_state
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import RUNNING
 from promptmill.store.db.tables.batches import task
 from promptmill.store.db.tables.workers import worker
 from promptmill.store.hosts import host_reports
@@ -20,8 +21,6 @@ from promptmill.store.hosts import host_reports
 _REMEMBERED_MS = 24 * 60 * 60 * 1000
 """Milliseconds of silence after which a worker is not shown any more."""
 _MOST_LISTED = 1_000
-
-_RUNNING = sa.text("task.state = 'running'")
 
 
 def register(tx: Transaction, identity: WorkerIdentity) -> None:
@@ -103,7 +102,7 @@ def _insert(
 
 _IN_FLIGHT = (
     sa.select(task.c.lease_owner, sa.func.count().label("prompts"))
-    .where(_RUNNING)
+    .where(RUNNING)
     .group_by(task.c.lease_owner)
     .cte("in_flight")
 )
@@ -165,7 +164,7 @@ def _worker(row: sa.Row[Any], *, now_ms: int, lease_ms: int) -> Worker:
     )
 
 
-_NEXT_LEASE_END = sa.select(sa.func.min(task.c.lease_until_ms)).where(_RUNNING)
+_NEXT_LEASE_END = sa.select(sa.func.min(task.c.lease_until_ms)).where(RUNNING)
 
 
 def next_lease_end_ms(tx: Transaction) -> int | None:

@@ -18,12 +18,16 @@ import sqlalchemy as sa
 from promptmill.domain.batches import Counts, Usage
 from promptmill.domain.errors import NotFound
 from promptmill.domain.openai import (
+    STAGES_UNDER_WAY,
+    STAGES_WITH_JOB,
     LineError,
     OpenAIBatch,
     OpenAIBatchDraft,
     Stage,
 )
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import COUNTERS, NO_LEASE
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import job, job_stats
 from promptmill.store.db.tables.openai import openai_batch
 from promptmill.store.openai import files
@@ -31,10 +35,8 @@ from promptmill.store.openai import files
 _SAME_WITHIN_MS: Final = 600_000
 _KEPT_MS: Final = 30 * 86_400_000
 """How long a batch that never had a job is kept; nothing else removes it."""
-FREED: Final = {"lease_token": None, "lease_owner": None, "lease_until_ms": None}
-"""What a batch has while it is in nobody's hands."""
-# As a literal, so that it matches the partial index.
-UNDER_WAY = sa.text("openai_batch.stage IN ('validating', 'running')")
+UNDER_WAY: Final = is_in(openai_batch.c.stage, STAGES_UNDER_WAY)
+"""The condition of a batch that a worker has something left to do for."""
 
 
 def insert(
@@ -71,20 +73,14 @@ def insert(
 
 # --- read ------------------------------------------------------------------------------------
 
-_HAS_JOB = openai_batch.c.stage.in_([Stage.RUNNING, Stage.ENDED])
+_HAS_JOB = openai_batch.c.stage.in_(STAGES_WITH_JOB)
 _BATCHES = (
     sa.select(
         openai_batch,
         job.c.state.label("job_state"),
         job.c.stop_reason,
         job.c.finished_at_ms,
-        job_stats.c.total,
-        job_stats.c.succeeded,
-        job_stats.c.failed,
-        job_stats.c.cancelled,
-        job_stats.c.expired,
-        job_stats.c.prompt_tokens,
-        job_stats.c.completion_tokens,
+        *COUNTERS,
     )
     .outerjoin(job, sa.and_(job.c.key == openai_batch.c.job_key, _HAS_JOB))
     .outerjoin(job_stats, job_stats.c.job_key == job.c.key)
@@ -92,7 +88,7 @@ _BATCHES = (
     .where(
         sa.or_(
             sa.and_(job.c.key.is_not(None), job.c.deleted_at_ms.is_(None)),
-            openai_batch.c.stage.not_in([Stage.RUNNING, Stage.ENDED]),
+            openai_batch.c.stage.not_in(STAGES_WITH_JOB),
         )
     )
 )
@@ -211,7 +207,7 @@ def reopen(tx: Transaction, batch_id: str) -> None:
         sa.update(openai_batch)
         .where(
             openai_batch.c.id == batch_id,
-            openai_batch.c.stage.in_([Stage.RUNNING, Stage.ENDED]),
+            openai_batch.c.stage.in_(STAGES_WITH_JOB),
         )
         .values(
             stage=Stage.RUNNING,
@@ -220,7 +216,7 @@ def reopen(tx: Transaction, batch_id: str) -> None:
             cancelling_at_ms=None,
             finalizing_at_ms=None,
             ended_at_ms=None,
-            **FREED,
+            **NO_LEASE,
         )
     ).rowcount
     if changed:
@@ -230,7 +226,7 @@ def reopen(tx: Transaction, batch_id: str) -> None:
 def purge_some(tx: Transaction, *, limit: int = 1000) -> int:
     """Remove some batches whose jobs are gone, and old ones that never had one."""
     is_gone = sa.and_(
-        openai_batch.c.stage.in_([Stage.RUNNING, Stage.ENDED]),
+        openai_batch.c.stage.in_(STAGES_WITH_JOB),
         ~sa.exists().where(job.c.key == openai_batch.c.job_key),
     )
     is_old = sa.and_(

@@ -22,10 +22,12 @@ from promptmill.domain.lifecycle import TERMINAL_JOB_STATES, JobState
 from promptmill.domain.openai import LineError, OpenAIBatch, Stage
 from promptmill.store.batches import uploads
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import NO_LEASE, is_unleased
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import job
 from promptmill.store.db.tables.openai import openai_batch
 from promptmill.store.openai import files
-from promptmill.store.openai.batches import FREED, UNDER_WAY, lock, one_of, record
+from promptmill.store.openai.batches import UNDER_WAY, lock, one_of, record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +51,12 @@ class LeaseLost(Exception):  # noqa: N818 - named for what happened
 # --- read the input --------------------------------------------------------------------------
 
 
+_IS_TO_READ = is_in(openai_batch.c.stage, [Stage.VALIDATING])
+
+
 def take_reading(tx: Transaction, *, owner: str, lease_ms: int) -> Lease | None:
     """Take a batch whose file is to be read, and drop what was read of it before."""
-    row = _take(tx, openai_batch.c.stage == sa.text("'validating'"))
+    row = _take(tx, _IS_TO_READ)
     if row is None:
         return None
     if row.job_key is not None:
@@ -63,9 +68,7 @@ def take_reading(tx: Transaction, *, owner: str, lease_ms: int) -> Lease | None:
 
 def is_any_to_read(tx: Transaction) -> bool:
     """Whether `take_reading` would find one."""
-    return (
-        tx.execute(_free(tx, openai_batch.c.stage == sa.text("'validating'"))).first() is not None
-    )
+    return tx.execute(_free(_IS_TO_READ), {"now": tx.now_ms()}).first() is not None
 
 
 def renew(tx: Transaction, lease: Lease, *, lease_ms: int, **values: object) -> None:
@@ -97,7 +100,7 @@ def start(tx: Transaction, lease: Lease, *, job_key: int, model: str | None) -> 
         job_key=job_key,
         model=model,
         in_progress_at_ms=tx.now_ms(),
-        **FREED,
+        **NO_LEASE,
     )
 
 
@@ -124,7 +127,7 @@ def stop(tx: Transaction, lease: Lease) -> None:
 def _end_without_job(tx: Transaction, lease: Lease, **values: object) -> None:
     own = sa.select(openai_batch.c.job_key).where(openai_batch.c.key == lease.key)
     job_key = tx.execute(own).scalar()
-    _change(tx, lease, job_key=None, **values, **FREED)
+    _change(tx, lease, job_key=None, **values, **NO_LEASE)
     if job_key is not None:
         uploads.discard(tx, job_key)
 
@@ -133,7 +136,7 @@ def _end_without_job(tx: Transaction, lease: Lease, **values: object) -> None:
 
 
 _IS_TO_FINISH = sa.and_(
-    openai_batch.c.stage == sa.text("'running'"),
+    is_in(openai_batch.c.stage, [Stage.RUNNING]),
     sa.exists().where(
         job.c.key == openai_batch.c.job_key,
         job.c.state.in_(TERMINAL_JOB_STATES),
@@ -144,7 +147,7 @@ _IS_TO_FINISH = sa.and_(
 
 def is_any_to_finish(tx: Transaction) -> bool:
     """Whether `take_finishing` would find one."""
-    return tx.execute(_free(tx, _IS_TO_FINISH)).first() is not None
+    return tx.execute(_free(_IS_TO_FINISH), {"now": tx.now_ms()}).first() is not None
 
 
 def take_finishing(tx: Transaction, *, owner: str, lease_ms: int) -> Lease | None:
@@ -199,23 +202,21 @@ def finish(
     if row.state is JobState.CANCELLED and lease.batch.cancelling_at_ms is None:
         # It was cancelled over the native API, which knows nothing of this moment.
         values["cancelling_at_ms"] = lease.finished_at_ms
-    _change(tx, lease, **values, **FREED)
+    _change(tx, lease, **values, **NO_LEASE)
 
 
 # --- leases ----------------------------------------------------------------------------------
 
 
-def _free(tx: Transaction, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """The first batch of that condition that is in nobody's hands."""
-    is_free = sa.or_(
-        openai_batch.c.lease_until_ms.is_(None), openai_batch.c.lease_until_ms < tx.now_ms()
-    )
-    some = sa.select(openai_batch).where(UNDER_WAY, is_free, condition)
+def _free(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The first batch of that condition that no worker has leased."""
+    some = sa.select(openai_batch).where(UNDER_WAY, is_unleased(openai_batch), condition)
     return some.order_by(openai_batch.c.key).limit(1)
 
 
 def _take(tx: Transaction, condition: sa.ColumnElement[bool]) -> sa.Row[Any] | None:
-    return tx.execute(_free(tx, condition).with_for_update(skip_locked=True)).first()
+    statement = _free(condition).with_for_update(skip_locked=True)
+    return tx.execute(statement, {"now": tx.now_ms()}).first()
 
 
 def _lease(tx: Transaction, key: int, owner: str, lease_ms: int, **values: object) -> int:
@@ -244,10 +245,10 @@ def _change(
 
 def free_all(tx: Transaction) -> None:
     """At the start of a database's only worker: nobody else holds a lease."""
-    tx.execute(sa.update(openai_batch).where(UNDER_WAY).values(FREED))
+    tx.execute(sa.update(openai_batch).where(UNDER_WAY).values(NO_LEASE))
 
 
 def free_of(tx: Transaction, owner: str) -> None:
     """At the end of a worker: others may take its batches at once."""
     mine = sa.and_(UNDER_WAY, openai_batch.c.lease_owner == owner)
-    tx.execute(sa.update(openai_batch).where(mine).values(FREED))
+    tx.execute(sa.update(openai_batch).where(mine).values(NO_LEASE))

@@ -18,8 +18,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from promptmill.domain.errors import NotFound, Unavailable
-from promptmill.domain.openai import Purpose, StoredFile
+from promptmill.domain.openai import STAGES_UNDER_WAY, FileState, Purpose, Stage, StoredFile
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.openai import file, file_chunk, openai_batch
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -27,14 +28,14 @@ CHUNK_BYTES: Final = 1024 * 1024
 _SAME_WITHIN_MS: Final = 600_000
 """So long after a request the same one may be its repetition by a client that lost the answer."""
 
-_RECEIVING = sa.text("file.state = 'receiving'")
-# As a literal, so that it matches the partial index.
-_NOT_THERE = sa.text("file.state <> 'processed'")
+_RECEIVING = is_in(file.c.state, [FileState.RECEIVING])
+_PROCESSED = is_in(file.c.state, [FileState.PROCESSED])
+_DELETED = is_in(file.c.state, [FileState.DELETED])
 
 
 def _is_there(tx: Transaction) -> sa.ColumnElement[bool]:
     is_live = sa.or_(file.c.expires_at_ms.is_(None), file.c.expires_at_ms > tx.now_ms())
-    return sa.and_(file.c.state == sa.text("'processed'"), is_live)
+    return sa.and_(_PROCESSED, is_live)
 
 
 def begin(
@@ -44,7 +45,7 @@ def begin(
     now = tx.now_ms()
     values = {
         "id": file_id,
-        "state": "receiving",
+        "state": FileState.RECEIVING,
         "purpose": purpose,
         "filename": filename,
         "bytes": 0,
@@ -88,7 +89,7 @@ def finish(
         tx,
         key,
         id=file_id,
-        state="processed",
+        state=FileState.PROCESSED,
         filename=filename,
         bytes=size,
         lines=lines,
@@ -107,35 +108,31 @@ def _change(tx: Transaction, key: int, **values: object) -> None:
 
 def discard(tx: Transaction, key: int) -> None:
     """Give a hidden file up; one that is there stays."""
-    tx.execute(sa.update(file).where(file.c.key == key, _RECEIVING).values(state="deleted"))
+    tx.execute(sa.update(file).where(file.c.key == key, _RECEIVING).values(state=FileState.DELETED))
 
 
 def discard_of_batch(tx: Transaction, batch_id: str) -> None:
     """Remove the output and error file of a batch, hidden or not."""
     tx.execute(
         sa.update(file)
-        .where(file.c.batch_id == batch_id, file.c.state != sa.text("'deleted'"))
-        .values(state="deleted")
+        .where(file.c.batch_id == batch_id, ~_DELETED)
+        .values(state=FileState.DELETED)
     )
 
 
 def discard_abandoned(tx: Transaction, *, silent_ms: int) -> int:
     """Give up the hidden files to which nothing was added for so long; answer how many."""
     statement = sa.update(file).where(
-        _NOT_THERE, _RECEIVING, file.c.received_at_ms < tx.now_ms() - silent_ms
+        ~_PROCESSED, _RECEIVING, file.c.received_at_ms < tx.now_ms() - silent_ms
     )
-    return tx.execute(statement.values(state="deleted")).rowcount
+    return tx.execute(statement.values(state=FileState.DELETED)).rowcount
 
 
 def expire_some(tx: Transaction, *, limit: int = 1000) -> int:
     """Mark some files as deleted whose time is over; answer how many."""
-    due = (
-        sa.select(file.c.key)
-        .where(file.c.expires_at_ms <= tx.now_ms(), file.c.state == sa.text("'processed'"))
-        .limit(limit)
-    )
+    due = sa.select(file.c.key).where(file.c.expires_at_ms <= tx.now_ms(), _PROCESSED).limit(limit)
     statement = sa.update(file).where(file.c.key.in_(due))
-    return tx.execute(statement.values(state="deleted", idempotency_key=None)).rowcount
+    return tx.execute(statement.values(state=FileState.DELETED, idempotency_key=None)).rowcount
 
 
 def purge_some(tx: Transaction, *, limit: int = 8) -> int:
@@ -145,14 +142,11 @@ def purge_some(tx: Transaction, *, limit: int = 8) -> int:
     """
     is_read = sa.exists().where(
         openai_batch.c.file_key == file.c.key,
-        sa.text("openai_batch.stage IN ('validating', 'running')"),
-        openai_batch.c.stage == sa.text("'validating'"),
+        is_in(openai_batch.c.stage, STAGES_UNDER_WAY),
+        is_in(openai_batch.c.stage, [Stage.VALIDATING]),
     )
     key = tx.execute(
-        sa.select(file.c.key)
-        .where(_NOT_THERE, file.c.state == sa.text("'deleted'"), ~is_read)
-        .order_by(file.c.key)
-        .limit(1)
+        sa.select(file.c.key).where(~_PROCESSED, _DELETED, ~is_read).order_by(file.c.key).limit(1)
     ).scalar()
     if key is None:
         return 0
@@ -263,7 +257,7 @@ def mark_deleted(tx: Transaction, file_id: str) -> None:
         NotFound: There is none of that id.
     """
     statement = sa.update(file).where(file.c.id == file_id, _is_there(tx))
-    if not tx.execute(statement.values(state="deleted", idempotency_key=None)).rowcount:
+    if not tx.execute(statement.values(state=FileState.DELETED, idempotency_key=None)).rowcount:
         raise not_found(file_id)
 
 

@@ -24,11 +24,13 @@ from promptmill.domain.batches import BatchDraft
 from promptmill.domain.lifecycle import JobState, TaskState
 from promptmill.store.batches import jobs
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import RUNNING
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import host, job, job_stats, prompt, prompt_id, task
 from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue import completions
 
-_AT_HOST = sa.and_(task.c.host_key == sa.bindparam("host_key"), sa.text("task.state = 'running'"))
+_AT_HOST = sa.and_(task.c.host_key == sa.bindparam("host_key"), RUNNING)
 _BEFORE = (
     sa.select(sa.func.count())
     .select_from(task)
@@ -110,7 +112,9 @@ def calls_of_key(tx: Transaction, key_id: str | None) -> int:
     statement = (
         sa.select(sa.func.count())
         .select_from(job)
-        .where(sa.text("job.state = 'receiving'"), job.c.kind == "online", job.c.key_id == key_id)
+        .where(
+            is_in(job.c.state, [JobState.RECEIVING]), job.c.kind == "online", job.c.key_id == key_id
+        )
     )
     return int(tx.execute(statement).scalar_one())
 

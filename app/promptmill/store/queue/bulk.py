@@ -22,9 +22,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from promptmill.domain.lifecycle import TaskEvent, TaskState, task_sources, task_target
+from promptmill.domain.lifecycle import JobState, TaskEvent, TaskState, task_sources, task_target
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import NO_LEASE, NOW, PENDING, WITHOUT_SUCCESS, is_live
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import (
     INDEX_BITS,
     id_range,
@@ -42,18 +44,12 @@ from promptmill.store.queue.counters import CounterChange, count
 PIECE: Final = 5_000
 """Prompts that one transaction changes."""
 
-FREED: Final[dict[str, Any]] = {
-    "lease_token": None,
-    "lease_owner": None,
-    "lease_until_ms": None,
-    "host_key": None,
-}
+FREED: Final[dict[str, Any]] = {**NO_LEASE, "host_key": None}
 """The columns of a task without a lease."""
 
-_PENDING = sa.text("task.state = 'pending'")
 _SOME_PENDING = (
     sa.select(task.c.id)
-    .where(task.c.job_key == sa.bindparam("swept_job"), _PENDING)
+    .where(task.c.job_key == sa.bindparam("swept_job"), PENDING)
     .order_by(task.c.group_key, task.c.available_at_ms, task.c.id)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
@@ -64,7 +60,7 @@ _SOME_PENDING = (
 def _end_pending(event: TaskEvent) -> sa.UpdateBase:
     return (
         sa.update(task)
-        .where(task.c.id.in_(sa.select(_SOME_PENDING.c.id)), _PENDING)
+        .where(task.c.id.in_(sa.select(_SOME_PENDING.c.id)), PENDING)
         .values(state=sa.literal(task_target(event), task.c.state.type), **FREED)
         .returning(task.c.id)
     )
@@ -72,11 +68,11 @@ def _end_pending(event: TaskEvent) -> sa.UpdateBase:
 
 _CANCEL = _end_pending(TaskEvent.CANCEL)
 _EXPIRE = _end_pending(TaskEvent.EXPIRE)
-_IS_CANCELLED = job.c.state == sa.text("'cancelling'")
+_IS_CANCELLED = is_in(job.c.state, [JobState.CANCELLING])
 IS_OUT_OF_TIME = sa.and_(
-    sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')"),
-    job.c.state != sa.text("'cancelling'"),
-    job.c.expires_at_ms <= sa.bindparam("now", type_=sa.BigInteger),
+    is_live(job),
+    ~_IS_CANCELLED,
+    job.c.expires_at_ms <= NOW,
 )
 """Whether a job's time has run out before it ended; the time that it has is compared with `now`."""
 _LOCK_COUNTERS = (
@@ -171,7 +167,7 @@ def store_results_without_call(
 
 _REFUSE = (
     sa.update(task)
-    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), _PENDING)
+    .where(task.c.id.in_(sa.bindparam("ids", expanding=True)), PENDING)
     .values(state=sa.literal(task_target(TaskEvent.REFUSE), task.c.state.type))
 )
 
@@ -215,13 +211,13 @@ class Swept:
     """Where the next piece begins; None when there is none."""
 
 
-_WAS_NOT_REFUSED = sa.or_(result.c.status != sa.text("'failed'"), result.c.attempts > 0)
+_WAS_NOT_REFUSED = sa.or_(~is_in(result.c.status, [TaskState.FAILED]), result.c.attempts > 0)
 """A prompt that was refused with no call is refused for ever: there is nothing to be sent."""
 _NOT_SUCCEEDED = (
     sa.select(result.c.id, result.c.status)
     .where(
         result.c.id.between(sa.bindparam("low"), sa.bindparam("high")),
-        sa.text("result.status <> 'succeeded'"),
+        WITHOUT_SUCCESS,
         _WAS_NOT_REFUSED,
     )
     .order_by(result.c.id)
@@ -281,7 +277,7 @@ def _ended_without_success(
         rows = tx.execute(
             sa.select(result.c.id, result.c.status).where(
                 result.c.id.in_(ids),
-                sa.text("result.status <> 'succeeded'"),
+                WITHOUT_SUCCESS,
                 _WAS_NOT_REFUSED,
             )
         )

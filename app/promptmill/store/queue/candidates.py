@@ -13,8 +13,11 @@ from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
+from promptmill.domain.batches import BatchKind
+from promptmill.domain.limits import Limits
 from promptmill.store.db.compiled import Prepared, id_pairs, ids_in, pairs_in
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import IS_CALL, NOW, PENDING, RUNNING, is_going
 from promptmill.store.db.tables.batches import host, host_group, job, job_group, model_group, task
 from promptmill.store.hosts import model_switching, usage_limits
 from promptmill.store.hosts.exclusivity import running_at
@@ -23,13 +26,7 @@ from promptmill.store.queue.leases import Affinity, HostShare
 NEVER_MS = 1 << 53
 """A time so long that it means never."""
 
-_ALIVE = sa.text("job.state IN ('queued', 'running', 'paused', 'cancelling')")
-_GOING = sa.and_(
-    _ALIVE, sa.text("job.state NOT IN ('paused', 'cancelling')"), sa.text("NOT job.awaits_models")
-)
 _OTHER = job.alias("other")
-_PENDING = sa.text("task.state = 'pending'")
-_RUNNING = sa.text("task.state = 'running'")
 HOST_IS_FREE = ~(
     sa.select(sa.literal(1))
     .where(
@@ -40,14 +37,10 @@ HOST_IS_FREE = ~(
 )
 """The condition that no benchmark holds the host exclusively, and that it is in service."""
 
-IS_CALL = task.c.host_key > 0
-"""The condition that a running task takes a slot, and is no text that another one's call takes
-along. Both databases find it in an index so, which SQLite does not with IS NOT NULL."""
-
 _RUNNING_OF_JOB = (
     sa.select(sa.func.count())
     .select_from(task)
-    .where(task.c.job_key == job.c.key, _RUNNING, IS_CALL)
+    .where(task.c.job_key == job.c.key, RUNNING, IS_CALL)
 ).scalar_subquery()
 _OTHER_GROUP = job_group.alias("other_group")
 _FIRST_IN_TURN = 16
@@ -55,9 +48,7 @@ _SOME_GOING = (
     sa.select(sa.literal(1))
     .select_from(_OTHER)
     .join(_OTHER_GROUP, _OTHER_GROUP.c.job_key == _OTHER.c.key)
-    .where(sa.text("other.state IN ('queued', 'running', 'paused', 'cancelling')"))
-    .where(sa.text("other.state NOT IN ('paused', 'cancelling')"))
-    .where(sa.text("NOT other.awaits_models"))
+    .where(is_going(_OTHER))
     .limit(_FIRST_IN_TURN + 1)
     .subquery()
 )
@@ -66,55 +57,22 @@ _GOING_JOBS = sa.select(sa.func.count()).select_from(_SOME_GOING).scalar_subquer
 _WAITED_SINCE = sa.case(
     (job.c.last_claimed_at_ms > 0, job.c.last_claimed_at_ms), else_=job.c.created_at_ms
 )
-_AGED_PRIORITY = (
-    job.c.priority
-    + (sa.bindparam("now", type_=sa.BigInteger) - _WAITED_SINCE)
-    // sa.bindparam("aging", type_=sa.BigInteger)
-).desc()
-_IN_TURN = (job.c.last_claimed_at_ms, job.c.key, job_group.c.group_key)
-_MAY_START = (
-    _GOING,
-    job.c.next_start_at_ms <= sa.bindparam("now"),
-    sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
+_AGED_PRIORITY = job.c.priority + (NOW - _WAITED_SINCE) // sa.bindparam(
+    "aging", type_=sa.BigInteger
 )
-_CLAIMABLE_ROWS = (
-    sa.select(
-        job.c.key,
-        job.c.kind,
-        job.c.model,
-        job.c.parameters,
-        job.c.timeout_s,
-        job.c.max_attempts,
-        job.c.max_concurrent,
-        job.c.rate_limit_delay_s,
-        job.c.fail_on,
-        job_group.c.group_key,
-        job_group.c.load_key,
-        _RUNNING_OF_JOB.label("running"),
-        _GOING_JOBS.label("going"),
-    )
-    .join(job_group, job_group.c.job_key == job.c.key)
-    .where(
-        *_MAY_START,
-        model_switching.HAS_WORK,
-        usage_limits.allows(job_group.c.load_key),
-        job.c.max_concurrent > _RUNNING_OF_JOB,
-        HOST_IS_FREE,
-    )
-)
-_CLAIMABLE = _CLAIMABLE_ROWS.order_by(_AGED_PRIORITY, *_IN_TURN).limit(1)
 RANK_ELSEWHERE = 2
 _LEFT_MS = 5_000
 """Milliseconds without a start after which a job is no longer left to another host."""
+_RAN_HERE = model_group.c.last_host_key == sa.bindparam("at_host")
 _RANK = sa.case(
     (
         sa.and_(
             job_group.c.group_key == sa.bindparam("turn_of"),
-            # A host that helped another one with its group leaves it when there is its own.
+            # A host stops taking prompts of another host's group when it has prompts of its own.
             sa.or_(
                 sa.bindparam("leave", type_=sa.Integer) == 0,
                 model_group.c.last_host_key.is_(None),
-                model_group.c.last_host_key == sa.bindparam("at_host"),
+                _RAN_HERE,
             ),
         ),
         0,
@@ -122,43 +80,60 @@ _RANK = sa.case(
     (
         sa.and_(
             model_group.c.last_host_key.is_not(None),
-            model_group.c.last_host_key != sa.bindparam("at_host"),
-            sa.or_(
-                job.c.last_claimed_at_ms == 0,
-                job.c.last_claimed_at_ms > sa.bindparam("now", type_=sa.BigInteger) - _LEFT_MS,
-            ),
+            ~_RAN_HERE,
+            sa.or_(job.c.last_claimed_at_ms == 0, job.c.last_claimed_at_ms > NOW - _LEFT_MS),
         ),
         RANK_ELSEWHERE,
     ),
     else_=1,
 )
+"""How a group suits the host: 0 has its turn there, 2 is left to another host for some seconds."""
 
 
-def _by_affinity(rows: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    return rows.outerjoin(model_group, model_group.c.key == job_group.c.group_key).order_by(
-        _AGED_PRIORITY,
-        # Who never had a turn does not wait for the end of another one's.
-        sa.case((job.c.last_claimed_at_ms == 0, 0), else_=1),
-        _RANK,
-        *_IN_TURN,
-    )
+class Candidate(NamedTuple):
+    """A job that may start something of one of its groups: a row of `_Looks`."""
 
+    key: int
+    kind: str
+    model: str
+    parameters: Any
+    """JSON, as `json_value` reads it."""
+    timeout_s: float
+    max_attempts: int
+    max_concurrent: int
+    rate_limit_delay_s: float
+    fail_on: Any
+    """JSON as well: defects of an answer that make it a failure."""
+    group_key: int
+    load_key: int
+    """The group that the host runs for it."""
+    running: int
+    """Calls of the job that run."""
+    going: int
+    """Pairs of job and group that may start something sooner or later, counted up to a bound."""
+    last_host_key: int | None
+    """The host that ran the prefix group last; None without an affinity."""
+    last_run_ms: int
+    """When that was, to some seconds."""
+    rank: int
+    """How the group suits the host; see `_RANK`."""
 
-_CLAIMABLE_BY_AFFINITY = _by_affinity(
-    _CLAIMABLE_ROWS.add_columns(
-        model_group.c.last_host_key, model_group.c.last_run_ms, _RANK.label("rank")
-    )
-).limit(1)
-# No task is looked at: that is what makes a look at thousands of jobs dear.
-_IN_TURN_ROWS = (
-    sa.select(job.c.key)
-    .join(job_group, job_group.c.job_key == job.c.key)
-    .where(*_MAY_START, usage_limits.allows(job_group.c.load_key))
-)
+    @property
+    def limits(self) -> Limits:
+        """The limits of the job."""
+        return Limits(
+            max_concurrent=self.max_concurrent, rate_limit_delay_s=self.rate_limit_delay_s
+        )
 
+    @property
+    def embeds(self) -> bool:
+        """Whether its prompts are texts to embed."""
+        return self.kind == BatchKind.EMBED
 
-def _locked(statement: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    return statement.with_for_update(of=job, skip_locked=True, key_share=True)
+    @property
+    def is_of_prefix_group(self) -> bool:
+        """Whether its prompts begin alike."""
+        return self.group_key != self.load_key
 
 
 def runs_group(group: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
@@ -170,12 +145,60 @@ def runs_group(group: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     )
 
 
-def _both(statement: sa.Select[*tuple[Any, ...]]) -> dict[bool, Prepared]:
-    """The statement for all groups, and for the groups that the host runs."""
-    return {
-        False: Prepared(statement),
-        True: Prepared(statement.where(runs_group(job_group.c.load_key))),
-    }
+class _Looks:
+    """The statements that look for candidates, in one order and of one choice of groups."""
+
+    def __init__(self, *, grouped: bool, affine: bool) -> None:
+        """`grouped`: only groups that the host runs. `affine`: equals are ordered by affinity."""
+        in_turn = (job.c.last_claimed_at_ms, job.c.key, job_group.c.group_key)
+        jobs = sa.select(job.c.key).join(job_group, job_group.c.job_key == job.c.key)
+        ran_at, ran_ms, rank = sa.null(), sa.literal(0), sa.literal(1)
+        if affine:
+            jobs = jobs.outerjoin(model_group, model_group.c.key == job_group.c.group_key)
+            ran_at, ran_ms, rank = model_group.c.last_host_key, model_group.c.last_run_ms, _RANK
+            # A job that never had a turn does not wait for the end of another one's.
+            in_turn = (sa.case((job.c.last_claimed_at_ms == 0, 0), else_=1), _RANK, *in_turn)
+        if grouped:
+            jobs = jobs.where(runs_group(job_group.c.load_key))
+        jobs = jobs.where(
+            is_going(job),
+            job.c.next_start_at_ms <= sa.bindparam("now"),
+            sa.or_(job.c.expires_at_ms.is_(None), job.c.expires_at_ms > sa.bindparam("now")),
+            usage_limits.allows(job_group.c.load_key),
+        )
+        jobs = jobs.order_by(_AGED_PRIORITY.desc(), *in_turn).limit(sa.bindparam("most"))
+        candidates = jobs.add_columns(
+            job.c.kind,
+            job.c.model,
+            job.c.parameters,
+            job.c.timeout_s,
+            job.c.max_attempts,
+            job.c.max_concurrent,
+            job.c.rate_limit_delay_s,
+            job.c.fail_on,
+            job_group.c.group_key,
+            job_group.c.load_key,
+            _RUNNING_OF_JOB.label("running"),
+            _GOING_JOBS.label("going"),
+            ran_at.label("last_host_key"),
+            ran_ms.label("last_run_ms"),
+            rank.label("rank"),
+        ).where(model_switching.HAS_WORK, job.c.max_concurrent > _RUNNING_OF_JOB, HOST_IS_FREE)
+        locked = candidates.where(
+            ~pairs_in(job.c.key, job_group.c.group_key, "seen")
+        ).with_for_update(of=job, skip_locked=True, key_share=True)
+        # No task is looked at: that is what makes a look at thousands of jobs dear.
+        self.keys = Prepared(jobs)
+        self.candidates = Prepared(candidates)
+        self.locked = Prepared(locked)
+        self.locked_among = Prepared(locked.where(ids_in(job.c.key, "among")))
+
+
+_LOOKS = {
+    (grouped, affine): _Looks(grouped=grouped, affine=affine)
+    for grouped in (False, True)
+    for affine in (False, True)
+}
 
 
 def due_tasks(*conditions: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]]:
@@ -185,7 +208,7 @@ def due_tasks(*conditions: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]
         .where(
             task.c.job_key == sa.bindparam("claimed_job"),
             task.c.group_key == sa.bindparam("claimed_group"),
-            _PENDING,
+            PENDING,
             task.c.available_at_ms <= sa.bindparam("now"),
             # Again, now that the job is locked: see `exclusivity.wait_for_claims`.
             HOST_IS_FREE,
@@ -195,21 +218,6 @@ def due_tasks(*conditions: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]
         .limit(sa.bindparam("most"))
         .with_for_update(of=task, skip_locked=True)
     )
-
-
-_NOT_SEEN = ~pairs_in(job.c.key, job_group.c.group_key, "seen")
-_AMONG = ids_in(job.c.key, "among")
-_CLAIMABLE_JOB = _both(_locked(_CLAIMABLE))
-_OTHER_CLAIMABLE_JOB = _both(_locked(_CLAIMABLE.where(_NOT_SEEN)))
-_JOB_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY))
-_OTHER_JOB_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY.where(_NOT_SEEN)))
-_JOB_AMONG = _both(_locked(_CLAIMABLE.where(_NOT_SEEN, _AMONG)))
-_JOB_AMONG_BY_AFFINITY = _both(_locked(_CLAIMABLE_BY_AFFINITY.where(_NOT_SEEN, _AMONG)))
-_SEVERAL = _both(_CLAIMABLE.limit(_FIRST_IN_TURN))
-_SEVERAL_BY_AFFINITY = _both(_CLAIMABLE_BY_AFFINITY.limit(_FIRST_IN_TURN))
-_FIRST = _both(_IN_TURN_ROWS.order_by(_AGED_PRIORITY, *_IN_TURN).limit(_FIRST_IN_TURN))
-_FIRST_BY_AFFINITY = _both(_by_affinity(_IN_TURN_ROWS).limit(_FIRST_IN_TURN))
-_SOME_CLAIMABLE_JOB = _both(_CLAIMABLE)
 
 
 class Moment(NamedTuple):
@@ -237,62 +245,61 @@ class Candidates:
         self, tx: Transaction, aging_ms: int, share: HostShare, affinity: Affinity | None = None
     ) -> None:
         self._tx = tx
-        self._grouped = share.grouped
-        self._affine = affinity is not None
-        self._values: dict[str, Any] = {"aging": aging_ms, "at_host": share.key}
-        if affinity is not None:
-            self._values["turn_of"] = -1 if affinity.group is None else affinity.group
-            self._values["leave"] = int(affinity.leave)
+        self._looks = _LOOKS[share.grouped, affinity is not None]
+        self._values = _values(aging_ms, share, affinity)
         self._seen: list[tuple[int, int]] = []
         self._listed: Sequence[int] | None = None
         self._are_more = True
         self.moment: Moment
         """When the last job was looked for."""
 
-    def lock_next(self) -> sa.Row[Any] | None:
+    def lock_next(self) -> Candidate | None:
         """Lock the next job that may start something; None: there is none.
 
-        Passed over are jobs that another claim holds. A row has the columns of `_CLAIMABLE_ROWS`,
-        with an affinity those of `_CLAIMABLE_BY_AFFINITY`.
+        Passed over are jobs that another claim holds.
         """
         if not self._are_more:
             return None
-        row = self._found()
-        if row is None and self._listed:
+        found = self._found()
+        if found is None and self._listed:
             self._listed = ()
-            row = self._found()
-        if row is not None:
-            self._seen.append((row.key, row.group_key))
-            self._are_more = row.going > len(self._seen)
-            if row.going > _FIRST_IN_TURN and self._listed is None:
-                first = _FIRST_BY_AFFINITY if self._affine else _FIRST
-                self._listed = (
-                    first[self._grouped].run(self._tx, self._parameters()).scalars().all()
-                )
-        return row
+            found = self._found()
+        if found is not None:
+            self._seen.append((found.key, found.group_key))
+            self._are_more = found.going > len(self._seen)
+            if found.going > _FIRST_IN_TURN and self._listed is None:
+                first = self._looks.keys.run(self._tx, self._now(_FIRST_IN_TURN))
+                self._listed = first.scalars().all()
+        return found
 
-    def _parameters(self) -> dict[str, Any]:
+    def _now(self, most: int) -> dict[str, Any]:
+        """The parameters of a look at this moment."""
         self.moment = Moment.read(self._tx)
-        return {"now": self.moment.now_ms, **self._values}
+        return {**self._values, "now": self.moment.now_ms, "most": most}
 
-    def _found(self) -> sa.Row[Any] | None:
-        values = self._parameters()
-        if not self._seen and self._tx.is_sqlite:
+    def _found(self) -> Candidate | None:
+        if self._tx.is_sqlite and not self._seen:
             # With no locks to take, one look serves as the list as well.
-            several = (_SEVERAL_BY_AFFINITY if self._affine else _SEVERAL)[self._grouped]
-            rows = several.run(self._tx, values).all()
-            self._listed = [row.key for row in rows]
-            return rows[0] if rows else None
-        if not self._seen:
-            statement = _JOB_BY_AFFINITY if self._affine else _CLAIMABLE_JOB
-        else:
-            values |= id_pairs(self._tx, "seen", self._seen)
-            if self._listed:
-                values["among"] = self._listed
-                statement = _JOB_AMONG_BY_AFFINITY if self._affine else _JOB_AMONG
-            else:
-                statement = _OTHER_JOB_BY_AFFINITY if self._affine else _OTHER_CLAIMABLE_JOB
-        return statement[self._grouped].run(self._tx, values).first()
+            look = self._looks.candidates.run(self._tx, self._now(_FIRST_IN_TURN))
+            found = [Candidate(**row) for row in look.mappings()]
+            self._listed = [candidate.key for candidate in found]
+            return found[0] if found else None
+        values = self._now(1) | id_pairs(self._tx, "seen", self._seen)
+        look = self._looks.locked
+        if self._listed:
+            look, values["among"] = self._looks.locked_among, self._listed
+        row = look.run(self._tx, values).mappings().first()
+        return None if row is None else Candidate(**row)
+
+
+def _values(aging_ms: int, share: HostShare, affinity: Affinity | None = None) -> dict[str, Any]:
+    """The parameters of a look for candidates at a host, but for the moment."""
+    return {
+        "aging": aging_ms,
+        "at_host": share.key,
+        "turn_of": affinity.group if affinity and affinity.group is not None else -1,
+        "leave": int(affinity is not None and affinity.leave),
+    }
 
 
 _NEXT_DUE = (
@@ -307,7 +314,7 @@ _NEXT_DUE = (
             .where(
                 task.c.job_key == job.c.key,
                 task.c.group_key == job_group.c.group_key,
-                _PENDING,
+                PENDING,
                 task.c.available_at_ms > sa.bindparam("now"),
             )
             .correlate(job, job_group)
@@ -316,7 +323,7 @@ _NEXT_DUE = (
     )
     .select_from(job)
     .join(job_group, job_group.c.job_key == job.c.key)
-    .where(_GOING)
+    .where(is_going(job))
 )
 
 
@@ -329,8 +336,8 @@ def may_start_now(tx: Transaction, share: HostShare) -> bool:
     """
     if share.slots is not None and running_at(tx, share.key) >= share.slots:
         return False
-    now = {"now": tx.now_ms(), "aging": NEVER_MS, "at_host": share.key}
-    return _SOME_CLAIMABLE_JOB[share.grouped].run(tx, now).first() is not None
+    values = {**_values(NEVER_MS, share), "now": tx.now_ms(), "most": 1}
+    return _LOOKS[share.grouped, False].candidates.run(tx, values).first() is not None
 
 
 def next_due_in_ms(tx: Transaction) -> int | None:

@@ -15,37 +15,45 @@ The rules to know:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from promptmill.domain.batches import TEXTS, BatchKind
-from promptmill.domain.calls import Call
 from promptmill.domain.lifecycle import JobEvent, TaskEvent, job_target, task_target
-from promptmill.domain.limits import START_TOLERANCE_S, Limits, next_start_at_ms, startable
-from promptmill.domain.openai import MARK
+from promptmill.domain.limits import START_TOLERANCE_S, next_start_at_ms, startable
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.store.db.compiled import Prepared, ids_in, json_value
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import IS_CALL, PENDING, RUNNING
 from promptmill.store.db.tables.batches import host, job, model_group, prompt, task
 from promptmill.store.hosts.exclusivity import running_at
 from promptmill.store.queue.candidates import (
-    IS_CALL,
     NEVER_MS,
     RANK_ELSEWHERE,
+    Candidate,
     Candidates,
     Moment,
     due_tasks,
     runs_group,
 )
 from promptmill.store.queue.leases import Affinity, HostShare, Lease
+from promptmill.store.queue.prompt_calls import call_of
 from promptmill.store.queue.shared_calls import SharedCalls
 
 _JOBS_PER_CLAIM = 16
-_PENDING = sa.text("task.state = 'pending'")
-_RUNNING = sa.text("task.state = 'running'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The terms of a claim: who gets the leases, where, and for how long."""
+
+    owner: str
+    lease_ms: int
+    share: HostShare
+    start_window_s: float = START_TOLERANCE_S
+    texts_per_call: int = 1
 
 
 def claim(
@@ -80,23 +88,21 @@ def claim(
     is asked for here if it is None.
     """
     wanted = (room or room_at(tx, share, wanted=wanted)).number
+    terms = Terms(
+        owner=owner,
+        lease_ms=lease_ms,
+        share=share,
+        start_window_s=start_window_s,
+        texts_per_call=texts_per_call,
+    )
     leases: list[Lease] = []
-    turns = Candidates(tx, aging_ms, share, affinity)
+    candidates = Candidates(tx, aging_ms, share, affinity)
     for _ in range(_JOBS_PER_CLAIM if wanted > 0 else 0):
-        row = turns.lock_next()
-        if row is None or (affinity and affinity.leave and row.rank == RANK_ELSEWHERE):
+        candidate = candidates.lock_next()
+        if candidate is None or (affinity and affinity.leave and candidate.rank == RANK_ELSEWHERE):
             break
-        leases += _claim_of_job(
-            tx,
-            row,
-            turns.moment,
-            wanted=wanted - len(leases),
-            owner=owner,
-            lease_ms=lease_ms,
-            share=share,
-            start_window_s=start_window_s,
-            texts_per_call=texts_per_call,
-        )
+        most = _count_startable(tx, candidate, wanted=wanted - len(leases))
+        leases += _take(tx, candidate, candidates.moment, most, terms) if most else []
         # A paced start waits for nothing but the commit.
         if len(leases) >= wanted or (leases[-1:] and leases[-1].is_paced):
             break
@@ -141,14 +147,24 @@ def room_at(tx: Transaction, share: HostShare, *, wanted: int, freed: int = 0) -
 _COUNT_RUNNING = Prepared(
     sa.select(sa.func.count())
     .select_from(task)
-    .where(task.c.job_key == sa.bindparam("job_key"), _RUNNING, IS_CALL)
+    .where(task.c.job_key == sa.bindparam("job_key"), RUNNING, IS_CALL)
 )
 
 
-def _take(due: sa.ColumnElement[bool], host_key: sa.ColumnElement[int | None]) -> Prepared:
+def _count_startable(tx: Transaction, candidate: Candidate, *, wanted: int) -> int:
+    """How many calls of the locked job may start."""
+    running = candidate.running
+    if not tx.is_sqlite:
+        # Counted again in a statement of its own, after the lock, so that it sees what others
+        # committed meanwhile. SQLite's writer has been alone since its transaction began.
+        running = _COUNT_RUNNING.run(tx, {"job_key": candidate.key}).scalar_one()
+    return startable(wanted=wanted, running=running, limits=candidate.limits)
+
+
+def _taking(due: sa.ColumnElement[bool], host_key: sa.ColumnElement[int | None]) -> Prepared:
     return Prepared(
         sa.update(task)
-        .where(due, _PENDING)
+        .where(due, PENDING)
         .values(
             state=sa.literal(task_target(TaskEvent.CLAIM), task.c.state.type),
             attempt=task.c.attempt + 1,
@@ -167,15 +183,15 @@ def _take(due: sa.ColumnElement[bool], host_key: sa.ColumnElement[int | None]) -
     )
 
 
-def _take_due(*conditions: sa.ColumnElement[bool]) -> Prepared:
+def _taking_due(*conditions: sa.ColumnElement[bool]) -> Prepared:
     # The LIMIT must sit in a CTE: in a sub-select PostgreSQL may evaluate it again for every row
     # and take more than it says.
     due = due_tasks(*conditions).cte("due")
-    return _take(task.c.id.in_(sa.select(due.c.id)), sa.bindparam("at_host"))
+    return _taking(task.c.id.in_(sa.select(due.c.id)), sa.bindparam("at_host"))
 
 
-_TAKE = {False: _take_due(), True: _take_due(runs_group(sa.bindparam("claimed_load")))}
-_TAKE_TEXTS = _take(
+_TAKE = {False: _taking_due(), True: _taking_due(runs_group(sa.bindparam("claimed_load")))}
+_TAKE_TEXTS = _taking(
     ids_in(task.c.id, "ids"),
     sa.case((ids_in(task.c.id, "first_ids"), sa.bindparam("at_host", type_=sa.BigInteger))),
 )
@@ -195,97 +211,93 @@ _MARK_STARTED = Prepared(
 )
 
 
-def _claim_of_job(
-    tx: Transaction,
-    row: sa.Row[Any],
-    moment: Moment,
-    *,
-    wanted: int,
-    owner: str,
-    lease_ms: int,
-    share: HostShare,
-    start_window_s: float = START_TOLERANCE_S,
-    texts_per_call: int = 1,
+def _take(
+    tx: Transaction, candidate: Candidate, moment: Moment, most: int, terms: Terms
 ) -> list[Lease]:
-    limits = Limits(max_concurrent=row.max_concurrent, rate_limit_delay_s=row.rate_limit_delay_s)
-    running = row.running
-    if not tx.is_sqlite:
-        # Counted again in a statement of its own, after the lock, so that it sees what others
-        # committed meanwhile. SQLite's writer has been alone since its transaction began.
-        running = _COUNT_RUNNING.run(tx, {"job_key": row.key}).scalar_one()
-    most = startable(wanted=wanted, running=running, limits=limits)
-    if most == 0:
-        return []
-    is_paced = limits.rate_limit_delay_s > 0
+    """Take up to `most` calls of the locked job, and write the earliest moment of its next start.
+
+    `moment` is when the job was looked for.
+    """
     token = secrets.randbits(63)
     values: dict[str, Any] = {
-        "claimed_job": row.key,
-        "claimed_group": row.group_key,
-        "claimed_load": row.load_key,
+        "claimed_job": candidate.key,
+        "claimed_group": candidate.group_key,
+        "claimed_load": candidate.load_key,
         "now": moment.now_ms,
         "most": most,
         "token": token,
-        "owner": owner,
-        "until": moment.now_ms + lease_ms,
-        "at_host": share.key,
+        "owner": terms.owner,
+        "until": moment.now_ms + terms.lease_ms,
+        "at_host": terms.share.key,
     }
-    shared: SharedCalls | None = None
-    if row.kind == BatchKind.EMBED:
-        shared = SharedCalls.due(tx, values, grouped=share.grouped, texts_per_call=texts_per_call)
-        if not shared:
-            return []
-        taken = _TAKE_TEXTS.run(tx, values | shared.ids()).all()
+    shared = None
+    if candidate.embeds:
+        shared = SharedCalls.due(
+            tx, values, grouped=terms.share.grouped, texts_per_call=terms.texts_per_call
+        )
+        taken = _TAKE_TEXTS.run(tx, values | shared.ids()).all() if shared else ()
     else:
-        taken = _TAKE[share.grouped].run(tx, values).all()
+        taken = _TAKE[terms.share.grouped].run(tx, values).all()
     if not taken:
         return []
-    was = {one.id: one for one in taken}
-    prompts = _PROMPTS.run(tx, {"ids": list(was)}).all()
-    begins_alike = row.group_key != row.load_key
-    if begins_alike:
-        _note_run(tx, row, share, moment.now_ms)
-    if is_paced:
+    prompts = _PROMPTS.run(tx, {"ids": [row.id for row in taken]}).all()
+    if candidate.is_of_prefix_group:
+        _note_run(tx, candidate, terms.share, moment.now_ms)
+    if candidate.limits.is_paced:
         # The permit counts from here, after the locks: waiting for one must not shorten the
         # distance to the next start, and only the commit may still make the start late.
         moment = Moment.read(tx)
-    now = moment.now_ms
-    _MARK_STARTED.run(
-        tx,
-        # A clock of whole milliseconds may be one behind, hence the 1.
-        {
-            "job_key": row.key,
-            "next_start": (
-                next_start_at_ms(now + 1, limits, window_s=start_window_s) if is_paced else now
-            ),
-            "now": now,
-            "token": token,
-        },
-    )
-    parameters, fail_on = json_value(row.parameters), json_value(row.fail_on)
-    leases = [
-        Lease(
-            task_id=found.id,
-            token=token,
-            job_key=row.key,
-            attempt=was[found.id].attempt,
-            max_attempts=row.max_attempts,
-            losses=was[found.id].losses,
-            turned_away=was[found.id].turned_away,
-            limits=limits,
-            call=_call(row, parameters, found.text, json_value(found.overrides)),
-            host_key=share.key,
-            fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
-            claimed_at_ms=now,
-            claimed_at=moment.after_s,
-            start_by=moment.before_s + (start_window_s if is_paced else lease_ms / 1000),
-            available_at_ms=was[found.id].available_at_ms,
-            group_key=row.group_key,
-            load_key=row.load_key,
-            begins_alike=begins_alike,
-        )
-        for found in sorted(prompts, key=lambda each: each.id)
-    ]
+    _permit(tx, candidate, moment, token, terms)
+    leases = _leases(candidate, taken, prompts, moment, token, terms)
     return leases if shared is None else shared.joined(leases)
+
+
+def _permit(
+    tx: Transaction, candidate: Candidate, moment: Moment, token: int, terms: Terms
+) -> None:
+    now = next_start = moment.now_ms
+    if candidate.limits.is_paced:
+        # A clock of whole milliseconds may be one behind, hence the 1.
+        next_start = next_start_at_ms(now + 1, candidate.limits, window_s=terms.start_window_s)
+    _MARK_STARTED.run(
+        tx, {"job_key": candidate.key, "next_start": next_start, "now": now, "token": token}
+    )
+
+
+def _leases(
+    candidate: Candidate,
+    taken: Sequence[sa.Row[Any]],
+    prompts: Sequence[sa.Row[Any]],
+    moment: Moment,
+    token: int,
+    terms: Terms,
+) -> list[Lease]:
+    of_task = {row.id: row for row in taken}
+    parameters, fail_on = json_value(candidate.parameters), json_value(candidate.fail_on)
+    permit_s = terms.start_window_s if candidate.limits.is_paced else terms.lease_ms / 1000
+    return [
+        Lease(
+            task_id=row.id,
+            token=token,
+            job_key=candidate.key,
+            attempt=of_task[row.id].attempt,
+            max_attempts=candidate.max_attempts,
+            losses=of_task[row.id].losses,
+            turned_away=of_task[row.id].turned_away,
+            limits=candidate.limits,
+            call=call_of(candidate, parameters, row.text, json_value(row.overrides)),
+            host_key=terms.share.key,
+            fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
+            claimed_at_ms=moment.now_ms,
+            claimed_at=moment.after_s,
+            start_by=moment.before_s + permit_s,
+            available_at_ms=of_task[row.id].available_at_ms,
+            group_key=candidate.group_key,
+            load_key=candidate.load_key,
+            begins_alike=candidate.is_of_prefix_group,
+        )
+        for row in sorted(prompts, key=lambda each: each.id)
+    ]
 
 
 _RUN_NOTED_APART_MS = 2_000
@@ -302,51 +314,14 @@ _NOTE_RUN = Prepared(
 )
 
 
-def _note_run(tx: Transaction, row: sa.Row[Any], share: HostShare, now: int) -> None:
+def _note_run(tx: Transaction, candidate: Candidate, share: HostShare, now_ms: int) -> None:
     """Record which host has evaluated the beginning; of two hosts, the one that began.
 
     Not at every claim, and never waiting: it is a hint.
     """
-    ran_at: int | None = getattr(row, "last_host_key", None)
-    if ran_at is not None:
-        apart_ms = _RUN_NOTED_APART_MS if ran_at == share.key else 2 * _RUN_NOTED_APART_MS
-        if now - row.last_run_ms < apart_ms:
+    if candidate.last_host_key is not None:
+        is_here = candidate.last_host_key == share.key
+        apart_ms = _RUN_NOTED_APART_MS if is_here else 2 * _RUN_NOTED_APART_MS
+        if now_ms - candidate.last_run_ms < apart_ms:
             return
-    _NOTE_RUN.run(tx, {"alike": row.group_key, "at_host": share.key, "now": now})
-
-
-def _call(
-    row: sa.Row[Any],
-    parameters: Mapping[str, Any],
-    text: str,
-    overrides: Mapping[str, Any] | None,
-) -> Call:
-    if not overrides:
-        texts = _texts(row, text)
-        return Call(
-            model=row.model,
-            prompt=text if texts is None else None,
-            texts=texts,
-            parameters=parameters,
-            timeout_s=row.timeout_s,
-        )
-    own = dict(overrides)
-    model, messages = own.pop("model", row.model), own.pop("messages", None)
-    is_openai = own.pop(MARK, None) is not None
-    texts = _texts(row, text, own.pop(TEXTS, None))
-    return Call(
-        model=model,
-        prompt=text if messages is None and texts is None else None,
-        messages=None if messages is None else tuple(messages),
-        texts=texts,
-        parameters={**parameters, **own},
-        timeout_s=row.timeout_s,
-        cut_is_answer=is_openai,
-    )
-
-
-def _texts(
-    row: sa.Row[Any], text: str, several: Sequence[str] | None = None
-) -> tuple[str, ...] | None:
-    """The texts that the prompt wants embedded; None of one that wants an answer."""
-    return tuple(several or (text,)) if row.kind == BatchKind.EMBED else None
+    _NOTE_RUN.run(tx, {"alike": candidate.group_key, "at_host": share.key, "now": now_ms})

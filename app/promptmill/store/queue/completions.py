@@ -35,19 +35,17 @@ from promptmill.domain.outcomes import METRICS, REPLIED, ErrorCode, Failed, Outc
 from promptmill.domain.retry import MOST_CRASHES, Finish, TryAgain
 from promptmill.store.db.compiled import Prepared, id_pairs, ids_in, json_text, pairs_in, slices
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import PENDING, RUNNING, STILL_RUNNING
 from promptmill.store.db.tables.batches import prompt_id, result, task
 from promptmill.store.hosts import usage_limits
 from promptmill.store.queue import attempts, returns
 from promptmill.store.queue.bulk import FREED, store_results_without_call
 from promptmill.store.queue.counters import CounterChange, count
 from promptmill.store.queue.leases import Completion, Recorded
-from promptmill.store.queue.returns import STILL_RUNNING
 
 _SETBACKS = frozenset({ErrorCode.SERVER_BUSY, ErrorCode.TIMEOUT})
 """Failures that may come of too many calls at a time."""
 
-_PENDING = sa.text("task.state = 'pending'")
-_RUNNING = sa.text("task.state = 'running'")
 # --- renew -----------------------------------------------------------------------------------
 
 _OWN_RUNNING = (
@@ -239,7 +237,7 @@ def _result_row(completion: Completion, event: int) -> dict[str, Any]:
 
 _LOST = (
     sa.select(task.c.id, task.c.losses, task.c.attempt)
-    .where(_RUNNING, task.c.lease_until_ms < sa.bindparam("before"))
+    .where(RUNNING, task.c.lease_until_ms < sa.bindparam("before"))
     .order_by(task.c.lease_until_ms)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
@@ -256,7 +254,7 @@ _RESCUE = (
 )
 _WAIT = (
     sa.update(task)
-    .where(task.c.id == sa.bindparam("waiting"), _PENDING)
+    .where(task.c.id == sa.bindparam("waiting"), PENDING)
     .values(available_at_ms=sa.bindparam("available_at", type_=sa.BigInteger))
 )
 _GIVE_UP = (

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from promptmill.domain.lifecycle import JobEvent, TaskState, job_sources, job_target
 from promptmill.store.db.compiled import Prepared
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import FINISHED, OUTCOMES
 from promptmill.store.db.tables.batches import job, job_stats
 
 
@@ -61,12 +62,7 @@ class Counted:
     """Whether the job's stop rule has struck just now."""
 
 
-_OUTCOMES = ("succeeded", "failed", "cancelled", "expired")
-_ADDED = (*_OUTCOMES, "prompt_tokens", "completion_tokens", "setbacks")
-
-
-FINISHED = job_stats.c.succeeded + job_stats.c.failed + job_stats.c.cancelled + job_stats.c.expired
-"""Prompts of a job that have an outcome."""
+_ADDED = (*OUTCOMES, "prompt_tokens", "completion_tokens", "setbacks")
 
 _COUNT = Prepared(
     sa.update(job_stats)

@@ -57,7 +57,7 @@ class Lease:
     @property
     def is_paced(self) -> bool:
         """Whether the job has a delay between starts, so that the permit ends within moments."""
-        return self.limits.rate_limit_delay_s > 0
+        return self.limits.is_paced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,20 +6,16 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from promptmill.domain.lifecycle import JobEvent, TaskEvent, job_target, task_target
+from promptmill.domain.lifecycle import JobEvent, JobState, TaskEvent, job_target, task_target
 from promptmill.domain.outcomes import Failed
 from promptmill.domain.retry import TryAgain
 from promptmill.store.db.database import Transaction
+from promptmill.store.db.sql import FINISHED, RUNNING, STILL_RUNNING
+from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.batches import job, job_stats, task
 from promptmill.store.hosts.usage_limits import Limited
 from promptmill.store.queue.bulk import FREED
-from promptmill.store.queue.counters import FINISHED
 from promptmill.store.queue.leases import Completion, Lease
-
-STILL_RUNNING = sa.text("coalesce(task.state, '') = 'running'")
-"""The same of tasks that are named by their ids. Written so that no partial index fits: until it is
-vacuumed such an index holds an entry for every task that ever ran, and PostgreSQL, which takes it
-for small, would read them all at every flush."""
 
 
 def _is_held_back(completion: Completion) -> bool:
@@ -84,14 +80,16 @@ def put_back(tx: Transaction, completion: Completion, again: TryAgain) -> bool:
 
 _OPEN = (
     sa.select(job.c.key)
-    .where(job.c.key.in_(sa.bindparam("keys", expanding=True)), sa.text("job.state = 'running'"))
+    .where(
+        job.c.key.in_(sa.bindparam("keys", expanding=True)), is_in(job.c.state, [JobState.RUNNING])
+    )
     .with_for_update(skip_locked=True)
 )
 _UNSTART = (
     sa.update(job)
     .where(
         job.c.key.in_(sa.bindparam("keys", expanding=True)),
-        ~sa.exists().where(task.c.job_key == job.c.key, sa.text("task.state = 'running'")),
+        ~sa.exists().where(task.c.job_key == job.c.key, RUNNING),
         sa.exists().where(
             job_stats.c.job_key == job.c.key, job_stats.c.last_event == 0, FINISHED == 0
         ),

@@ -10,7 +10,6 @@ import asyncio
 import functools
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from promptmill.domain.benchmarks.records import BenchmarkRun, Environment
 from promptmill.domain.errors import Unavailable
@@ -22,6 +21,7 @@ from promptmill.store.benchmarks import execution, registry
 from promptmill.store.benchmarks.execution import BenchmarkLease
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import exclusivity
+from promptmill.version import version
 from promptmill.worker.benchmarks.measurement import Reporting, Session
 
 _LOOK_S = 0.25
@@ -123,7 +123,7 @@ class Benchmarker:
             lease,
             self._host,
             Reporting(run=writer.add, noted=writer.note),
-            service_version=version("promptmill"),
+            service_version=version(),
             holds=lambda: _now() < self._until,
         )
         storing = asyncio.create_task(writer.run(), name="benchmark-writer")

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Text, false
 from sqlmodel import Field
 
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.store.db.tables.batches import Key, Row, metadata, text_enum
+from promptmill.store.db.tables.base import Key, Row, metadata, text_enum
 
 
 class ActivityRow(Row, table=True):

@@ -5,47 +5,30 @@ makes every per-prompt table a plain integer key (on SQLite the row's own place)
 of a job together and in order, and makes "all of this job" a range. See docs/adr/0002.
 
 The three per-prompt tables carry no foreign keys: their rows are written in the transaction that
-creates the parent or found by its id, and are deleted in pieces, children first. States are text,
-and are written as literals in SQL where a partial index must match (docs/adr/0002).
+creates the parent or found by its id, and are deleted in pieces, children first.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    Enum,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     Text,
     UniqueConstraint,
+    column,
     false,
-    text,
 )
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.lifecycle import LIVE_JOB_STATES, JobState, TaskState
 from promptmill.domain.outcomes import ErrorCode
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# SQLite gives the row's own place only to a column whose type is exactly INTEGER.
-Key = BigInteger().with_variant(Integer, "sqlite")
+from promptmill.store.db.tables.base import Key, Row, is_in, metadata, partial_index, text_enum
 
 INDEX_BITS = 32
 """Bits of a prompt's id that hold its index in the job."""
@@ -71,46 +54,16 @@ def id_range(job_key: int) -> tuple[int, int]:
     return prompt_id(job_key, 0), prompt_id(job_key, (1 << INDEX_BITS) - 1)
 
 
-def _values(kind: type[StrEnum]) -> list[str]:
-    return [member.value for member in kind]
-
-
-def text_enum(kind: type[StrEnum]) -> Enum:
-    """A text column that takes only an enum's values; not PostgreSQL's own ENUM type."""
-    return Enum(
-        kind, native_enum=False, create_constraint=False, length=32, values_callable=_values
-    )
-
-
-class Row(SQLModel):
-    """Base of the tables: one `MetaData` with named constraints."""
-
-    metadata: ClassVar[MetaData] = metadata  # pyright: ignore[reportIncompatibleVariableOverride] - SQLModel's way
-
-
 class JobRow(Row, table=True):
     """A batch: small and hot, the row that a claim locks."""
 
     __tablename__ = "job"  # pyright: ignore[reportAssignmentType] - SQLModel declares it otherwise
     __table_args__ = (
         # Few jobs are alive at once; claim, close and purge look only at those.
-        Index(
-            "ix_job_alive",
-            "key",
-            sqlite_where=text("state IN ('queued', 'running', 'paused', 'cancelling')"),
-            postgresql_where=text("state IN ('queued', 'running', 'paused', 'cancelling')"),
-        ),
-        Index(
-            "ix_job_deleted",
-            "key",
-            sqlite_where=text("deleted_at_ms IS NOT NULL"),
-            postgresql_where=text("deleted_at_ms IS NOT NULL"),
-        ),
-        Index(
-            "ix_job_receiving",
-            "key",
-            sqlite_where=text("state = 'receiving'"),
-            postgresql_where=text("state = 'receiving'"),
+        partial_index("ix_job_alive", "key", where=is_in(column("state"), LIVE_JOB_STATES)),
+        partial_index("ix_job_deleted", "key", where=column("deleted_at_ms").is_not(None)),
+        partial_index(
+            "ix_job_receiving", "key", where=is_in(column("state"), [JobState.RECEIVING])
         ),
         # Updated at every claim: room in the page keeps PostgreSQL's updates in place. A key is not
         # given again, because an old list or an export may still name it.
@@ -229,33 +182,25 @@ class TaskRow(Row, table=True):
 
     __tablename__ = "task"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
-        Index(
+        partial_index(
             "ix_task_pending",
             "job_key",
             "group_key",
             "available_at_ms",
             "id",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
+            where=is_in(column("state"), [TaskState.PENDING]),
         ),
-        Index(
+        partial_index(
             "ix_task_running",
             "job_key",
             "host_key",
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
+            where=is_in(column("state"), [TaskState.RUNNING]),
         ),
-        Index(
-            "ix_task_lease",
-            "lease_until_ms",
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
+        partial_index(
+            "ix_task_lease", "lease_until_ms", where=is_in(column("state"), [TaskState.RUNNING])
         ),
-        Index(
-            "ix_task_host",
-            "host_key",
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
+        partial_index(
+            "ix_task_host", "host_key", where=is_in(column("state"), [TaskState.RUNNING])
         ),
         {"postgresql_with": _TASK_STORAGE},
     )
@@ -326,11 +271,8 @@ class ResultRow(Row, table=True):
     __tablename__ = "result"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         # Failures are looked for among many successes.
-        Index(
-            "ix_result_not_succeeded",
-            "id",
-            sqlite_where=text("status <> 'succeeded'"),
-            postgresql_where=text("status <> 'succeeded'"),
+        partial_index(
+            "ix_result_not_succeeded", "id", where=~is_in(column("status"), [TaskState.SUCCEEDED])
         ),
         # For those who follow a job: what has been stored since, in the order of the commits.
         Index("ix_result_event", "event_id", unique=True),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Text, text
+from sqlalchemy import JSON, BigInteger, Column, Text, column
 from sqlmodel import Field
 
 from promptmill.domain.benchmarks.records import Phase
-from promptmill.domain.lifecycle import JobState, TaskState
+from promptmill.domain.lifecycle import LIVE_JOB_STATES, JobState, TaskState
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.store.db.tables.batches import Key, Row, metadata, text_enum
+from promptmill.store.db.tables.base import Key, Row, is_in, metadata, partial_index, text_enum
 
 
 class BenchmarkRow(Row, table=True):
@@ -18,18 +18,8 @@ class BenchmarkRow(Row, table=True):
 
     __tablename__ = "benchmark"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
-        Index(
-            "ix_benchmark_alive",
-            "key",
-            sqlite_where=text("state IN ('queued', 'running', 'cancelling')"),
-            postgresql_where=text("state IN ('queued', 'running', 'cancelling')"),
-        ),
-        Index(
-            "ix_benchmark_deleted",
-            "key",
-            sqlite_where=text("deleted_at_ms IS NOT NULL"),
-            postgresql_where=text("deleted_at_ms IS NOT NULL"),
-        ),
+        partial_index("ix_benchmark_alive", "key", where=is_in(column("state"), LIVE_JOB_STATES)),
+        partial_index("ix_benchmark_deleted", "key", where=column("deleted_at_ms").is_not(None)),
         {"sqlite_autoincrement": True},
     )
 
@@ -70,13 +60,12 @@ class BenchmarkRunRow(Row, table=True):
     __tablename__ = "benchmark_run"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         # A measured run is kept once; warm-ups are made again in every session.
-        Index(
+        partial_index(
             "ix_benchmark_run_measured",
             "benchmark_key",
             "step",
             unique=True,
-            sqlite_where=text("phase = 'measured'"),
-            postgresql_where=text("phase = 'measured'"),
+            where=is_in(column("phase"), [Phase.MEASURED]),
         ),
     )
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Text, column
 from sqlmodel import Field
 
-from promptmill.domain.scheduling.downloads import PullState
-from promptmill.store.db.tables.batches import Key, Row, metadata, text_enum
-
-_LIVE = "state IN ('waiting', 'pulling')"
+from promptmill.domain.scheduling.downloads import LIVE_PULL_STATES, PullState
+from promptmill.store.db.tables.base import Key, Row, is_in, metadata, partial_index, text_enum
 
 
 class PullRow(Row, table=True):
@@ -17,13 +15,12 @@ class PullRow(Row, table=True):
     __tablename__ = "pull"  # pyright: ignore[reportAssignmentType] - SQLModel declares it otherwise
     __table_args__ = (
         # Makes it one at a time of each model at each host, whoever asks.
-        Index(
+        partial_index(
             "ix_pull_live",
             "host_key",
             "model",
             unique=True,
-            sqlite_where=text(_LIVE),
-            postgresql_where=text(_LIVE),
+            where=is_in(column("state"), LIVE_PULL_STATES),
         ),
     )
 

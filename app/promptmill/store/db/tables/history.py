@@ -7,7 +7,7 @@ from sqlmodel import Field
 
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.reading import HistoryEvent
-from promptmill.store.db.tables.batches import Key, Row, metadata, text_enum
+from promptmill.store.db.tables.base import Key, Row, metadata, text_enum
 
 
 class JobHistoryRow(Row, table=True):

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger
 from sqlmodel import Field
 
-from promptmill.store.db.tables.batches import Row, metadata
+from promptmill.store.db.tables.base import Row, metadata
 
 
 class ApiKeyRow(Row, table=True):

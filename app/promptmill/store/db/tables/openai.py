@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, Text, text
+from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, Text, column
 from sqlmodel import Field
 
-from promptmill.domain.openai import Purpose, Stage
-from promptmill.store.db.tables.batches import Key, Row, metadata, text_enum
+from promptmill.domain.openai import STAGES_UNDER_WAY, FileState, Purpose, Stage
+from promptmill.store.db.tables.base import Key, Row, is_in, metadata, partial_index, text_enum
 
 
 class FileRow(Row, table=True):
@@ -17,11 +17,8 @@ class FileRow(Row, table=True):
     __tablename__ = "file"  # pyright: ignore[reportAssignmentType] - SQLModel declares it otherwise
     __table_args__ = (
         # What is to be removed, or may have been left by a process that died, is little.
-        Index(
-            "ix_file_not_there",
-            "key",
-            sqlite_where=text("state <> 'processed'"),
-            postgresql_where=text("state <> 'processed'"),
+        partial_index(
+            "ix_file_not_there", "key", where=~is_in(column("state"), [FileState.PROCESSED])
         ),
         Index("ix_file_expires", "expires_at_ms"),
         Index("ix_file_batch", "batch_id"),
@@ -31,7 +28,7 @@ class FileRow(Row, table=True):
     key: int | None = Field(default=None, sa_column=Column(Key, primary_key=True))
     id: str = Field(max_length=64, unique=True)
     state: str = Field(max_length=16)
-    """`receiving`, `processed` or `deleted`."""
+    """The value of a `FileState`."""
     purpose: Purpose = Field(sa_type=text_enum(Purpose))
     filename: str = Field(sa_type=Text)
     bytes: int = Field(default=0, sa_type=BigInteger)
@@ -61,11 +58,8 @@ class OpenAIBatchRow(Row, table=True):
 
     __tablename__ = "openai_batch"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
-        Index(
-            "ix_openai_batch_under_way",
-            "key",
-            sqlite_where=text("stage IN ('validating', 'running')"),
-            postgresql_where=text("stage IN ('validating', 'running')"),
+        partial_index(
+            "ix_openai_batch_under_way", "key", where=is_in(column("stage"), STAGES_UNDER_WAY)
         ),
         Index("ix_openai_batch_job_key", "job_key"),
         {"sqlite_autoincrement": True},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Text
 from sqlmodel import Field
 
-from promptmill.store.db.tables.batches import Key, Row, metadata
+from promptmill.store.db.tables.base import Key, Row, metadata
 
 
 class HostLimitRow(Row, table=True):

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, Text
 from sqlmodel import Field
 
 from promptmill.domain.outcomes import ErrorCode
-from promptmill.store.db.tables.batches import Key, Row, metadata, text_enum
+from promptmill.store.db.tables.base import Key, Row, metadata, text_enum
 
 
 class WorkerRow(Row, table=True):

@@ -1,4 +1,4 @@
-"""The version of the installed distribution."""
+"""The version of Promptmill that is installed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import metadata
 
 
 def version() -> str:
-    """As `promptmill --version` prints it; `unknown` in a folder that was never installed."""
+    """The version of the installed distribution; `unknown` in a folder that was never installed."""
     try:
         return metadata.version("promptmill")
     except metadata.PackageNotFoundError:

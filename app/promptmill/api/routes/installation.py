@@ -1,4 +1,4 @@
-"""`/workers`: who works off the queue."""
+"""`/workers` and `/settings`: who works off the queue, and with which settings."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from starlette.responses import Response
 
 from promptmill.api.dependencies import ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse, worker_document
+from promptmill.api.documents.installation import installation_document
 from promptmill.api.openapi.document import always, success
 from promptmill.contract import examples
 from promptmill.contract.service import WorkerPage
+from promptmill.contract.settings import INSTALLATION, Installation
 from promptmill.services import workers
+from promptmill.services.monitoring import installation
 
 router = APIRouter(tags=["Service"], route_class=StrictRoute)
 
@@ -28,3 +31,20 @@ async def list_workers(resources: ResourcesOf) -> Response:
     """Every process that works off the queue or did within a day, and what it has in flight."""
     found = await workers.list_workers(resources)
     return JsonResponse({"data": [worker_document(one) for one in found], "next_cursor": None})
+
+
+@router.get(
+    "/settings",
+    response_model=None,
+    summary="Read the settings in force",
+    responses={
+        **always("/settings"),
+        **success(200, "Versions, settings, database", Installation, INSTALLATION),
+    },
+)
+async def read_settings(resources: ResourcesOf) -> Response:
+    """Every setting with its value and variable, versions, the database and its size.
+
+    Of secrets only whether they are set is told. With keys it takes the scope `admin`.
+    """
+    return JsonResponse(installation_document(await installation.describe(resources)))

@@ -1,0 +1,48 @@
+"""Facts about the database itself: its version, its schema and its size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from promptmill.store.db import schema
+from promptmill.store.db.database import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseFacts:
+    """What a database tells of itself."""
+
+    version: str
+    """Such as `SQLite 3.45.1` or `PostgreSQL 15.6`."""
+    revision: str | None
+    """The revision of its schema."""
+    size_bytes: int
+    unused_bytes: int | None
+    """Bytes of the file that deleted rows have left behind; None where nobody knows."""
+
+
+_SQLITE: Final = sa.text(
+    "SELECT sqlite_version(), pages * size, unused * size FROM"
+    " (SELECT (SELECT page_count FROM pragma_page_count) AS pages,"
+    " (SELECT page_size FROM pragma_page_size) AS size,"
+    " (SELECT freelist_count FROM pragma_freelist_count) AS unused)"
+)
+_POSTGRESQL: Final = sa.text(
+    "SELECT split_part(current_setting('server_version'), ' ', 1),"
+    " pg_database_size(current_database()), NULL"
+)
+
+
+def read(tx: Transaction) -> DatabaseFacts:
+    """The facts at this moment."""
+    kind, statement = ("SQLite", _SQLITE) if tx.is_sqlite else ("PostgreSQL", _POSTGRESQL)
+    version, size, unused = tx.execute(statement).one()
+    return DatabaseFacts(
+        version=f"{kind} {version}",
+        revision=schema.revision_of(tx),
+        size_bytes=size,
+        unused_bytes=unused,
+    )
