@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from promptmill.api import build_api
+from promptmill.dashboard import install_dashboard
 from promptmill.runtime import open_resources
 from promptmill.services.resources import Resources
 from promptmill.settings import Settings
@@ -113,6 +114,12 @@ class Service:
                 f"/batches/{batch['id']}", params={"wait_s": 30, "limit": 1000}
             )
         return response.json()
+
+
+def api_with_pages() -> FastAPI:
+    app = build_api()
+    install_dashboard(app)
+    return app
 
 
 @pytest.fixture

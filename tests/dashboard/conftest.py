@@ -6,11 +6,8 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from promptmill.api import build_api
-from promptmill.dashboard import install_dashboard
-from tests.api.conftest import BuildApi, Service, open_service, service
+from tests.api.conftest import BuildApi, Service, api_with_pages, open_service, service
 
 __all__ = ["open_service", "service"]
 
@@ -76,12 +73,6 @@ class Browser:
     async def press(self, path: str, *, site: str = "same-origin", **fields: str) -> httpx.Response:
         headers = {**HTML, "Sec-Fetch-Site": site}
         return await self.service.client.post(path, data=fields, headers=headers)
-
-
-def api_with_pages() -> FastAPI:
-    app = build_api()
-    install_dashboard(app)
-    return app
 
 
 @pytest.fixture

@@ -345,7 +345,6 @@ async def test_the_settings_tell_what_is_set_here_first_and_the_check_what_docto
     open_service,
 ) -> None:
     browser = Browser(await open_service(concurrency=7))
-    install_dashboard(browser.service.client._transport.app)
     page = await browser.open("/ui/settings")
     text = page.text
     assert text.index("PROMPTMILL_CONCURRENCY") < text.index("Defaults in force")
