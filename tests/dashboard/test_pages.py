@@ -14,7 +14,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from promptmill.dashboard import assets, batch_charts, install_dashboard
+from promptmill.dashboard import assets, batch_charts
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.reading import EarlierAttempt
 from tests.api.conftest import answer_as_ollama
@@ -185,27 +185,32 @@ async def test_a_wrong_limit_is_told_by_its_name_and_changes_nothing(browser: Br
     assert (await browser.service.client.get(f"/batches/{batch_id}")).json()["priority"] == 0
 
 
-@pytest.mark.parametrize(
-    ("headers", "is_own"),
-    [
-        ({"Sec-Fetch-Site": "same-origin"}, True),
-        ({"Sec-Fetch-Site": "none"}, True),
-        ({"Sec-Fetch-Site": "cross-site"}, False),
-        ({"Sec-Fetch-Site": "same-site"}, False),
-        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://service.localhost"}, False),
-        ({"Origin": "http://service.localhost"}, True),
-        ({"Origin": "http://service.localhost:81"}, False),
-        ({"Origin": "http://evil.test"}, False),
-        ({"Origin": "null"}, False),
-        ({}, True),
-    ],
-)
-async def test_only_a_page_of_this_service_may_press_a_button(browser, headers, is_own) -> None:
-    batch_id = (await browser.service.post(BATCH)).json()["id"]
-    answer = await browser.service.client.post(f"/ui/batches/{batch_id}/cancel", headers=headers)
-    assert answer.status_code == (303 if is_own else 403)
-    status = (await browser.service.client.get(f"/batches/{batch_id}")).json()["status"]
-    assert status == ("cancelling" if is_own else "queued")
+SENDERS = [
+    ({"Sec-Fetch-Site": "same-origin"}, True),
+    ({"Sec-Fetch-Site": "none"}, True),
+    ({"Sec-Fetch-Site": "cross-site"}, False),
+    ({"Sec-Fetch-Site": "same-site"}, False),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "http://service.localhost"}, False),
+    ({"Origin": "http://service.localhost"}, True),
+    ({"Origin": "http://service.localhost:81"}, False),
+    ({"Origin": "http://evil.test"}, False),
+    ({"Origin": "null"}, False),
+    ({}, True),
+]
+
+
+async def test_only_a_page_of_this_service_may_press_a_button(
+    browser, subtests: pytest.Subtests
+) -> None:
+    for headers, is_own in SENDERS:
+        with subtests.test(headers=headers):
+            batch_id = (await browser.service.post(BATCH)).json()["id"]
+            answer = await browser.service.client.post(
+                f"/ui/batches/{batch_id}/cancel", headers=headers
+            )
+            assert answer.status_code == (303 if is_own else 403)
+            status = (await browser.service.client.get(f"/batches/{batch_id}")).json()["status"]
+            assert status == ("cancelling" if is_own else "queued")
 
 
 HOSTILE = (
@@ -302,7 +307,6 @@ async def test_a_prompt_shows_its_earlier_attempts(open_service) -> None:
         return answer_as_ollama(request)
 
     service = await open_service(fails_once, retry_base_s=0.01)
-    install_dashboard(service.client._transport.app)
     batch = await service.finished({"model": "qwen3:8b", "prompts": ["one"]})
     page = await Browser(service).open(f"/ui/batches/{batch['id']}/prompts/0")
     assert "Earlier attempts" in page.text
@@ -345,7 +349,6 @@ async def test_the_settings_tell_what_is_set_here_first_and_the_check_what_docto
     open_service,
 ) -> None:
     browser = Browser(await open_service(concurrency=7))
-    install_dashboard(browser.service.client._transport.app)
     page = await browser.open("/ui/settings")
     text = page.text
     assert text.index("PROMPTMILL_CONCURRENCY") < text.index("Defaults in force")
