@@ -43,12 +43,12 @@ from promptmill.ollama.failures.table import (
     failed_timeout,
     failed_unload,
 )
+from promptmill.ollama.failures.usage_limits import retry_after_s
 from promptmill.ollama.heard_answer import HeardAnswer, Piece
 from promptmill.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
 from promptmill.ollama.request import PATHS, encode, path_of, post
 from promptmill.ollama.timed_answer import TimedAnswer
 from promptmill.ollama.transport import close_answer, is_encoded, open_transport, stream_of
-from promptmill.ollama.usage_limits import retry_after_s
 from promptmill.ollama.vectors import Vectors
 
 _OK = 200

@@ -23,6 +23,7 @@ from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succee
 from promptmill.ollama.client import OllamaClient
 from promptmill.ollama.failures.collapse import Flights
 from promptmill.ollama.failures.table import OllamaError
+from promptmill.ollama.failures.usage_limits import LONGEST_TOLD_S, UsageLimits
 from promptmill.ollama.health import (
     OF_THE_HOST,
     CallStatistics,
@@ -35,7 +36,6 @@ from promptmill.ollama.health import (
 )
 from promptmill.ollama.heard_answer import Piece
 from promptmill.ollama.models import InstalledModel, RunningModel
-from promptmill.ollama.usage_limits import LONGEST_TOLD_S, UsageLimits
 
 LOOK_S = 2.0
 """Most seconds of each of the three requests of a look."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from promptmill.domain.activity import (
+from promptmill.domain.hosts.activity import (
     HOUR_S,
     KEPT_S,
     MINUTE_S,
