@@ -191,11 +191,18 @@ async def _look(
     Raises:
         NotFound: The batch was deleted.
     """
-    read = _read_with_results if with_results else _read
-    try:
-        look = await resources.database.read(read, batch_id, after)
+
+    async def read() -> _Look:
+        work = _read_with_results if with_results else _read
+        look = await resources.database.read(work, batch_id, after)
         (batch,) = await with_prospects(resources, [look.batch])
         return replace(look, batch=batch)
+
+    try:
+        if with_results:
+            return await read()
+        # Many pages may follow one batch, which then is read once for all of them.
+        return await resources.snapshots.begun_after(("events", batch_id), read)
     except Unavailable:
         # If the stream ended, a browser would reconnect, receive 503, and give up for good.
         return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from promptmill.domain.activity import Grouping, RecentOutcomes, Throughput, Window
 from promptmill.domain.batches import Batch
 from promptmill.domain.errors import Unavailable
+from promptmill.domain.hosts.activity import Grouping, RecentOutcomes, Throughput, Window
 from promptmill.domain.lifecycle import LIVE_JOB_STATES, TERMINAL_JOB_STATES
 from promptmill.domain.reading import BatchFilter, BatchFindings, Causes, QueueCounts
 from promptmill.domain.workers import Worker, WorkerState
@@ -26,6 +28,8 @@ MOST_RECENT: Final = 6
 _GLANCE_S, _HOSTS_S, _MODELS_S = 1.0, 5.0, 10.0
 _FINDINGS_S, _ENDED_S = 5.0, 600.0
 _NEARLY_FULL: Final = 0.9
+_LITTLE_ROOM: Final = 1 << 30
+_LARGE: Final = 10 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +150,17 @@ def _needs_a_hand(
     most = resources.settings.max_queued_prompts
     if counts.pending >= _NEARLY_FULL * most:
         found.append(f"The queue is nearly full: {counts.pending} of {most} prompts.")
-    return found
+    return [*found, *_lacks_room(resources.settings.sqlite_path)]
+
+
+def _lacks_room(path: Path | None) -> Iterator[str]:
+    if path is None or not path.exists():
+        return
+    free, size = shutil.disk_usage(path.parent).free, path.stat().st_size
+    if free < max(_LITTLE_ROOM, size // 10):
+        yield f"Of the database's disk {free / 1e9:.1f} GB are free: make room, or delete batches."
+    if size > _LARGE:
+        yield f"The database has {size / 1e9:.0f} GB, and nothing is deleted by itself."
 
 
 async def batch_findings(resources: Resources, batch: Batch) -> BatchFindings:

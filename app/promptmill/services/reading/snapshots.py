@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
-_MOST_KEPT: Final = 64
+_MOST_KEPT: Final = 256
 
 
 class Snapshots:
@@ -21,6 +21,8 @@ class Snapshots:
     def __init__(self) -> None:
         self._kept: dict[object, tuple[float, Any]] = {}
         self._locks: dict[object, asyncio.Lock] = {}
+        self._next: dict[object, asyncio.Future[Any]] = {}
+        self._running: dict[object, asyncio.Future[Any]] = {}
 
     def forget(self, *names: object) -> None:
         """Drop the values, so that they are made again at their next use."""
@@ -40,3 +42,25 @@ class Snapshots:
                 del self._kept[oldest]
                 self._locks.pop(oldest, None)
             return value
+
+    async def begun_after(self, name: object, make: Callable[[], Awaitable[T]]) -> T:
+        """The value of that name as it is after this call, made once for all who ask meanwhile.
+
+        Whoever asks while the value is being made gets the next one: the one under way may be older
+        than what the caller knows to have changed.
+        """
+        waiting = self._next.get(name)
+        if waiting is None:
+            waiting = asyncio.ensure_future(self._make_next(name, make))
+            self._next[name] = waiting
+        return await asyncio.shield(waiting)
+
+    async def _make_next(self, name: object, make: Callable[[], Awaitable[T]]) -> T:
+        if (running := self._running.get(name)) is not None:
+            await asyncio.wait([running])
+        this = self._running[name] = self._next.pop(name)
+        try:
+            return await make()
+        finally:
+            if self._running.get(name) is this:
+                del self._running[name]
