@@ -41,6 +41,7 @@ from promptmill.worker.openai.intake import Intake
 from promptmill.worker.purger import Purger
 from promptmill.worker.recorder import Recorder
 from promptmill.worker.reporter import Reporter
+from promptmill.worker.reporting.call_log import CallLog
 from promptmill.worker.rescuer import Rescuer
 from promptmill.worker.scheduling.adaptive_concurrency import ConcurrencyAdapter
 from promptmill.worker.scheduling.allocation import WorkerHost
@@ -166,6 +167,7 @@ class Worker:
             executor=self.executor,
             recorder=self.recorder,
             activity=self.activity,
+            call_log=CallLog(with_texts=settings.log_texts),
             owner=identity.id,
             concurrency=settings.concurrency,
             lease_s=settings.lease_s,
