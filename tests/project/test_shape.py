@@ -20,19 +20,21 @@ MOST_MODULES = 15
 BANNED = {"util", "utils", "helper", "helpers", "common", "misc", "handler", "handlers"}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_has_one_role_that_its_first_sentence_tells(module: Path) -> None:
-    text = module.read_text()
-    assert ast.get_docstring(ast.parse(text)), "says nothing of itself"
-    assert len(text.splitlines()) <= MOST_LINES
-    assert module.stem not in BANNED
+def test_a_module_has_one_role_that_its_first_sentence_tells(subtests: pytest.Subtests) -> None:
+    for module in MODULES:
+        with subtests.test(module=module):
+            text = module.read_text()
+            assert ast.get_docstring(ast.parse(text)), "says nothing of itself"
+            assert len(text.splitlines()) <= MOST_LINES
+            assert module.stem not in BANNED
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")) + sorted(ROOT.glob("*.md")))
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-        if not target.startswith(("http://", "https://", "mailto:")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def test_links_between_pages_lead_somewhere(subtests: pytest.Subtests) -> None:
+    for page in sorted(ROOT.glob("docs/**/*.md")) + sorted(ROOT.glob("*.md")):
+        with subtests.test(page=page):
+            for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+                if not target.startswith(("http://", "https://", "mailto:")):
+                    assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_the_compose_file_has_the_services_and_profiles_that_the_page_names() -> None:

@@ -114,6 +114,37 @@ def test_a_variable_that_is_empty_or_blank_is_unset(
     assert load_settings() == usual
 
 
+@pytest.mark.parametrize("around", [" {} ", '"{}"', "'{}'", ' " {} "\n'])
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_spaces_and_quotation_marks_around_a_value_are_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, around: str, field: str
+) -> None:
+    value = GIVEN.get(field, str(getattr(load_settings(), field)))
+    monkeypatch.setenv(variable_name(field), value)
+    plain = load_settings()
+    monkeypatch.setenv(variable_name(field), around.format(value))
+    assert load_settings() == plain
+
+
+GIVEN = {
+    "ollama_api_key": "sk-123",
+    "ollama_hosts": "gpu-1,gpu-2;slots=4",
+    "ollama_slots": "4",
+    "machine": "gpu-box-1",
+    "api_keys": "ci=a-key-of-at-least-32-characters-x",
+    "allowed_hosts": "mill.example.com",
+    "cors_origins": "https://app.example.com",
+    "root_path": "/mill",
+}
+"""Values of settings that are unset at first, or empty."""
+
+
+@pytest.mark.parametrize("text", ['["gpu-1", "gpu-2"]', '"gpu-1","gpu-2"'])
+def test_quotation_marks_of_several_words_stay(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("PROMPTMILL_PULL_REGISTRIES", text)
+    assert load_settings().pull_registries == text
+
+
 def test_an_option_that_is_empty_leaves_its_variable_in_force(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

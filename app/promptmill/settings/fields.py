@@ -34,7 +34,7 @@ from promptmill.settings.types import (
     OllamaKey,
     Origins,
 )
-from promptmill.settings.values import default_database_url, entries
+from promptmill.settings.values import bare, default_database_url, entries
 
 _MIB = 1024 * 1024
 
@@ -304,11 +304,10 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _take_what_is_blank_for_unset(cls, values: dict[str, object]) -> dict[str, object]:
-        return {
-            name: value
-            for name, value in values.items()
-            if not isinstance(value, str) or value.strip()
+        told = {
+            name: bare(value) if isinstance(value, str) else value for name, value in values.items()
         }
+        return {name: value for name, value in told.items() if value != ""}
 
     @field_validator("heartbeat_s")
     @classmethod

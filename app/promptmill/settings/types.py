@@ -65,7 +65,7 @@ def _origins(value: str) -> str:
 
 
 def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
+    return value.lower() if isinstance(value, str) else value
 
 
 OllamaAddress = Annotated[str, AfterValidator(parse_ollama_host)]

@@ -30,6 +30,18 @@ def with_home(database_url: str) -> str:
         raise ValueError("names a home folder that is not known; write the whole path") from None
 
 
+def bare(text: str) -> str:
+    """The text without the spaces and the one pair of quotation marks around it.
+
+    A shell takes both away, Docker's `--env-file` and lists in compose files do not.
+    """
+    text = text.strip()
+    inside = text[1:-1]
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text[0] not in inside:
+        return inside.strip()
+    return text
+
+
 def entries(text: str) -> list[str]:
     """Split a comma-separated text, and strip each entry."""
     return [entry.strip() for entry in text.split(",") if entry.strip()]

@@ -238,7 +238,7 @@ def submit(
     if dry_run and (wait or watch):
         raise typer.BadParameter("--dry-run submits nothing that could be waited for")
     if not (idempotency_key or "").isprintable() or not (idempotency_key or "").isascii():
-        raise typer.BadParameter("--idempotency-key takes the characters of ASCII")
+        raise typer.BadParameter("--idempotency-key must have ASCII characters only")
     if once and idempotency_key is not None:
         raise typer.BadParameter("give either --once or --idempotency-key, not both")
     choice = choice_of(

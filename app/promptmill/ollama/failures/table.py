@@ -52,6 +52,7 @@ def _only(status: int) -> range:
 
 _NO_API = "There is no Ollama API at this address"
 _SIGN_IN = "The host demands a sign-in; api_key or basic_auth of the host can give one"
+_SIGN_IN_AT_PROXY = "A proxy before the host demands a sign-in"
 _PROXY_GAVE_UP = "A proxy before the host gave up"
 _WHOLE_S = 10
 _RAISE_THE_LIMIT = " (its time limit can be raised; nginx calls it proxy_read_timeout)"
@@ -71,6 +72,11 @@ ANSWERS: tuple[AnswerRule, ...] = (
     ),
     AnswerRule(statuses=_only(401), verdict=verdicts.REFUSED, meaning=_SIGN_IN),
     AnswerRule(
+        statuses=_only(402),
+        verdict=verdicts.MODEL_REFUSED,
+        meaning="The host demands a payment for the model",
+    ),
+    AnswerRule(
         # Of a cloud model; Ollama's check of the `Host` header has no words.
         statuses=_only(403),
         speaker=Speaker.OLLAMA,
@@ -87,6 +93,7 @@ ANSWERS: tuple[AnswerRule, ...] = (
     AnswerRule(
         statuses=range(404, 406), speaker=Speaker.OTHER, verdict=verdicts.REFUSED, meaning=_NO_API
     ),
+    AnswerRule(statuses=_only(407), verdict=verdicts.REFUSED, meaning=_SIGN_IN_AT_PROXY),
     AnswerRule(statuses=_only(408), verdict=verdicts.LATE, meaning="A proxy gave up waiting"),
     AnswerRule(
         statuses=_only(429),
@@ -151,6 +158,7 @@ ANSWERS: tuple[AnswerRule, ...] = (
         verdict=verdicts.PROXY_LATE,
         meaning=_PROXY_GAVE_UP,
     ),
+    AnswerRule(statuses=_only(511), verdict=verdicts.REFUSED, meaning=_SIGN_IN_AT_PROXY),
     AnswerRule(statuses=range(500, 600), verdict=verdicts.ERROR, meaning="The host failed"),
     AnswerRule(
         statuses=range(1000),

@@ -1,1 +1,1 @@
-"""Use cases of access beside the keys themselves: sessions of browsers."""
+"""Service functions for sessions of browsers."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from promptmill.domain.batches import BatchKind
 from promptmill.domain.limits import Limits
 from promptmill.domain.model_names import normalise_model
 from promptmill.domain.scheduling.forecast import Demand, ForecastHost, ForecastInputs
@@ -24,6 +25,7 @@ from promptmill.store.hosts import host_reports
 _DEMANDS = Prepared(
     sa.select(
         job.c.key,
+        job.c.kind,
         job.c.model,
         job.c.priority,
         job.c.max_concurrent,
@@ -43,19 +45,23 @@ _DEMANDS = Prepared(
 _TURNS = Prepared(sa.select(host_group))
 
 
-def read(tx: Transaction, *, lease_ms: int, turn_s: float) -> ForecastInputs:
+def read(tx: Transaction, *, lease_ms: int, turn_s: float, texts_per_call: int) -> ForecastInputs:
     """The waiting and running work, and what living workers have measured of the hosts."""
-    return ForecastInputs(demands=_demands(tx), places=tuple(_places(tx, lease_ms)), turn_s=turn_s)
+    return ForecastInputs(
+        demands=_demands(tx, texts_per_call),
+        places=tuple(_places(tx, lease_ms)),
+        turn_s=turn_s,
+    )
 
 
-def _demands(tx: Transaction) -> Mapping[int, Demand]:
+def _demands(tx: Transaction, texts_per_call: int) -> Mapping[int, Demand]:
     of_job: dict[int, list[sa.Row[Any]]] = {}
     for row in _DEMANDS.run(tx, {}):
         of_job.setdefault(row.key, []).append(row)
-    return {key: _demand(rows) for key, rows in of_job.items()}
+    return {key: _demand(rows, texts_per_call) for key, rows in of_job.items()}
 
 
-def _demand(rows: list[sa.Row[Any]]) -> Demand:
+def _demand(rows: list[sa.Row[Any]], texts_per_call: int) -> Demand:
     """A batch from its rows, one for each of its groups."""
     row = rows[0]
     names = [row.model if one.name == ANY_GROUP else model_of(one.name) for one in rows]
@@ -67,6 +73,7 @@ def _demand(rows: list[sa.Row[Any]]) -> Demand:
         models=frozenset(map(normalise_model, names)),
         groups=frozenset(one.load_key for one in rows),
         waits_since_ms=row.waits_since_ms,
+        prompts_per_call=texts_per_call if row.kind == BatchKind.EMBED else 1,
     )
 
 

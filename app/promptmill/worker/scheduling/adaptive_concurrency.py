@@ -19,7 +19,7 @@ class ConcurrencyAdapter:
         self._signals = signals
 
     async def run_once(self) -> float:
-        """Adapt every such batch once; returns seconds until the next call."""
+        """Adapt the limit of every such batch once; return seconds until the next call."""
         job_keys = await self._database.read(adaptive_concurrency.adapted_jobs)
         for job_key in job_keys:
             changed = await self._database.write(adaptive_concurrency.adapt, job_key)
