@@ -15,13 +15,13 @@ from promptmill.store.batches import transitions
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue import candidates, claims, completions
 from promptmill.store.queue.leases import Completion, HostShare, Lease, Recorded
-from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.closer import announce_ended
-from promptmill.worker.counting import count_claimed, count_recorded
 from promptmill.worker.executor import Executor
 from promptmill.worker.loops import wait_for
 from promptmill.worker.recorder import Recorder, could_not_be_stored
+from promptmill.worker.reporting.activity import ActivityCounts
 from promptmill.worker.reporting.call_log import CallLog
+from promptmill.worker.reporting.counting import count_claimed, count_recorded
 from promptmill.worker.scheduling.allocation import Allocation, WorkerHost, allocate, in_steps
 from promptmill.worker.scheduling.model_switching import ModelSwitcher
 from promptmill.worker.scheduling.prefix_affinity import PrefixTurns

@@ -23,8 +23,8 @@ from promptmill.cli.service.service_settings import checked_settings
 from promptmill.display.texts import duration, local_time
 from promptmill.domain.access.keys import NAME, ApiKey, KeyLimits, parse_scopes
 from promptmill.domain.errors import Conflict, NotFound, PromptmillError
-from promptmill.services import keys
-from promptmill.services.keys import NewKey
+from promptmill.services.access import keys
+from promptmill.services.access.keys import NewKey
 from promptmill.settings import without_password
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database

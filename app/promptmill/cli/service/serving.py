@@ -25,7 +25,7 @@ from promptmill.cli.service.service_settings import (
 from promptmill.domain.errors import PromptmillError, WorkerEnded
 from promptmill.main import create_app
 from promptmill.observability.logs import configure_logging, get_logger
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.settings import Settings, is_loopback, without_password
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database

@@ -1,1 +1,1 @@
-"""What a worker tells of its work: to the log, to the metrics and to the other processes."""
+"""What a worker tells: metrics, counts of its calls, log lines and reports about its hosts."""
