@@ -1,4 +1,4 @@
-"""What the charts of throughput over time show."""
+"""Data of the charts of throughput over time."""
 
 from __future__ import annotations
 
