@@ -1,4 +1,4 @@
-"""From a template to an answer: what all pages share, their policy, and errors as pages."""
+"""Responses from templates: common parts of all pages, their policy, and errors as pages."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def cursor_of(request: Request) -> str | None:
 
 
 class Given(dict[str, Any]):
-    """What a client gave by name; a name that was not given is None, also in a template."""
+    """Find the name that a client gave; a name that was not given is None, also in a template."""
 
     def __missing__(self, name: str) -> None:
         """Nothing was given."""
@@ -159,7 +159,7 @@ def _told(request: Request) -> str | None:
 
 
 def go_to(request: Request, path: str, *, done: str) -> Response:
-    """On to a page after an action, which the page tells of."""
+    """Redirect to a page after an action, which the page reports."""
     base = request.scope.get("root_path", "")
     mark = "&" if "?" in path else "?"
     return RedirectResponse(f"{base}{path}{mark}done={done}", 303, _HEADERS)
@@ -230,7 +230,7 @@ def resources_of(request: Request) -> Resources:
 
 
 def caller_of(request: Request) -> Caller:
-    """Whose key or session the request came with, as the way in has found out."""
+    """Caller of the request, as access control has determined it."""
     found: Caller = request.scope.get("state", {}).get("caller", ANYBODY)
     return found
 

@@ -104,6 +104,9 @@ class Candidate(NamedTuple):
     rate_limit_delay_s: float
     fail_on: Any
     """JSON as well: defects of an answer that make it a failure."""
+    batch_id: str
+    created_at_ms: int
+    """When the job was accepted."""
     group_key: int
     load_key: int
     """The group that the host runs for it."""
@@ -176,6 +179,8 @@ class _Looks:
             job.c.max_concurrent,
             job.c.rate_limit_delay_s,
             job.c.fail_on,
+            job.c.id.label("batch_id"),
+            job.c.created_at_ms,
             job_group.c.group_key,
             job_group.c.load_key,
             _RUNNING_OF_JOB.label("running"),
