@@ -208,7 +208,7 @@ class Swept:
     prompts: int
     """The prompts that went back to the queue."""
     last_index: int | None
-    """Where the next piece begins; None when there is none."""
+    """Index after which the next piece begins; None without a further piece."""
 
 
 _WAS_NOT_REFUSED = sa.or_(~is_in(result.c.status, [TaskState.FAILED]), result.c.attempts > 0)
@@ -256,7 +256,7 @@ def run_again(
 
 
 def can_run_again(tx: Transaction, job_key: int, indexes: Sequence[int]) -> set[int]:
-    """Those of the indexes whose prompts ended without success."""
+    """Filter the indexes for prompts that ended without success."""
     first = prompt_id(job_key, 0)
     return {task_id - first for task_id in _ended_without_success(tx, job_key, indexes)}
 

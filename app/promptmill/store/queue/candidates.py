@@ -87,7 +87,7 @@ _RANK = sa.case(
     ),
     else_=1,
 )
-"""How a group suits the host: 0 has its turn there, 2 is left to another host for some seconds."""
+"""Fitness of a group for the host: 0 has its turn there, 2 is left to another for seconds."""
 
 
 class Candidate(NamedTuple):
@@ -119,7 +119,7 @@ class Candidate(NamedTuple):
     last_run_ms: int
     """When that was, to some seconds."""
     rank: int
-    """How the group suits the host; see `_RANK`."""
+    """Fitness of the group for the host; see `_RANK`."""
 
     @property
     def limits(self) -> Limits:

@@ -126,7 +126,7 @@ class Room:
 
 
 def room_at(tx: Transaction, share: HostShare, *, wanted: int, freed: int = 0) -> Room:
-    """How many of the `wanted` prompts the host has slots for; the slots are the transaction's.
+    """Number of the `wanted` prompts for which the host has slots; the transaction holds them.
 
     `freed` is how many prompts at the host this transaction has completed, less what it has claimed
     there since. While another transaction has the host's row, there is room for no more than these.
@@ -152,7 +152,7 @@ _COUNT_RUNNING = Prepared(
 
 
 def _count_startable(tx: Transaction, candidate: Candidate, *, wanted: int) -> int:
-    """How many calls of the locked job may start."""
+    """Number of calls of the locked job that may start."""
     running = candidate.running
     if not tx.is_sqlite:
         # Counted again in a statement of its own, after the lock, so that it sees what others

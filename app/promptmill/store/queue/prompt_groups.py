@@ -24,7 +24,7 @@ ANY_KEY = 0
 _MOST_GROUPS = 64
 """The most groups of a job, because a claim looks at each."""
 _Kind = tuple[str, str | None]
-"""What prompts need loaded, and their beginning where enough begin alike."""
+"""Load group of prompts, and their beginning if they form a prefix group."""
 
 
 def groups_of(

@@ -22,7 +22,7 @@ class ActivityRow(Row, table=True):
     span_s: int = Field(primary_key=True)
     """60 or 3600: every result is in one row of each."""
     at_s: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    """Where the span begins, in seconds since 1970."""
+    """Start of the interval, in seconds since 1970."""
     host: str = Field(sa_column=Column(Text, primary_key=True))
     model: str = Field(sa_column=Column(Text, primary_key=True))
     outcome: str = Field(max_length=32, primary_key=True)
