@@ -203,7 +203,7 @@ def refuse(tx: Transaction, job_key: int, model: str, reasons: Mapping[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """One piece of `run_again`."""
+    """Result of one piece of `run_again`."""
 
     prompts: int
     """The prompts that went back to the queue."""
@@ -212,7 +212,7 @@ class Swept:
 
 
 _WAS_NOT_REFUSED = sa.or_(~is_in(result.c.status, [TaskState.FAILED]), result.c.attempts > 0)
-"""A prompt that was refused with no call is refused for ever: there is nothing to be sent."""
+"""Condition that a prompt was refused without a call, and so cannot run again."""
 _NOT_SUCCEEDED = (
     sa.select(result.c.id, result.c.status)
     .where(

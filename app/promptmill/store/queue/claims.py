@@ -47,7 +47,7 @@ _JOBS_PER_CLAIM = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The terms of a claim: who gets the leases, where, and for how long."""
+    """Terms of a claim: owner of the leases, host, and length."""
 
     owner: str
     lease_ms: int
@@ -103,7 +103,7 @@ def claim(
             break
         most = _count_startable(tx, candidate, wanted=wanted - len(leases))
         leases += _take(tx, candidate, candidates.moment, most, terms) if most else []
-        # A paced start waits for nothing but the commit.
+        # A paced start waits only for the commit.
         if len(leases) >= wanted or (leases[-1:] and leases[-1].is_paced):
             break
     return leases
@@ -122,7 +122,7 @@ class Room:
 
     number: int
     passed_over: bool = False
-    """Whether there are more free slots, at which another transaction is claiming."""
+    """Whether the host has further free slots, at which another transaction is claiming."""
 
 
 def room_at(tx: Transaction, share: HostShare, *, wanted: int, freed: int = 0) -> Room:
@@ -139,7 +139,7 @@ def room_at(tx: Transaction, share: HostShare, *, wanted: int, freed: int = 0) -
         return Room(min(wanted, own))
     if not tx.execute(_LOCK_HOST, {"host_key": share.key}).first():
         return Room(own, passed_over=True)
-    # Counted again under the lock: others may have filled slots between the count and the lock.
+    # Counted again under the lock: slots may have been filled between the count and the lock.
     free = share.slots - running_at(tx, share.key)
     return Room(max(min(wanted, free), 0))
 

@@ -57,10 +57,10 @@ class _SharedCall:
 
 
 class SharedCalls:
-    """The calls that one claim makes of a job's texts."""
+    """Calls that one claim makes of a job's texts."""
 
     def __init__(self, calls: Sequence[Sequence[int]]) -> None:
-        """`calls` are the ids of the tasks of each."""
+        """Store the calls, each as the ids of its tasks."""
         self._calls = calls
 
     def __bool__(self) -> bool:

@@ -325,7 +325,7 @@ class HostRow(Row, table=True):
     held_by: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the benchmark that holds the host exclusively: no batch's prompt starts there."""
     closed_at_ms: int | None = Field(default=None, sa_type=BigInteger)
-    """When somebody took it out of service; None: it takes work."""
+    """Moment at which the host was taken out of service; None while it takes work."""
     switching_to: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the load group that the host switches to after draining; None: no switch."""
 
