@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import shutil
@@ -22,8 +21,7 @@ from sqlalchemy.engine import make_url
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
 from tests.own_postgresql import OwnPostgresql
-
-_numbers = itertools.count(1)
+from tests.used_postgresql import UsedPostgresql
 
 # How fast examples are made says something of the machine, and nothing of what is tested.
 hypothesis_settings.register_profile(
@@ -98,6 +96,8 @@ def postgresql_template(postgresql_server: str) -> str:
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         # Nothing here survives the machine's crash, so nothing has to reach the disk.
         connection.execute("ALTER SYSTEM SET fsync = off")
+        # What is left of the rows of one test is of no use to the next one.
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")
         connection.execute("CREATE DATABASE promptmill_template")
     schema.upgrade(_with_name(postgresql_server, "promptmill_template"))
@@ -124,18 +124,18 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="session")
+def used_postgresql(postgresql_server: str, postgresql_template: str) -> Iterator[UsedPostgresql]:
+    used = UsedPostgresql(postgresql_server, postgresql_template)
+    yield used
+    used.drop()
+
+
 @pytest.fixture
-def postgresql_url(postgresql_server: str, postgresql_template: str) -> Iterator[str]:
-    """A fresh, migrated PostgreSQL database."""
-    name = f"promptmill_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        # Copying files is the faster way without fsync.
-        connection.execute(
-            f"CREATE DATABASE {name} TEMPLATE {postgresql_template} STRATEGY FILE_COPY"
-        )
-    yield _with_name(postgresql_server, name)
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def postgresql_url(used_postgresql: UsedPostgresql) -> Iterator[str]:
+    """A migrated PostgreSQL database without a row."""
+    yield used_postgresql.url
+    used_postgresql.empty()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

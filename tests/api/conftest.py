@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from promptmill.api import build_api
+from promptmill.dashboard import install_dashboard
 from promptmill.runtime import open_resources
 from promptmill.services.resources import Resources
 from promptmill.settings import Settings
@@ -67,6 +69,24 @@ def refuse_connections(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("All connection attempts failed", request=request)
 
 
+BuildApi = Callable[[], FastAPI]
+_idle: dict[BuildApi, list[FastAPI]] = {}
+
+
+@contextmanager
+def application(resources: Resources, build: BuildApi = build_api) -> Iterator[FastAPI]:
+    """The API with these resources, while the block runs; nothing may be added to it.
+
+    FastAPI prepares a route at its first request, which takes longer than most tests: so the
+    application of a test that is over serves the next one.
+    """
+    idle = _idle.setdefault(build, [])
+    app = idle.pop() if idle else build()
+    app.state.resources = resources
+    yield app
+    idle.append(app)
+
+
 class Service:
     """The service under test, as a client and from the inside."""
 
@@ -96,8 +116,20 @@ class Service:
         return response.json()
 
 
+def api_with_pages() -> FastAPI:
+    app = build_api()
+    install_dashboard(app)
+    return app
+
+
 @pytest.fixture
-async def open_service(sqlite_url: str) -> AsyncIterator[Callable]:
+def build() -> BuildApi:
+    """What builds the application of the tests."""
+    return build_api
+
+
+@pytest.fixture
+async def open_service(sqlite_url: str, build: BuildApi) -> AsyncIterator[Callable]:
     """Opens the service with settings and an Ollama of the test's choice."""
     async with AsyncExitStack() as stack:
 
@@ -108,8 +140,7 @@ async def open_service(sqlite_url: str) -> AsyncIterator[Callable]:
                     transport=httpx.MockTransport(ollama),
                 )
             )
-            app = build_api()
-            app.state.resources = resources
+            app = stack.enter_context(application(resources, build))
             client = await stack.enter_async_context(
                 httpx.AsyncClient(
                     transport=httpx.ASGITransport(app), base_url="http://service.localhost"

@@ -8,7 +8,7 @@ import httpx
 import structlog
 
 from promptmill.domain.access.keys import KeyLimits, Scope
-from promptmill.services import keys
+from promptmill.services.access import keys
 from tests.api.conftest import answer_as_ollama
 
 MARKER = "swordfish"

@@ -23,14 +23,15 @@ async def test_a_number_ends_the_adapting_and_auto_begins_it(service) -> None:
     assert shown == [(7, False), (7, True), (7, True)]
 
 
-@pytest.mark.parametrize("word", ["Auto", "AUTO", "", "automatic", ["auto"], 1.5, True])
-async def test_no_other_word_is_taken_for_auto(service, word: object) -> None:
-    response = await service.post({"prompts": ["a"], "max_concurrent": word})
+async def test_no_other_word_is_taken_for_auto(service, subtests: pytest.Subtests) -> None:
+    for word in ["Auto", "AUTO", "", "automatic", ["auto"], 1.5, True]:
+        with subtests.test(word=word):
+            response = await service.post({"prompts": ["a"], "max_concurrent": word})
 
-    assert response.status_code == 422
-    assert response.json()["errors"] == [
-        {
-            "pointer": "/max_concurrent",
-            "detail": "must be a whole number from 1 to 256, or `auto`",
-        }
-    ]
+            assert response.status_code == 422
+            assert response.json()["errors"] == [
+                {
+                    "pointer": "/max_concurrent",
+                    "detail": "must be a whole number from 1 to 256, or `auto`",
+                }
+            ]

@@ -79,19 +79,27 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("model", REFUSED)
-@pytest.mark.parametrize("query", ["", "?dry_run=true"])
 async def test_a_model_of_an_unknown_server_is_not_downloaded(
-    service, model: str, query: str
+    service, subtests: pytest.Subtests
 ) -> None:
-    body = {"model": model, "auto_pull": True, "prompts": ["a", {"prompt": "b", "model": model}]}
+    for query in ["", "?dry_run=true"]:
+        for model in REFUSED:
+            with subtests.test(query=query, model=model):
+                body = {
+                    "model": model,
+                    "auto_pull": True,
+                    "prompts": ["a", {"prompt": "b", "model": model}],
+                }
 
-    response = await service.client.post(f"/batches{query}", json=body)
+                response = await service.client.post(f"/batches{query}", json=body)
 
-    assert response.status_code == 422
-    assert [one["pointer"] for one in response.json()["errors"]] == ["/model", "/prompts/1/model"]
-    assert "PROMPTMILL_PULL_REGISTRIES" in response.json()["errors"][0]["detail"]
-    assert await service.stored() == []
+                assert response.status_code == 422
+                assert [one["pointer"] for one in response.json()["errors"]] == [
+                    "/model",
+                    "/prompts/1/model",
+                ]
+                assert "PROMPTMILL_PULL_REGISTRIES" in response.json()["errors"][0]["detail"]
+                assert await service.stored() == []
 
 
 async def test_nor_is_one_that_a_line_of_an_upload_names(service) -> None:

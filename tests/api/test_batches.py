@@ -116,16 +116,20 @@ async def test_null_for_a_field_of_ollama_is_as_if_it_had_been_left_out(service)
     assert (batch["model"], batch["parameters"]) == ("qwen3:8b", {})
 
 
-@pytest.mark.parametrize("name", sorted(set(BatchRequest.model_fields) - {"prompts"}))
-async def test_null_is_as_if_the_field_had_been_left_out(service, name) -> None:
-    own = {"id", "created_at", "queue_position"}
-    without, with_null = [
-        (await service.post({"prompts": ["a"], **fields})).json() for fields in ({}, {name: None})
-    ]
+async def test_null_is_as_if_the_field_had_been_left_out(
+    service, subtests: pytest.Subtests
+) -> None:
+    for name in sorted(set(BatchRequest.model_fields) - {"prompts"}):
+        with subtests.test(name=name):
+            own = {"id", "created_at", "queue_position"}
+            without, with_null = [
+                (await service.post({"prompts": ["a"], **fields})).json()
+                for fields in ({}, {name: None})
+            ]
 
-    assert {k: v for k, v in with_null.items() if k not in own} == {
-        k: v for k, v in without.items() if k not in own
-    }
+            assert {k: v for k, v in with_null.items() if k not in own} == {
+                k: v for k, v in without.items() if k not in own
+            }
 
 
 async def test_nulls_inside_prompts_messages_and_options_are_left_out_too(service) -> None:
@@ -463,8 +467,9 @@ async def test_a_batch_of_lines_has_its_label_from_the_query(service) -> None:
     assert answer.json()["label"] == "5"
 
 
-@pytest.mark.parametrize("label", ["", "x" * 201, 5, ["a"], "a\0"])
-async def test_a_label_that_is_no_short_text_is_refused(service, label) -> None:
-    answer = await service.post({"prompts": ["x"], "model": "qwen3:8b", "label": label})
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == "/label"
+async def test_a_label_that_is_no_short_text_is_refused(service, subtests: pytest.Subtests) -> None:
+    for label in ["", "x" * 201, 5, ["a"], "a\0"]:
+        with subtests.test(label=label):
+            answer = await service.post({"prompts": ["x"], "model": "qwen3:8b", "label": label})
+            assert answer.status_code == 422
+            assert answer.json()["errors"][0]["pointer"] == "/label"

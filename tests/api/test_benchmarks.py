@@ -221,17 +221,18 @@ REFUSED: dict[str, tuple[object, list[tuple[str, str]]]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-async def test_bad_input_is_refused_with_a_pointer_and_nothing_is_stored(service, name) -> None:
-    body, faults = REFUSED[name]
+async def test_bad_input_is_refused_with_a_pointer_and_nothing_is_stored(
+    service, subtests: pytest.Subtests
+) -> None:
+    for name, (body, faults) in REFUSED.items():
+        with subtests.test(name=name):
+            response = await post(service, body)
 
-    response = await post(service, body)
-
-    assert response.status_code == 422
-    assert response.headers["content-type"] == "application/problem+json"
-    told = [(error["pointer"], error["detail"]) for error in response.json()["errors"]]
-    assert told == faults
-    assert (await service.client.get("/benchmarks")).json()["data"] == []
+            assert response.status_code == 422
+            assert response.headers["content-type"] == "application/problem+json"
+            told = [(error["pointer"], error["detail"]) for error in response.json()["errors"]]
+            assert told == faults
+            assert (await service.client.get("/benchmarks")).json()["data"] == []
 
 
 async def test_all_that_is_wrong_is_told_at_once(service) -> None:
@@ -318,24 +319,25 @@ async def test_a_waiting_benchmark_is_cancelled_and_then_deleted(service) -> Non
     assert (await service.client.get(path)).status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", ""),
-        ("DELETE", ""),
-        ("POST", "/cancel"),
-        ("GET", "/runs"),
-        ("GET", "/runs?format=csv"),
-        ("GET", "/compare"),
-        ("GET", "/report"),
-    ],
-)
-@pytest.mark.parametrize("benchmark_id", [NOBODY, "bench_%00", "batch_0"])
-async def test_an_id_that_there_is_not_is_a_404(service, method, path, benchmark_id) -> None:
-    response = await service.client.request(method, f"/benchmarks/{benchmark_id}{path}")
+OF_ONE_BENCHMARK = [
+    ("GET", ""),
+    ("DELETE", ""),
+    ("POST", "/cancel"),
+    ("GET", "/runs"),
+    ("GET", "/runs?format=csv"),
+    ("GET", "/compare"),
+    ("GET", "/report"),
+]
 
-    assert response.status_code == 404
-    assert response.json()["type"] == "/problems/not-found"
+
+async def test_an_id_that_there_is_not_is_a_404(service, subtests: pytest.Subtests) -> None:
+    for benchmark_id in [NOBODY, "bench_%00", "batch_0"]:
+        for method, path in OF_ONE_BENCHMARK:
+            with subtests.test(benchmark_id=benchmark_id, method=method, path=path):
+                response = await service.client.request(method, f"/benchmarks/{benchmark_id}{path}")
+
+                assert response.status_code == 404
+                assert response.json()["type"] == "/problems/not-found"
 
 
 # --- runs, compare, report -------------------------------------------------------------------------
@@ -476,14 +478,17 @@ async def test_a_report_holds_the_comparison_with_the_baseline_and_does_without_
 # --- what is documented ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", BenchmarkRequest.model_fields)
-async def test_the_example_of_each_field_of_a_request_is_accepted(service, field) -> None:
-    baseline = (await post(service, {"models": ["a"]})).json()["id"]
-    for example in SCHEMAS["BenchmarkRequest"]["properties"][field]["examples"]:
-        value = baseline if field == "baseline_id" else example
-        response = await post(service, {"models": ["a"], field: value})
+async def test_the_example_of_each_field_of_a_request_is_accepted(
+    service, subtests: pytest.Subtests
+) -> None:
+    for field in BenchmarkRequest.model_fields:
+        with subtests.test(field=field):
+            baseline = (await post(service, {"models": ["a"]})).json()["id"]
+            for example in SCHEMAS["BenchmarkRequest"]["properties"][field]["examples"]:
+                value = baseline if field == "baseline_id" else example
+                response = await post(service, {"models": ["a"], field: value})
 
-        assert response.status_code == 202, response.text
+                assert response.status_code == 202, response.text
 
 
 async def test_what_is_written_has_exactly_the_fields_that_are_documented(measured) -> None:

@@ -100,24 +100,24 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", ACCEPTED)
-async def test_what_people_write_is_taken(service, case) -> None:
-    body, unchecked = ACCEPTED[case]
+async def test_what_people_write_is_taken(service, subtests: pytest.Subtests) -> None:
+    for case, (body, unchecked) in ACCEPTED.items():
+        with subtests.test(case=case):
+            response = await service.post(body)
 
-    response = await service.post(body)
-
-    assert response.status_code == 202, response.text
-    assert [one.split("`")[1] for one in response.json()["unchecked"]] == unchecked
+            assert response.status_code == 202, response.text
+            assert [one.split("`")[1] for one in response.json()["unchecked"]] == unchecked
 
 
-@pytest.mark.parametrize("case", REFUSED)
-async def test_what_is_refused_is_told_its_place_and_the_fix(service, case) -> None:
-    body, told = REFUSED[case]
+async def test_what_is_refused_is_told_its_place_and_the_fix(
+    service, subtests: pytest.Subtests
+) -> None:
+    for case, (body, told) in REFUSED.items():
+        with subtests.test(case=case):
+            response = await service.post(body)
 
-    response = await service.post(body)
-
-    assert response.status_code == 422
-    errors = {one["pointer"]: one["detail"] for one in response.json()["errors"]}
-    for pointer, words in told.items():
-        assert words in errors.get(pointer, ""), errors
-    assert await service.stored() == []
+            assert response.status_code == 422
+            errors = {one["pointer"]: one["detail"] for one in response.json()["errors"]}
+            for pointer, words in told.items():
+                assert words in errors.get(pointer, ""), errors
+            assert await service.stored() == []

@@ -130,16 +130,16 @@ async def test_limits_priority_and_metadata_are_changed_and_nothing_else(service
     assert (await service.client.get(f"/batches/{batch_id}")).json() == response.json()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("max_concurrent", 1),
-        ("rate_limit_delay", 0),
-        ("priority", 100),
-        ("label", "x" * 200),
-        ("metadata", {}),
-    ],
-)
+CHANGES = [
+    ("max_concurrent", 1),
+    ("rate_limit_delay", 0),
+    ("priority", 100),
+    ("label", "x" * 200),
+    ("metadata", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), CHANGES)
 async def test_one_field_alone_is_changed_and_the_others_stay(service, name, value) -> None:
     batch_id = await submitted(service, metadata={"a": "1"}, priority=3, rate_limit_delay=1)
     before = (await service.client.get(f"/batches/{batch_id}")).json()
@@ -351,20 +351,21 @@ async def stored_fields(service, batch_id: str) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in {"eta_s", "waiting_for"}}
 
 
-@pytest.mark.parametrize(("body", "errors"), NO_CHANGE.values(), ids=NO_CHANGE)
 async def test_a_wrong_change_names_every_wrong_entry_and_changes_nothing(
-    service, body, errors
+    service, subtests: pytest.Subtests
 ) -> None:
-    batch_id = await submitted(service)
-    before = await stored_fields(service, batch_id)
+    for case, (body, errors) in NO_CHANGE.items():
+        with subtests.test(case):
+            batch_id = await submitted(service)
+            before = await stored_fields(service, batch_id)
 
-    response = await patch(service, batch_id, body)
+            response = await patch(service, batch_id, body)
 
-    assert response.status_code == 422, response.text
-    problem = response.json()
-    assert problem["type"] == "/problems/invalid-request"
-    assert {(one["pointer"], one["detail"]) for one in problem["errors"]} == set(errors)
-    assert await stored_fields(service, batch_id) == before
+            assert response.status_code == 422, response.text
+            problem = response.json()
+            assert problem["type"] == "/problems/invalid-request"
+            assert {(one["pointer"], one["detail"]) for one in problem["errors"]} == set(errors)
+            assert await stored_fields(service, batch_id) == before
 
 
 _WHOLE = "must be a whole number"
@@ -406,43 +407,47 @@ NO_RETRY: dict[str, tuple[object, list[tuple[str, str]]]] = {
 }
 
 
-@pytest.mark.parametrize(("body", "errors"), NO_RETRY.values(), ids=NO_RETRY)
 async def test_a_wrong_retry_names_every_wrong_entry_and_queues_nothing(
-    service, body, errors
+    service, subtests: pytest.Subtests
 ) -> None:
-    batch = await with_a_failure(service)
+    for case, (body, errors) in NO_RETRY.items():
+        with subtests.test(case):
+            batch = await with_a_failure(service)
 
-    response = await post(service, batch["id"], "retry", body)
+            response = await post(service, batch["id"], "retry", body)
 
-    assert response.status_code == 422, response.text
-    problem = response.json()
-    assert {(one["pointer"], one["detail"]) for one in problem["errors"]} == set(errors)
-    assert (await service.client.get(f"/batches/{batch['id']}")).json() == batch
+            assert response.status_code == 422, response.text
+            problem = response.json()
+            assert {(one["pointer"], one["detail"]) for one in problem["errors"]} == set(errors)
+            assert (await service.client.get(f"/batches/{batch['id']}")).json() == batch
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (b"", "The body is empty"),
-        (b"priority=1", "Expecting value at line 1 column 1."),
-        (b'{"priority": 1', "at line 1 column 15."),
-        (b'{"priority": 1,}', "Illegal trailing comma"),
-        (b'{"priority": 1} 2', "Extra data"),
-        (b'{"rate_limit_delay": NaN}', "NaN is not JSON number"),
-        (b'{"metadata": {"a": "\xff"}}', "not UTF-8"),
-        (b'{"metadata": ' + b'{"a":' * 200 + b"1" + b"}" * 201, "nested deeper"),
-        (b'{"metadata": ' + b"[" * 100_000, "nested deeper"),
-        (b'{"priority": ' + b"1" * 5000 + b"}", "digits"),
-    ],
-)
-async def test_a_change_that_is_no_json_is_refused_with_the_reason(service, body, reason) -> None:
-    batch_id = await submitted(service)
+NO_JSON = [
+    (b"", "The body is empty"),
+    (b"priority=1", "Expecting value at line 1 column 1."),
+    (b'{"priority": 1', "at line 1 column 15."),
+    (b'{"priority": 1,}', "Illegal trailing comma"),
+    (b'{"priority": 1} 2', "Extra data"),
+    (b'{"rate_limit_delay": NaN}', "NaN is no JSON number"),
+    (b'{"metadata": {"a": "\xff"}}', "not UTF-8"),
+    (b'{"metadata": ' + b'{"a":' * 200 + b"1" + b"}" * 201, "nested deeper"),
+    (b'{"metadata": ' + b"[" * 100_000, "nested deeper"),
+    (b'{"priority": ' + b"1" * 5000 + b"}", "digits"),
+]
 
-    response = await patch(service, batch_id, body)
 
-    assert response.status_code == 400, response.text
-    assert response.json()["type"] == "/problems/malformed-json"
-    assert reason in response.json()["detail"]
+async def test_a_change_that_is_no_json_is_refused_with_the_reason(
+    service, subtests: pytest.Subtests
+) -> None:
+    for body, reason in NO_JSON:
+        with subtests.test(body=body):
+            batch_id = await submitted(service)
+
+            response = await patch(service, batch_id, body)
+
+            assert response.status_code == 400, response.text
+            assert response.json()["type"] == "/problems/malformed-json"
+            assert reason in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -489,14 +494,17 @@ async def test_a_change_of_more_than_a_mebibyte_is_refused_and_not_read_to_its_e
 # --- a deadline and a stop rule --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", [0, 1_000_000_000, "20%", "0.5%", "100%", "0%", "99.99%", None])
-async def test_a_limit_of_failures_is_shown_as_it_was_sent(service, limit) -> None:
-    batch_id = await submitted(service, max_failures=limit)
+async def test_a_limit_of_failures_is_shown_as_it_was_sent(
+    service, subtests: pytest.Subtests
+) -> None:
+    for limit in [0, 1_000_000_000, "20%", "0.5%", "100%", "0%", "99.99%", None]:
+        with subtests.test(limit=limit):
+            batch_id = await submitted(service, max_failures=limit)
 
-    read = (await service.client.get(f"/batches/{batch_id}")).json()
+            read = (await service.client.get(f"/batches/{batch_id}")).json()
 
-    assert read["max_failures"] == limit
-    assert type(read["max_failures"]) is type(limit)
+            assert read["max_failures"] == limit
+            assert type(read["max_failures"]) is type(limit)
 
 
 async def test_a_deadline_is_shown_as_a_moment(service) -> None:
@@ -541,34 +549,35 @@ _RULE = (
 )
 
 
-@pytest.mark.parametrize(
-    "limit",
-    [
+async def test_a_limit_of_failures_that_is_none_is_refused(
+    service, subtests: pytest.Subtests
+) -> None:
+    for limit in [
         *(-1, 1_000_000_001, 1.5, True, [], {}, "", "20", "%", "20 %", " 20%", "20%\n", "-1%"),
         *("101%", "100.01%", "1.001%", "20.%", ".5%", "05%", "1e1%", "٢٠%", "20%%", "x" * 5000),
-    ],
-)
-async def test_a_limit_of_failures_that_is_none_is_refused(service, limit) -> None:
-    response = await service.post({**FINE, "max_failures": limit})
+    ]:
+        with subtests.test(limit=limit):
+            response = await service.post({**FINE, "max_failures": limit})
 
-    assert response.status_code == 422
-    assert response.json()["errors"] == [{"pointer": "/max_failures", "detail": _RULE}]
+            assert response.status_code == 422
+            assert response.json()["errors"] == [{"pointer": "/max_failures", "detail": _RULE}]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "reason"),
-    [
-        (0, "must be more than 0"),
-        (-1, "must be more than 0"),
-        (31_536_001, "must be at most 31536000"),
-        ("60", "must be a number"),
-        (True, "must be a number"),
-    ],
-)
-async def test_a_deadline_that_is_none_is_refused(service, seconds, reason) -> None:
-    response = await service.post({**FINE, "expires_in_s": seconds})
+NO_DEADLINES = [
+    (0, "must be more than 0"),
+    (-1, "must be more than 0"),
+    (31_536_001, "must be at most 31536000"),
+    ("60", "must be a number"),
+    (True, "must be a number"),
+]
 
-    assert response.json()["errors"] == [{"pointer": "/expires_in_s", "detail": reason}]
+
+async def test_a_deadline_that_is_none_is_refused(service, subtests: pytest.Subtests) -> None:
+    for seconds, reason in NO_DEADLINES:
+        with subtests.test(seconds=seconds):
+            response = await service.post({**FINE, "expires_in_s": seconds})
+
+            assert response.json()["errors"] == [{"pointer": "/expires_in_s", "detail": reason}]
 
 
 async def test_lines_of_prompts_take_a_deadline_and_a_limit_of_failures_from_the_query(

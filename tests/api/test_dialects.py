@@ -94,24 +94,27 @@ async def test_options_in_the_wrong_place_and_names_of_others_are_told_where_the
     assert errors == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("stop", "put it into options"),
-        ("top_p", "put it into options"),
-        ("n_ctx", "Ollama's name is options.num_ctx"),
-        ("repetition_penalty", "Ollama's name is options.repeat_penalty"),
-        ("response_format", "Ollama's name is format"),
-        ("reasoning_effort", "Ollama's name is think"),
-        ("max_concurent", "did you mean `max_concurrent`?"),
-        ("prompt", "did you mean `prompts`?"),
-        ("logit_bias", "leave it out"),
-    ],
-)
-async def test_every_usual_name_of_another_api_is_told_ollamas_place(service, name, told) -> None:
-    _, errors = await post(service, "batch as JSON", {name: 1})
+NAMES_OF_OTHERS = [
+    ("stop", "put it into options"),
+    ("top_p", "put it into options"),
+    ("n_ctx", "Ollama's name is options.num_ctx"),
+    ("repetition_penalty", "Ollama's name is options.repeat_penalty"),
+    ("response_format", "Ollama's name is format"),
+    ("reasoning_effort", "Ollama's name is think"),
+    ("max_concurent", "did you mean `max_concurrent`?"),
+    ("prompt", "did you mean `prompts`?"),
+    ("logit_bias", "leave it out"),
+]
 
-    assert errors == {f"/{name}": f"unknown field; {told}"}
+
+async def test_every_usual_name_of_another_api_is_told_ollamas_place(
+    service, subtests: pytest.Subtests
+) -> None:
+    for name, told in NAMES_OF_OTHERS:
+        with subtests.test(name=name):
+            _, errors = await post(service, "batch as JSON", {name: 1})
+
+            assert errors == {f"/{name}": f"unknown field; {told}"}
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -193,32 +196,35 @@ async def test_images_in_parts_come_after_those_beside_them(service) -> None:
     assert stored["messages"][0]["images"] == [other, PNG]
 
 
-@pytest.mark.parametrize(
-    ("part", "below", "told"),
-    [
-        (
-            {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}},
-            "/image_url",
-            "data:",
-        ),
-        ({"type": "image_url", "image_url": {"url": "data:image/png,abc"}}, "/image_url", "data:"),
-        ({"type": "input_audio", "input_audio": {"data": "aaaa"}}, "", "image_url"),
-        ({"type": "text", "text": 5}, "", '"text"'),
-        ({"text": "Hi"}, "", '"text"'),
-        ("Hi", "", '"text"'),
-        (None, "", '"text"'),
-    ],
-)
-async def test_a_part_that_is_neither_text_nor_image_is_named(service, part, below, told) -> None:
-    content = [{"type": "text", "text": "a"}, part]
+NO_PARTS = [
+    (
+        {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}},
+        "/image_url",
+        "data:",
+    ),
+    ({"type": "image_url", "image_url": {"url": "data:image/png,abc"}}, "/image_url", "data:"),
+    ({"type": "input_audio", "input_audio": {"data": "aaaa"}}, "", "image_url"),
+    ({"type": "text", "text": 5}, "", '"text"'),
+    ({"text": "Hi"}, "", '"text"'),
+    ("Hi", "", '"text"'),
+    (None, "", '"text"'),
+]
 
-    response = await service.post(
-        {"prompts": [{"messages": [{"role": "user", "content": content}]}]}
-    )
 
-    (error,) = response.json()["errors"]
-    assert error["pointer"] == f"/prompts/0/messages/0/content/1{below}"
-    assert told in error["detail"]
+async def test_a_part_that_is_neither_text_nor_image_is_named(
+    service, subtests: pytest.Subtests
+) -> None:
+    for part, below, told in NO_PARTS:
+        with subtests.test(part=part):
+            content = [{"type": "text", "text": "a"}, part]
+
+            response = await service.post(
+                {"prompts": [{"messages": [{"role": "user", "content": content}]}]}
+            )
+
+            (error,) = response.json()["errors"]
+            assert error["pointer"] == f"/prompts/0/messages/0/content/1{below}"
+            assert told in error["detail"]
 
 
 @pytest.mark.parametrize("content", [5, {"type": "text", "text": "a"}, True, []])
@@ -246,12 +252,15 @@ async def test_base64_may_have_line_ends(service, end) -> None:
     assert chat["messages"][0]["images"] == [PNG]
 
 
-@pytest.mark.parametrize("image", ["a!", "aaa", f"data:image/png;base64,{PNG}", "\n", 5])
-async def test_what_is_no_base64_is_refused_all_the_same(service, image) -> None:
-    response = await service.post({"prompts": [{"prompt": "a", "images": [image]}]})
+async def test_what_is_no_base64_is_refused_all_the_same(
+    service, subtests: pytest.Subtests
+) -> None:
+    for image in ["a!", "aaa", f"data:image/png;base64,{PNG}", "\n", 5]:
+        with subtests.test(image=image):
+            response = await service.post({"prompts": [{"prompt": "a", "images": [image]}]})
 
-    (error,) = response.json()["errors"]
-    assert error["pointer"] == "/prompts/0/images/0"
+            (error,) = response.json()["errors"]
+            assert error["pointer"] == "/prompts/0/images/0"
 
 
 DECIMAL = r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"

@@ -135,19 +135,22 @@ async def test_a_model_that_is_no_name_is_told_and_not_the_default_in_its_place(
     assert error["detail"].startswith("must be a model name")
 
 
-@pytest.mark.parametrize(("body", "errors"), NOT_VALID.values(), ids=NOT_VALID)
-async def test_each_refused_body_is_refused_alike(service, body, errors) -> None:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+async def test_each_refused_body_is_refused_alike(service, subtests: pytest.Subtests) -> None:
+    for case, (body, errors) in NOT_VALID.items():
+        with subtests.test(case):
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
-    response = await service.client.post(
-        "/batches?dry_run=true", content=content, headers={"Content-Type": "application/json"}
-    )
+            response = await service.client.post(
+                "/batches?dry_run=true",
+                content=content,
+                headers={"Content-Type": "application/json"},
+            )
 
-    assert response.status_code == 422
-    told = {(one["pointer"], one["detail"]) for one in response.json()["errors"]}
-    assert set(errors) <= told
-    # The host of these tests has one model, and some of the bodies name others.
-    assert all("not installed" in detail for _, detail in told - set(errors))
+            assert response.status_code == 422
+            told = {(one["pointer"], one["detail"]) for one in response.json()["errors"]}
+            assert set(errors) <= told
+            # The host of these tests has one model, and some of the bodies name others.
+            assert all("not installed" in detail for _, detail in told - set(errors))
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from promptmill.api import build_api
 from promptmill.contract import examples
 from promptmill.contract.hosts import Host as HostSchema
 from promptmill.domain.hosts.reports import Quarantine
@@ -29,7 +28,7 @@ from promptmill.simulator import (
 from promptmill.store.hosts import host_reports, workers
 from promptmill.store.hosts.hosts import register_host
 from promptmill.worker.runner import working
-from tests.api.conftest import Service
+from tests.api.conftest import Service, application
 
 TINY, BIG = ModelSpec(name="tiny", speed=Speed()), ModelSpec(name="big:7b", speed=Speed())
 OTHER_TINY = ModelSpec(name="tiny", speed=Speed(), parameters=999_000_000, quantization="Q8_0")
@@ -42,12 +41,12 @@ async def serving(
 ) -> AsyncIterator[Service]:
     given = Settings(database_url=sqlite_url, ollama_hosts=hosts_setting, poll_s=0.05, **settings)
     async with open_resources(given) as resources:
-        app = build_api()
-        app.state.resources = resources
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://service.localhost"
-        ) as client:
-            yield Service(client, resources)
+        with application(resources) as app:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://service.localhost"
+            ) as client:
+                yield Service(client, resources)
 
 
 def simulated(*models: ModelSpec) -> contextlib.AbstractAsyncContextManager[str]:
@@ -174,8 +173,9 @@ async def test_a_worker_of_another_machine_has_a_host_of_its_own_behind_the_same
     simulator = create_simulator(SimulatorSettings(models=(slow,), num_parallel=12))
     async with (
         running(simulator) as url,
-        serving(postgresql_url, f"{url};slots=4", machine="here") as here,
-        serving(postgresql_url, f"{url};slots=1", machine="there") as there,
+        # What a worker sees of a host is told to others with its heartbeats.
+        serving(postgresql_url, f"{url};slots=4", machine="here", heartbeat_s=0.5) as here,
+        serving(postgresql_url, f"{url};slots=1", machine="there", heartbeat_s=0.5) as there,
         serving(postgresql_url, url, machine="there", embedded_worker=False) as beside,
         working(here.resources),
         working(there.resources),

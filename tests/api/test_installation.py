@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.dashboard import install_dashboard
 from promptmill.settings import Settings
+from tests.api.conftest import BuildApi, api_with_pages
 
 KEY = "a-key-for-a-container-1"
 SECRETS = ("a-secret-of-a-host", KEY)
+
+
+@pytest.fixture
+def build() -> BuildApi:
+    return api_with_pages
 
 
 async def test_every_setting_is_told_with_its_variable_and_whether_it_is_the_default(
@@ -33,7 +38,6 @@ async def test_of_a_secret_only_that_it_is_set_is_told(open_service) -> None:
     service = await open_service(
         ollama_hosts="http://127.0.0.1:11434;api_key=a-secret-of-a-host", api_keys=f"ci={KEY}:admin"
     )
-    install_dashboard(service.client._transport.app)
     by = {"Authorization": f"Bearer {KEY}"}
     answer = await service.client.get("/settings", headers=by)
     page = await service.client.get("/ui/settings?check=yes", headers=by)

@@ -95,6 +95,7 @@ async def test_reading_a_large_batch_never_stops_the_event_loop(kind) -> None:
     assert stall_s < LONGEST_STALL_S
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("kind", "most_mib"), [("texts", 80), ("texts beyond latin-1", 190), ("objects", 110)]
 )

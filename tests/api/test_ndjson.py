@@ -120,23 +120,24 @@ async def test_metadata_may_be_given_pair_by_pair(service) -> None:
     assert response.json()["metadata"] == {"run": "7", "a": "b", "x y": "="}
 
 
-@pytest.mark.parametrize(
-    ("query", "parameters"),
-    [
-        ({"system": "12"}, {"system": "12"}),
-        ({"system": '{"a"'}, {"system": '{"a"'}),
-        ({"format": "json"}, {"format": "json"}),
-        ({"format": '"json"'}, {"format": "json"}),
-        ({"keep_alive": "300"}, {"keep_alive": 300}),
-        ({"keep_alive": "5m"}, {"keep_alive": "5m"}),
-        ({"think": "low"}, {"think": "low"}),
-        ({"think": "true"}, {"think": True}),
-    ],
-)
+PARAMETERS = [
+    ({"system": "12"}, {"system": "12"}),
+    ({"system": '{"a"'}, {"system": '{"a"'}),
+    ({"format": "json"}, {"format": "json"}),
+    ({"format": '"json"'}, {"format": "json"}),
+    ({"keep_alive": "300"}, {"keep_alive": 300}),
+    ({"keep_alive": "5m"}, {"keep_alive": "5m"}),
+    ({"think": "low"}, {"think": "low"}),
+    ({"think": "true"}, {"think": True}),
+]
+
+
 async def test_a_parameter_is_text_where_the_field_is_and_json_elsewhere(
-    service, query, parameters
+    service, subtests: pytest.Subtests
 ) -> None:
-    assert (await upload(service, ["a"], **query)).json()["parameters"] == parameters
+    for query, parameters in PARAMETERS:
+        with subtests.test(query=query):
+            assert (await upload(service, ["a"], **query)).json()["parameters"] == parameters
 
 
 @pytest.mark.parametrize(
@@ -192,42 +193,45 @@ async def test_prompts_of_many_pieces_keep_their_order_and_their_places(service)
 # --- what is refused ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("line", "pointer", "fault"),
-    [
-        (b"no json", "", "is not JSON: Expecting value at column 1"),
-        (b'"open', "", "is not JSON: Unterminated string starting at column 1"),
-        (b'"a" "b"', "", "is not JSON: Extra data at column 5"),
-        (b'"\xff"', "", "is not UTF-8 at byte 2"),
-        (
-            b"NaN",
-            "",
-            "is not JSON: NaN is not JSON number; leave the field out or give a number at column 1",
-        ),
-        (b"1" * 5000, "", "is not JSON: A number has too many digits at column 1"),
-        (b"[" * 100_000, "", "is nested deeper than 100 levels"),
-        (
-            b'{"prompt": "a", "format": ' + b"[" * 200 + b"]" * 200 + b"}",
-            "",
-            "is nested deeper than 100 levels",
-        ),
-        (b'"\x00"', "", "is not JSON: Invalid control character at column 2"),
-        (
-            b'{"prompt": "a", "prompt": "b"}',
-            "",
-            "has the name `prompt` twice in one object; give it once",
-        ),
-        (b'""', "", "must not be empty"),
-        (b"7", "", "must be a string, or an object with `prompt` or `messages`"),
-        (b'{"prompt": "a", "sistem": "b"}', "/sistem", "unknown field; did you mean `system`?"),
-    ],
-)
-async def test_a_bad_line_is_named_and_nothing_is_stored(service, line, pointer, fault) -> None:
-    response = await upload(service, b'"a"\n\n' + line + b'\n"b"\n')
+BAD_LINES = [
+    (b"no json", "", "is not JSON: Expecting value at column 1"),
+    (b'"open', "", "is not JSON: Unterminated string starting at column 1"),
+    (b'"a" "b"', "", "is not JSON: Extra data at column 5"),
+    (b'"\xff"', "", "is not UTF-8 at byte 2"),
+    (
+        b"NaN",
+        "",
+        "is not JSON: NaN is no JSON number; leave the field out or give a number at column 1",
+    ),
+    (b"1" * 5000, "", "is not JSON: A number has too many digits at column 1"),
+    (b"[" * 100_000, "", "is nested deeper than 100 levels"),
+    (
+        b'{"prompt": "a", "format": ' + b"[" * 200 + b"]" * 200 + b"}",
+        "",
+        "is nested deeper than 100 levels",
+    ),
+    (b'"\x00"', "", "is not JSON: Invalid control character at column 2"),
+    (
+        b'{"prompt": "a", "prompt": "b"}',
+        "",
+        "has the name `prompt` twice in one object; give it once",
+    ),
+    (b'""', "", "must not be empty"),
+    (b"7", "", "must be a string, or an object with `prompt` or `messages`"),
+    (b'{"prompt": "a", "sistem": "b"}', "/sistem", "unknown field; did you mean `system`?"),
+]
 
-    assert errors_of(response) == [(f"/prompts/1{pointer}", f"line 3: {fault}")]
-    assert await service.stored() == []
-    assert await rows(service) == NOTHING
+
+async def test_a_bad_line_is_named_and_nothing_is_stored(
+    service, subtests: pytest.Subtests
+) -> None:
+    for line, pointer, fault in BAD_LINES:
+        with subtests.test(line=line):
+            response = await upload(service, b'"a"\n\n' + line + b'\n"b"\n')
+
+            assert errors_of(response) == [(f"/prompts/1{pointer}", f"line 3: {fault}")]
+            assert await service.stored() == []
+            assert await rows(service) == NOTHING
 
 
 OF_PROMPTS = {
@@ -241,15 +245,17 @@ OF_PROMPTS = {
 }
 
 
-@pytest.mark.parametrize(("prompts", "errors"), OF_PROMPTS.values(), ids=OF_PROMPTS)
 async def test_prompts_are_held_to_the_same_rules_as_in_a_json_body(
-    service, prompts, errors
+    service, subtests: pytest.Subtests
 ) -> None:
-    response = await upload(service, prompts)
+    for case, (prompts, errors) in OF_PROMPTS.items():
+        with subtests.test(case):
+            response = await upload(service, prompts)
 
-    assert set(errors_of(response)) == {
-        (pointer, f"line {int(pointer.split('/')[2]) + 1}: {detail}") for pointer, detail in errors
-    }
+            assert set(errors_of(response)) == {
+                (pointer, f"line {int(pointer.split('/')[2]) + 1}: {detail}")
+                for pointer, detail in errors
+            }
 
 
 async def test_every_bad_line_is_counted_and_a_hundred_are_listed(service) -> None:
@@ -350,42 +356,45 @@ async def test_a_bad_line_after_stored_pieces_leaves_nothing(service) -> None:
     assert await rows(service) == NOTHING
 
 
-@pytest.mark.parametrize(
-    ("query", "errors"),
-    [
-        ({"max_concurent": "3"}, [("max_concurent", None)]),
-        ({"prompts": "[]"}, [("prompts", "unknown query parameter; leave it out")]),
-        ({"max_concurrent": "0"}, [("max_concurrent", NUMBER_OR_AUTO)]),
-        ({"max_concurrent": "x"}, [("max_concurrent", NUMBER_OR_AUTO)]),
-        ({"max_concurrent": '"5"'}, [("max_concurrent", NUMBER_OR_AUTO)]),
-        ({"rate_limit_delay": "NaN"}, [("rate_limit_delay", None)]),
-        ({"options": "{1}"}, [("options", None)]),
-        ({"options": "[]"}, [("options", "must be an object")]),
-        (
-            {"options": '{"num_ctxx": 1}'},
-            [("options/num_ctxx", "unknown field; did you mean `num_ctx`?")],
-        ),
-        (
-            {"options": '{"seed": 1, "seed": 2}'},
-            [("options", "has the name `seed` twice in one object; give it once")],
-        ),
-        ({"format": "[" * 20_000}, [("format", "is nested deeper than 100 levels")]),
-        ({"metadata": '{"a": "b"}', "metadata.a": "c"}, [("metadata.a", None)]),
-        ({"metadata.": "x"}, [("metadata/", "must not be empty")]),
-        ({"metadata": "7", "metadata.a": "c"}, [("metadata", "must be an object")]),
-        ({"raw": "true", "system": "x"}, [("system", None)]),
-        ({"system": "x" * 40_000}, [("system", None)]),
-        ({"model": "two words"}, [("model", None)]),
-        ({"dry_run": "yes"}, [("dry_run", "must be true or false")]),
-    ],
-)
-async def test_a_wrong_parameter_is_named_and_nothing_is_stored(service, query, errors) -> None:
-    found = errors_of(await upload(service, ["a"], **query))
+WRONG_PARAMETERS = [
+    ({"max_concurent": "3"}, [("max_concurent", None)]),
+    ({"prompts": "[]"}, [("prompts", "unknown query parameter; leave it out")]),
+    ({"max_concurrent": "0"}, [("max_concurrent", NUMBER_OR_AUTO)]),
+    ({"max_concurrent": "x"}, [("max_concurrent", NUMBER_OR_AUTO)]),
+    ({"max_concurrent": '"5"'}, [("max_concurrent", NUMBER_OR_AUTO)]),
+    ({"rate_limit_delay": "NaN"}, [("rate_limit_delay", None)]),
+    ({"options": "{1}"}, [("options", None)]),
+    ({"options": "[]"}, [("options", "must be an object")]),
+    (
+        {"options": '{"num_ctxx": 1}'},
+        [("options/num_ctxx", "unknown field; did you mean `num_ctx`?")],
+    ),
+    (
+        {"options": '{"seed": 1, "seed": 2}'},
+        [("options", "has the name `seed` twice in one object; give it once")],
+    ),
+    ({"format": "[" * 20_000}, [("format", "is nested deeper than 100 levels")]),
+    ({"metadata": '{"a": "b"}', "metadata.a": "c"}, [("metadata.a", None)]),
+    ({"metadata.": "x"}, [("metadata/", "must not be empty")]),
+    ({"metadata": "7", "metadata.a": "c"}, [("metadata", "must be an object")]),
+    ({"raw": "true", "system": "x"}, [("system", None)]),
+    ({"system": "x" * 40_000}, [("system", None)]),
+    ({"model": "two words"}, [("model", None)]),
+    ({"dry_run": "yes"}, [("dry_run", "must be true or false")]),
+]
 
-    assert [pointer for pointer, _ in found] == [f"/query/{name}" for name, _ in errors]
-    for (_, told), (_, wanted) in zip(found, errors, strict=True):
-        assert wanted is None or told == wanted
-    assert await rows(service) == NOTHING
+
+async def test_a_wrong_parameter_is_named_and_nothing_is_stored(
+    service, subtests: pytest.Subtests
+) -> None:
+    for query, errors in WRONG_PARAMETERS:
+        with subtests.test(query=query):
+            found = errors_of(await upload(service, ["a"], **query))
+
+            assert [pointer for pointer, _ in found] == [f"/query/{name}" for name, _ in errors]
+            for (_, told), (_, wanted) in zip(found, errors, strict=True):
+                assert wanted is None or told == wanted
+            assert await rows(service) == NOTHING
 
 
 async def test_a_parameter_given_twice_is_refused(service) -> None:

@@ -138,63 +138,64 @@ def test_a_schema_has_only_words_that_json_schema_knows() -> None:
     assert not unknown
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_tells_of_keys_unless_it_needs_none(name) -> None:
-    operation = OPERATIONS[name]
-    is_open = name == "GET /health"
+def test_an_operation_tells_of_keys_unless_it_needs_none(subtests: pytest.Subtests) -> None:
+    for name, operation in OPERATIONS.items():
+        with subtests.test(name=name):
+            is_open = name == "GET /health"
 
-    assert operation.get("security", DOCUMENT["security"]) == ([] if is_open else [{}, {"key": []}])
-    assert (set(operation["responses"]) >= {"401", "403", "421", "429"}) is not is_open
-
-
-@pytest.mark.parametrize("field", FIELDS)
-def test_every_field_has_a_description_and_an_example_that_fits(field) -> None:
-    schema = FIELDS[field]
-
-    assert schema.get("description", "").endswith("."), "a sentence"
-    assert schema.get("examples"), "an example"
-    for example in schema["examples"]:
-        validator(schema).validate(example)
+            assert operation.get("security", DOCUMENT["security"]) == (
+                [] if is_open else [{}, {"key": []}]
+            )
+            assert (set(operation["responses"]) >= {"401", "403", "421", "429"}) is not is_open
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_every_operation_describes_itself_its_parameters_and_its_errors(name) -> None:
-    operation = OPERATIONS[name]
-
-    assert operation["summary"]
-    assert operation["description"]
-    assert operation["tags"]
-    for parameter in operation.get("parameters", []):
-        assert parameter["description"], parameter["name"]
-        # What is JSON text in a query is described as a body is.
-        content = parameter.get("content", {}).get("application/json", parameter)
-        assert content["schema"].get("examples"), parameter["name"]
-        for example in content["schema"]["examples"]:
-            validator(content["schema"]).validate(example)
-    statuses = set(operation["responses"])
-    assert {"422", "500", "503"} <= statuses
-    if "_id}" in name:
-        assert "404" in statuses
-    if "requestBody" in operation:
-        assert {"400", "413", "415"} <= statuses
-    if name == "POST /batches":
-        assert "429" in statuses
-    if name.startswith("POST ") and "_id}/" in name:
-        assert "409" in statuses
-    for status, response in operation["responses"].items():
-        assert "X-Request-ID" in response["headers"]
-        if status >= "400":
-            assert set(response["content"]) == {"application/problem+json"}
-            assert response["content"]["application/problem+json"]["examples"]
+def test_every_field_has_a_description_and_an_example_that_fits(subtests: pytest.Subtests) -> None:
+    for field, schema in FIELDS.items():
+        with subtests.test(field=field):
+            assert schema.get("description", "").endswith("."), "a sentence"
+            assert schema.get("examples"), "an example"
+            for example in schema["examples"]:
+                validator(schema).validate(example)
 
 
-@pytest.mark.parametrize("name", CONTENTS)
-def test_every_body_has_worked_examples_that_fit_its_schema(name) -> None:
-    content = CONTENTS[name]
+def test_every_operation_describes_itself_its_parameters_and_its_errors(
+    subtests: pytest.Subtests,
+) -> None:
+    for name, operation in OPERATIONS.items():
+        with subtests.test(name=name):
+            assert operation["summary"]
+            assert operation["description"]
+            assert operation["tags"]
+            for parameter in operation.get("parameters", []):
+                assert parameter["description"], parameter["name"]
+                # What is JSON text in a query is described as a body is.
+                content = parameter.get("content", {}).get("application/json", parameter)
+                assert content["schema"].get("examples"), parameter["name"]
+                for example in content["schema"]["examples"]:
+                    validator(content["schema"]).validate(example)
+            statuses = set(operation["responses"])
+            assert {"422", "500", "503"} <= statuses
+            if "_id}" in name:
+                assert "404" in statuses
+            if "requestBody" in operation:
+                assert {"400", "413", "415"} <= statuses
+            if name == "POST /batches":
+                assert "429" in statuses
+            if name.startswith("POST ") and "_id}/" in name:
+                assert "409" in statuses
+            for status, response in operation["responses"].items():
+                assert "X-Request-ID" in response["headers"]
+                if status >= "400":
+                    assert set(response["content"]) == {"application/problem+json"}
+                    assert response["content"]["application/problem+json"]["examples"]
 
-    assert content["examples"]
-    for example in content["examples"].values():
-        validator(content["schema"]).validate(example["value"])
+
+def test_every_body_has_worked_examples_that_fit_its_schema(subtests: pytest.Subtests) -> None:
+    for name, content in CONTENTS.items():
+        with subtests.test(name=name):
+            assert content["examples"]
+            for example in content["examples"].values():
+                validator(content["schema"]).validate(example["value"])
 
 
 LINKS = {
@@ -205,17 +206,21 @@ LINKS = {
 }
 
 
-@pytest.mark.parametrize("name", LINKS)
-def test_every_link_leads_to_an_operation_that_takes_its_parameters(name) -> None:
-    operation, link = LINKS[name]
-    (target,) = [one for one in OPERATIONS.values() if one["operationId"] == link["operationId"]]
-    taken = {one["name"] for one in target["parameters"] if one["in"] == "path"}
+def test_every_link_leads_to_an_operation_that_takes_its_parameters(
+    subtests: pytest.Subtests,
+) -> None:
+    for name, (operation, link) in LINKS.items():
+        with subtests.test(name=name):
+            (target,) = [
+                one for one in OPERATIONS.values() if one["operationId"] == link["operationId"]
+            ]
+            taken = {one["name"] for one in target["parameters"] if one["in"] == "path"}
 
-    assert set(link["parameters"]) == taken
-    assert set(link["parameters"].values()) == {"$response.body#/id"}
-    schema = operation["responses"]["202"]["content"]["application/json"]["schema"]
-    made = SCHEMAS[schema["$ref"].rpartition("/")[2]]
-    assert "id" in made["required"]
+            assert set(link["parameters"]) == taken
+            assert set(link["parameters"].values()) == {"$response.body#/id"}
+            schema = operation["responses"]["202"]["content"]["application/json"]["schema"]
+            made = SCHEMAS[schema["$ref"].rpartition("/")[2]]
+            assert "id" in made["required"]
 
 
 def test_what_makes_a_batch_or_a_benchmark_has_a_link_to_each_operation_on_it() -> None:
@@ -302,13 +307,16 @@ async def test_the_worked_request_is_accepted(service) -> None:
         assert (await service.post(example["value"])).status_code == 202
 
 
-@pytest.mark.parametrize("field", BatchRequest.model_fields)
-async def test_the_example_of_each_field_of_a_request_is_accepted(service, field) -> None:
-    for example in SCHEMAS["BatchRequest"]["properties"][field]["examples"]:
-        kind = {"kind": "embed"} if field == "dimensions" else {}
-        response = await service.post({"prompts": ["a"], **kind, field: example})
+async def test_the_example_of_each_field_of_a_request_is_accepted(
+    service, subtests: pytest.Subtests
+) -> None:
+    for field in BatchRequest.model_fields:
+        with subtests.test(field=field):
+            for example in SCHEMAS["BatchRequest"]["properties"][field]["examples"]:
+                kind = {"kind": "embed"} if field == "dimensions" else {}
+                response = await service.post({"prompts": ["a"], **kind, field: example})
 
-        assert response.status_code == 202, response.text
+                assert response.status_code == 202, response.text
 
 
 def test_what_is_written_has_exactly_the_fields_that_are_documented() -> None:

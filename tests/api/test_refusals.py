@@ -11,50 +11,52 @@ from tests.api.refused_bodies import MALFORMED, NOT_VALID
 PROBLEM = "application/problem+json"
 
 
-@pytest.mark.parametrize(("body", "errors"), NOT_VALID.values(), ids=NOT_VALID)
 async def test_an_invalid_batch_names_every_wrong_entry_and_is_not_stored(
-    service, body, errors
+    service, subtests: pytest.Subtests
 ) -> None:
-    response = await service.post(body)
+    for case, (body, errors) in NOT_VALID.items():
+        with subtests.test(case):
+            response = await service.post(body)
 
-    assert response.status_code == 422, response.text
-    assert response.headers["content-type"] == PROBLEM
-    problem = response.json()
-    assert problem["type"] == "/problems/invalid-request"
-    assert problem["status"] == 422
-    assert {(one["pointer"], one["detail"]) for one in problem["errors"]} == set(errors)
-    assert await service.stored() == []
+            assert response.status_code == 422, response.text
+            assert response.headers["content-type"] == PROBLEM
+            problem = response.json()
+            assert problem["type"] == "/problems/invalid-request"
+            assert problem["status"] == 422
+            assert {(one["pointer"], one["detail"]) for one in problem["errors"]} == set(errors)
+            assert await service.stored() == []
 
 
-@pytest.mark.parametrize(("body", "reason"), MALFORMED.values(), ids=MALFORMED)
 async def test_a_body_that_is_no_json_is_refused_with_the_reason_and_not_stored(
-    service, body, reason
+    service, subtests: pytest.Subtests
 ) -> None:
-    response = await service.post(body)
+    for case, (body, reason) in MALFORMED.items():
+        with subtests.test(case):
+            response = await service.post(body)
 
-    assert response.status_code == 400
-    assert response.headers["content-type"] == PROBLEM
-    assert response.json()["type"] == "/problems/malformed-json"
-    assert reason in response.json()["detail"]
-    assert await service.stored() == []
+            assert response.status_code == 400
+            assert response.headers["content-type"] == PROBLEM
+            assert response.json()["type"] == "/problems/malformed-json"
+            assert reason in response.json()["detail"]
+            assert await service.stored() == []
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    [
+async def test_a_body_of_another_type_is_refused_and_not_stored(
+    service, subtests: pytest.Subtests
+) -> None:
+    for content_type in [
         "text/plain",
         "application/x-ndjson; charset=latin-1",
         "application/x-www-form-urlencoded",
         "application/json; charset=latin-1",
         "",
-    ],
-)
-async def test_a_body_of_another_type_is_refused_and_not_stored(service, content_type) -> None:
-    response = await service.post({"prompts": ["a"]}, Content_Type=content_type)
+    ]:
+        with subtests.test(content_type=content_type):
+            response = await service.post({"prompts": ["a"]}, Content_Type=content_type)
 
-    assert response.status_code == 415
-    assert response.headers["content-type"] == PROBLEM
-    assert await service.stored() == []
+            assert response.status_code == 415
+            assert response.headers["content-type"] == PROBLEM
+            assert await service.stored() == []
 
 
 @pytest.mark.parametrize(
@@ -206,40 +208,41 @@ async def test_an_idempotency_key_that_is_none_is_refused_and_nothing_is_stored(
     assert await service.stored() == []
 
 
-@pytest.mark.parametrize(
-    ("path", "pointer", "detail"),
-    [
-        ("/batches?limitt=5", "/query/limitt", "unknown query parameter; did you mean `limit`?"),
-        ("/batches?limit=5&limit=6", "/query/limit", "is given twice; give it once"),
-        ("/batches?limit=0", "/query/limit", "must be at least 1"),
-        ("/batches?limit=1001", "/query/limit", "must be at most 1000"),
-        ("/batches?limit=ten", "/query/limit", "must be a whole number"),
-        ("/batches?status=done", "/query/status", None),
-        ("/batches?model=%00", "/query/model", None),
-        ("/batches?metadata.=x", "/query/metadata.", "must name a pair of `metadata`"),
-        ("/batches?metadata.a=%00", "/query/metadata.a", None),
-        ("/batches?cursor=nonsense", "/query/cursor", None),
-        ("/batches?cursor=YWZ0ZXI6OTk", "/query/cursor", None),
-        ("/batches/batch_0?wait_s=301", "/query/wait_s", "must be at most 300"),
-        ("/batches/batch_0?wait_s=nan", "/query/wait_s", None),
-        ("/batches/batch_0?wait_s=-1", "/query/wait_s", "must be at least 0"),
-        ("/batches/batch_0?limit=-1", "/query/limit", "must be at least 0"),
-        ("/batches/batch_0?a~b/c=1", "/query/a~0b~1c", "unknown query parameter; leave it out"),
-        ("/batches/batch_0/results?status=running", "/query/status", None),
-        ("/batches/batch_0/results?format=xml", "/query/format", None),
-        ("/batches/batch_0/results?format=csv&limit=5", "/query/limit", None),
-        ("/batches/batch_0/results?cursor=YWZ0ZXI6LTE", "/query/cursor", None),
-        ("/models?x=1", "/query/x", "unknown query parameter; leave it out"),
-        ("/health?x=1", "/query/x", "unknown query parameter; leave it out"),
-    ],
-)
-async def test_a_wrong_query_parameter_is_named(service, path, pointer, detail) -> None:
-    response = await service.client.get(path)
+WRONG_QUERIES = [
+    ("/batches?limitt=5", "/query/limitt", "unknown query parameter; did you mean `limit`?"),
+    ("/batches?limit=5&limit=6", "/query/limit", "is given twice; give it once"),
+    ("/batches?limit=0", "/query/limit", "must be at least 1"),
+    ("/batches?limit=1001", "/query/limit", "must be at most 1000"),
+    ("/batches?limit=ten", "/query/limit", "must be a whole number"),
+    ("/batches?status=done", "/query/status", None),
+    ("/batches?model=%00", "/query/model", None),
+    ("/batches?metadata.=x", "/query/metadata.", "must name a pair of `metadata`"),
+    ("/batches?metadata.a=%00", "/query/metadata.a", None),
+    ("/batches?cursor=nonsense", "/query/cursor", None),
+    ("/batches?cursor=YWZ0ZXI6OTk", "/query/cursor", None),
+    ("/batches/batch_0?wait_s=301", "/query/wait_s", "must be at most 300"),
+    ("/batches/batch_0?wait_s=nan", "/query/wait_s", None),
+    ("/batches/batch_0?wait_s=-1", "/query/wait_s", "must be at least 0"),
+    ("/batches/batch_0?limit=-1", "/query/limit", "must be at least 0"),
+    ("/batches/batch_0?a~b/c=1", "/query/a~0b~1c", "unknown query parameter; leave it out"),
+    ("/batches/batch_0/results?status=running", "/query/status", None),
+    ("/batches/batch_0/results?format=xml", "/query/format", None),
+    ("/batches/batch_0/results?format=csv&limit=5", "/query/limit", None),
+    ("/batches/batch_0/results?cursor=YWZ0ZXI6LTE", "/query/cursor", None),
+    ("/models?x=1", "/query/x", "unknown query parameter; leave it out"),
+    ("/health?x=1", "/query/x", "unknown query parameter; leave it out"),
+]
 
-    assert response.status_code == 422, response.text
-    (error,) = response.json()["errors"]
-    assert error["pointer"] == pointer
-    assert detail is None or error["detail"] == detail
+
+async def test_a_wrong_query_parameter_is_named(service, subtests: pytest.Subtests) -> None:
+    for path, pointer, detail in WRONG_QUERIES:
+        with subtests.test(path=path):
+            response = await service.client.get(path)
+
+            assert response.status_code == 422, response.text
+            (error,) = response.json()["errors"]
+            assert error["pointer"] == pointer
+            assert detail is None or error["detail"] == detail
 
 
 @pytest.mark.parametrize("query", ["dry_run=yes", "model=x"])

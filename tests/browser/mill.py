@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class Mill:
 
 
 @contextmanager
-def _listening(*command: str, **variables: str) -> Iterator[str]:
+def listening(*command: str, **variables: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A command of Promptmill that listens: its address, and a function that kills the process."""
     process = subprocess.Popen(
         [sys.executable, "-m", "promptmill", *command],
         env={**os.environ, "PROMPTMILL_LOG_LEVEL": "error", **variables},
@@ -70,9 +71,14 @@ def _listening(*command: str, **variables: str) -> Iterator[str]:
         text=True,
     )
     assert process.stdout is not None
+
+    def kill() -> None:
+        process.kill()
+        process.wait(30)
+
     try:
         line = process.stdout.readline()
-        yield next(word for word in line.split() if word.startswith("http")).rstrip(",")
+        yield next(word for word in line.split() if word.startswith("http")).rstrip(","), kill
     finally:
         process.terminate()
         process.wait(30)
@@ -86,18 +92,18 @@ def mill(
     """A service on a new database with two simulated hosts; `variables` are of its environment."""
     host = ("simulate", "--port", "0", "--models", "tiny,qwen3:8b,gemma3:4b", "--num-parallel", "4")
     with (
-        _listening(
+        listening(
             *host,
             "--latency",
             str(latency),
             *(("--fault", f"error rate={faults}") if faults else ()),
-        ) as first,
-        _listening(*host, "--latency", str(latency * 2)) as second,
-        _listening(
+        ) as (first, _),
+        listening(*host, "--latency", str(latency * 2)) as (second, _),
+        listening(
             *("serve", "--port", "0", "--database-url", f"sqlite:///{folder / 'mill.db'}"),
             PROMPTMILL_OLLAMA_HOSTS=f"{first};slots=4,{second};slots=4",
             **variables,
-        ) as url,
+        ) as (url, _),
     ):
         found = Mill(url)
         found.http.get("/health").raise_for_status()

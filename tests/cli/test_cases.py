@@ -115,11 +115,11 @@ def test_a_whole_batch_brings_its_fields_and_options_go_before_them(
         (["with_ids.csv"], "reads the prompts in it"),
         (["-f", "field_and_id.jsonl"], "--field NAME takes the prompt from another field"),
         (["a", "--option", "temperature=NaN"], "--option temperature: NaN is not JSON"),
-        (["a", "--option", "temperature=1e999"], "--option temperature: 1e999 is more than"),
+        (["a", "--option", "temperature=1e999"], "--option temperature: 1e999 is beyond the range"),
         (["a", "--option", 'stop={"a": 1, "a": 2}'], '--option stop: has the name "a" twice'),
         (["a", "--rate-limit-delay", "nan"], "nan is not a number"),
         (["a", "--timeout-s", "inf"], "inf is not a number"),
-        (["a", "--idempotency-key", "ü"], "--idempotency-key takes the characters of ASCII"),
+        (["a", "--idempotency-key", "ü"], "--idempotency-key must have ASCII characters only"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_sent_is_refused_and_nothing_is_submitted(

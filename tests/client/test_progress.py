@@ -87,5 +87,5 @@ def test_an_interruption_says_how_to_come_back(capsys: pytest.CaptureFixture[str
 
     assert capsys.readouterr().err.splitlines() == [
         "running: 0/1",
-        "The batch goes on; wait('batch_1') comes back to it.",
+        "The batch goes on; wait('batch_1') continues to wait for it.",
     ]

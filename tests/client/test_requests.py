@@ -83,7 +83,7 @@ def test_what_cannot_be_sent_is_refused_before_sending(prompts: list[object], re
 
 @pytest.mark.parametrize("gap", [float("nan"), None, 3, b"bytes", ["a"]])
 def test_a_gap_in_a_column_is_refused_with_its_place(gap: object) -> None:
-    expected = f"prompts[1] must be a text or an object, not {type(gap).__name__}"
+    expected = f"prompts[1] must be a string or an object, not {type(gap).__name__}"
     prompts: list[Any] = ["Name a lake.", gap]
 
     with pytest.raises(TypeError) as one:
@@ -104,7 +104,7 @@ def test_a_field_of_the_batch_that_json_cannot_say_is_named() -> None:
 
 
 def test_a_benchmark_of_what_is_no_name_is_refused_with_its_place() -> None:
-    with pytest.raises(TypeError, match=r"^models\[1\] must be a text, not float"):
+    with pytest.raises(TypeError, match=r"^models\[1\] must be a string, not float"):
         benchmarks.create_benchmark(["m", math.nan], {}, idempotency_key="k")  # pyright: ignore[reportArgumentType]
 
 

@@ -7,8 +7,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from promptmill.dashboard import install_dashboard
-from tests.api.conftest import Service, open_service, service
+from tests.api.conftest import BuildApi, Service, api_with_pages, open_service, service
 
 __all__ = ["open_service", "service"]
 
@@ -77,6 +76,10 @@ class Browser:
 
 
 @pytest.fixture
+def build() -> BuildApi:
+    return api_with_pages
+
+
+@pytest.fixture
 async def browser(service: Service) -> Browser:
-    install_dashboard(service.client._transport.app)
     return Browser(service)

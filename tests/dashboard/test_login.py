@@ -7,10 +7,9 @@ import pytest
 import structlog
 
 from promptmill.api import build_api
-from promptmill.dashboard import install_dashboard
 from promptmill.domain.access.keys import KeyLimits, Scope
-from promptmill.services import keys
-from promptmill.services.keys import NewKey
+from promptmill.services.access import keys
+from promptmill.services.access.keys import NewKey
 from promptmill.store.access import sessions
 from tests.dashboard.conftest import HTML, Browser
 
@@ -89,7 +88,6 @@ async def test_a_good_key_opens_pages_and_the_calls_of_their_scripts(browser: Br
 
 async def test_a_key_of_the_environment_opens_pages_too(open_service) -> None:
     service = await open_service(api_keys=f"ci={ENVIRONMENT_KEY}:read")
-    install_dashboard(service.client._transport.app)
     browser = Browser(service)
     assert (await browser.press("/ui/login", key=ENVIRONMENT_KEY)).status_code == 303
     assert "Log out ci" in (await browser.open("/")).text
@@ -237,7 +235,6 @@ async def test_a_trusted_page_of_another_origin_has_to_bring_a_key_of_its_own(
     open_service,
 ) -> None:
     service = await open_service(cors_origins="http://trusted.example")
-    install_dashboard(service.client._transport.app)
     browser = Browser(service)
     made = await logged_in(browser)
     headers = {"Origin": "http://trusted.example"}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
-from promptmill.dashboard import assets, batch_charts, install_dashboard
+from promptmill.dashboard import assets, batch_charts
 from promptmill.domain.outcomes import ErrorCode
 from promptmill.domain.reading import EarlierAttempt
 from tests.api.conftest import answer_as_ollama
@@ -17,6 +22,7 @@ from tests.dashboard.conftest import Browser
 
 BATCH = {"model": "qwen3:8b", "prompts": ["one", "two", {"prompt": "three", "id": "third"}]}
 TABS = ("progress", "results", "failures", "latency", "running", "request", "events")
+REFRESH = {"Accept": "text/html", "X-Promptmill-Refresh": "1"}
 ROOM = Path(assets.__file__).parent
 
 
@@ -64,9 +70,7 @@ async def test_a_page_that_has_not_changed_is_not_sent_again(browser: Browser) -
     batch = await browser.service.finished(BATCH)
     path = f"/ui/batches/{batch['id']}?tab=results"
     tag = (await browser.open(path)).answer.headers["etag"]
-    again = await browser.service.client.get(
-        path, headers={"Accept": "text/html", "If-None-Match": tag}
-    )
+    again = await browser.service.client.get(path, headers={**REFRESH, "If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -181,27 +185,32 @@ async def test_a_wrong_limit_is_told_by_its_name_and_changes_nothing(browser: Br
     assert (await browser.service.client.get(f"/batches/{batch_id}")).json()["priority"] == 0
 
 
-@pytest.mark.parametrize(
-    ("headers", "is_own"),
-    [
-        ({"Sec-Fetch-Site": "same-origin"}, True),
-        ({"Sec-Fetch-Site": "none"}, True),
-        ({"Sec-Fetch-Site": "cross-site"}, False),
-        ({"Sec-Fetch-Site": "same-site"}, False),
-        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://service.localhost"}, False),
-        ({"Origin": "http://service.localhost"}, True),
-        ({"Origin": "http://service.localhost:81"}, False),
-        ({"Origin": "http://evil.test"}, False),
-        ({"Origin": "null"}, False),
-        ({}, True),
-    ],
-)
-async def test_only_a_page_of_this_service_may_press_a_button(browser, headers, is_own) -> None:
-    batch_id = (await browser.service.post(BATCH)).json()["id"]
-    answer = await browser.service.client.post(f"/ui/batches/{batch_id}/cancel", headers=headers)
-    assert answer.status_code == (303 if is_own else 403)
-    status = (await browser.service.client.get(f"/batches/{batch_id}")).json()["status"]
-    assert status == ("cancelling" if is_own else "queued")
+SENDERS = [
+    ({"Sec-Fetch-Site": "same-origin"}, True),
+    ({"Sec-Fetch-Site": "none"}, True),
+    ({"Sec-Fetch-Site": "cross-site"}, False),
+    ({"Sec-Fetch-Site": "same-site"}, False),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "http://service.localhost"}, False),
+    ({"Origin": "http://service.localhost"}, True),
+    ({"Origin": "http://service.localhost:81"}, False),
+    ({"Origin": "http://evil.test"}, False),
+    ({"Origin": "null"}, False),
+    ({}, True),
+]
+
+
+async def test_only_a_page_of_this_service_may_press_a_button(
+    browser, subtests: pytest.Subtests
+) -> None:
+    for headers, is_own in SENDERS:
+        with subtests.test(headers=headers):
+            batch_id = (await browser.service.post(BATCH)).json()["id"]
+            answer = await browser.service.client.post(
+                f"/ui/batches/{batch_id}/cancel", headers=headers
+            )
+            assert answer.status_code == (303 if is_own else 403)
+            status = (await browser.service.client.get(f"/batches/{batch_id}")).json()["status"]
+            assert status == ("cancelling" if is_own else "queued")
 
 
 HOSTILE = (
@@ -298,7 +307,6 @@ async def test_a_prompt_shows_its_earlier_attempts(open_service) -> None:
         return answer_as_ollama(request)
 
     service = await open_service(fails_once, retry_base_s=0.01)
-    install_dashboard(service.client._transport.app)
     batch = await service.finished({"model": "qwen3:8b", "prompts": ["one"]})
     page = await Browser(service).open(f"/ui/batches/{batch['id']}/prompts/0")
     assert "Earlier attempts" in page.text
@@ -341,7 +349,6 @@ async def test_the_settings_tell_what_is_set_here_first_and_the_check_what_docto
     open_service,
 ) -> None:
     browser = Browser(await open_service(concurrency=7))
-    install_dashboard(browser.service.client._transport.app)
     page = await browser.open("/ui/settings")
     text = page.text
     assert text.index("PROMPTMILL_CONCURRENCY") < text.index("Defaults in force")
@@ -351,3 +358,51 @@ async def test_the_settings_tell_what_is_set_here_first_and_the_check_what_docto
     checked = await browser.open("/ui/settings?check=yes")
     assert "Found by the check" in checked.text
     assert "has the schema 0001" in checked.text
+
+
+async def test_the_request_can_be_made_again_with_curl_and_with_python(browser: Browser) -> None:
+    asked = {**BATCH, "label": "it's", "system": "Short.", "max_concurrent": 3}
+    batch = await browser.service.finished(asked)
+    page = await browser.open(f"/ui/batches/{batch['id']}?tab=request")
+    curl = page.text.partition("-d '")[2].partition("}'")[0] + "}"
+    body = json.loads(curl.replace("'\\''", "'"))
+    assert (body["label"], body["system"], body["max_concurrent"]) == ("it's", "Short.", 3)
+    again = await browser.service.finished(body)
+    assert again["counts"]["succeeded"] == 1
+    python = page.text.partition("client.submit(**")[2].partition("})")[0] + "}"
+    assert ast.literal_eval(python) == body
+
+
+async def test_the_overview_tells_of_a_disk_without_room(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await browser.service.finished(BATCH)
+    usage = shutil.disk_usage("/")._replace(free=5_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    browser.service.resources.snapshots.forget("glance")
+    assert batch
+    page = await browser.open("/")
+    assert "Of the database's disk 0.0 GB are free" in page.text
+
+
+async def test_a_page_that_many_refresh_is_made_once_and_one_that_is_loaded_is_made_anew(
+    browser: Browser,
+) -> None:
+    batch = await browser.service.finished(BATCH)
+    path, client = f"/ui/batches/{batch['id']}", browser.service.client
+    reads = 0
+
+    def count(*_: object) -> None:
+        nonlocal reads
+        reads += 1
+
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", count)
+    try:
+        await asyncio.gather(*(client.get(path, headers=REFRESH) for _ in range(20)))
+        together = reads
+        await client.get(path, headers={"Accept": "text/html"})
+        alone = reads - together
+    finally:
+        sa.event.remove(sa.engine.Engine, "before_cursor_execute", count)
+    # The first one also reads what the process remembers: whether there are keys, the findings.
+    assert 0 < alone <= together <= alone + 10

@@ -7,7 +7,6 @@ import json
 import httpx
 import structlog
 
-from promptmill.dashboard import install_dashboard
 from promptmill.worker.runner import working
 from tests.api.conftest import answer_as_ollama
 from tests.dashboard.conftest import HTML, Browser
@@ -30,7 +29,6 @@ def answer_or_fail(request: httpx.Request) -> httpx.Response:
 
 async def test_no_text_of_any_room_reaches_the_log_or_the_metrics(open_service) -> None:
     service = await open_service(answer_or_fail, api_keys=f"ci={KEY}:admin", retry_base_s=0)
-    install_dashboard(service.client._transport.app)
     browser, client = Browser(service), service.client
     with structlog.testing.capture_logs(
         processors=[structlog.contextvars.merge_contextvars]

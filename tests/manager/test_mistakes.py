@@ -58,34 +58,34 @@ async def test_a_mistake_in_the_call_names_its_argument_and_sends_nothing(argume
     [
         (
             {"temperature": 0.2},
-            "temperature is a model option and no field; write options={'temperature': 0.2}",
+            "temperature is a model option, not a field; write options={'temperature': 0.2}",
         ),
         (
             {"max_tokens": 5},
-            "max_tokens is a model option and no field; write options={'num_predict': 5}",
+            "max_tokens is a model option, not a field; write options={'num_predict': 5}",
         ),
         (
             {"num_ctx": 1024},
-            "num_ctx is a model option and no field; write options={'num_ctx': 1024}",
+            "num_ctx is a model option, not a field; write options={'num_ctx': 1024}",
         ),
-        ({"stop": ["a"]}, "stop is a model option and no field; write options={'stop': …}"),
+        ({"stop": ["a"]}, "stop is a model option, not a field; write options={'stop': …}"),
         (
             {"optoins": {}},
-            "optoins is no field of Ollama's request (did you mean options?); model options go into options={…}",
+            "optoins is not a field of Ollama's request (did you mean options?); model options go into options={…}",
         ),
         (
             {"wibble": []},
-            "wibble is no field of Ollama's request; model options go into options={…}",
+            "wibble is not a field of Ollama's request; model options go into options={…}",
         ),
         (
             {"options": {"temprature": 0}},
-            "options={'temprature': …} is no option of Ollama; did you mean 'temperature'?",
+            "options={'temprature': …} is not an option of Ollama; did you mean 'temperature'?",
         ),
         (
             {"options": {"max_tokens": 5}},
-            "options={'max_tokens': …} is no option of Ollama; did you mean 'num_predict'?",
+            "options={'max_tokens': …} is not an option of Ollama; did you mean 'num_predict'?",
         ),
-        ({"options": {5: 5}}, "options={'5': …} is no option of Ollama"),
+        ({"options": {5: 5}}, "options={'5': …} is not an option of Ollama"),
         ({"options": {"seed": {1}}}, "options.seed is of the type set, which JSON cannot hold"),
         ({"system": b"hi"}, "system is of the type bytes, which JSON cannot hold"),
     ],

@@ -20,9 +20,9 @@ from promptmill.store.batches import jobs
 from promptmill.store.db.database import Database
 from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue.leases import Completion, HostShare, Lease
-from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.recorder import Recorder
+from promptmill.worker.reporting.activity import ActivityCounts
 from promptmill.worker.scheduling.allocation import WorkerHost
 
 SLOTS = 8

@@ -1,4 +1,4 @@
-"""The HTTP API: `build_api` makes the application; each file below has one role in it."""
+"""The HTTP API; `build_api` builds its application."""
 
 from promptmill.api.application import build_api
 

@@ -1,4 +1,4 @@
-"""The way into the API: browsers' headers and keys, before any route is looked at.
+"""Access control: rules for browsers and keys, applied before a route is chosen.
 
 Plain ASGI, so that bodies and streams pass through untouched. The rules are in `access`.
 """
@@ -32,16 +32,16 @@ from promptmill.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.services.resources import Resources
 
 _ALWAYS_OPEN: Final = "/health"
-"""Whoever watches over the process asks for it, by any name, also when the database is away."""
+"""Paths that monitoring requests without a key, under any name, also while the database is away."""
 _REFUSALS: Final = (Unauthenticated, TooManyAttempts, Forbidden, LimitExceeded, Unavailable)
 
 
 class AccessControl:
-    """Refuses requests that may not be made; the others pass through, with their caller."""
+    """Middleware that refuses requests without access, and passes others on with their caller."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -68,7 +68,7 @@ class AccessControl:
         if ruling.cors_origin is not None:
             send = _adding(cors_headers(ruling.cors_origin, preflight=is_preflight), send)
         if is_preflight:
-            # Sent by the browser itself, which has no key.
+            # The browser itself sends preflight requests, and has no key.
             await Response(status_code=204)(scope, receive, send)
             return
         is_own = ruling.cors_origin is None
@@ -96,7 +96,7 @@ class AccessControl:
 def judge_origin(
     scope: Scope, resources: Resources, route: Route | None, *, needs_key: bool
 ) -> Ruling:
-    """What the headers of a request say about where it comes from."""
+    """Judge where a request comes from by its headers."""
     headers, settings = Headers(scope=scope), resources.settings
     policy = Policy(
         needs_key=needs_key,
@@ -116,7 +116,7 @@ def judge_origin(
 
 
 def _refusal(scope: Scope, path: str, error: PromptmillError) -> Response:
-    """The answer to a request that may not be made, in the shape of the API that it is for."""
+    """Response to a refused request, in the format of the API that it is for."""
     told = api_error(error, missing=("not_found", None)) if path.startswith(PREFIX) else None
     if told is None:
         return error_response(scope, error)
@@ -125,7 +125,7 @@ def _refusal(scope: Scope, path: str, error: PromptmillError) -> Response:
 
 
 def _adding(extra: Mapping[str, str], send: Send) -> Send:
-    """`send`, with more headers on the answer."""
+    """Wrap `send` to add headers to the response."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":

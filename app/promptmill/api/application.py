@@ -1,4 +1,4 @@
-"""The API as one ASGI application: routes, middleware, problems, documentation."""
+"""Building of the API's ASGI application: routes, middleware, problems, documentation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from promptmill.services.resources import Resources
 from promptmill.version import version
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-"""What surrounds the application's life: it opens the resources and puts them on its state."""
+"""Context manager of the application's life; it opens the resources and sets its state.
+"""
 
 
 ROUTERS: Final = (
@@ -55,7 +56,7 @@ ROUTERS: Final = (
 
 
 def build_api(*, lifespan: Lifespan | None = None, root_path: str = "") -> FastAPI:
-    """The API. Before its first request the lifespan must have set `app.state.resources`.
+    """Build the API. Before its first request the lifespan must have set `app.state.resources`.
 
     `root_path` is the prefix under which a proxy serves it.
     """
@@ -77,7 +78,7 @@ def build_api(*, lifespan: Lifespan | None = None, root_path: str = "") -> FastA
 
 
 def build_metrics_api(resources: Resources) -> FastAPI:
-    """`/metrics` and `/health` alone, for a worker; the same rules of access hold."""
+    """Build the application of `/metrics` and `/health` for a worker, under the same rules."""
     app = FastAPI(version=version(), docs_url=None, redoc_url=None, openapi_url=None)
     app.state.resources = resources
     _install(app, (health.router, metrics.router))

@@ -1,4 +1,4 @@
-"""What handlers ask for: the resources, a batch's id, the idempotency key, a checked query."""
+"""Dependencies of handlers: resources, ids, idempotency key, checked query."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from promptmill.services.resources import Resources
 METADATA_PREFIX: Final = "metadata."
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 IDEMPOTENCY_KEY: Final = re.compile(r"^[!-~]{1,255}$")
-"""What that header may hold."""
+"""Pattern of the header `Idempotency-Key`."""
 
 _BATCH_ID = re.compile(r"batch_[0-9a-z]{1,64}")
 _BENCHMARK_ID = re.compile(r"bench_[0-9a-z]{1,64}")
@@ -28,12 +28,12 @@ _LONGEST_VALUE = 2048
 
 
 def resources_of(request: Request) -> Resources:
-    """The process's resources."""
+    """Resources of the process, for a handler."""
     return resources_in(request.app)
 
 
 def resources_in(app: FastAPI) -> Resources:
-    """The process's resources, which the application's lifespan has put on its state."""
+    """Resources of the process, which the application's lifespan stored on its state."""
     resources = app.state.resources
     if not isinstance(resources, Resources):
         raise TypeError("The application's lifespan must set `app.state.resources`.")
@@ -41,7 +41,7 @@ def resources_in(app: FastAPI) -> Resources:
 
 
 async def caller_in(request: Request) -> Caller:
-    """Who sends the request, as the way in has found out."""
+    """Sender of the request, as access control has determined it."""
     return request.scope.get("state", {}).get("caller", ANYBODY)
 
 
@@ -51,7 +51,7 @@ async def _resources(request: Request) -> Resources:
 
 
 def _batch_id(value: str) -> str:
-    # What cannot be an id is not looked for: a database may even refuse to compare it.
+    # A malformed id is not looked up: a database may even refuse to compare it.
     if not _BATCH_ID.fullmatch(value):
         raise NotFound("There is no batch of this id.")
     return value
@@ -64,10 +64,10 @@ def _benchmark_id(value: str) -> str:
 
 
 async def idempotency_key_of(request: Request) -> str | None:
-    """The header `Idempotency-Key`, None if it was not sent.
+    """Read the header `Idempotency-Key`; None without it.
 
     Raises:
-        Invalid: It is no key.
+        Invalid: The header is not a valid key.
     """
     key = request.headers.get(IDEMPOTENCY_HEADER)
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
@@ -80,10 +80,10 @@ async def idempotency_key_of(request: Request) -> str | None:
 
 
 class StrictRoute(APIRoute):
-    """A route that refuses query parameters which it does not declare, and any given twice."""
+    """Route that refuses unknown query parameters, and any given twice."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, behind the check of the query."""
+        """Wrap the handler in the check of the query."""
         handle = super().get_route_handler()
         known: set[str] = set()
         for parameter in self.dependant.query_params:
@@ -113,7 +113,7 @@ def check_query(
     prefix: str | None = None,
     longest: int = _LONGEST_VALUE,
 ) -> None:
-    """Note query parameters that are not known, given twice, or longer than `longest` bytes.
+    """Add faults for query parameters that are unknown, repeated, or longer than `longest` bytes.
 
     Raises:
         Invalid: There are far too many.
@@ -135,7 +135,7 @@ def check_query(
 
 
 async def metadata_filter(request: Request) -> dict[str, str]:
-    """The pairs of `?metadata.name=value`.
+    """Read the pairs of `?metadata.name=value`.
 
     Raises:
         Invalid: A name is empty or too long to be one.

@@ -1,4 +1,4 @@
-"""uvicorn's reading of HTTP, with a bound for the head of a request and without trailers."""
+"""HTTP parsing of uvicorn, with a bound on a request's head and without trailers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD_BYTES: Final = 256 * 1024
-"""Of the request line and all headers. uvicorn has no bound, and would keep them all in memory."""
+"""Most bytes of the request line and headers together; uvicorn would keep any number in memory."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection whose client can neither fill the memory with headers nor add any at the end.
+    """Connection whose client can neither fill the memory with headers nor append any at the end.
 
-    Trailers of a chunked body would else count as headers of the request, though a proxy that
-    checks or replaces headers has never seen them.
+    Trailers of a chunked body would count as headers of the request, although a proxy that checks
+    or replaces headers has not seen them.
     """
 
     _in_head = False
     _head_bytes = 0
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and refuse a request whose head has no end."""
+        """Parse received bytes, and refuse a request whose head is too large."""
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
             return
@@ -30,16 +30,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self.send_400_response("The headers of the request are too large.")
 
     def on_message_begin(self) -> None:
-        """Note that a head begins."""
+        """Note the beginning of a head."""
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, and leave a trailer out."""
+        """Add a header, but drop a trailer."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Note that the head is complete."""
+        """Note the end of the head."""
         self._in_head = False
         super().on_headers_complete()

@@ -1,4 +1,4 @@
-"""Whether the models that a batch names are installed, asked prompt by prompt."""
+"""Check that the models of a batch are installed, prompt by prompt."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _MOST_NAMED = 10
 
 
 class ModelCheck:
-    """Compares the names in a batch with those of the installed models.
+    """Comparison of the names in a batch with those of the installed models.
 
-    Whoever reads the batch says where the `missing` ones go: with `auto_pull` they are no fault.
+    The reader of the batch decides about the `missing` names: with `auto_pull` they are no fault.
     """
 
     def __init__(self, installed: Collection[str] | None = None, *, hosts: int = 1) -> None:
-        """`installed` are names as the hosts spell them; `hosts` is the number of hosts.
+        """Store the installed models by the hosts' names; `hosts` is the number of hosts.
 
-        With None nobody knows what is installed, and nothing is missing.
+        None stands for an unknown list, with which no model counts as missing.
         """
         self._place, self._there = (
             ("the host", "there") if hosts == 1 else ("any host that answers", "on one")
@@ -33,16 +33,16 @@ class ModelCheck:
         self._used: set[str] = set()
         self._places: dict[str, list[Path]] = {}
         self.missing = Faults()
-        """Takes what is not installed."""
+        """Function that receives models that are not installed."""
         self._default_is_used = False
 
     @property
     def used(self) -> list[str]:
-        """The models that the batch uses, by name; those that are not installed as it has them."""
+        """Names of the models that the batch uses; missing models as they were sent."""
         return sorted(self._used)
 
     def see_prompt(self, draft: PromptDraft, path: Path) -> None:
-        """Note the model of a prompt; without one of its own it takes the batch's."""
+        """Note the model of a prompt; a prompt without one uses the batch's."""
         own = draft.overrides.get("model") if draft.overrides else None
         if own is None:
             self._default_is_used = True
@@ -50,17 +50,17 @@ class ModelCheck:
             self._see(own, (*path, "model"))
 
     def see_batch(self, model: str, path: Path) -> None:
-        """Note the batch's own model, after all prompts; it matters if one of them takes it."""
+        """Note the batch's own model after all prompts; it counts if a prompt uses it."""
         if self._default_is_used:
             self._see(model, path)
 
     async def refuse_those_that_only_embed(self, resources: Resources, kind: BatchKind) -> None:
-        """Refuse models that complete no text where a host says so, unless they are to embed.
+        """Refuse models that cannot complete text, if a host says so, unless they are to embed.
 
-        To be called after all prompts were seen.
+        Must be called after all prompts.
 
         Raises:
-            Invalid: With the places that name such a model.
+            Invalid: A model cannot complete text; the error names every place.
         """
         if kind is BatchKind.EMBED:
             return
@@ -90,10 +90,10 @@ class ModelCheck:
 
 
 async def require_text_models(resources: Resources, names: Sequence[str]) -> None:
-    """Refuse models of a benchmark that complete no text, where a host says so.
+    """Refuse models of a benchmark that cannot complete text, if a host says so.
 
     Raises:
-        Invalid: With the places that name such a model.
+        Invalid: A model cannot complete text; the error names every place.
     """
     refused = await models.that_only_embed(resources, names)
     faults = Faults()
@@ -104,5 +104,5 @@ async def require_text_models(resources: Resources, names: Sequence[str]) -> Non
 
 
 def only_embeds(model: str) -> str:
-    """The sentence for a model that completes no text."""
+    """Sentence for a model that cannot complete text."""
     return f"`{model}` only makes embeddings and answers no prompts; name a model that does"

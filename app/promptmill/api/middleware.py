@@ -1,6 +1,6 @@
-"""What every request goes through: an id, headers, one log line, and a net for the unexpected.
+"""Middleware of every request: an id, headers, one log line, and a response to unexpected errors.
 
-Plain ASGI: a body passes through untouched and streams stay streams.
+Plain ASGI: bodies and streams pass through untouched.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode()
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 _POLLED: Final = frozenset({"/health", "/ready", "/metrics"})
-"""Asked for every few seconds; the log tells of these only when they fail."""
+"""Paths that clients poll; they are logged only if they fail."""
 _OK: Final = 200
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _log = get_logger()
 
 
 class RequestContext:
-    """Names each request, answers what nobody caught, and writes one line about it."""
+    """Middleware that assigns ids, responds to unexpected errors, and logs each request."""
 
     def __init__(self, app: ASGIApp, *, root_path: str = "") -> None:
         """`root_path` is the prefix under which a proxy serves the application."""
@@ -44,7 +44,7 @@ class RequestContext:
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything else passes through."""
+        """Serve one HTTP request; pass on other connections."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -60,14 +60,14 @@ class RequestContext:
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request with its response."""
 
     def __init__(self, request_id: str, route: Route | None) -> None:
         self._request_id = request_id
         self._route = OTHER if route is None else route.path
         self._began = time.perf_counter()
         self._status: int | None = None
-        """Of the answer; None until it has begun."""
+        """Status of the response; None until it has begun."""
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -82,11 +82,11 @@ class _Exchange:
         try:
             await app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            pass  # Nobody is there to be answered; the line below says so.
+            pass  # The client has left; the log line says so.
         except Exception:
             _log.exception("A request failed unexpectedly", action="http_request_failed")
             if self._status is not None:
-                raise  # The answer is under way; only closing the connection tells of the fault.
+                raise  # The response has begun; only closing the connection reports the error.
             await _unexpected(scope)(scope, receive, send_with_headers)
         finally:
             self._log(scope)
@@ -113,7 +113,7 @@ class _Exchange:
 
 
 def _unexpected(scope: Scope) -> Response:
-    """The answer to a request that nobody caught the fault of."""
+    """Response to a request with an unexpected error."""
     if path_below_root(scope).startswith(PREFIX):
         return error_response(internal_error())
     text = "The service failed; its log tells more under the request id."

@@ -1,6 +1,6 @@
-"""Cursors: where the next page begins, as a text that clients only hand back.
+"""Cursors: opaque positions of the next page, which clients send back.
 
-They are encoded so that nobody builds one by hand and comes to depend on what is inside.
+They are encoded so that clients do not build them and depend on their content.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ LONGEST_CURSOR: Final = 200
 
 
 def result_cursor(next_after: int | None) -> str | None:
-    """The cursor of the results after that index; None stays None."""
+    """Cursor of the results after an index; None stays None."""
     return None if next_after is None else _encode(f"after:{next_after}")
 
 
 def after_index(cursor: str | None) -> int | None:
-    """The index after which the page of results begins.
+    """Index after which the page of results begins.
 
     Raises:
-        Invalid: It is no cursor of results.
+        Invalid: The text is not a cursor of results.
     """
     return None if cursor is None else int(_decode(cursor, _INDEX))
 
 
 def batch_cursor(next_cursor: str | None) -> str | None:
-    """The cursor of the batches before that one; None stays None."""
+    """Cursor of the batches before a batch; None stays None."""
     return None if next_cursor is None else _encode(f"before:{next_cursor}")
 
 
 def before_batch(cursor: str | None) -> str | None:
-    """The id of the batch before which the page begins.
+    """Id of the batch before which the page begins.
 
     Raises:
-        Invalid: It is no cursor of batches.
+        Invalid: The text is not a cursor of batches.
     """
     return None if cursor is None else _decode(cursor, _BATCH)
 
 
 def benchmark_cursor(next_cursor: str | None) -> str | None:
-    """The cursor of the benchmarks before that one; None stays None."""
+    """Cursor of the benchmarks before a benchmark; None stays None."""
     return batch_cursor(next_cursor)
 
 
 def before_benchmark(cursor: str | None) -> str | None:
-    """The id of the benchmark before which the page begins.
+    """Id of the benchmark before which the page begins.
 
     Raises:
-        Invalid: It is no cursor of benchmarks.
+        Invalid: The text is not a cursor of benchmarks.
     """
     return None if cursor is None else _decode(cursor, _BENCHMARK)
 

@@ -1,4 +1,4 @@
-"""The client library of Promptmill: batches and benchmarks, submitted, watched and read.
+"""Client library of Promptmill: batches and benchmarks are submitted, watched and read.
 
 `Promptmill` for ordinary code, `AsyncPromptmill` for asyncio. It needs httpx and
 pydantic and nothing else of this distribution.

@@ -1,10 +1,10 @@
-"""What can go wrong between this library and a service.
+"""Errors between this library and a service.
 
 PromptmillError
-├── PromptmillProblem     the service answered that it will not or cannot do it
-├── ServiceUnreachable    no connection could be made, or it broke before the whole answer
-├── UnexpectedAnswer      something answered, but not in the way of this service
-└── WaitTimeout           the batch or benchmark had not ended in the time that was given
+├── PromptmillProblem     the service refused the request or cannot serve it
+├── ServiceUnreachable    no connection could be made, or it broke before the response was complete
+├── UnexpectedAnswer      the response is not from a Promptmill service
+└── WaitTimeout           the batch or benchmark had not ended within the given time
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from dataclasses import dataclass
 from typing import Final
 
 _MOST_TOLD: Final = 5
-"""Fields that are wrong, in the text of an error."""
+"""Most wrong fields that the text of an error lists."""
 
 
 class PromptmillError(Exception):
-    """Base of all errors that this library raises on purpose; the message is for the user."""
+    """Base class of the errors that this library raises; the message is for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldError:
-    """One thing that is wrong with a request."""
+    """Error in one field of a request."""
 
     pointer: str
-    """Where, as a JSON pointer into the body: `/prompts/3`."""
+    """Place of the field, as a JSON pointer into the body: `/prompts/3`."""
     detail: str
-    """What is wrong there."""
+    """What is wrong with the field."""
 
 
 class PromptmillProblem(PromptmillError):  # noqa: N818 - it is a problem in RFC 9457's words
-    """The service answered with a problem (RFC 9457); nothing was changed there.
+    """The service responded with a problem (RFC 9457); nothing was changed there.
 
     `status` is the HTTP status, `type` and `title` name the kind of problem for programs and for
-    people, `detail` is a sentence about this one. `errors` names every field that is wrong, and is
-    empty unless the body did not validate; the text of the error has the first five.
-    `retry_after_s` is how long to wait before asking again, where the service said so;
-    `request_id` finds the request in the service's log.
+    people, `detail` describes this occurrence. `errors` names every wrong field, and is empty
+    unless the body did not validate; the error's text lists the first five. `retry_after_s` is the
+    time to wait before another request, if the service gave one; `request_id` identifies the
+    request in the service's log.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class PromptmillProblem(PromptmillError):  # noqa: N818 - it is a problem in RFC
 
 
 class ServiceUnreachable(PromptmillError):  # noqa: N818 - a state of the service
-    """No connection could be made, or it broke before the whole answer was there."""
+    """No connection could be made, or the connection broke before the response was complete."""
 
 
 class UnexpectedAnswer(PromptmillError):  # noqa: N818 - named for what arrived
-    """Something answered, but it is not a Promptmill service, or one this library cannot read."""
+    """The response is not from a Promptmill service, or from a version that cannot be read."""
 
 
 class WaitTimeout(PromptmillError):  # noqa: N818 - the usual word
-    """The batch or benchmark had not ended in the time that was given; it goes on."""
+    """The batch or benchmark had not ended within the given time; it continues."""

@@ -1,7 +1,7 @@
-"""Events of a batch out of a stream of Server-Sent Events that is cut anywhere. No I/O.
+"""Parsing of a batch's events from a stream of Server-Sent Events, without I/O.
 
-`MessageParser` knows the format (WHATWG HTML, "Server-sent events"), `Following` the service's
-events and how to go on after a connection has broken.
+`MessageParser` parses the format (WHATWG HTML, "Server-sent events"); `Following` parses the
+service's events and resumes after a broken connection.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ _NO_CONTENT: Final = 204
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressEvent:
-    """The batch has changed; the first event of a stream tells how it stands."""
+    """Progress of the batch; the first event of a stream holds the current state."""
 
     id: str
-    """For `last_event_id`, to go on after this event."""
+    """Id to pass as `last_event_id` to continue after this event."""
     batch: BatchSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultEvent:
-    """A result was stored."""
+    """Storing of a result."""
 
     id: str
-    """For `last_event_id`, to go on after this event."""
+    """Id to pass as `last_event_id` to continue after this event."""
     result: Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndEvent:
-    """The batch has ended; this is the last event."""
+    """End of the batch; the last event."""
 
     id: str
-    """For `last_event_id`: there is nothing after this event unless prompts are run again."""
+    """Id to pass as `last_event_id`; nothing follows it unless prompts are run again."""
     batch: BatchSummary
 
 
@@ -55,16 +55,16 @@ BatchEvent = ProgressEvent | ResultEvent | EndEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message of a stream."""
+    """Message of an event stream."""
 
     name: str
     id: str
-    """Of this message, or of the last one before it that had any."""
+    """Id of the message, or of the last message before it that had an id."""
     data: str
 
 
 class MessageParser:
-    """Collects pieces of a stream and gives out its whole messages; comments are left out."""
+    """Parser that takes pieces of a stream and yields whole messages, without comments."""
 
     def __init__(self) -> None:
         self._rest: list[bytes] = []
@@ -74,7 +74,7 @@ class MessageParser:
         self._id = ""
 
     def feed(self, piece: bytes) -> Iterator[Message]:
-        """The messages that `piece` completes."""
+        """Yield the messages that `piece` completes."""
         if not piece:
             return
         if self._after_return and piece.startswith(b"\n"):
@@ -82,7 +82,7 @@ class MessageParser:
         self._after_return = piece.endswith(b"\r")
         *whole, rest = _LINE_END.split(piece)
         for line in whole:
-            # Pieces are joined once per line, so that a long line costs no more than its length.
+            # Pieces are joined once per line, so that the cost of a long line is linear.
             message = self._take(b"".join((*self._rest, line)))
             self._rest.clear()
             if message is not None:
@@ -102,7 +102,7 @@ class MessageParser:
             case "id" if "\0" not in value:
                 self._id = value
             case _:
-                pass  # A comment has no name; other fields are for browsers, or of the future.
+                pass  # A comment has no field name; other fields are for browsers.
         return None
 
     def _complete(self) -> Message | None:
@@ -114,7 +114,7 @@ class MessageParser:
 
 
 class Following:
-    """One who follows a batch, over as many connections as it takes."""
+    """State of following a batch, over as many connections as that takes."""
 
     def __init__(self, batch_id: str, *, results: bool, last_event_id: str | None) -> None:
         self._batch_id = batch_id
@@ -122,32 +122,32 @@ class Following:
         self._last_event_id = last_event_id
         self._parser = MessageParser()
         self.is_over = False
-        """Whether the end was told, so that nothing more is to be asked for."""
+        """Whether the end event has arrived, so that no further request is needed."""
 
     def request(self) -> Request[bytes]:
-        """What to ask for next: the events after the last one that has arrived."""
+        """Build the request for the events after the last one that has arrived."""
         return batches.batch_events(
             self._batch_id, results=self._results, last_event_id=self._last_event_id
         )
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """An answer with an expected status begins.
+        """Check the status and headers of a response that begins.
 
         Raises:
-            UnexpectedAnswer: It is no stream of events.
+            UnexpectedAnswer: The response is not an event stream.
         """
-        # Half a message of a connection that broke is told again.
+        # A message that was cut by a broken connection is sent again whole.
         self._parser = MessageParser()
         if status == _NO_CONTENT:
             self.is_over = True
         elif not headers.get("content-type", "").startswith("text/event-stream"):
-            raise UnexpectedAnswer("The answer is no stream of events.")
+            raise UnexpectedAnswer("The response is not an event stream.")
 
     def feed(self, piece: bytes) -> Iterator[BatchEvent]:
-        """The events that `piece` completes; those that only a newer service has are left out.
+        """Yield the events that `piece` completes, except kinds that only a newer service has.
 
         Raises:
-            UnexpectedAnswer: One of them cannot be read.
+            UnexpectedAnswer: An event cannot be read.
         """
         for message in self._parser.feed(piece):
             event = _event_of(message)
@@ -157,10 +157,10 @@ class Following:
                 yield event
 
     def finish(self) -> None:
-        """The answer is over.
+        """Check that the response did not end before the batch.
 
         Raises:
-            ServiceUnreachable: The end of the batch was not among its events.
+            ServiceUnreachable: The end event has not arrived.
         """
         if not self.is_over:
             raise ServiceUnreachable("the stream of events ended before the batch did")

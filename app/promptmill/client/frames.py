@@ -1,4 +1,4 @@
-"""Results as data frames: the same columns as in files, the kept ones first."""
+"""Results as data frames, with the columns of files: the kept ones first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from promptmill.rows import TableFormat, UnreadableInput
 from promptmill.rows.columnar import library
 
 _INDEX: Final = re.compile(r"__index_level_\d+__")
-"""What Arrow calls an index of pandas that has no name."""
+"""Arrow's name for a pandas index without a name."""
 
 
 def arrow_of(pieces: Iterable[bytes], *, expand: bool) -> Any:  # noqa: ANN401 - pyarrow.Table
-    """Results in NDJSON as a table of Arrow.
+    """Read NDJSON results into an Arrow table.
 
     Raises:
         ValueError: pyarrow is not installed.
@@ -32,14 +32,14 @@ def arrow_of(pieces: Iterable[bytes], *, expand: bool) -> Any:  # noqa: ANN401 -
 
 
 def pandas_of(table: Any) -> Any:  # noqa: ANN401 - both are of libraries
-    """A table of Arrow as a data frame of pandas.
+    """Convert an Arrow table to a pandas data frame.
 
     Raises:
         ValueError: pandas is not installed.
     """
     pandas = _sure("pandas")
     arrow = library("pyarrow", "a data frame")
-    # Whole numbers stay whole where some are missing.
+    # Integers stay integers in columns with missing values.
     types = {arrow.int64(): pandas.Int64Dtype()}
     frame = table.to_pandas(types_mapper=types.get)
     levels = [name for name in frame.columns if _INDEX.fullmatch(name)]
@@ -50,7 +50,7 @@ def pandas_of(table: Any) -> Any:  # noqa: ANN401 - both are of libraries
 
 
 def polars_of(table: Any) -> Any:  # noqa: ANN401 - both are of libraries
-    """A table of Arrow as a data frame of polars.
+    """Convert an Arrow table to a polars data frame.
 
     Raises:
         ValueError: polars is not installed.

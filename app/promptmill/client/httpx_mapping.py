@@ -1,4 +1,4 @@
-"""httpx, seen from this library: what is handed to it, and what its answers and errors mean."""
+"""Mapping of requests to httpx, and of httpx's responses and errors to this library."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeou
 
 
 def checked_base_url(base_url: str) -> httpx.URL:
-    """The address of a service, without the slash at its end.
+    """Parse the address of a service, without the slash at its end.
 
     Raises:
-        ValueError: It is no http or https URL.
+        ValueError: The address is not an http or https URL.
     """
     try:
         url = httpx.URL(base_url.rstrip("/"))
@@ -64,10 +64,10 @@ def proxy_of(url: httpx.URL) -> str | None:
 
 
 def headers_of(api_key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
-    """The headers that go with every request.
+    """Build the headers that are sent with every request.
 
     Raises:
-        ValueError: The key cannot stand in a header.
+        ValueError: The key has characters that a header cannot hold.
     """
     own = {"user-agent": "promptmill-client"}
     if api_key is not None:
@@ -78,7 +78,7 @@ def headers_of(api_key: str | None, headers: Mapping[str, str] | None) -> dict[s
 
 
 def trusts_environment(url: httpx.URL) -> bool:
-    """Whether proxies of the environment apply: not to this machine, which no proxy can reach."""
+    """Whether the environment's proxies apply; never to this machine, which no proxy can reach."""
     if url.host == "localhost":
         return False
     try:
@@ -88,7 +88,7 @@ def trusts_environment(url: httpx.URL) -> bool:
 
 
 def arguments_of(request: Request[Any], timeout_s: float) -> dict[str, Any]:
-    """What `httpx.Client.build_request` takes for a request."""
+    """Arguments of `httpx.Client.build_request` for a request."""
     return {
         "method": request.method,
         "url": request.path,
@@ -102,7 +102,7 @@ def arguments_of(request: Request[Any], timeout_s: float) -> dict[str, Any]:
 
 
 def async_arguments_of(request: Request[Any], timeout_s: float) -> dict[str, Any]:
-    """What `httpx.AsyncClient.build_request` takes: it wants blocks to come asynchronously."""
+    """Arguments of `httpx.AsyncClient.build_request`, whose blocks are an async iterator."""
     arguments = arguments_of(request, timeout_s)
     if request.content is not None and not isinstance(request.content, bytes):
         arguments["content"] = _asynchronous(request.content)
@@ -115,7 +115,7 @@ async def _asynchronous(blocks: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 def answer_of(response: httpx.Response) -> Answer:
-    """A response that has been read."""
+    """Convert a response that was read."""
     return Answer(
         status=response.status_code,
         headers={name.lower(): value for name, value in response.headers.items()},
@@ -124,7 +124,7 @@ def answer_of(response: httpx.Response) -> Answer:
 
 
 def broken_off(error: httpx.RequestError) -> BrokenOff:
-    """What became of a request that ended in an error of httpx."""
+    """Describe a request that ended in an error of httpx."""
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         reason = "no connection could be made in time"
     elif isinstance(error, httpx.TimeoutException):
@@ -137,7 +137,7 @@ def broken_off(error: httpx.RequestError) -> BrokenOff:
 
 
 def stream_error(error: httpx.RequestError) -> PromptmillError:
-    """The error to raise when a stream breaks off."""
+    """Build the error to raise when a stream breaks off."""
     if isinstance(error, httpx.DecodingError):
         return UnexpectedAnswer(f"The answer cannot be decoded: {error}")
     return ServiceUnreachable(broken_off(error).reason)

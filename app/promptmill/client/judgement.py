@@ -1,8 +1,7 @@
-"""What follows from an answer, or from none: a value, an error, or another try. Pure decisions.
+"""Decisions on a response, or on its absence: a value, an error, or another try. No I/O.
 
-The one rule to know: a request is sent again only where that cannot do the work twice, because it
-never left this machine, the service said that it did nothing (429, 503, 507), or the request
-is repeatable by its nature.
+A request is sent again only if that cannot do the work twice: it never left this machine, the
+service said that it did nothing (429, 503, 507), or the request is repeatable by its nature.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ T = TypeVar("T")
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
 LONGEST_RETRY_AFTER_S: Final = 30.0
-"""A service that wants a longer pause than this is reported instead of waited for."""
+"""A service that asks for a longer pause than this is reported instead of waited for."""
 LONG_POLL_S: Final = 30.0
-"""How long the service is asked to hold an answer back while nobody wants to see progress."""
+"""Longest seconds of a long poll while no progress is shown."""
 
 _DID_NOTHING: Final = frozenset({429, 503, 507})
 _GATEWAY: Final = frozenset({502, 503, 504})
@@ -36,23 +35,23 @@ _GATEWAY: Final = frozenset({502, 503, 504})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenOff:
-    """There is no answer."""
+    """Absence of a response."""
 
     reason: str
     was_sent: bool
-    """Whether the service may have got the request."""
+    """Whether the service may have received the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[T]):
-    """The answer was read."""
+    """Decision that the response was read."""
 
     value: T
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The request should be sent once more."""
+    """Decision to send the request once more."""
 
     pause_s: float
 
@@ -60,12 +59,13 @@ class Again:
 def judge(
     request: Request[T], outcome: Answer | BrokenOff, *, attempt: int, attempts: int
 ) -> Done[T] | Again:
-    """What to do after the `attempt`-th try (the first is 1) of at most `attempts`.
+    """Decide what follows the `attempt`-th try (the first is 1) of at most `attempts`.
 
     Raises:
-        PromptmillProblem: The service said no.
-        ServiceUnreachable: There is no answer, and no attempt is left or another might do harm.
-        UnexpectedAnswer: The answer is not that of this service.
+        PromptmillProblem: The service refused the request.
+        ServiceUnreachable: There is no response, and no attempt is left or another might do the
+            work twice.
+        UnexpectedAnswer: The response is not that of a Promptmill service.
     """
     if isinstance(outcome, Answer) and outcome.status in request.expected:
         return Done(request.read(outcome))
@@ -78,7 +78,7 @@ def judge(
 
 
 def error_of(answer: Answer) -> PromptmillProblem | ServiceUnreachable | UnexpectedAnswer:
-    """The error that an answer with an unexpected status stands for."""
+    """Build the error for a response with an unexpected status."""
     body = _json_object(answer.content)
     if body is None or "title" not in body:
         if answer.status in _GATEWAY:
@@ -107,9 +107,9 @@ def error_of(answer: Answer) -> PromptmillProblem | ServiceUnreachable | Unexpec
 def long_polls(
     every_s: float, timeout_s: float | None, clock: Callable[[], float]
 ) -> Iterator[float]:
-    """How long each of a row of long polls may be held: `every_s`, until `timeout_s` is over.
+    """Yield the seconds of consecutive long polls: `every_s`, until `timeout_s` is over.
 
-    The last one may be held for no time at all, so that an end in the last moment is seen.
+    The last may be 0 seconds, so that an end in the last moment is seen.
     """
     if timeout_s is None:
         while True:
@@ -121,7 +121,7 @@ def long_polls(
 
 
 class Patience:
-    """How long to go on trying to reach a service that has answered before."""
+    """Limit on the time for which a service that was reached before is tried again."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
@@ -130,7 +130,7 @@ class Patience:
         self._has_answered = False
 
     def answered(self) -> None:
-        """The service is there."""
+        """Note that the service responded."""
         self._has_answered = True
         self._lost_at = None
         self._pause_s = FIRST_PAUSE_S
@@ -138,7 +138,7 @@ class Patience:
     def pause_s(self, error: Exception, now: float) -> float | None:
         """Seconds to wait before the next try, or None to give up and raise `error`.
 
-        A service that never answered is given up at once: the address is more likely wrong than
+        A service that never responded is given up at once: its address is more likely wrong than
         the service away.
         """
         if not (self._has_answered and _is_outage(error)):
@@ -153,13 +153,13 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The service cannot be reached for now; it is being tried again."""
+    """Report that the service cannot be reached now and is tried again."""
 
     error: Exception
 
 
 Sighting = Batch | Outage
-"""What watching a batch shows from time to time."""
+"""Results of watching a batch: its state, or an outage."""
 
 
 def _pause_before_another(
@@ -180,7 +180,7 @@ def _retry_after_s(answer: Answer) -> float | None:
     try:
         return max(float(answer.headers["retry-after"]), 0.0)
     except (KeyError, ValueError):
-        # The other form of the header, a date, is not used by the service.
+        # The service does not send the header's other form, a date.
         return None
 
 
@@ -193,7 +193,7 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether the error says that the service is away now, and not that the request is wrong."""
+    """Whether an error means that the service is away, and not that the request is wrong."""
     return isinstance(error, ServiceUnreachable) or (
         isinstance(error, PromptmillProblem) and error.status in _DID_NOTHING
     )

@@ -1,4 +1,4 @@
-"""How results look in a notebook."""
+"""Display of results in notebooks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _ROWS: Final = 20
 
 
 class AsyncShown:
-    """Results that only an event loop can ask for: they show nothing of themselves."""
+    """Base class of asyncio results, which a notebook cannot show without an event loop."""
 
 
 class Shown(ABC):
-    """Results that show the first of them."""
+    """Base class of results whose first rows a notebook shows."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Result]: ...
 
     def _repr_html_(self) -> str:
-        """A table of the first results, texts cut."""
+        """Table of the first results, with long texts cut."""
         first = list(islice(iter(self), _ROWS + 1))
         more = f"The first {_ROWS}; to_pandas() has all of them." if len(first) > _ROWS else ""
         return html.results(first[:_ROWS], more)

@@ -1,4 +1,4 @@
-"""What the charts of throughput over time show."""
+"""Data of the charts of throughput over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from promptmill.dashboard.charts import Chart, lines
 from promptmill.dashboard.wording import one_line, rate
-from promptmill.domain.activity import DAY_S, Bucket, Throughput
+from promptmill.domain.hosts.activity import DAY_S, Bucket, Throughput
 
 _LONGEST_NAME: Final = 40
 _EVERYTHING: Final = "all"

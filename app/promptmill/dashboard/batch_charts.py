@@ -1,4 +1,4 @@
-"""What the charts of a batch and of one prompt show."""
+"""Data of the charts of a batch and of one prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a template to an answer: what all pages share, their policy, and errors as pages."""
+"""Responses from templates: common parts of all pages, their policy, and errors as pages."""
 
 from __future__ import annotations
 
@@ -46,6 +46,10 @@ _HEADERS: Final = {
     "Vary": "Accept",
 }
 _LARGEST_FORM: Final = 64 * 1024
+_REFRESH: Final = "X-Promptmill-Refresh"
+"""The header with which the script of a page asks for the page again."""
+_REFRESHED_S: Final = 0.9
+"""Less than the second that the script waits at least."""
 
 
 _STATUS: Final[tuple[tuple[type[PromptmillError], int, str], ...]] = (
@@ -77,7 +81,7 @@ def cursor_of(request: Request) -> str | None:
 
 
 class Given(dict[str, Any]):
-    """What a client gave by name; a name that was not given is None, also in a template."""
+    """Find the name that a client gave; a name that was not given is None, also in a template."""
 
     def __missing__(self, name: str) -> None:
         """Nothing was given."""
@@ -113,7 +117,7 @@ def show(
     status: int = 200,
     **context: Any,  # noqa: ANN401
 ) -> Response:
-    """The page; 304 without a body when the browser says that it has just this one."""
+    """The page, with a tag that says whether another one differs."""
     caller = caller_of(request)
     html = (
         environment()
@@ -133,10 +137,7 @@ def show(
     )
     content = html.encode(errors="replace")
     tag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
-    headers = {**_HEADERS, "ETag": tag}
-    if status == 200 and request.headers.get("if-none-match") == tag:  # noqa: PLR2004 - HTTP's OK
-        return Response(status_code=304, headers=headers)
-    return Response(content, status, headers, "text/html; charset=utf-8")
+    return Response(content, status, {**_HEADERS, "ETag": tag}, "text/html; charset=utf-8")
 
 
 _TELLINGS: Final = {
@@ -158,14 +159,18 @@ def _told(request: Request) -> str | None:
 
 
 def go_to(request: Request, path: str, *, done: str) -> Response:
-    """On to a page after an action, which the page tells of."""
+    """Redirect to a page after an action, which the page reports."""
     base = request.scope.get("root_path", "")
     mark = "&" if "?" in path else "?"
     return RedirectResponse(f"{base}{path}{mark}done={done}", 303, _HEADERS)
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are told as a page."""
+    """A route whose errors are told as a page, and whose page is made once for all who refresh it.
+
+    A page that is loaded is always made anew. One that its script asks for again, a second after it
+    was loaded or later, may be as old as `_REFRESHED_S`: so it never shows what was before.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler with the errors that the service raises on purpose turned into pages."""
@@ -173,13 +178,27 @@ class PageRoute(APIRoute):
 
         async def told(request: Request) -> Response:
             try:
-                return await handle(request)
+                if request.method != "GET" or _REFRESH not in request.headers:
+                    return await handle(request)
+                caller = caller_of(request)
+                name = ("page", str(request.url), caller.key_id, caller.scopes)
+                snapshots = resources_of(request).snapshots
+                page = await snapshots.shared(name, _REFRESHED_S, lambda: handle(request))
+                return _unless_known(request, page)
             except PromptmillError as error:
                 return _error_page(request, error)
             except RequestValidationError:
                 return _error_page(request, NotFound("There is no page of this address."))
 
         return told
+
+
+def _unless_known(request: Request, page: Response) -> Response:
+    """The page; 304 without a body when the browser says that it has just this one."""
+    tag = page.headers.get("etag")
+    if tag is None or request.headers.get("if-none-match") != tag:
+        return page
+    return Response(status_code=304, headers={**_HEADERS, "ETag": tag})
 
 
 def page_router() -> APIRouter:
@@ -211,7 +230,7 @@ def resources_of(request: Request) -> Resources:
 
 
 def caller_of(request: Request) -> Caller:
-    """Whose key or session the request came with, as the way in has found out."""
+    """Caller of the request, as access control has determined it."""
     found: Caller = request.scope.get("state", {}).get("caller", ANYBODY)
     return found
 

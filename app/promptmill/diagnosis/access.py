@@ -9,7 +9,7 @@ from promptmill.diagnosis.database import read
 from promptmill.diagnosis.findings import Finding, Level
 from promptmill.domain.access.keys import ApiKey
 from promptmill.domain.errors import PromptmillError
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.settings import Settings, is_loopback, readable_key_file
 from promptmill.store.db import schema
 

@@ -1,1 +1,1 @@
-"""The rules of the house, pure: no I/O, no clock, no randomness, the standard library only."""
+"""The rules of the service, pure: no I/O, no clock, no randomness, the standard library only."""

@@ -1,7 +1,7 @@
-"""The records of a batch: its specification, its state and the results of its prompts.
+"""Records of a batch: specification, state, and results of its prompts.
 
-Plain immutable records; they cross every border inside the house. Times are integer milliseconds
-since 1970 UTC and end in `_ms`; what has not happened is None.
+Plain immutable records, which are used in all layers. Times are integer milliseconds since 1970 UTC
+and end in `_ms`; None stands for what has not happened.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from promptmill.domain.scheduling.forecast import Window
 
 
 class BatchKind(StrEnum):
-    """What is made of the prompts of a batch. Part of the HTTP contract: never rename a member."""
+    """Kinds of batches, by the result of a prompt. Part of the HTTP contract: never renamed."""
 
     GENERATE = "generate"
     """An answer to each prompt."""
@@ -29,7 +29,7 @@ class BatchKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailureLimit:
-    """How many prompts of a batch may fail: a count, or a share of all its prompts."""
+    """Limit on failed prompts of a batch: a number, or a share of all its prompts."""
 
     text: str
     """The limit as it was sent: `25`, or `20%`."""
@@ -37,18 +37,18 @@ class FailureLimit:
     def prompts_of(self, total: int) -> int:
         """The most failed prompts that a batch of `total` may have; a share is rounded down."""
         if self.text.endswith("%"):
-            # In whole numbers of a ten-thousandth: 0.1 % of 1000 is 1, not 0.99999.
+            # Computed in whole ten-thousandths: 0.1 % of 1000 is 1, not 0.99999.
             share = round(float(self.text[:-1]) * 100)
             return total * share // 10_000
         return int(self.text)
 
 
 TEXTS: Final = "input"
-"""Field among a prompt's own fields that holds the texts to embed of a prompt with several."""
+"""Field of a prompt's overrides that holds the texts of a prompt with several texts to embed."""
 
 
 class PromptDraft(NamedTuple):
-    """One prompt of a batch as it was sent. A tuple, because there may be a million of them."""
+    """One prompt of a batch as it was sent. A tuple, since there may be a million of them."""
 
     text: str
     """The prompt; of a chat, the content of its last user message."""
@@ -62,7 +62,7 @@ class PromptDraft(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchDraft:
-    """A valid request for a batch, not stored yet."""
+    """Valid request for a batch, not stored yet."""
 
     prompts: Sequence[PromptDraft]
     model: str
@@ -71,28 +71,28 @@ class BatchDraft:
     auto_concurrency: bool = False
     """Whether `limits.max_concurrent` is only the start, and adapted while the batch runs."""
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Fields of Ollama's request that hold for every prompt (`options`, `system`, ...)."""
+    """Fields of Ollama's request that apply to every prompt (`options`, `system`, ...)."""
     timeout_s: float = 300.0
     max_attempts: int = 3
     priority: int = 0
     label: str | None = None
-    """What the caller calls the batch; need not be unique."""
+    """The caller's name for the batch; need not be unique."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     expires_in_s: float | None = None
-    """Seconds after which prompts that have not started expire; None: never."""
+    """Seconds after which prompts without an outcome expire; None: never."""
     max_failures: FailureLimit | None = None
-    """More failed prompts than that end the batch; None: it runs to its last prompt."""
+    """Most prompts that may fail before the batch ends; None: any number."""
     fail_on: tuple[ErrorCode, ...] | None = None
     """Defects that make an answer a failure; None: the default ones."""
     auto_pull: bool = False
-    """Whether models that no host has are pulled before its prompts run."""
+    """Whether models that no host has are pulled before the prompts run."""
     key_id: str | None = None
-    """The API key that it was sent with; None: there are no keys."""
+    """Id of the API key of the submission; None without keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchChanges:
-    """The changes of a batch that a client asks for; None leaves a field as it is."""
+    """Changes of a batch that a client asks for; None leaves a field as it is."""
 
     max_concurrent: int | None = None
     """The new limit, which also ends adaptive concurrency."""
@@ -104,7 +104,7 @@ class BatchChanges:
     metadata: Mapping[str, str] | None = None
 
     def told(self) -> list[str]:
-        """What is to be changed, in words: new limits with their values, texts by name alone."""
+        """Changes in words: new limits with their values, texts by name only."""
         if self.auto_concurrency:
             limit = ["max_concurrent auto"]
         else:
@@ -118,14 +118,14 @@ class BatchChanges:
         ]
 
     def named(self) -> list[str]:
-        """The names of what is to be changed."""
+        """Names of the fields to change."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return [name for name, value in values.items() if value is not None and value is not False]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyKey:
-    """An idempotency key: requests with the same key and body mean one resource."""
+    """Idempotency key: requests with the same key and body stand for one resource."""
 
     key: str
     body_hash: str
@@ -134,7 +134,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many prompts of a batch are in each state; they add up to `total` at every moment."""
+    """Number of prompts of a batch in each state; they always add up to `total`."""
 
     total: int
     pending: int = 0
@@ -159,18 +159,18 @@ class Usage:
 
 
 class WaitingReason(StrEnum):
-    """Why a batch does not advance. Part of the HTTP contract: never rename a member."""
+    """Reasons why a batch does not advance. Part of the HTTP contract: never renamed."""
 
     HOST_UNREACHABLE = "host_unreachable"
-    """No connection to the host can be made, or a proxy before it says so."""
+    """No connection to the host can be made, or a proxy before it reports that."""
     HOST_REFUSES = "host_refuses"
     """The host, or what answers in its place, takes no prompts (401, 403, no Ollama)."""
     HOST_BUSY = "host_busy"
     """The host takes no more work at the moment (503)."""
     HOST_FAILS = "host_fails"
-    """Different prompts failed at the host one after another, or it does not answer in time."""
+    """Several prompts in a row failed at the host, or it does not respond in time."""
     HOST_DISABLED = "host_disabled"
-    """Somebody took the host out of service."""
+    """The host was taken out of service."""
     USAGE_LIMIT = "usage_limit"
     """The host limits the requests for the model (429)."""
     MODEL_MISSING = "model_missing"
@@ -178,33 +178,33 @@ class WaitingReason(StrEnum):
     BENCHMARK = "benchmark"
     """A benchmark has the host to itself."""
     PAUSED = "paused"
-    """Somebody has paused the batch."""
+    """A client paused the batch."""
     OTHER_BATCHES = "other_batches"
     """Other batches go first."""
     START_LIMIT = "start_limit"
     """The batch's own `rate_limit_delay`."""
     NEXT_ATTEMPT = "next_attempt"
-    """The prompts that are left have failed, and wait for their next attempt."""
+    """The remaining prompts have failed, and wait for their next attempt."""
     WORKERS_MISSING = "workers_missing"
     """No worker is alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingFor:
-    """What a batch waits for that does not advance."""
+    """Reason why a batch does not advance, with its details."""
 
     reason: WaitingReason
     message: str
     """A sentence for people."""
     until_ms: int | None = None
-    """When it will be tried again; None: nobody knows."""
+    """Moment of the next try; None: unknown."""
     host: str | None = None
-    """The host that it is about."""
+    """Host that the reason is about; None: not a single host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A stored batch as it stands at one moment."""
+    """Stored batch at the moment of a read."""
 
     key: int
     """The store's own number; later batches have higher ones. Never shown to a client."""
@@ -227,33 +227,33 @@ class Batch:
     read_at_ms: int
     """The database's clock when this was read."""
     expires_at_ms: int | None = None
-    """When prompts that have not started expire; None: never."""
+    """Moment at which prompts without an outcome expire; None: never."""
     label: str | None = None
-    """What the caller calls the batch."""
+    """The caller's name for the batch."""
     max_failures: FailureLimit | None = None
     fail_on: tuple[ErrorCode, ...] | None = None
     """Defects that make an answer a failure; None: the default ones."""
     last_event: int = 0
-    """Number of the result that was stored last, counted from 1."""
+    """Number of the result that was stored last, counted from 1; 0 before the first."""
     auto_concurrency: bool = False
     """Whether `limits.max_concurrent` is adapted while the batch runs."""
     queue_position: int | None = None
-    """Batches that go before this one while it is queued, counted from 1; else None."""
+    """Place among the queued batches, counted from 1; None unless queued."""
     window: Window | None = None
-    """The last results of a running batch; None before the first."""
+    """Last results of a running batch; None before the first."""
     eta_s: float | None = field(default=None, compare=False)
     """Estimated seconds until the batch has ended, set by `services.forecasts`; None: unknown.
 
-    Not compared: it changes with everything else that runs, and with the mere passing of time.
+    Excluded from comparisons, because it changes with other work and with time.
     """
     waiting_for: WaitingFor | None = field(default=None, compare=False)
-    """What it waits for, as `services.reading.waiting` finds out; None while it advances."""
+    """Reason why the batch does not advance, set by `services.reading.waiting`; else None."""
     auto_pull: bool = False
-    """Whether models that no host has are pulled before its prompts run."""
+    """Whether models that no host has are pulled before the prompts run."""
     pulls: tuple[Pull, ...] = ()
     """The downloads that the batch waits or has waited for."""
     key_name: str | None = None
-    """The name of the API key that it was sent with; None: there were no keys."""
+    """Name of the API key of the submission; None without keys."""
 
     @property
     def progress(self) -> float:
@@ -264,7 +264,7 @@ class Batch:
     def prompts_per_s(self) -> float | None:
         """Outcomes per second: recent ones of a running batch, all of an ended one.
 
-        None before the first one, and while nothing more is started.
+        None before the first outcome, and while no prompt is started.
         """
         if self.state is JobState.RUNNING and self.window is not None:
             return self.window.rate(self.read_at_ms)
@@ -293,7 +293,7 @@ class TaskResult(Reply):
     data: Mapping[str, Any] | None = None
     """The caller's own object of the prompt."""
     event: int | None = None
-    """The result's number in the order in which results were stored, counted from 1."""
+    """Number of the result in the order of storing, counted from 1."""
 
     @property
     def success(self) -> bool:

@@ -1,4 +1,4 @@
-"""One call to Ollama, as data: what is asked, of which model, within what time."""
+"""Record of one call to Ollama: prompt, model, parameters and time limit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A prompt ready to be sent.
+    """Prompt ready to be sent.
 
     `prompt` goes to `/api/generate`, `messages` to `/api/chat`, `texts` to `/api/embed`; exactly
-    one of them is given.
-    `parameters` holds the remaining fields of Ollama's request, as the user gave them
+    one is given. `parameters` holds the other fields of Ollama's request, as the user gave them
     (`system`, `options`, `format`, `keep_alive`, ...).
     """
 
@@ -26,4 +25,4 @@ class Call:
     timeout_s: float = 300.0
     """Seconds that the whole call may take, from sending to the last chunk."""
     cut_is_answer: bool = False
-    """Whether an answer that was cut at its limit of tokens is one, whatever was asked of it."""
+    """Whether an answer cut at its limit of tokens counts as an answer, whatever `fail_on` says."""

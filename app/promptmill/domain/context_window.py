@@ -1,8 +1,8 @@
-"""Whether Ollama cut a prompt to the model's context window; no field of its answer says so.
+"""Detection of prompts that Ollama cut to the context window, which no field of its answer shows.
 
 A cut prompt leaves a trace in `prompt_eval_count`: the whole window, or about half of it in newer
-versions, which drop half a window at a time. And a text that is far longer than that many tokens
-can say must have been cut.
+versions, which drop half a window at a time. A text far longer than that many tokens can hold must
+have been cut.
 """
 
 from __future__ import annotations
@@ -14,32 +14,34 @@ from typing import Any, Final, cast
 from promptmill.domain.calls import Call
 
 _CHARS_PER_TOKEN: Final = 12
-"""No tokenizer gets more characters into a token over a whole prompt; so text is missing."""
+"""Most characters per token of a whole prompt, for any tokenizer; above it, text is missing."""
 _BYTES_PER_TOKEN_AT_HALF: Final = 7
 """A prompt of half a window of tokens and more UTF-8 bytes per token than this was cut: texts of
 all scripts have about 4 to 6, and a prompt that lost its half has twice as many."""
 _AROUND_HALF: Final = 4
-"""How far from half the window the count of a cut prompt may be; Ollama keeps 4 tokens of the
-beginning unless `num_keep` says otherwise."""
+"""Most distance of a cut prompt's count from half the window.
+
+Ollama keeps 4 tokens of the beginning unless `num_keep` says otherwise.
+"""
 _SHORT: Final = 1000
 """Tokens of a prompt below which windows are taken to be multiples of `_ROUND`."""
 _ROUND: Final = 128
 _LEAST_TOKENS_OF_UNKNOWN_WINDOW: Final = 1024
-"""Half of the smallest window that models are used with. A shorter prompt was cut by nobody."""
+"""Half of the smallest window in use; a shorter prompt was not cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentText:
-    """How long the texts of a prompt are that was sent."""
+    """Lengths of the texts of a prompt that was sent."""
 
     chars: int
     utf8_bytes: int
     is_chat: bool = False
-    """Whether it has several messages; Ollama drops the oldest ones whole until the rest fits."""
+    """Whether the prompt has several messages; Ollama drops whole messages, oldest first."""
 
 
 def sent_text(*texts: str, is_chat: bool = False) -> SentText:
-    """The size of all texts together."""
+    """Measure texts together."""
     return SentText(
         chars=sum(map(len, texts)),
         # A lone surrogate has no encoding; Ollama gets an escape for it.
@@ -51,7 +53,7 @@ def sent_text(*texts: str, is_chat: bool = False) -> SentText:
 
 
 def text_of(call: Call) -> SentText | None:
-    """The texts of a call that the model is to read; None for a call with images.
+    """Measure the texts of a call that the model reads; None for a call with images.
 
     Ollama does not cut requests with images in this way, and their tokens are not those of texts.
     """
@@ -65,7 +67,7 @@ def text_of(call: Call) -> SentText | None:
 
 
 def num_ctx_of(parameters: Mapping[str, Any]) -> int | None:
-    """The window that a request asks for; None: the host's own."""
+    """Window that a request asks for; None: the host's default."""
     options: object = parameters.get("options")
     if not isinstance(options, Mapping):
         return None
@@ -74,9 +76,10 @@ def num_ctx_of(parameters: Mapping[str, Any]) -> int | None:
 
 
 def may_be_cut(tokens: int | None, sent: SentText) -> bool:
-    """Whether it is worth asking a host for the window: cheap, and true for every cut prompt.
+    """Whether a prompt may have been cut, so that the host must be asked for the window.
 
-    A short prompt is one only where the window is as small, and small windows are round numbers.
+    The check is cheap, and true for every cut prompt. A short prompt is cut only by a small window,
+    and small windows are round numbers.
     """
     if not tokens:
         return False
@@ -85,10 +88,10 @@ def may_be_cut(tokens: int | None, sent: SentText) -> bool:
 
 
 def was_cut(tokens: int | None, sent: SentText, windows: Collection[int]) -> bool:
-    """Whether a prompt lost a part, by the tokens of it that Ollama says it evaluated.
+    """Whether a prompt was cut, judged by the number of tokens that Ollama evaluated.
 
-    `windows` are the windows that may have been in force: the one asked for, and the one that the
-    loaded model has where that is smaller. Empty: nothing is known.
+    `windows` are the windows that may have been in force: the requested one, and that of the loaded
+    model if smaller. Empty: unknown.
     """
     if not tokens:
         return False

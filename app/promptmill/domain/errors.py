@@ -1,19 +1,21 @@
-"""The errors that a caller of the service can be told about.
+"""The errors that the service reports to callers.
 
     PromptmillError
     ├── NotFound         there is no such job
     ├── Invalid          the request cannot be accepted as it is
-    ├── Conflict         the job's state forbids it
-    ├── LimitExceeded    a configured limit would be passed
-    ├── Unauthenticated  a key is needed, and the request has none that is good
-    ├── Forbidden        the key may not do this
+    ├── Conflict         the job's state does not allow the request
+    ├── LimitExceeded    the request would exceed a configured limit
+    ├── Unauthenticated  the request needs a key, and has no valid one
+    ├── TooManyAttempts  the address has sent too many wrong keys
+    ├── Forbidden        the key's scopes do not allow the request
     ├── CrossOrigin      a web page of another origin has sent the request
-    ├── MalformedHost    the request does not say in which way the service was addressed
-    ├── HostNotAllowed   the service does not answer under this name
-    └── Unavailable      something the service needs is not there now
+    ├── MalformedHost    the request has no valid `Host` header
+    ├── HostNotAllowed   the service is not reached under this name
+    └── Unavailable      something that the service needs is not available
+        ├── WorkerEnded  a worker of this process cannot continue
         └── StorageFull  the database has no room for more
 
-Each becomes HTTP in one table, `api.problems`.
+One table, `api.errors.problems`, maps each to an HTTP response.
 """
 
 from __future__ import annotations
@@ -22,23 +24,23 @@ from dataclasses import dataclass
 
 
 class PromptmillError(Exception):
-    """Base of all errors that the service raises on purpose; the message is for the user."""
+    """Base of the errors that the service raises on purpose; the message is for the user."""
 
 
 class NotFound(PromptmillError):  # noqa: N818 - the tree above reads better without a suffix
-    """There is no job, result or model of that name."""
+    """There is no job, result or model with that id or name."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One thing that is wrong with a request: where (a JSON pointer) and what to do about it."""
+    """Error in one part of a request: its place (a JSON pointer) and how to fix it."""
 
     pointer: str
     detail: str
 
 
 class Invalid(PromptmillError):  # noqa: N818
-    """The request cannot be accepted as it is; `problems` names every field that is wrong."""
+    """The request cannot be accepted as it is; `problems` lists every wrong field."""
 
     def __init__(self, message: str, problems: tuple[FieldProblem, ...] = ()) -> None:
         super().__init__(message)
@@ -46,44 +48,44 @@ class Invalid(PromptmillError):  # noqa: N818
 
 
 class Conflict(PromptmillError):  # noqa: N818
-    """The job's present state forbids what was asked."""
+    """The job's state does not allow the request."""
 
 
 class LimitExceeded(PromptmillError):  # noqa: N818
-    """A configured limit would be passed."""
+    """The request would exceed a configured limit."""
 
 
 class Unauthenticated(PromptmillError):  # noqa: N818
-    """A key is needed, and the request has none, or one that is unknown, over or revoked."""
+    """The request needs a key, and has none, or one that is unknown, expired or revoked."""
 
 
 class TooManyAttempts(PromptmillError):  # noqa: N818
-    """The address has sent so many wrong keys that its next one is not looked at."""
+    """The address has sent too many wrong keys, so that its next key is not checked."""
 
 
 class Forbidden(PromptmillError):  # noqa: N818
-    """The key is good, but not for this."""
+    """The key is valid, but its scopes do not allow the request."""
 
 
 class CrossOrigin(PromptmillError):  # noqa: N818
-    """A web page of another origin has sent the request."""
+    """The request was sent by a web page of another origin."""
 
 
 class MalformedHost(PromptmillError):  # noqa: N818
-    """The request has no `Host`, or several, or one that cannot be read."""
+    """The request has no `Host` header, several, or a malformed one."""
 
 
 class HostNotAllowed(PromptmillError):  # noqa: N818
-    """The service does not answer under this name, which a stranger may have made point to it."""
+    """The service is not reached under this name, which a stranger may have pointed to it."""
 
 
 class Unavailable(PromptmillError):  # noqa: N818
-    """The database or the Ollama host is not there now; the same request may succeed later."""
+    """The database or the Ollama host is not available; the same request may succeed later."""
 
 
 class WorkerEnded(Unavailable):
-    """A worker of this process cannot go on: one of its roles has ended."""
+    """A worker of this process cannot continue, because one of its roles has ended."""
 
 
 class StorageFull(Unavailable):
-    """The database can be read, but has no room to store anything; it may be given some."""
+    """The database can be read, but has no room to store anything."""

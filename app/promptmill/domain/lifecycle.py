@@ -1,13 +1,14 @@
-"""The states of jobs and tasks, and every transition of the system, as tables.
+"""States of jobs and tasks, and all their transitions, as tables.
 
-Rule 1: whatever changes a state names an event of this file, and the store writes
-`UPDATE ... WHERE state IN sources(event)`. Rule 2: what is not in the tables cannot happen.
+Rule 1: every change of a state names an event of this file, and the store writes
+`UPDATE ... WHERE state IN sources(event)`. Rule 2: a transition that is not in the tables cannot
+happen.
 
 A job:    receiving -> queued <-> running -> completed | failed | expired
                        queued | running <-> paused;  all three -> cancelling -> cancelled | failed
 A task:   pending <-> running -> succeeded | failed | cancelled;
           pending -> cancelled | expired | failed (refused, with no call)
-Only `retry` leads out of an end again.
+Only `retry` leads out of a final state.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class TaskState(StrEnum):
     """The state of a prompt. The values are the names in `counts` of the HTTP contract."""
 
     PENDING = "pending"
-    """The prompt waits for its turn or for its next attempt."""
+    """The prompt waits for its first or next attempt."""
     RUNNING = "running"
     """A worker holds a lease on the prompt."""
     SUCCEEDED = "succeeded"
@@ -57,7 +58,7 @@ class TaskState(StrEnum):
 
 
 class JobEvent(Enum):
-    """The events of a job."""
+    """Events of a job."""
 
     RECEIVE = "the last line of its upload is stored"
     START = "its first prompt is claimed"
@@ -77,7 +78,7 @@ class JobEvent(Enum):
 
 
 class TaskEvent(Enum):
-    """The events of a task."""
+    """Events of a task."""
 
     CLAIM = "a worker takes it under a lease"
     SUCCEED = "its answer is recorded"
@@ -134,32 +135,32 @@ TASK_TRANSITIONS: Final[dict[TaskEvent, dict[TaskState, TaskState]]] = {
 }
 
 TERMINAL_JOB_STATES: Final = frozenset(_ENDED)
-"""Jobs that change only by `retry`."""
+"""Final states of a job, left only by `retry`."""
 LIVE_JOB_STATES: Final = frozenset(JobState) - TERMINAL_JOB_STATES - {JobState.RECEIVING}
-"""Jobs that clients can see and that have not ended."""
+"""States of a job that is visible to clients and has not ended."""
 TERMINAL_TASK_STATES: Final = frozenset(
     {TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED}
 )
-"""Tasks that have an outcome, and with it a result."""
+"""States of a task that has an outcome, and with it a result."""
 
 
 def job_sources(event: JobEvent) -> frozenset[JobState]:
-    """The states that a job may be in for the event to happen."""
+    """States in which a job may be for the event to happen."""
     return frozenset(JOB_TRANSITIONS[event])
 
 
 def job_target(event: JobEvent) -> JobState:
-    """The one state that a job is in after the event."""
+    """The one state of a job after the event."""
     (target,) = set(JOB_TRANSITIONS[event].values())
     return target
 
 
 def task_target(event: TaskEvent) -> TaskState:
-    """The one state that a task is in after the event."""
+    """The one state of a task after the event."""
     (target,) = set(TASK_TRANSITIONS[event].values())
     return target
 
 
 def task_sources(event: TaskEvent) -> frozenset[TaskState]:
-    """The states that a task may be in for the event to happen."""
+    """States in which a task may be for the event to happen."""
     return frozenset(TASK_TRANSITIONS[event])

@@ -1,8 +1,7 @@
-"""Limits: how many calls may start now, when the next may, and what suits a model's size.
+"""Limits: how many calls may start now, when the next may start, and what suits a model's size.
 
 Pure arithmetic, used by the queue (over all workers) and by `OllamaManager` (in one process), so
-that a limit means the same in both. Times are integer milliseconds of whatever clock the caller
-has; the domain never reads one.
+that a limit has the same meaning in both. Times are integer milliseconds of the caller's clock.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ class Limits:
 
 
 def startable(*, wanted: int, running: int, limits: Limits) -> int:
-    """The number of calls of a job that may start now by the job's own limits.
+    """Number of calls of a job that may start now under the job's own limits.
 
-    With a delay between starts it is one at most: the next start has to wait for its own moment.
+    With a delay between starts that is at most one.
     """
     free = min(wanted, limits.max_concurrent - running)
     if limits.is_paced:
@@ -41,8 +40,10 @@ def startable(*, wanted: int, running: int, limits: Limits) -> int:
 
 
 START_TOLERANCE_S = 0.005
-"""Two starts may be closer than the delay by as much; the clocks of two machines and the way from a
-decision to the network are not exacter."""
+"""Seconds by which two starts may be closer than the delay.
+
+The clocks of two machines, and the way from a decision to the network, are no more exact.
+"""
 MOST_START_WINDOW_S = 10.0
 """The longest grace period of a start permit, in seconds."""
 
@@ -50,22 +51,23 @@ MOST_START_WINDOW_S = 10.0
 def next_start_at_ms(
     started_at_ms: int, limits: Limits, *, window_s: float = START_TOLERANCE_S
 ) -> int:
-    """The earliest moment of the next start, given that one was permitted at `started_at_ms`.
+    """Earliest moment of the next start, after a start that was permitted at `started_at_ms`.
 
-    The permitted call may begin until `window_s` after its permit. What that is more than the
-    tolerance is added to the delay, so that the next start is far enough from the latest moment.
-    Rounded up, so that a delay that is not a whole millisecond is never cut short.
+    The permitted call may begin until `window_s` after its permit. The part of the window beyond
+    the tolerance is added to the delay, so that the next start keeps its distance from the latest
+    possible moment. The result is rounded up, so that a fraction of a millisecond never shortens a
+    delay.
     """
     late_s = max(window_s - START_TOLERANCE_S, 0.0)
     return started_at_ms + math.ceil(round((limits.rate_limit_delay_s + late_s) * 1000, 6))
 
 
 def adapted_window_s(window_s: float, *, missed: bool) -> float:
-    """The grace period of the next permit, after one was used or missed.
+    """Grace period of the next permit, after a permit was used or missed.
 
-    A missed permit costs another claim, a wide window a part of every delay. At this ratio of the
-    steps it settles where a fifth of the permits is missed, and a machine as slow as
-    `MOST_START_WINDOW_S` still starts something.
+    A missed permit costs another claim, a wide window a part of every delay. At this ratio of steps
+    the window settles where a fifth of the permits is missed, and a machine as slow as
+    `MOST_START_WINDOW_S` still starts calls.
     """
     if missed:
         return min(window_s * 1.5, MOST_START_WINDOW_S)
@@ -76,10 +78,10 @@ _GIGA = 1_000_000_000
 
 
 def recommended_limits(parameter_count: float | None, *, little_memory: bool = False) -> Limits:
-    """Limits that suit a model of that many parameters (the seed's table).
+    """Recommend limits for a model by its number of parameters.
 
-    Below 8 billion 8 at 0.05 s, up to 30 billion 5 at 0.1 s, above 2 at 0.2 s; with little memory
-    2 at 0.5 s. An unknown size gets the middle row.
+    Below 8 billion 8 at 0.05 s, up to 30 billion 5 at 0.1 s, above 2 at 0.2 s; with little memory 2
+    at 0.5 s. An unknown size gets the middle row.
     """
     if little_memory:
         return Limits(max_concurrent=2, rate_limit_delay_s=0.5)
@@ -96,7 +98,7 @@ _SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
 def parse_parameter_size(text: str | None) -> float | None:
-    """Ollama's `parameter_size` ("8.2B", "97.24M") as a number; None if it is no size."""
+    """Parse Ollama's `parameter_size` ("8.2B", "97.24M"); None for other texts."""
     if not text:
         return None
     number, factor = text.strip(), 1.0

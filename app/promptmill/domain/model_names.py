@@ -1,4 +1,4 @@
-"""Names of models: one model, one name."""
+"""Normalisation of models' names, so that each model has one name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ _DEFAULT_NAMESPACE = "library/"
 
 
 def normalise_model(name: str) -> str:
-    """The one spelling of a model's name, for use as a key: `Qwen3 ` and `qwen3:latest` are one.
+    """Normalise a model's name for use as a key: `Qwen3 ` and `qwen3:latest` become equal.
 
-    Spaces around it go, letters become small (Ollama finds a model whatever their case), the
-    default registry and namespace are left out and the tag `latest` is added where there is none.
-    What is sent to Ollama stays as the user wrote it.
+    Surrounding spaces go, letters become lower case (Ollama ignores case), the default registry and
+    namespace are left out, and a missing tag becomes `latest`. Requests to Ollama keep the user's
+    spelling.
     """
     short = name.strip().lower().removeprefix(_DEFAULT_HOST).removeprefix(_DEFAULT_NAMESPACE)
     _, _, last = short.rpartition("/")
@@ -19,9 +19,9 @@ def normalise_model(name: str) -> str:
 
 
 def registry_of(name: str) -> str | None:
-    """The server that Ollama would download a model from, as its name gives it: `host:port`.
+    """Server that Ollama would download a model from, as its name gives it: `host:port`.
 
-    None where the name gives none, so that it is Ollama's own registry.
+    None if the name gives no server, which stands for Ollama's own registry.
     """
     _, scheme, rest = name.strip().lower().rpartition("://")
     first, _, path = rest.partition("/")

@@ -1,6 +1,7 @@
-"""Files and batches as OpenAI's clients know them: records, and the status that follows from them.
+"""Records of files and batches of the OpenAI dialect, and the status that follows from them.
 
-Times are integer milliseconds since 1970 UTC and end in `_ms`; what has not happened is None.
+Times are integer milliseconds since 1970 UTC and end in `_ms`; None stands for what has not
+happened.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from promptmill.domain.batches import Counts, Usage
 from promptmill.domain.lifecycle import JobState
 
 MARK: Final = "openai"
-"""Field among a prompt's own fields that says that the prompt came through the dialect."""
+"""Field of a prompt's overrides that marks it as a prompt of the dialect."""
 FAULT: Final = "fault"
-"""Field of the mark that holds what is wrong with a request that no call is made for."""
+"""Field of the mark that holds the error of a request for which no call is made."""
 
 
 class Purpose(StrEnum):
-    """What a file is for."""
+    """Purposes of a file."""
 
     BATCH = "batch"
     BATCH_OUTPUT = "batch_output"
@@ -28,7 +29,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
-    """A file that is there to be read, whole and unchangeable."""
+    """Complete, immutable file."""
 
     key: int
     """The store's own number, never shown to a client."""
@@ -43,18 +44,18 @@ class StoredFile:
 
 
 class Stage(StrEnum):
-    """How far a batch of the dialect is, apart from what its job does."""
+    """Stages of a batch of the dialect, apart from the state of its job."""
 
     VALIDATING = "validating"
-    """Its file is read and checked; there is no job that anybody sees."""
+    """The input file is read and checked; its job is still hidden."""
     REFUSED = "refused"
-    """Its file was wrong. It has no job."""
+    """The input file was wrong. There is no job."""
     STOPPED = "stopped"
-    """It was cancelled while its file was read. It has no job."""
+    """The batch was cancelled while its file was read. There is no job."""
     RUNNING = "running"
-    """It has a job, and no files yet."""
+    """The job exists, the output files do not."""
     ENDED = "ended"
-    """Its job has ended and its files are written."""
+    """The job has ended and the output files are written."""
 
 
 STAGES_UNDER_WAY: Final = frozenset({Stage.VALIDATING, Stage.RUNNING})
@@ -88,34 +89,34 @@ class Status(StrEnum):
 
 
 class LineError(NamedTuple):
-    """One thing that is wrong with an input file."""
+    """Error in an input file."""
 
     code: str
     message: str
     line: int | None = None
-    """Counted from 1, blank lines included."""
+    """Number of the line, counted from 1, blank lines included."""
     param: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAIBatchDraft:
-    """A valid request for a batch, not stored yet."""
+    """Valid request for a batch, not stored yet."""
 
     endpoint: str
     input_file_id: str
     window: str
-    """As it was sent."""
+    """Completion window, as sent."""
     expires_in_s: float
     metadata: Mapping[str, str] | None = None
     output_expires_s: int | None = None
-    """Seconds that output and error file live; None: as long as the settings say."""
+    """Seconds for which output and error file are kept; None: as the settings say."""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """The extension `promptmill`, with valid values."""
+    """Fields of the extension `promptmill`, with valid values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAIBatch:
-    """A batch of the dialect as it stands at one moment."""
+    """Batch of the dialect at the moment of a read."""
 
     id: str
     endpoint: str
@@ -123,7 +124,7 @@ class OpenAIBatch:
     window: str
     stage: Stage
     model: str | None
-    """The model of all its lines; None where there are several."""
+    """Model of all lines; None if they name several."""
     metadata: Mapping[str, str] | None
     output_expires_s: int | None
     options: Mapping[str, Any]
@@ -137,17 +138,17 @@ class OpenAIBatch:
     finalizing_at_ms: int | None = None
     ended_at_ms: int | None = None
     job_state: JobState | None = None
-    """The state of its job; None while there is none that anybody sees."""
+    """State of the job; None while the job is hidden or missing."""
     key_id: str | None = None
-    """The API key that it was sent with."""
+    """Id of the API key of the submission."""
     stop_reason: str | None = None
-    """Why its stop rule ended it."""
+    """Why the stop rule ended the batch."""
     counts: Counts = field(default_factory=lambda: Counts(total=0))
     usage: Usage = field(default_factory=Usage)
 
     @property
     def status(self) -> Status:
-        """The status, which follows from the stage and the state of the job."""
+        """Status that follows from the stage and the state of the job."""
         match self.stage:
             case Stage.VALIDATING:
                 is_cancelled = self.cancelling_at_ms is not None
@@ -175,5 +176,5 @@ class OpenAIBatch:
             return Status.EXPIRED
         if self.job_state is JobState.FAILED and self.stop_reason is not None:
             return Status.FAILED
-        # That no request succeeded is told by the counts and the error file.
+        # The counts and the error file show that no request succeeded.
         return Status.COMPLETED

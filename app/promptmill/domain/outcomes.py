@@ -1,7 +1,7 @@
-"""The outcome of one call to Ollama: a closed set of error codes, and whom each one blames.
+"""Outcomes of one call to Ollama: a closed set of error codes, and the cause that each blames.
 
-The one rule to know: an outcome is a value, never an exception. `ollama.errors` turns every
-failure of the wire into one of these; `domain.retry` decides what follows from it.
+An outcome is a value, never an exception. `ollama.failures` turns every failure of the wire into an
+outcome; `domain.retry` decides what follows.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, Final
 
 
 class ErrorCode(StrEnum):
-    """Why a prompt has no usable answer. Part of the HTTP contract: never rename a member.
+    """Reasons why a prompt has no usable answer. Part of the HTTP contract: never renamed.
 
-    `PROMPT_TRUNCATED` to `SCHEMA_MISMATCH` are defects of an answer that did come; the
-    batch chooses which of them make it a failure.
+    `PROMPT_TRUNCATED` to `SCHEMA_MISMATCH` are defects of an answer that did arrive; the batch
+    chooses which of them make it a failure.
     """
 
     MODEL_NOT_FOUND = "model_not_found"
     """The host has no model of that name; pull it first."""
     INVALID_REQUEST = "invalid_request"
-    """Ollama refused the request itself (an option, a capability); the same again fails."""
+    """Ollama refused the request itself (an option, a capability); a repetition fails again."""
     HOST_REFUSED = "host_refused"
-    """The host or a proxy before it takes no prompts (401, 403), or what answers is no Ollama."""
+    """The host or a proxy before it refuses prompts (401, 403), or is not an Ollama server."""
     HOST_UNREACHABLE = "host_unreachable"
     """No connection could be made, or it broke before any answer."""
     TIMEOUT = "timeout"
@@ -50,7 +50,7 @@ class ErrorCode(StrEnum):
     EXPIRED = "expired"
     """The batch's time ran out before this prompt had an answer."""
     LEASE_LOST = "lease_lost"
-    """What ran the prompt, its worker or its host, died ten times; the last time the worker."""
+    """The prompt's host or worker went down during ten attempts, in the last attempt the worker."""
     COULD_NOT_BE_STORED = "could_not_be_stored"
     """The database refused the outcome of the call; the log says why."""
 
@@ -68,33 +68,43 @@ DEFAULT_FAIL_ON: Final = (ErrorCode.EMPTY, ErrorCode.INVALID_JSON, ErrorCode.SCH
 
 
 class Blame(Enum):
-    """The cause of a failure, which decides whether and how the prompt is tried again."""
+    """Causes of a failure, which decide whether and how the prompt is tried again."""
 
     PROMPT = "prompt"
-    """The request itself is at fault: the same again would fail again."""
+    """The request is at fault: a repetition would fail again."""
     ATTEMPT = "attempt"
-    """Bad luck of this try: another may succeed, and it counts as an attempt."""
+    """The attempt failed by chance: another may succeed, and the failed one is charged."""
     LOSS = "loss"
-    """The call went down with the host or the model's process, as others did: it goes back
-    uncharged, but not for ever, because one of them may be what brings it down."""
+    """The host or the model's process went down: the prompt goes back uncharged.
+
+    The number of such returns is bounded, because the prompt may be the cause.
+    """
     REFUSAL = "refusal"
-    """The host, or what answers in its place, takes no prompts: it is put aside, and the prompt
-    goes back uncharged while another host is left."""
+    """The host, or what answers in its place, refuses all prompts.
+
+    The host is put in quarantine, and the prompt goes back uncharged while another host is left.
+    """
     GATEWAY = "gateway"
-    """A proxy before the host gave up. Nothing is decided by that alone: the attempt's failure if
-    the host answers otherwise, the host's if it does not (`ollama.hosts` asks it)."""
+    """A proxy before the host reported a failure.
+
+    `ollama.hosts` asks the host: if the host responds, the attempt failed; if not, the host did.
+    """
     LIMIT = "limit"
-    """The host takes nothing for this model for a while (429): the prompt goes back uncharged, and
-    the host's other models go on."""
+    """The host limits the requests for this model for a while (429).
+
+    The prompt goes back uncharged; the host's other models go on.
+    """
     HOST = "host"
-    """The host is not there or takes nothing: the prompt goes back uncharged, the host rests."""
+    """The host is down or takes no work: the prompt goes back uncharged, the host is quarantined.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallMetrics:
-    """Counters of one call: Ollama's own, raw in nanoseconds, and the client's clock in seconds.
+    """Counters of one call: Ollama's in nanoseconds, and the client's times in seconds.
 
-    None means that the server did not say (Ollama leaves zero values out) or it did not come to it.
+    None stands for a value that the server did not send (Ollama leaves out zeros) or that was not
+    reached.
     """
 
     total_duration: int | None = None
@@ -104,17 +114,17 @@ class CallMetrics:
     eval_count: int | None = None
     eval_duration: int | None = None
     latency_s: float | None = None
-    """From sending the request to the end of the answer."""
+    """Seconds from sending the request to the end of the answer."""
     ttft_s: float | None = None
-    """From sending the request to the first non-empty text, thinking included."""
+    """Seconds from sending the request to the first non-empty text, thinking included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a host sent for a prompt, whole or as far as it came. Each field is one of a result."""
+    """Reply of a host to a prompt, complete or partial. Each field is a field of a result."""
 
     response: str | None
-    """The text; of a failure what had arrived, never to be taken for an answer."""
+    """Text of the answer; after a failure the part that had arrived, which is not an answer."""
     thinking: str | None = None
     tool_calls: Sequence[Any] | None = None
     """The tools that the model wants called, as Ollama sends them; None when there are none."""
@@ -123,15 +133,15 @@ class Reply:
     done_reason: str | None = None
     metrics: CallMetrics = field(default_factory=CallMetrics)
     defect: ErrorCode | None = None
-    """The first defect of an answer that came whole, whether it makes a failure or not."""
+    """First defect of a complete answer, whether or not it makes the answer a failure."""
     embedding: bytes | None = None
-    """The vectors of the call's texts, one behind the other, as `domain.vectors` packs them."""
+    """Vectors of the call's texts, concatenated, as `domain.vectors` packs them."""
 
 
 METRICS: Final = tuple(each.name for each in fields(CallMetrics))
-"""Names of the fields of `CallMetrics`; the columns of a result have the same."""
+"""Names of the fields of `CallMetrics`, which are also columns of a result."""
 REPLIED: Final = tuple(each.name for each in fields(Reply) if each.name != "metrics")
-"""Names of the other fields of a `Reply`; the columns of a result have the same."""
+"""Names of the other fields of a `Reply`, which are also columns of a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,15 +157,15 @@ class Failed(Reply):
 
     code: ErrorCode
     message: str
-    """One sentence for the user: what happened, with the server's own words where it spoke."""
+    """Sentence for the user: what happened, with the server's own words if it sent any."""
     blame: Blame
     response: str | None = None
     retry_after_s: float | None = None
-    """Of `Blame.LIMIT`: seconds until the model may be asked for again; None: nobody said."""
+    """Seconds until the model may be called again, with `Blame.LIMIT`; None: unknown."""
 
     @classmethod
     def of_reply(cls, reply: Reply, *, code: ErrorCode, message: str, blame: Blame) -> Failed:
-        """The failure of a call whose reply came and is not accepted."""
+        """Build the failure of a call whose reply arrived and is not accepted."""
         came: dict[str, Any] = {name: getattr(reply, name) for name in ("metrics", *REPLIED)}
         return cls(code=code, message=message, blame=blame, **came)
 

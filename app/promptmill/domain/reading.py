@@ -1,6 +1,6 @@
-"""What people and programs look for in batches: filters, and what is found with them.
+"""Filters of batches and results, and records of what they find.
 
-Plain immutable records, as in `batches`. None is what nobody knows, or asks for.
+Plain immutable records, as in `batches`. None stands for an unknown value or an unused filter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST_CAUSE: Final = 300
 
 
 class SearchedText(StrEnum):
-    """In which text of a result a search looks."""
+    """Texts of a result that a search may look at."""
 
     PROMPT = "prompt"
     RESPONSE = "response"
@@ -30,7 +30,7 @@ class SearchedText(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultFilter:
-    """Which results of a batch are wanted; a field that is None or empty asks for nothing."""
+    """Filter of a batch's results; a field that is None or empty accepts every result."""
 
     status: TaskState | None = None
     error_codes: tuple[ErrorCode, ...] = ()
@@ -41,40 +41,40 @@ class ResultFilter:
     min_latency_s: float | None = None
     max_latency_s: float | None = None
     text: str | None = None
-    """What the searched text holds, upper and lower case alike."""
+    """Text that the searched text contains, ignoring the case of letters."""
     text_in: SearchedText | None = None
-    """Where it is looked for; None: in all of them."""
+    """Text of the result that is searched; None: all of them."""
 
     @property
     def looks_at_rows(self) -> bool:
-        """Whether rows have to be read that may not match: more than the index decides."""
+        """Whether rows must be read that may not match, because an index does not decide."""
         return self != ResultFilter(status=self.status) or self.status is TaskState.SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundResults:
-    """Results that match, and how far the search came."""
+    """Results that match, and the extent of the search."""
 
     results: Sequence[TaskResult]
     next_after: int | None
-    """The index from which the search goes on; None at the end of the batch."""
+    """Index after which the search continues; None at the end of the batch."""
     scanned: int
-    """How many results were looked at."""
+    """Number of results that were examined."""
     complete: bool
-    """False when the search stopped at its bound before the page was full."""
+    """False if the search reached its bound before the page was full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchFilter:
-    """Which batches are wanted; a field that is None or empty asks for nothing."""
+    """Filter of batches; a field that is None or empty accepts every batch."""
 
     states: tuple[JobState, ...] = ()
     model: str | None = None
     label: str | None = None
     key_name: str | None = None
-    """The API key that they were sent with."""
+    """Name of the API key of the submission."""
     text: str | None = None
-    """What the id, the label or a value of `metadata` holds."""
+    """Text that the id, the label or a value of `metadata` contains."""
     created_after_ms: int | None = None
     created_before_ms: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -87,10 +87,10 @@ class WaitingPrompt:
     index: int
     custom_id: str | None
     prompt: str
-    """Its first characters."""
+    """First characters of the prompt."""
     state: TaskState
     attempt: int
-    """Attempts that were made, the running one included."""
+    """Attempts made, the running one included."""
     host: str | None
     worker: str | None
 
@@ -101,10 +101,10 @@ class EarlierAttempt:
 
     number: int
     charged: bool
-    """Whether it counts against the batch's `max_attempts`."""
+    """Whether the attempt counts against the batch's `max_attempts`."""
     host: str | None
     started_at_ms: int | None
-    """None when the worker died with it."""
+    """Moment of the call's start; None if its worker died."""
     ended_at_ms: int
     error_code: ErrorCode
     error: str
@@ -139,33 +139,33 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholePrompt:
-    """One prompt of a batch with all that is known of it."""
+    """A prompt of a batch with everything that is stored about it."""
 
     index: int
     custom_id: str | None
     text: str
     overrides: Mapping[str, Any]
-    """What it has otherwise than the batch."""
+    """Fields that override those of the batch."""
     state: TaskState
     attempt: int
     host: str | None
     worker: str | None
     result: TaskResult | None
     earlier_attempts: Sequence[EarlierAttempt] = ()
-    """Attempts that ended without a result, the first twenty of them."""
+    """Attempts that ended without a result, the first twenty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Failures of one batch that have the same code and, but for numbers in it, sentence."""
+    """Failures of one batch with the same code and, apart from numbers, the same sentence."""
 
     error_code: ErrorCode | None
     sentence: str
-    """With `…` in the place of numbers."""
+    """The sentence with `…` in place of numbers."""
     prompts: int
     example_index: int
     example: str
-    """The sentence of that prompt as it is."""
+    """The example's sentence with its numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,17 +175,17 @@ class Causes:
     causes: Sequence[Cause]
     counted: int
     complete: bool
-    """False when there are more failures than were looked at."""
+    """False if there are more failures than were examined."""
 
 
 def cause_of(sentence: str) -> str:
-    """The sentence without what differs between failures of one cause: its numbers."""
+    """Replace the numbers of a sentence, which differ between failures of one cause."""
     return _NUMBERS.sub("…", sentence)[:_LONGEST_CAUSE]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """The times of one result."""
+    """Measurements of one result."""
 
     latency_s: float | None
     ttft_s: float | None
@@ -197,22 +197,22 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchFindings:
-    """What the results of a batch say together."""
+    """Statistics of a batch's results."""
 
     curve: Sequence[tuple[int, int]]
-    """Moments and how many prompts had an outcome then."""
+    """Moments, each with the number of prompts that had an outcome by then."""
     sample: Sequence[Measured]
     of: int
-    """How many results there are; more than the sample has when it is one."""
+    """Number of results; larger than the sample if they were sampled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCounts:
-    """All batches that have not ended, at one moment."""
+    """Numbers of batches that have not ended, and of their prompts, at one moment."""
 
     batches: Mapping[JobState, int]
     pending: int
     running: int
     longest_wait_ms: int | None
-    """Since when the batch that has waited longest for its first start waits."""
+    """Milliseconds that the oldest queued batch has waited for its first start."""
     read_at_ms: int

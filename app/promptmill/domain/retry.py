@@ -1,7 +1,7 @@
-"""The decision after an outcome: the prompt is finished, or tried again and when.
+"""Decision after an outcome: the prompt is finished, or tried again after a wait.
 
-A pure decision; nobody sleeps here. The length of the wait comes in as an argument, because the
-schedule (exponential, full jitter) is drawn at random.
+A pure decision. The length of the wait is an argument, because the schedule (exponential, full
+jitter) is drawn at random.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome
 
 MOST_CRASHES: Final = 10
-"""So often what runs a prompt may die, its worker or its host: fewer times it costs no attempt."""
+"""Crashes of a prompt's worker or host until the prompt is charged with them."""
 MOST_TURNED_AWAY: Final = 100
-"""So often a host may take nothing when a prompt comes: fewer times it costs no attempt.
+"""Refusals by a prompt's host until the prompt is charged with them.
 
-With the waits of the host, and from the tenth time on of the prompt, that is most of an hour.
+With the waits of the host, and from the tenth refusal on of the prompt, that takes most of an hour.
 """
 _PATIENT: Final = 10
 _OF_THE_PROMPT: Final = frozenset({Blame.PROMPT, Blame.ATTEMPT, Blame.LOSS})
@@ -25,30 +25,32 @@ _OF_THE_PROMPT: Final = frozenset({Blame.PROMPT, Blame.ATTEMPT, Blame.LOSS})
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The outcome stands: record it."""
+    """Decision that the outcome is final and is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class TryAgain:
-    """The prompt goes back to the queue."""
+    """Decision that the prompt goes back to the queue."""
 
     wait_s: float
-    """Seconds until it may be claimed again."""
+    """Seconds until the prompt may be claimed again."""
     charged: bool
     """Whether the attempt counts against `max_attempts`."""
     lost: bool = False
-    """Whether it counts against `MOST_CRASHES`."""
+    """Whether the attempt counts against `MOST_CRASHES`."""
     keeps_place: bool = False
-    """Whether it comes next again, instead of after what waits already; for
-    calls that were not begun, or broken off because the worker stops."""
+    """Whether the prompt keeps its place before waiting prompts.
+
+    That holds for calls that did not begin, or were broken off because the worker stops.
+    """
     unused: bool = False
-    """Whether the call was not begun, so that its permit to start counts no more."""
+    """Whether the call did not begin, so that its start permit is void."""
     turned_away: bool = False
-    """Whether it counts against `MOST_TURNED_AWAY`."""
+    """Whether the attempt counts against `MOST_TURNED_AWAY`."""
     waits_with_model: bool = False
-    """Whether the wait is for every prompt of the model at that host, and not for this one."""
+    """Whether the wait applies to all prompts of the model at that host, not to this prompt."""
     splits: bool = False
-    """Whether its next call has half as many texts at most, because one of them may be at fault."""
+    """Whether the next call has at most half as many texts, because a text may be at fault."""
 
 
 Decision = Finish | TryAgain
@@ -64,21 +66,21 @@ def decide(
     turned_away: int = 0,
     is_elsewhere: bool = False,
 ) -> Decision:
-    """Whether the prompt is finished after its `attempt`-th try (the first is 1).
+    """Decide whether a prompt is finished after its `attempt`-th attempt (the first is 1).
 
-    `backoff_s(attempt)` draws the seconds to wait after that try. `losses` is how often before what
-    ran it died: one that brings its host down comes back less and less often; `turned_away` how
-    often before its host took nothing. `is_elsewhere` says
-    whether another host is left for a prompt that its host refused; a prompt that is itself the
-    reason for the refusal must end some day, so what is uncharged is counted as a loss.
+    `backoff_s(attempt)` draws the seconds to wait after that attempt. `losses` counts earlier
+    crashes of the prompt's worker or host: a prompt that brings its host down returns less and less
+    often. `turned_away` counts earlier refusals. `is_elsewhere` says whether another host is left
+    for a prompt that its host refused; uncharged returns count as losses, because a prompt that
+    causes the refusal must end some day.
     """
     if not isinstance(outcome, Failed) or outcome.blame is Blame.PROMPT:
         return Finish()
     is_spared = is_elsewhere or outcome.blame is Blame.LOSS
     match outcome.blame:
         case Blame.HOST if turned_away + 1 < MOST_TURNED_AWAY:
-            # The host rests as a whole, so the prompt itself need not wait, unless it is the prompt
-            # that the host always turns away.
+            # The host as a whole is quarantined, so the prompt need not wait, unless the host
+            # always refuses this prompt.
             again = turned_away - _PATIENT + 1
             wait_s = backoff_s(again) if again > 0 else 0.0
             return TryAgain(wait_s=wait_s, charged=False, turned_away=True)
@@ -95,10 +97,10 @@ def decide(
 
 
 def split(outcome: Outcome, *, attempt: int, backoff_s: Callable[[int], float]) -> TryAgain | None:
-    """The decision for a text that shared a call, when one of the others may be at fault.
+    """Decision for a text that shared a call, if one of the texts may be at fault.
 
-    Nobody knows which text it is, so that none is charged; it is known when the text is alone. That
-    the model is missing is no text's fault.
+    No text is charged, because the one at fault is unknown until each is alone. A missing model is
+    no text's fault.
     """
     if not isinstance(outcome, Failed) or outcome.code is ErrorCode.MODEL_NOT_FOUND:
         return None

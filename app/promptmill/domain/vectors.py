@@ -1,6 +1,6 @@
-"""Vectors as they are stored: 32-bit floating point numbers, the lowest byte first.
+"""Stored form of vectors: 32-bit floating point numbers, little-endian.
 
-That is also what OpenAI's clients expect behind `base64`.
+OpenAI's clients expect the same form as base64.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Final
 
 BYTES_PER_NUMBER: Final = 4
 _DIGITS: Final = (7, 8, 9)
-"""Significant digits to try in turn; nine tell every 32-bit number from its neighbours."""
+"""Numbers of significant digits to try; nine distinguish all 32-bit numbers."""
 
 
 def packed(numbers: Iterable[float]) -> bytes:
-    """The numbers as bytes, each rounded to 32 bits."""
+    """Pack numbers, each rounded to 32 bits."""
     return _in_stored_order(array("f", numbers)).tobytes()
 
 
 def unpacked(vector: bytes) -> list[float]:
-    """The numbers of a vector, each with as many of seven, eight or nine digits as tell it.
+    """Unpack a vector into numbers with as few of seven, eight or nine digits as identify them.
 
-    So JSON says 0.1 and not 0.10000000149011612, and whoever rounds it to 32 bits has the same
-    number again.
+    JSON then has 0.1 and not 0.10000000149011612, and rounding to 32 bits gives the same number
+    again.
     """
     exact = _in_stored_order(array("f", vector))
     found = _rounded(exact, _DIGITS[0])
@@ -39,7 +39,7 @@ def unpacked(vector: bytes) -> list[float]:
 
 
 def _rounded(numbers: array[float], digits: int) -> list[float]:
-    # One format for all of them: a call for each number takes twice as long.
+    # One format for all numbers: a call for each takes twice as long.
     return list(map(float, (f"%.{digits}g " * len(numbers) % tuple(numbers)).split()))
 
 

@@ -1,4 +1,4 @@
-"""Workers as the rest of the service sees them: identity, counters, and whether they are alive."""
+"""Records of workers: identity, counters, state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class WorkerState(StrEnum):
     ALIVE = "alive"
     """The worker was seen within the lease."""
     STOPPED = "stopped"
-    """The worker has stopped by itself."""
+    """The worker has shut down in order."""
     LOST = "lost"
     """The worker has been silent for longer than the lease: killed, paused or cut off."""
 
@@ -22,7 +22,7 @@ class WorkerIdentity:
     """The identity that a worker registers at its start."""
 
     id: str
-    """The owner's name in its leases."""
+    """Id of the worker, which is also the owner's name in its leases."""
     host_name: str
     pid: int
     version: str
@@ -36,7 +36,7 @@ class Worker:
     identity: WorkerIdentity
     state: WorkerState
     in_flight: int
-    """Prompts that the worker has leases of."""
+    """Prompts that the worker has leased."""
     finished: int
     """Results that the worker has stored, as of its last heartbeat."""
     fenced: int
@@ -44,7 +44,8 @@ class Worker:
     started_at_ms: int
     seen_at_ms: int
     exchanged_at_ms: int
-    """When the worker's dispatcher last had nothing left to record, as of its last heartbeat."""
+    """Moment at which the dispatcher last had nothing left to record, as of the last heartbeat.
+    """
     stopped_at_ms: int | None
 
     def stands_still(self, *, after_ms: int) -> bool:
@@ -56,7 +57,7 @@ class Worker:
 def worker_state(
     *, now_ms: int, seen_at_ms: int, stopped_at_ms: int | None, lease_ms: int
 ) -> WorkerState:
-    """Whether a worker is alive; all times are of one clock, the database's."""
+    """State of a worker; all times are of the database's clock."""
     if stopped_at_ms is not None:
         return WorkerState.STOPPED
     return WorkerState.ALIVE if now_ms - seen_at_ms <= lease_ms else WorkerState.LOST

@@ -1,1 +1,1 @@
-"""Use cases: one function is one thing that a caller can ask for, and one transaction."""
+"""Service functions: each serves one kind of request, in one transaction."""

@@ -36,7 +36,7 @@ _MOST_PROBLEMS: Final = 100
 def id_of_key(
     tx: Transaction, resource: Resource, idempotency: IdempotencyKey | None
 ) -> str | None:
-    """The id that the same request was given before; None if this is the first.
+    """Id that an earlier request with the same key and body was given; None for the first.
 
     Raises:
         Invalid: The key was used with another body.
@@ -57,10 +57,10 @@ def batch_of_key(tx: Transaction, idempotency: IdempotencyKey | None) -> Batch |
 
 
 def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:
-    """Check that the queue has room for so many prompts; returns the prompts in the queue.
+    """Check that the queue has room for so many prompts, and return the prompts in the queue.
 
     Raises:
-        LimitExceeded: It would have more than `most_queued`.
+        LimitExceeded: The queue would have more prompts than `most_queued`.
     """
     queued = jobs.prompts_without_outcome(tx)
     if queued + prompts > most_queued:
@@ -72,13 +72,13 @@ def require_room(tx: Transaction, prompts: int, *, most_queued: int) -> int:
 
 
 def require_disk_room(settings: Settings) -> None:
-    """Make sure that the disk with the SQLite file has room for new work.
+    """Check that the disk with the SQLite file has room for new work.
 
-    What is free below the setting is kept for results of what runs. The disk of PostgreSQL is not
-    seen from here.
+    The space below the setting is kept for results of running prompts. PostgreSQL's disk cannot be
+    checked from here.
 
     Raises:
-        StorageFull: It has less.
+        StorageFull: The disk has less free space than the setting.
     """
     path, least = settings.sqlite_path, settings.min_free_bytes
     if path is not None and (free := shutil.disk_usage(path.parent).free) < least:
@@ -89,10 +89,10 @@ def require_disk_room(settings: Settings) -> None:
 
 
 def require_room_of_key(tx: Transaction, prompts: int, caller: Caller) -> None:
-    """Make sure that so many prompts more are within the limit of the caller's key.
+    """Check that so many more prompts are within the limit of the caller's key.
 
     Raises:
-        LimitExceeded: The key would have more prompts without an outcome than it may.
+        LimitExceeded: The key would exceed its limit of prompts without an outcome.
     """
     most = caller.limits.max_queued_prompts
     if most is None:
@@ -106,7 +106,7 @@ def require_room_of_key(tx: Transaction, prompts: int, caller: Caller) -> None:
 
 
 def require_allowed(draft: BatchDraft, prompts: int, caller: Caller) -> None:
-    """Make sure that a batch of so many prompts is within the limits of the caller's key.
+    """Check that a batch of so many prompts is within the limits of the caller's key.
 
     Raises:
         Invalid: A field is beyond a limit.
@@ -128,7 +128,7 @@ def require_allowed(draft: BatchDraft, prompts: int, caller: Caller) -> None:
 
 
 def require_allowed_changes(changes: BatchChanges, caller: Caller) -> None:
-    """Make sure that what is to be changed of a batch is within the limits of the caller's key.
+    """Check that changes of a batch are within the limits of the caller's key.
 
     Raises:
         Invalid: A field is beyond a limit.
@@ -149,12 +149,12 @@ def require_known_registries(
     *,
     first_index: int = 0,
 ) -> None:
-    """Make sure that a batch has models downloaded from known servers only.
+    """Check that the models of a batch are downloaded from known servers only.
 
-    Ollama downloads from whatever server a model's name begins with, and such a server can harm it.
+    Ollama downloads from any server that a model's name begins with, and such a server can harm it.
 
     Raises:
-        Invalid: The name of a model begins with another server, and the batch has `auto_pull`.
+        Invalid: A model's name begins with another server, and the batch has `auto_pull`.
     """
     if not draft.auto_pull or _ANY_REGISTRY in known:
         return
@@ -206,11 +206,11 @@ def _refuse(problems: Sequence[FieldProblem], caller: Caller) -> None:
 
 
 async def room_for(resources: Resources, prompts: int, caller: Caller = ANYBODY) -> int:
-    """`require_room` and `require_room_of_key` without storing anything.
+    """Check `require_room` and `require_room_of_key` without storing anything.
 
     Raises:
-        LimitExceeded: There is no room now.
-        StorageFull: The disk has too little.
+        LimitExceeded: The queue or the key has no room.
+        StorageFull: The disk has too little free space.
     """
     require_disk_room(resources.settings)
 
@@ -222,22 +222,22 @@ async def room_for(resources: Resources, prompts: int, caller: Caller = ANYBODY)
 
 
 def new_batch_id() -> str:
-    """An id for a batch that is accepted now."""
+    """Make the id of a batch."""
     return _new_id("batch")
 
 
 def new_file_id() -> str:
-    """An id for a file that is there from now on, in the form of OpenAI's."""
+    """Make the id of a file, in OpenAI's form."""
     return _new_id("file").replace("_", "-")
 
 
 def new_benchmark_id() -> str:
-    """An id for a benchmark that is accepted now."""
+    """Make the id of a benchmark."""
     return _new_id("bench")
 
 
 def _new_id(prefix: str) -> str:
-    # The id's time only makes ids sort; no decision is taken by it.
+    # The id's time only makes ids sort; no decision depends on it.
     return sortable_id(
         prefix, now_ms=time.time_ns() // 1_000_000, random=secrets.randbits(RANDOM_BITS)
     )

@@ -1,4 +1,4 @@
-"""The use cases of batches; one function and one transaction each."""
+"""Service functions of batches; one function and one transaction each."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ _TEXT_PER_CHUNK = 4_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """An accepted batch."""
+    """Accepted batch."""
 
     batch: Batch
     created: bool
-    """False when the idempotency key had been used with the same body: this is that batch."""
+    """Whether this request created the batch, and not an earlier one with its idempotency key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPage:
-    """Some batches, newest first."""
+    """Page of batches, newest first."""
 
     batches: Sequence[Batch]
     next_cursor: str | None
-    """Where the next page begins; None at the end."""
+    """Position of the next page; None at the end."""
     complete: bool = True
-    """False when the search stopped at its bound before the page was full."""
+    """False if the search reached its bound before the page was full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultPage:
-    """Some results, in prompt order."""
+    """Page of results, in prompt order."""
 
     results: Sequence[TaskResult]
     next_after: int | None
-    """The index after which the next page begins; None when there are no more results now."""
+    """Index after which the next page begins; None if there are no more results now."""
 
 
 async def submit(
@@ -107,7 +107,7 @@ def _submit(
 
 
 async def get(resources: Resources, batch_id: str) -> Batch:
-    """The batch as it stands.
+    """Read a batch.
 
     Raises:
         NotFound: There is none of that id.
@@ -118,7 +118,7 @@ async def get(resources: Resources, batch_id: str) -> Batch:
 
 
 async def get_history(resources: Resources, batch_id: str) -> Sequence[HistoryEntry]:
-    """The events of a batch, the first one first.
+    """Read the events of a batch, oldest first.
 
     Raises:
         NotFound: There is none of that id.
@@ -127,22 +127,21 @@ async def get_history(resources: Resources, batch_id: str) -> Sequence[HistoryEn
 
 
 async def wait_until_ended(resources: Resources, batch_id: str, *, timeout_s: float) -> Batch:
-    """The batch as soon as it has ended, at the latest after `timeout_s`.
+    """Wait until a batch has ended, at most `timeout_s`, and read it.
 
     Raises:
         NotFound: There is none of that id.
     """
     deadline = time.monotonic() + timeout_s
     while True:
-        # Listening begins before looking, so that an end between the two is not missed.
+        # Listening begins before the read, so that an end between the two is not missed.
         ended = resources.signals.job_ended.listen()
         batch = await get(resources, batch_id)
         left = deadline - time.monotonic()
         if batch.state in TERMINAL_JOB_STATES or left <= 0:
             return batch
-        # The signal may not come, when another process did the work; the database shows it.
-        # It also comes when another batch ends: a look by key costs little, and is made each
-        # `poll_s` anyway.
+        # The signal is missing if another process without NOTIFY did the work, so the batch is read
+        # each `poll_s` as well. It also comes for other batches; a read by key costs little.
         await ended.wait(min(left, resources.settings.poll_s))
 
 
@@ -153,10 +152,10 @@ async def list_batches(
     cursor: str | None = None,
     wanted: BatchFilter | None = None,
 ) -> BatchPage:
-    """Batches that match, newest first; `cursor` is the `next_cursor` of the page before.
+    """List batches that match, newest first; `cursor` is the `next_cursor` of the page before.
 
-    A page may have fewer than `limit` although there is a next one: `overview.MOST_SCANNED` batches
-    are looked at for each.
+    A page may have fewer than `limit` batches although another follows: each examines at most
+    `overview.MOST_SCANNED` batches.
     """
     found = await resources.database.read(
         overview.page, wanted or BatchFilter(), limit=limit, before=cursor
@@ -176,7 +175,7 @@ async def results_page(
     after_index: int | None = None,
     status: TaskState | None = None,
 ) -> ResultPage:
-    """Finished results in prompt order, those after `after_index`.
+    """Read a page of finished results in prompt order, after the index `after_index`.
 
     Raises:
         NotFound: There is no batch of that id.
@@ -194,18 +193,18 @@ async def results_page(
 async def stream_results(
     resources: Resources, batch_id: str, *, status: TaskState | None = None
 ) -> AsyncIterator[Sequence[TaskResult]]:
-    """All finished results in prompt order, in chunks; each chunk is a read of its own.
+    """Stream all finished results in prompt order, in chunks; each chunk is a separate read.
 
     Raises:
-        NotFound: There is no batch of that id. Raised here, before anything is streamed, and by
-            the stream when the batch is deleted meanwhile: its end would else look like the end.
+        NotFound: There is no batch of that id. Raised before the stream begins, and by the stream
+            if the batch is deleted meanwhile, because the stream would otherwise seem complete.
     """
     await resources.database.read(results.job_key, batch_id)
 
     def read(tx: Transaction, limit: int, after: int | None) -> Sequence[TaskResult]:
         key = results.job_key(tx, batch_id)
         found = results.page(tx, key, limit=limit, after_index=after, status=status)
-        # Were it deleted between the two statements, results could be missing from the second.
+        # If the batch was deleted between the two statements, the second may lack results.
         results.job_key(tx, batch_id)
         return found
 
@@ -226,7 +225,7 @@ async def stream_results(
 
 
 async def cancel(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> Batch:
-    """Ask for the batch to end: what waits is cancelled, running calls are aborted.
+    """Cancel a batch: waiting prompts are cancelled, running calls are aborted.
 
     Raises:
         NotFound: There is none of that id.
@@ -245,7 +244,7 @@ async def cancel(resources: Resources, batch_id: str, *, caller: Caller = ANYBOD
 
 
 async def delete(resources: Resources, batch_id: str) -> None:
-    """Remove an ended batch with its prompts and results.
+    """Delete an ended batch with its prompts and results.
 
     Raises:
         NotFound: There is none of that id.

@@ -1,4 +1,4 @@
-"""The use cases of benchmarks; one function each."""
+"""Service functions of benchmarks."""
 
 from __future__ import annotations
 
@@ -38,16 +38,17 @@ _OTHER_WORK = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """An accepted benchmark."""
+    """Accepted benchmark."""
 
     benchmark: Benchmark
     created: bool
-    """False when the idempotency key had been used with the same body: this is that benchmark."""
+    """Whether this request created the benchmark, and not an earlier one with its idempotency key.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A benchmark with the figures of its runs so far."""
+    """Benchmark with the figures of its runs so far."""
 
     benchmark: Benchmark
     runs: Sequence[BenchmarkRun]
@@ -57,20 +58,20 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkPage:
-    """Some benchmarks, newest first."""
+    """Page of benchmarks, newest first."""
 
     benchmarks: Sequence[Benchmark]
     next_cursor: str | None
-    """Where the next page begins; None at the end."""
+    """Position of the next page; None at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPage:
-    """Some runs, in the order in which they were recorded."""
+    """Page of runs, in the order of their recording."""
 
     runs: Sequence[BenchmarkRun]
     next_after: int | None
-    """The number after which the next page begins; None when there are no more runs now."""
+    """Number after which the next page begins; None if there are no more runs now."""
 
 
 async def submit(
@@ -134,7 +135,7 @@ def _work_of(draft: BenchmarkDraft) -> set[tuple[str, int]]:
 
 
 async def get(resources: Resources, benchmark_id: str) -> Benchmark:
-    """The benchmark as it stands.
+    """Read a benchmark.
 
     Raises:
         NotFound: There is none of that id.
@@ -145,25 +146,25 @@ async def get(resources: Resources, benchmark_id: str) -> Benchmark:
 async def wait_until_ended(
     resources: Resources, benchmark_id: str, *, timeout_s: float
 ) -> Benchmark:
-    """The benchmark as soon as it has ended, at the latest after `timeout_s`.
+    """Wait until a benchmark has ended, at most `timeout_s`, and read it.
 
     Raises:
         NotFound: There is none of that id.
     """
     deadline = time.monotonic() + timeout_s
     while True:
-        # Listening begins before looking, so that an end between the two is not missed.
+        # Listening begins before the read, so that an end between the two is not missed.
         ended = resources.signals.job_ended.listen()
         found = await get(resources, benchmark_id)
         left = deadline - time.monotonic()
         if found.state in TERMINAL_JOB_STATES or left <= 0:
             return found
-        # The signal may not come, when another process did the work; the database shows it.
+        # The signal is missing if another process without NOTIFY did the work; the read shows it.
         await ended.wait(min(left, resources.settings.poll_s))
 
 
 async def measured(resources: Resources, benchmark_id: str) -> Measured:
-    """The benchmark with the figures of all runs so far.
+    """Read a benchmark with the figures of all runs so far.
 
     Raises:
         NotFound: There is none of that id.
@@ -172,7 +173,7 @@ async def measured(resources: Resources, benchmark_id: str) -> Measured:
 
 
 def _measured(tx: Transaction, benchmark_id: str) -> Measured:
-    # In the reader's thread: the figures of thousands of runs take a moment.
+    # Computed in the reader's thread: the figures of thousands of runs take a while.
     found = benchmarks.get(tx, benchmark_id)
     runs = execution.figures(tx, found.key)
     samples = execution.sample_responses(tx, found.key)
@@ -203,7 +204,7 @@ async def list_benchmarks(
     status: JobState | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> BenchmarkPage:
-    """Benchmarks that match, newest first; `cursor` is the `next_cursor` of the page before."""
+    """List matching benchmarks, newest first; `cursor` is the `next_cursor` of the page before."""
     found = await resources.database.read(
         benchmarks.page, limit=limit + 1, before=cursor, state=status, metadata=metadata
     )
@@ -214,7 +215,7 @@ async def list_benchmarks(
 async def runs_page(
     resources: Resources, benchmark_id: str, *, limit: int, after: int | None = None
 ) -> RunPage:
-    """Runs in the order of recording, those after the number `after`.
+    """Read a page of runs in the order of recording, after the number `after`.
 
     Raises:
         NotFound: There is no benchmark of that id.
@@ -234,10 +235,10 @@ async def runs_page(
 async def stream_runs(
     resources: Resources, benchmark_id: str
 ) -> AsyncIterator[Sequence[BenchmarkRun]]:
-    """All runs in the order of recording, in chunks; each chunk is a read of its own.
+    """Stream all runs in the order of recording, in chunks; each chunk is a separate read.
 
     Raises:
-        NotFound: There is no benchmark of that id; raised here, before anything is streamed.
+        NotFound: There is no benchmark of that id; raised before the stream begins.
     """
     key = (await get(resources, benchmark_id)).key
 
@@ -259,11 +260,11 @@ async def stream_runs(
 async def compare(
     resources: Resources, benchmark_id: str, *, baseline_id: str | None = None
 ) -> BenchmarkComparison:
-    """The comparison with a baseline: the given one, else the one of the request.
+    """Compare a benchmark with a baseline: the given one, else that of its request.
 
     Raises:
-        NotFound: There is none of that id.
-        Invalid: There is no such baseline, or none was named, or it was of other work.
+        NotFound: There is no benchmark of that id.
+        Invalid: There is no such baseline, none was named, or it measured other work.
         Conflict: One of the two has not ended.
     """
     target = await measured(resources, benchmark_id)
@@ -291,7 +292,7 @@ async def compare(
 
 
 def comparison_of_models(found: Measured) -> Sequence[ComparedMeasure]:
-    """The comparison of every model with the benchmark's first one. Slow: run it in a thread."""
+    """Compare every model with the benchmark's first model. Slow: call it in a thread."""
     return compare_models(_side(found))
 
 
@@ -300,7 +301,7 @@ def _side(found: Measured) -> Side:
 
 
 async def cancel(resources: Resources, benchmark_id: str) -> Benchmark:
-    """Ask for the benchmark to end; the runs that are under way are aborted, others stay.
+    """Cancel a benchmark: running requests are aborted, finished runs stay.
 
     Raises:
         NotFound: There is none of that id.
@@ -316,13 +317,13 @@ async def cancel(resources: Resources, benchmark_id: str) -> Benchmark:
     resources.signals.spread(Wakeup.BENCHMARK)
     if found.state in TERMINAL_JOB_STATES:
         resources.signals.spread(Wakeup.ENDED)
-        # What waited for its host may start.
+        # Prompts that waited for the host may start.
         resources.signals.spread(Wakeup.WORK)
     return found
 
 
 async def delete(resources: Resources, benchmark_id: str) -> None:
-    """Remove an ended benchmark with its runs.
+    """Delete an ended benchmark with its runs.
 
     Raises:
         NotFound: There is none of that id.

@@ -1,4 +1,4 @@
-"""The use cases that steer an accepted batch: pause, resume, update, retry."""
+"""Service functions that steer an accepted batch: pause, resume, update, retry."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from promptmill.store.openai import batches as openai
 from promptmill.store.queue import bulk
 
 _RequireRoom = Callable[[Transaction, int], None]
-"""Raises `LimitExceeded` where the queue has no room for so many prompts."""
+"""Function that raises `LimitExceeded` if the queue has no room for so many prompts."""
 
 
 async def pause(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> Batch:
-    """Start nothing more of the batch; what runs may finish.
+    """Pause a batch: no prompt is started, running ones may finish.
 
     Raises:
         NotFound: There is none of that id.
@@ -39,7 +39,7 @@ async def pause(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY
 
 
 async def resume(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> Batch:
-    """Let a paused batch go on.
+    """Resume a paused batch.
 
     Raises:
         NotFound: There is none of that id.
@@ -56,7 +56,7 @@ async def resume(resources: Resources, batch_id: str, *, caller: Caller = ANYBOD
 async def update(
     resources: Resources, batch_id: str, changes: BatchChanges, *, caller: Caller = ANYBODY
 ) -> Batch:
-    """Change limits, priority, label or metadata; the next claim of any worker goes by them.
+    """Change limits, priority, label or metadata, from any worker's next claim on.
 
     Raises:
         NotFound: There is none of that id.
@@ -100,15 +100,15 @@ async def retry(
     expires_in_s: float | None = None,
     caller: Caller = ANYBODY,
 ) -> Batch:
-    """Run again what failed, was cancelled or expired: all of it, or the prompts of `indexes`.
+    """Run prompts again that failed, were cancelled or expired: all, or those of `indexes`.
 
-    It goes piece by piece, so that a million prompts stop nobody else. Should the service die in
-    the middle, the pieces that are done are queued, and the same request brings the rest.
+    All are retried piece by piece, so that a million prompts block no other writer. If the process
+    dies midway, the finished pieces are queued, and the same request retries the rest.
 
     Raises:
-        NotFound: There is none of that id.
+        NotFound: There is no batch of that id.
         Invalid: An index is beyond the batch, or of a prompt that cannot run again.
-        Conflict: It is being ended, or has no prompt that could run again.
+        Conflict: The batch is being cancelled, or has no prompt that could run again.
         LimitExceeded: The queue would have more prompts than the settings or the key allow.
         StorageFull: The disk has too little room for new work.
     """
@@ -163,7 +163,7 @@ def _reopen(
     expires_in_s: float | None,
     unless: frozenset[JobState] = frozenset({JobState.CANCELLING}),
 ) -> int:
-    """`transitions.reopen`; a batch of the OpenAI dialect loses the files of its end with it."""
+    """Reopen a batch (`transitions.reopen`), and drop the output files of the OpenAI dialect."""
     openai.lock(tx, batch_id)
     job_key = transitions.reopen(tx, batch_id, expires_in_s=expires_in_s, unless=unless)
     openai.reopen(tx, batch_id)
@@ -173,7 +173,7 @@ def _reopen(
 def _retry_more(
     tx: Transaction, batch_id: str, after_index: int, *, piece: int = bulk.PIECE
 ) -> bulk.Swept:
-    # Since the piece before, the batch may have ended, or a client may have cancelled it.
+    # The batch may have ended or been cancelled since the previous piece.
     gone = frozenset({JobState.CANCELLING, JobState.CANCELLED})
     try:
         job_key = _reopen(tx, batch_id, expires_in_s=None, unless=gone)

@@ -1,8 +1,8 @@
-"""The events of a batch, until it has ended.
+"""Event streams of batches.
 
-The rule to know: a follower's place is one number, that of the last result it has dealt with.
-Numbers become visible in their order (see `store.queue.counters`), so whoever goes on from there
-misses nothing and gets nothing twice, however often and wherever the telling was cut.
+A follower's place is one number, that of the last result it has received. Numbers become visible in
+their order (see `store.queue.counters`), so that a stream that continues from a place misses no
+result and repeats none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from promptmill.store.db.database import Transaction
 APART_S: Final = 0.25
 """Seconds between two reads of one follower, and so between two `Progressed`."""
 _LATER_MS: Final = 5_000
-"""A wait that ends this much later than was told is news; less of it is a clock that goes on."""
+"""Milliseconds by which a wait must grow to be reported as a change."""
 _RESULTS_PER_CHUNK: Final = 50
 """Results of a chunk; few, because a slow reader keeps a chunk in memory."""
 
@@ -35,23 +35,23 @@ class Progressed:
 
     batch: Batch
     number: int
-    """The follower's place."""
+    """Place of the follower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultsStored:
-    """Some results, in the order of their numbers; never none."""
+    """Results were stored; at least one, in the order of their numbers."""
 
     results: Sequence[TaskResult]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The batch has ended, and all its results have been told; nothing follows."""
+    """The batch has ended and all its results were sent; no event follows."""
 
     batch: Batch
     number: int
-    """The follower's place, which is the number of the last result of all."""
+    """Place of the follower: the number of the last result."""
 
 
 Event = Progressed | ResultsStored | Ended
@@ -66,9 +66,9 @@ class Stop(Protocol):
 
 
 def has_nothing_after(batch: Batch, number: int) -> bool:
-    """Whether somebody who was told of the end at that place knows all about the batch.
+    """Whether a follower that saw the end at that place has seen all events.
 
-    False when prompts were run again since: then there is more to come, or new results already.
+    False if prompts were run again since then.
     """
     return batch.state in TERMINAL_JOB_STATES and batch.last_event == number
 
@@ -82,17 +82,18 @@ async def follow(
     stop: Stop,
     apart_s: float = APART_S,
 ) -> AsyncGenerator[Event, None]:
-    """What becomes of the batch from now on and, if wanted, each result stored after that number.
+    """Yield the events of a batch from now on and, if wanted, the results stored after a number.
 
-    It ends with `Ended`; without it when the batch is deleted or `stop` says so. While the database
-    is away nothing is told, and it goes on afterwards. Nothing is read ahead of the consumer.
+    The stream ends with `Ended`, or without it if the batch is deleted or `stop` is set. While the
+    database is away no event is sent, and the stream continues afterwards. Nothing is read ahead of
+    the consumer.
     """
     poll_s = resources.settings.poll_s
     told = _Told(after, apart_s)
     stopped = asyncio.ensure_future(stop.wait())
     try:
         while not stopped.done():
-            # Listening begins before looking, so that a change between the two is not missed.
+            # Listening begins before the read, so that a change between the two is not missed.
             changed = resources.signals.job_changed.listen()
             looked_at = time.monotonic()
             look = await _look(resources, batch_id, after=told.place, with_results=with_results)
@@ -104,7 +105,8 @@ async def follow(
                 if look.has_more:
                     continue
             if look is None or told.all_of(look.batch):
-                # The signal may not come, when another process did it; the database shows it.
+                # The signal is missing if another process without NOTIFY made the change; the read
+                # shows it.
                 await changed.wait(poll_s, stopped)
             rest_s = looked_at + apart_s - time.monotonic()
             if rest_s > 0:
@@ -117,14 +119,14 @@ async def follow(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """The result of one read."""
+    """Result of one read."""
 
     batch: Batch
     results: Sequence[TaskResult]
     number: int
-    """The place after these results."""
+    """Place after these results."""
     has_more: bool
-    """Whether more results may be there already."""
+    """Whether more results may be stored already."""
 
     @property
     def is_last(self) -> bool:
@@ -132,7 +134,7 @@ class _Look:
 
 
 class _Told:
-    """What a follower has been sent, and what is to be sent next."""
+    """State of a follower: what was sent, and what is sent next."""
 
     def __init__(self, after: int, apart_s: float) -> None:
         self.place = after
@@ -142,7 +144,7 @@ class _Told:
         self._at = 0.0
 
     def by(self, look: _Look, now: float) -> Iterator[Event]:
-        """The events for what was read; `now` is the monotonic time of the read."""
+        """Yield the events for a read; `now` is its monotonic time."""
         if self._batch is None:
             if not look.results:
                 self.place = look.number
@@ -157,7 +159,7 @@ class _Told:
             yield self._progressed(look.batch, now)
 
     def all_of(self, batch: Batch) -> bool:
-        """Whether the batch was told to stand so; the mere passing of time is no news."""
+        """Whether this state of the batch was sent already, apart from the passing of time."""
         shown = self._batch
         return (
             shown is not None
@@ -184,18 +186,25 @@ def _is_same_wait(waiting: WaitingFor | None, told: WaitingFor | None) -> bool:
 async def _look(
     resources: Resources, batch_id: str, *, after: int, with_results: bool
 ) -> _Look | None:
-    """The batch and the next results; None while the database is away.
+    """Read the batch and the next results; None while the database is away.
 
     Raises:
-        NotFound: It was deleted.
+        NotFound: The batch was deleted.
     """
-    read = _read_with_results if with_results else _read
-    try:
-        look = await resources.database.read(read, batch_id, after)
+
+    async def read() -> _Look:
+        work = _read_with_results if with_results else _read
+        look = await resources.database.read(work, batch_id, after)
         (batch,) = await with_prospects(resources, [look.batch])
         return replace(look, batch=batch)
+
+    try:
+        if with_results:
+            return await read()
+        # Many pages may follow one batch, which then is read once for all of them.
+        return await resources.snapshots.begun_after(("events", batch_id), read)
     except Unavailable:
-        # Ending the stream would make a browser ask again, be told 503, and give up for good.
+        # If the stream ended, a browser would reconnect, receive 503, and give up for good.
         return None
 
 
@@ -209,7 +218,7 @@ def _read_with_results(tx: Transaction, batch_id: str, after: int) -> _Look:
     batch = jobs.get(tx, batch_id)
     found = results.since(tx, batch.key, after, limit=_RESULTS_PER_CHUNK)
     if batch.state in TERMINAL_JOB_STATES:
-        # Were it deleted between the two statements, results could be missing from the second.
+        # If the batch was deleted between the two statements, the second may lack results.
         jobs.BATCHES.state_of(tx, batch_id)
     return _Look(
         batch=batch,
@@ -220,6 +229,6 @@ def _read_with_results(tx: Transaction, batch_id: str, after: int) -> _Look:
 
 
 def number_of(result: TaskResult) -> int:
-    """The result's number among those of its batch, in the order of their commits."""
+    """Number of a result among those of its batch, in the order of their commits."""
     assert result.event is not None  # noqa: S101 - it is what `since` found it by
     return result.event

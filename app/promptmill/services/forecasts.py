@@ -1,9 +1,8 @@
 """Forecasts: adds the estimated end (`eta_s`) to batches.
 
-The rules to know: what this is reckoned from is read a few times a second at most, however many
-batches are asked for and by however many clients, and more seldom if the reading takes long. It is
-read and reckoned in threads: with thousands of live batches either takes longer than the event loop
-may stand still.
+The inputs are read at most a few times a second, however many batches and clients ask, and more
+rarely if reading takes long. They are read and computed in threads: with thousands of live batches
+either takes longer than the event loop may block.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from promptmill.domain.batches import Batch
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.services.resources import Resources
-from promptmill.store.batches import forecast_inputs
+from promptmill.store.batches.scheduling import forecast_inputs
 
 _GOING = frozenset({JobState.QUEUED, JobState.RUNNING})
 _FRESH_S = 0.25
@@ -27,7 +26,7 @@ _APART = 20
 
 
 async def foretold(resources: Resources, batches: Sequence[Batch]) -> list[Batch]:
-    """The batches with their `eta_s`, where there is one.
+    """Add `eta_s` to the batches that have an estimate.
 
     Raises:
         Unavailable: The database does not answer.
@@ -68,7 +67,7 @@ async def _forecast(resources: Resources, keys: set[int]) -> Forecast:
 def _eta_s(batch: Batch, forecast: Forecast) -> float | None:
     demand = forecast.outlook.demands.get(batch.key)
     if demand is None:
-        return None  # It has ended or was paused since it was read.
+        return None  # The batch has ended or was paused since it was read.
     left = batch.counts.total - batch.counts.finished
     now = replace(demand, prompts=left, priority=batch.priority, limits=batch.limits)
     is_reliable = batch.window is not None and batch.window.is_reliable

@@ -1,4 +1,4 @@
-"""The Ollama hosts as they are now: asked live and concurrently, joined with the database."""
+"""Service functions of Ollama hosts: asked live and concurrently, joined with stored reports."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ from promptmill.store.hosts import model_switching as groups
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A host as seen by all living workers, each since its start."""
+    """Work of a host as all living workers report it, each since its start."""
 
     aside: Quarantine | None
-    """Why one of them at least sends no work there; of several, the one that looks again first."""
+    """Quarantine by at least one worker; of several, that of the worker that tries again first."""
     on_trial: bool
     """Whether the host is half-open for one of the workers."""
     calls: int
     failed: int
     latency_s: float | None
-    """The median of what each of them has for it."""
+    """Median of the workers' median latencies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSummary:
-    """An Ollama host; None is what nobody knows."""
+    """State of an Ollama host; None stands for unknown values."""
 
     id: str | None
-    """How it is named for changes; None until a worker has worked with it."""
+    """Id for changes; None until a worker has registered the host."""
     url: str
     machine: str | None
-    """The machine that the address is of; None: it is of the network."""
+    """Machine of a loopback address; None: an address of the network."""
     reachable: bool
-    """Whether the host has just returned its version; of another machine: whether it takes work."""
+    """Whether the host has just returned its version; of another machine, whether it takes work."""
     error: str | None
-    """Why the host did not."""
+    """Why the host is not reachable."""
     version: str | None
     slots: int | None
     in_flight: int
     enabled: bool
-    """Whether it is in service."""
+    """Whether the host is in service."""
     held_by: str | None
-    """Id of the benchmark that has it to itself."""
+    """Id of the benchmark that has the host to itself."""
     models: int | None
     """Installed models that the settings allow at the host."""
     only_models: tuple[str, ...] | None
@@ -62,16 +62,16 @@ class HostSummary:
     """Seconds since the loaded models were read."""
     groups: tuple[str, ...]
     work: Work | None
-    """None when no worker lives."""
+    """Work by the workers' reports; None if no worker is alive."""
 
 
 async def list_hosts(resources: Resources) -> Sequence[HostSummary]:
-    """The hosts of the settings in their order, asked at once; then those of other machines.
+    """List the hosts of the settings in their order, asked at once; then those of other machines.
 
-    What this process cannot reach is shown as the workers of its machine tell of it.
+    Hosts that this process cannot reach are shown as the workers of their machine report them.
 
     Raises:
-        Unavailable: The database does not answer.
+        Unavailable: The database does not respond.
     """
     (used, running, told), _ = await asyncio.gather(
         resources.database.read(_used, lease_ms=round(resources.settings.lease_s * 1000)),
@@ -103,13 +103,13 @@ async def list_hosts(resources: Resources) -> Sequence[HostSummary]:
 
 
 async def set_enabled(resources: Resources, host_id: str, *, enabled: bool) -> HostSummary:
-    """Put a host into service, or take it out: what runs there ends, and nothing more is started.
+    """Put a host into service, or take it out: running calls end, and no more are started.
 
-    It holds for every worker and over restarts, until it is changed again.
+    The state applies to every worker, across restarts, until it is changed again.
 
     Raises:
         NotFound: There is no host of that id.
-        Unavailable: The database does not answer.
+        Unavailable: The database does not respond.
     """
     found = {host.id: host for host in await list_hosts(resources)}
     if host_id not in found:

@@ -1,4 +1,4 @@
-"""The installed models: the hosts that have them, and the limits that suit them."""
+"""Service functions of installed models: hosts that have them, and limits that suit them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIST_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSummary:
-    """An installed model. Hosts whose model of that name has another digest are another entry."""
+    """Installed model. Hosts on which the name has another digest are separate entries."""
 
     name: str
     size: int | None
@@ -32,16 +32,16 @@ class ModelSummary:
     """The size in Ollama's notation, such as `8.2B`."""
     quantization_level: str | None
     hosts: tuple[str, ...]
-    """URLs of the hosts that have it installed and may be asked for it."""
+    """URLs of the hosts that have the model installed and may be called for it."""
     loaded_on: tuple[str, ...]
-    """URLs of those that have it in memory now."""
+    """URLs of the hosts that have the model loaded."""
     recommended: Limits
     """Limits that suit the model's size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shelf:
-    """The models of one host."""
+    """Models of one host."""
 
     url: str
     installed: Sequence[InstalledModel]
@@ -49,7 +49,7 @@ class _Shelf:
 
 
 async def list_models(resources: Resources) -> Sequence[ModelSummary]:
-    """The installed models over all hosts that answer, by name.
+    """List the installed models of all reachable hosts, by name.
 
     Raises:
         Unavailable: No Ollama host answers as Ollama does.
@@ -80,7 +80,7 @@ def _summary(name: str, places: Sequence[tuple[InstalledModel, _Shelf]]) -> Mode
 
 
 async def installed_models(resources: Resources) -> Mapping[str, InstalledModel]:
-    """The models over all hosts that answer, by their normalised names.
+    """Installed models of all reachable hosts, by normalised names.
 
     Raises:
         Unavailable: No Ollama host answers as Ollama does.
@@ -93,7 +93,7 @@ async def installed_models(resources: Resources) -> Mapping[str, InstalledModel]
 
 
 async def installed_names(resources: Resources) -> Sequence[str]:
-    """The names of the models over all hosts that answer, as the hosts spell them.
+    """Names of the installed models of all reachable hosts, as the hosts spell them.
 
     Raises:
         Unavailable: No Ollama host answers as Ollama does.
@@ -104,10 +104,10 @@ async def installed_names(resources: Resources) -> Sequence[str]:
 async def that_only_embed(
     resources: Resources, names: Collection[str], *, within_s: float = 1.0
 ) -> Collection[str]:
-    """Those of the names whose models can make embeddings and nothing else, on every host.
+    """Names, of those given, of models that can only make embeddings on every host.
 
-    A host that has not been seen is looked at once; what it does not tell in time is not known,
-    and then the model is taken for one that completes text.
+    A host that has not been seen is asked once; if it does not respond in time, its models count as
+    able to complete text.
     """
     hosts = [host for host in resources.hosts if host.available]
     unseen = [host for host in hosts if host.view.installed is None]
@@ -132,7 +132,7 @@ async def _shelves(resources: Resources, *, with_loaded: bool) -> Sequence[_Shel
 
 
 async def _shelf(host: Host, *, with_loaded: bool) -> _Shelf | str:
-    """The host's models, or the error of the request."""
+    """Models of a host, or the error of the request."""
     listing = host.client.list_models(within_s=_LIST_S)
     try:
         if with_loaded:
@@ -146,7 +146,7 @@ async def _shelf(host: Host, *, with_loaded: bool) -> _Shelf | str:
 
 
 async def _loaded(host: Host) -> frozenset[str]:
-    """Names of the models in memory; as last seen where Ollama does not tell while one loads."""
+    """Names of the loaded models; the last known ones while Ollama does not respond."""
     try:
         running = await host.client.list_running(within_s=LOOK_S)
     except OllamaError:

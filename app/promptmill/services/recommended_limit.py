@@ -1,4 +1,4 @@
-"""Where `max_concurrent: auto` starts: at the limit that is recommended for the model's size."""
+"""Start value of `max_concurrent: auto`: the limit recommended for the model's size."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from promptmill.ollama.hosts import Host
 from promptmill.services.resources import Resources
 
 _LIST_S = 1.0
-"""Most seconds for a host's list of models: a submission does not wait for long."""
+"""Most seconds to wait for a host's list of models during a submission."""
 
 
 async def with_starting_limit(resources: Resources, draft: BatchDraft) -> BatchDraft:
-    """The draft with the number to start at, if it asks for `auto`.
+    """Set the start value of a draft that asks for `auto`.
 
-    The size is that of the batch's model; it is unknown where no host tells it.
+    The size is that of the batch's model; it is unknown if no host reports it.
     """
     if not draft.auto_concurrency:
         return draft
@@ -31,7 +31,7 @@ async def with_starting_limit(resources: Resources, draft: BatchDraft) -> BatchD
 
 
 async def _size(host: Host, model: str) -> str | None:
-    """The model's size as the host tells it: as last seen, or asked now."""
+    """Size of the model as the host reports it, last time or now."""
     installed = host.view.installed
     if installed is None:
         try:

@@ -1,4 +1,4 @@
-"""The resources of a process: opened once by `runtime`, and passed to every use case."""
+"""Resources of a process: opened once by `runtime`, and passed to every service function."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LastForecast:
 
 @dataclass(slots=True)
 class LastStats:
-    """When the gauges of the database were last read; kept by `services.monitoring.gauges`."""
+    """Time of the last read of the database's gauges; kept by `services.monitoring.gauges`."""
 
     fresh_until: float = 0.0
     """Monotonic seconds."""
@@ -35,17 +35,17 @@ class LastStats:
 
 @dataclass(slots=True)
 class KnownKeys:
-    """The API keys as they were last read from the database; kept by `services.keys`."""
+    """The API keys as they were last read from the database; kept by `services.access.keys`."""
 
     by_id: Mapping[str, ApiKey] = field(default_factory=dict[str, ApiKey])
     exist: bool = False
-    """Whether there was ever one since the start."""
+    """Whether any key has existed since the start."""
     read_at_ms: int = 0
     """The database's clock when they were read."""
     read_at: float | None = None
     """The same moment in monotonic seconds; None before the first time."""
     uses: dict[str, float] = field(default_factory=dict[str, float])
-    """When the use of each key was last noted, in monotonic seconds."""
+    """Monotonic seconds at which the use of each key was last noted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,31 +53,31 @@ class OwnWorker:
     """The state of a worker of this process, for `/health` and `/ready`."""
 
     last_exchange_at: Callable[[], float]
-    """Monotonic seconds when its dispatcher last had nothing left to tell the database."""
+    """Monotonic seconds at which the dispatcher last had nothing left to record."""
     ended: str | None = None
-    """The role that has ended, in a sentence; the worker is not working any more."""
+    """Sentence with the role that has ended, after which the worker does not work."""
     outdated: str | None = None
-    """Why the worker begins nothing any more, in a sentence: the schema is another version's."""
+    """Sentence with the reason why the worker begins no more work: another schema version."""
 
 
 @dataclass(slots=True)
 class Waiting:
-    """How many online calls of this process wait for a slot."""
+    """Number of online calls of this process that wait for a slot."""
 
     calls: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """The long-lived things of one process."""
+    """Long-lived objects of one process."""
 
     settings: Settings
     database: Database
     hosts: tuple[Host, ...]
-    """The Ollama hosts that work goes to, one at least, in the order of the settings."""
+    """Ollama hosts that work goes to, at least one, in the order of the settings."""
     signals: Signals
     own_workers: dict[str, OwnWorker] = field(default_factory=dict[str, OwnWorker])
-    """The workers of this process by their ids; of hosts `hosts` tells more than they report."""
+    """Workers of this process by id; for them `hosts` is more current than their reports."""
     last_stats: LastStats = field(default_factory=LastStats)
     known_keys: KnownKeys = field(default_factory=KnownKeys)
     attempts: Attempts = field(default_factory=Attempts)

@@ -20,16 +20,16 @@ class Readiness:
     """Whether the service can work, and which parts are missing."""
 
     ready: bool
-    """The database answers, one Ollama host at least, and no worker stands still."""
+    """Whether the database and at least one host respond, and no worker is stuck."""
     missing: Sequence[str]
-    """What does not answer or work, a sentence each; also hosts whose work others can do."""
+    """Parts that do not respond or work, one sentence each, including hosts that others replace."""
 
 
 def require_health(resources: Resources) -> None:
-    """Check that the roles of this process run; asks neither the database nor a host.
+    """Check that the roles of this process run, without accessing the database or a host.
 
     Raises:
-        WorkerEnded: A role of its worker has ended.
+        WorkerEnded: A role of a worker has ended.
     """
     for worker in resources.own_workers.values():
         if worker.ended is not None:
@@ -50,12 +50,12 @@ async def check_ready(resources: Resources) -> Readiness:
 
 
 async def _idle_workers(resources: Resources) -> Sequence[str]:
-    """A sentence for each worker that lives and does not work.
+    """Sentences for workers that are alive and do not work.
 
-    One that is lost is none of these: its prompts go back, and `/workers` tells of it.
+    Lost workers are left out: their prompts go back, and `/workers` shows them.
     """
     settings = resources.settings
-    # Without work it looks at the database no more often than this.
+    # An idle worker reads the database no more often than this.
     quiet_s = max(settings.lease_s, 2 * settings.poll_s)
     idle = [
         sentence

@@ -1,4 +1,4 @@
-"""Uploads: batches that arrive in pieces, because they are too large for memory."""
+"""Uploads: batches that are stored piece by piece, because they are too large for memory."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from promptmill.store.batches import jobs, uploads
 from promptmill.store.db.database import Transaction
 
 PIECE_PROMPTS: Final = 2_000
-"""Prompts that one transaction stores: some tens of milliseconds, for which others wait."""
+"""Prompts of one transaction, which blocks other writers for some tens of milliseconds."""
 
 
 class Upload:
-    """One batch on its way; nobody sees it before `finish`."""
+    """Upload of one batch, which is hidden until `finish`."""
 
     def __init__(
         self, resources: Resources, draft: BatchDraft, key: str | None, caller: Caller = ANYBODY
@@ -64,10 +64,10 @@ class Upload:
             self._stored += len(piece)
 
     async def finish(self, *, body_hash: str) -> Submission:
-        """Accept what was added as one batch; when this returns it will be worked off.
+        """Accept the stored prompts as one batch; when the function returns the batch is queued.
 
-        If the idempotency key was used with the same body before, this upload is dropped for that
-        batch.
+        If the idempotency key was used with the same body before, this upload is dropped and the
+        earlier batch returned.
 
         Raises:
             Invalid: The idempotency key was used with another body.
@@ -90,7 +90,7 @@ class Upload:
             self._resources.signals.purge_requested.set()
 
     def _begin(self, tx: Transaction, prompts: Sequence[PromptDraft]) -> int:
-        # Only the end can tell whether there is room; this saves sending all of it for nothing.
+        # Only the end decides whether there is room; this check saves sending all for nothing.
         is_replay = self._key is not None and jobs.BATCHES.find_by_idempotency_key(tx, self._key)
         if not is_replay:
             self._require_room(tx, len(prompts))
@@ -132,12 +132,12 @@ class Upload:
 async def receiving(
     resources: Resources, draft: BatchDraft, *, key: str | None, caller: Caller = ANYBODY
 ) -> AsyncGenerator[Upload, None]:
-    """An upload that is dropped unless the block ends well; `key` is the idempotency key."""
+    """Upload that is discarded unless the block succeeds; `key` is the idempotency key."""
     upload = Upload(resources, await with_starting_limit(resources, draft), key, caller)
     try:
         yield upload
     except BaseException:  # Also when the client leaves or the service stops in the middle.
-        # The database may be what has failed; then the purger finds it by its silence.
+        # If the database has failed, the purger later removes the abandoned upload.
         with suppress(Unavailable):
             await upload.discard()
         raise

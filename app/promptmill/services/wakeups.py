@@ -1,7 +1,7 @@
-"""Wakeups: work has come, a job is to end, a job has ended; in this process and the others.
+"""Wakeups: signals of new work and of ended jobs, within this process and between processes.
 
-They only save waiting. Whoever listens also looks at the database from time to time, because
-another process may have done what nobody here was told.
+Wakeups only save waiting. Listeners also read the database from time to time, because a wakeup of
+another process may be missing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Wakeup(StrEnum):
-    """The wakeups between processes that share a database."""
+    """Wakeups between processes that share a database."""
 
     WORK = "work"
     """Prompts were stored or became free."""
@@ -24,17 +24,17 @@ class Wakeup(StrEnum):
     BENCHMARK = "benchmark"
     """A benchmark was stored, or is to be cancelled."""
     FILES = "files"
-    """A batch of the OpenAI dialect was stored, whose file is to be read, or is to be cancelled."""
+    """A batch of the OpenAI dialect was stored or is to be cancelled."""
 
 
 class Listener:
-    """A wait for the next sending of a `Broadcast`."""
+    """Wait for the next sending of a `Broadcast`."""
 
     def __init__(self, sent: asyncio.Future[None]) -> None:
         self._sent = sent
 
     async def wait(self, timeout_s: float, *others: asyncio.Future[Any]) -> bool:
-        """Wait until it is sent or one of `others` is done; False when neither was in time."""
+        """Wait for the sending or for one of `others`; False if the time is up before."""
         done, _ = await asyncio.wait(
             [self._sent, *others], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
@@ -42,13 +42,13 @@ class Listener:
 
 
 class Broadcast:
-    """An event for many listeners; a listener that begins later waits for the next sending."""
+    """Event for many listeners; a listener that begins later waits for the next sending."""
 
     def __init__(self) -> None:
         self._next: asyncio.Future[None] | None = None
 
     def listen(self) -> Listener:
-        """Begin to listen, before the wait itself."""
+        """Begin to listen, before the state is read."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
         return Listener(self._next)
@@ -61,7 +61,7 @@ class Broadcast:
 
 
 class Signals:
-    """The wake-ups of one process; each event is cleared by the worker's role that waits for it."""
+    """Wakeups of one process; each event is cleared by the worker's role that waits for it."""
 
     def __init__(self) -> None:
         self.work_available = asyncio.Event()
@@ -75,23 +75,23 @@ class Signals:
         self.models_awaited = asyncio.Event()
         """A batch may wait for models, or wait no more: for the puller."""
         self.file_to_read = asyncio.Event()
-        """A batch of the OpenAI dialect was stored: for those who read its file."""
+        """For the intake: a batch of the OpenAI dialect was stored."""
         self.files_to_write = asyncio.Event()
-        """A job has ended: for those who write the files of a batch of the OpenAI dialect."""
+        """For the finalizer: a job has ended."""
         self.job_ended = Broadcast()
-        """A job has reached its end: for those who wait for one."""
+        """For requests that wait for the end of a job."""
         self.job_changed = Broadcast()
-        """Something was claimed, recorded, or asked for by a client: for those who follow a job."""
+        """For followers of a job: prompts were claimed or recorded, or a client changed the job."""
         self.tell_others: Callable[[Wakeup], None] = _nobody_else
-        """Tells the other processes; does not wait, and works in this one at most a wake-up."""
+        """Sends wakeups to the other processes, without waiting."""
 
     def spread(self, news: Wakeup) -> None:
-        """Send the wakeup to this process and the others."""
+        """Send a wakeup to this process and the others."""
         self.hear(news)
         self.tell_others(news)
 
     def hear(self, news: Wakeup) -> None:
-        """Send the wakeup to this process."""
+        """Send a wakeup to this process."""
         if news is Wakeup.WORK:
             self.work_available.set()
             self.models_awaited.set()
@@ -109,5 +109,5 @@ class Signals:
 
 
 def _nobody_else(news: Wakeup) -> None:
-    """This process is alone with its database, or the others find out by looking."""
+    """Send no wakeup: no other process uses the database, or the others poll."""
     del news

@@ -1,4 +1,4 @@
-"""The workers of the queue."""
+"""Service functions of workers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from promptmill.store.hosts import workers
 
 
 async def list_workers(resources: Resources) -> Sequence[Worker]:
-    """The workers of the last day, those that have not stopped first.
+    """List the workers of the last day, those that have not stopped first.
 
-    Alive is who was seen within the lease, by the settings of this process.
+    A worker counts as alive if it was seen within `lease_s` of this process's settings.
 
     Raises:
-        Unavailable: The database does not answer.
+        Unavailable: The database does not respond.
     """
     lease_ms = round(resources.settings.lease_s * 1000)
     return await resources.database.read(workers.list_workers, lease_ms=lease_ms)

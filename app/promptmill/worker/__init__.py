@@ -1,1 +1,1 @@
-"""The worker: one role a file, each a `run_once` with a loop around it."""
+"""The worker: one role per file, each with a `run_once` that a loop repeats."""

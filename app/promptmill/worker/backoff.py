@@ -1,6 +1,6 @@
 """Backoff of a failed prompt before its next attempt: exponential, with full jitter.
 
-The schedule is tenacity's; only the number is taken from it. The waiting is done by the database
+The schedule is tenacity's, of which only the number is used. The database keeps the wait
 (`available_at_ms`), so that it holds no slot and survives a restart.
 """
 
@@ -12,10 +12,10 @@ from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 
 def full_jitter(*, base_s: float, most_s: float) -> Callable[[int], float]:
-    """A function from the number of the failed attempt (1, 2, ...) to seconds to wait.
+    """Build a function from the number of the failed attempt (1, 2, ...) to seconds to wait.
 
-    Uniform between 0 and `base_s * 2 ** (attempt - 1)`, at most `most_s`: many prompts that failed
-    together do not come back together.
+    The wait is uniform between 0 and `base_s * 2 ** (attempt - 1)`, at most `most_s`, so that many
+    prompts that failed together do not return together.
     """
     strategy = wait_random_exponential(multiplier=base_s, max=most_s)
     never_run = Retrying()

@@ -1,8 +1,7 @@
 """The closer: carries out cancellations and expiry, and ends jobs without a prompt left.
 
-A job ends as a rule in the commit that records its last prompt (`dispatcher`). The closer ends the
-others: those that are cancelled or whose time ran out, and those whose last prompt the rescuer
-gave up.
+A job usually ends in the commit that records its last prompt (`dispatcher`). The closer ends the
+others: cancelled and expired jobs, and jobs whose last prompt the rescuer gave up.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ class Closer:
         self._every_s = every_s
 
     async def run_once(self) -> float:
-        """One pass with a piece of each job; returns seconds until the next, 0 for more pieces.
+        """Make one pass with a piece of each job; return seconds until the next, 0 for more pieces.
 
-        Each round looks anew which jobs are to end. So whoever is cancelled while a large job is
-        swept is aborted after a piece of it, and not at its end.
+        Each pass reads anew which jobs are to end, so that a job cancelled while a large one is
+        swept is aborted after one piece and not at its end.
         """
         to_end = await self._database.read(_to_end)
         self._executor.abort_jobs({one.job_key for one in to_end.early if one.abort_running})

@@ -15,12 +15,12 @@ from promptmill.store.batches import transitions
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue import candidates, claims, completions
 from promptmill.store.queue.leases import Completion, HostShare, Lease, Recorded
-from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.closer import announce_ended
-from promptmill.worker.counting import count_recorded
 from promptmill.worker.executor import Executor
 from promptmill.worker.loops import wait_for
 from promptmill.worker.recorder import Recorder, could_not_be_stored
+from promptmill.worker.reporting.activity import ActivityCounts
+from promptmill.worker.reporting.counting import count_recorded
 from promptmill.worker.scheduling.allocation import Allocation, WorkerHost, allocate, in_steps
 from promptmill.worker.scheduling.model_switching import ModelSwitcher
 from promptmill.worker.scheduling.prefix_affinity import PrefixTurns
@@ -29,8 +29,10 @@ _MOST_PER_FLUSH = 200
 _QUICK_S = 0.02
 """Seconds up to which an exchange is quick, and worth making for a few prompts."""
 _FEW_FINISHED, _FEW_STARTED = 16, 10
-"""Prompts that an exchange records and starts at most while exchanges are quick: calls that begin
-together end together, and then wait for each other's commit again and again."""
+"""Most prompts that an exchange records and starts while exchanges are quick.
+
+Calls that begin together end together, and then wait for each other's commit again and again.
+"""
 _TRY_AGAIN_S = (0.002, 0.010)
 """Bounds of the wait, in seconds, for a job or a host that another worker holds locked."""
 _REFUSED_AGAIN_S = 10.0
@@ -95,18 +97,18 @@ class Dispatcher:
         """Outcomes that cannot be recorded even as failures; they keep their slots and leases."""
         self._refused_at = 0.0
         self._plenty = False
-        """Whether the last claims brought all that they asked for."""
+        """Whether the last claims returned all prompts that were wanted."""
         self.claiming = True
-        """Cleared at the start of a graceful stop: nothing new is begun, outcomes are recorded."""
+        """Cleared at the start of a graceful stop: no call is started, outcomes are recorded."""
         self.settled = asyncio.Event()
-        """Cleared while an exchange is under way, whose leases the executor does not know yet."""
+        """Cleared during an exchange, whose leases the executor does not have yet."""
         self.settled.set()
         self.finished = 0
         """Results stored since the start."""
         self.fenced = 0
         """Outcomes dropped since the start, because their leases had been lost."""
         self.last_exchange_at = time.monotonic()
-        """Monotonic seconds when the last exchange went through, or there was nothing to do."""
+        """Monotonic seconds at which the last exchange succeeded, or there was nothing to do."""
 
     async def run_once(self) -> float:
         """One exchange with the database; returns seconds until the next.
@@ -145,7 +147,7 @@ class Dispatcher:
             self._signals.job_changed.send()
         announce_ended(done.ended, self._signals)
         if wanted:
-            # Nothing claimed at full hosts tells nothing of how much work there is.
+            # At full hosts an empty claim says nothing about the remaining work.
             self._plenty = not done.short and (self._plenty or bool(done.leases))
         if done.recorded.job_stopped:
             self._signals.spread(Wakeup.ENDING)
@@ -199,8 +201,8 @@ class Dispatcher:
         return [
             Allocation(
                 place,
-                # One call shows whether a host that came back is well; what brings it down comes
-                # back too, and would take all the others with it.
+                # A half-open host gets one call, because a prompt that brings it down would take
+                # other calls with it.
                 wanted=min(asked[place.share.key], max(1 - in_flight[place.share.key], 0))
                 if place.host.health.on_trial
                 else asked[place.share.key],
@@ -237,10 +239,10 @@ class Dispatcher:
         return _Exchange(recorded, ended, leases=(), short=(), interrupted=True)
 
     async def _recorded_alone(self, completion: Completion) -> _Exchange | None:
-        """An exchange of one outcome; one that is refused alone too is recorded as a failure.
+        """Exchange one outcome; an outcome that is refused alone as well is recorded as a failure.
 
-        None when even that is refused. Then the fault is the database's (a right that is missing,
-        a trigger), and the outcome is kept for another try while other work goes on.
+        None if that is refused too. Then the database is at fault (a missing right, a trigger), and
+        the outcome is kept for another try while other work continues.
         """
         try:
             return await self._database.write(self._exchange, [completion], ())
@@ -274,7 +276,7 @@ class Dispatcher:
         asked: Sequence[Allocation],
     ) -> _Exchange:
         recorded = completions.complete(tx, finished) if finished else _NOTHING_RECORDED
-        # In the same commit: nobody then sees a batch that runs although nothing of it is left.
+        # In the same commit, so that no reader sees a running batch without remaining prompts.
         ended = transitions.close_ended(tx) if recorded.job_may_end else ()
         for ask in asked:
             ask.freed = recorded.freed.get(ask.place.share.key, 0)
@@ -282,7 +284,7 @@ class Dispatcher:
         for claimed in self._claims(tx, asked):
             leases += claimed
             if claimed and claimed[-1].is_paced:
-                # It must not wait for claims at other places either; these come next.
+                # A paced start must not wait for claims at other hosts, which follow.
                 return _Exchange(recorded, ended, leases, (), interrupted=True)
         return _Exchange(
             recorded,
@@ -295,10 +297,10 @@ class Dispatcher:
     def _claims(self, tx: Transaction, asked: Sequence[Allocation]) -> Iterator[Sequence[Lease]]:
         """The claims at each host in turn."""
         if len(asked) > 1 and self._turns.matter:
-            # First each what it has evaluated the beginning of, then the rest whoever comes first.
+            # First each host's own prefix groups, then the rest in order.
             yield from self._in_steps(tx, asked, leave=True)
         yield from self._in_steps(tx, asked)
-        # What one place has no work for, another may have.
+        # Calls that one host has no prompts for may be claimed at another.
         left = sum(ask.wanted for ask in asked)
         for ask in asked:
             if left and not ask.wanted and not ask.place.host.health.on_trial:
@@ -336,7 +338,7 @@ class Dispatcher:
         )
         self._turns.note(share.key, leases)
         ask.take(len(leases))
-        # What is left to another host is no sign that there is no work.
+        # Prompts left to another host do not mean that no work remains.
         ask.is_short = len(leases) < room.number and not leave
         return leases
 

@@ -1,8 +1,7 @@
 """The puller: downloads models that batches wait for, each pull under a lease of its own.
 
-What is to be pulled, and which batch may start, is decided in `store.downloads.planning`.
-Here are the looks at the hosts that it is decided by, and the reading of the streams. No
-transaction is open meanwhile.
+`store.downloads.planning` decides which models are pulled and which batches may start. This module
+observes the hosts for that decision and reads the streams. No transaction is open meanwhile.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ _IDLE_S = 2.0
 _APART_S = 1.0
 """Seconds between two plans while a batch waits, and between two reports of a pull."""
 _HOST_REST_S = 2.0
-"""Seconds until a host that failed to take a pull is asked again."""
+"""Seconds until a host that failed to take a pull is tried again."""
 
 
 class Puller:
-    """The role that plans pulls while batches wait for models, and makes those it leased."""
+    """The role that plans pulls while batches wait for models, and makes those that it leased."""
 
     def __init__(
         self,
@@ -90,7 +89,7 @@ class Puller:
     async def stop(self) -> None:
         """Begin no more pulls; return the running ones to the queue for another worker."""
         self.stand_down()
-        # What is just being taken on is given back as well.
+        # A pull that is just being leased is returned as well.
         async with self._planning:
             pulling = set(self._pulling)
         if pulling:
@@ -102,11 +101,11 @@ class Puller:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._pulling.discard(task)
-        # Its batches may start now, or another attempt is due.
+        # The waiting batches may start now, or another attempt is due.
         self._signals.models_awaited.set()
         self._signals.job_changed.send()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The lease runs out by itself, and whoever takes it over goes on where this stopped.
+            # The lease expires, and the next worker continues where this one stopped.
             self._log.error("A pull was left.", action="pull_left", exc_info=error)
 
     async def _pull(self, lease: PullLease) -> None:
@@ -120,7 +119,7 @@ class Puller:
         try:
             is_ours = await self._watch(lease, stream, reading, stopping)
         finally:
-            # Closing the stream is what makes Ollama stop.
+            # Ollama stops when the stream is closed.
             for task in (reading, stopping):
                 task.cancel()
             await asyncio.wait({reading, stopping})
@@ -154,7 +153,7 @@ class Puller:
             )
             if reading.done() or stopping.done():
                 return True
-            # A database that is away stops no download: the next report may arrive in time.
+            # A database that is away does not end the download: the next report may be in time.
             with contextlib.suppress(Unavailable):
                 if not await self._database.write(
                     pulls.report, lease, stream.progress, lease_ms=self._lease_ms

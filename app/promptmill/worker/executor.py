@@ -27,7 +27,7 @@ from promptmill.worker.scheduling.unloading import KeptModels
 
 
 class Abort(Enum):
-    """Why a running call is aborted."""
+    """Reasons to abort a running call."""
 
     BATCH_CANCELLED = "the batch was cancelled"
     LEASE_LOST = "the lease was lost"
@@ -41,7 +41,7 @@ class _Running:
     started: float | None = None
     """Monotonic seconds when the call was begun; None while it waits for its delay."""
     spent: bool = False
-    """Whether the permit counts although the call was not begun."""
+    """Whether the permit is used up although the call was not begun."""
     abort: Abort | None = None
 
 
@@ -51,7 +51,7 @@ def _key(lease: Lease) -> tuple[int, int]:
 
 _JUDGES = 2
 _LATE_S = 0.03
-"""Seconds of a grace period above which the operator is warned."""
+"""Seconds of a grace period above which a warning is logged."""
 
 _CANCELLED = Failed(
     code=ErrorCode.CANCELLED,
@@ -71,21 +71,21 @@ class Executor:
         backoff_s: Callable[[int], float],
         kept: KeptModels | None = None,
     ) -> None:
-        """`hosts` by their keys; without `kept`, `keep_alive` is sent as it was asked for."""
+        """Store the hosts by their keys; without `kept`, `keep_alive` is sent as requested."""
         self._hosts = hosts
         self._kept = kept
         self._recorder = recorder
         self._backoff_s = backoff_s
-        # By lease, not by prompt: a prompt whose lease was lost may be here twice.
+        # Keyed by lease, because a prompt whose lease was lost may occur twice.
         self._running: dict[tuple[int, int], _Running] = {}
         self._unrecorded: dict[tuple[int, int], Lease] = {}
         self._by_host: Counter[int] = Counter()
         self._last_start: dict[int, float] = {}
-        # Few, and no one else's: a schema may keep a thread busy for seconds.
+        # A small pool of its own, because a schema may keep a thread busy for seconds.
         self._judges = ThreadPoolExecutor(_JUDGES, thread_name_prefix="judge")
         self._log = get_logger()
         self.start_window_s = START_TOLERANCE_S
-        """How long a permit of a paced start is to be good for."""
+        """Grace period of the permits of paced starts."""
         self._told_late = False
         self.empty = asyncio.Event()
         """Set while no prompt holds a slot."""
@@ -118,11 +118,11 @@ class Executor:
         loop = asyncio.get_running_loop()
         call = loop.create_task(self._run(key, lease), name=f"prompt-{lease.task_id}")
         self._running[key] = _Running(lease, call)
-        # A callback and not a `finally`: a task that is cancelled before its first step never runs.
+        # A callback, not `finally`: a task that is cancelled before its first step never runs.
         call.add_done_callback(lambda ended: self._ended(key, ended))
 
     def recorded(self, completions: Sequence[Completion]) -> None:
-        """Free the slots of outcomes that are committed."""
+        """Free the slots of committed outcomes."""
         for each in completions:
             del self._unrecorded[_key(each.lease)]
         self._by_host.subtract(each.lease.host_key for each in completions if each.lease.takes_slot)
@@ -136,7 +136,7 @@ class Executor:
                 self._abort(running, Abort.BATCH_CANCELLED)
 
     def abort_lost(self, lost: AbstractSet[tuple[int, int]]) -> int:
-        """Abort the calls with a lease (prompt, token) that is lost; returns how many."""
+        """Abort the calls whose leases (prompt, token) are lost; return their number."""
         calls = [
             running
             for running in self._running.values()
@@ -157,9 +157,9 @@ class Executor:
             running.call.cancel()
 
     async def _run(self, key: tuple[int, int], lease: Lease) -> Outcome | None:
-        """The outcome of the call; None when its permit had ended."""
+        """Make the call and return its outcome; None if its permit had ended."""
         if lease.is_paced and not await self._keep_distance(lease):
-            # Not given back with the prompt: the next one, at once, would be as early.
+            # The permit is not returned with the prompt: the next start would be as early.
             self._running[key].spent = True
             return None
         started = time.monotonic()
@@ -201,7 +201,7 @@ class Executor:
             self._kept.note_end(lease)
 
     async def _judged(self, answer: Succeeded, lease: Lease) -> Outcome:
-        """The answer with its defects; the event loop stays free while a schema is checked."""
+        """Check the answer for defects; the event loop stays free while a schema is checked."""
         windows = await self._hosts[lease.host_key].windows_of(
             lease.call, answer.metrics.prompt_eval_count
         )
@@ -216,10 +216,10 @@ class Executor:
         running = self._running.pop(key)
         if call.cancelled():
             if running.abort is None:
-                return  # not ours: the loop itself is being torn down
+                return  # the event loop itself is being closed
             outcome = None
         elif (error := call.exception()) is not None:
-            # A bug of ours must cost one prompt an attempt, not the batch its end.
+            # A bug must cost one prompt an attempt, not the batch its end.
             self._log.error(
                 "A call failed in a way nobody foresaw.", action="call_failed", exc_info=error
             )
@@ -239,9 +239,8 @@ class Executor:
     async def _keep_distance(self, lease: Lease) -> bool:
         """Wait until the job's last start in this process is one delay ago.
 
-        The claim has already seen to the delay; but claims are commits and a commit may take
-        longer at one time than at the next. This evens that out. False, at once, when the permit
-        ends before: then the database's clock has jumped.
+        The claim has already kept the delay, but commits take varying times; this wait evens them
+        out. False, at once, if the permit ends before: then the database's clock has jumped.
         """
         if (last := self._last_start.get(lease.job_key)) is not None:
             at, now = last + lease.limits.rate_limit_delay_s, time.monotonic()
@@ -265,7 +264,7 @@ class Executor:
         )
 
     def _completion(self, running: _Running, lease: Lease, outcome: Outcome | None) -> Completion:
-        """What a call means for one of its leases; `outcome` is None when the call was aborted."""
+        """Completion of a call for one of its leases; `outcome` is None if the call was aborted."""
         if outcome is not None:
             of_text = None
             if running.lease.others:
@@ -282,11 +281,11 @@ class Executor:
         elif running.abort is Abort.BATCH_CANCELLED:
             outcome, decision = _CANCELLED, Finish()
         else:
-            # Given back. With the lease lost that is a dropped completion, and counted as one.
+            # Given back; with a lost lease it is dropped, and counted so.
             outcome = _CANCELLED
             unused = running.started is None and not running.spent
             decision = TryAgain(wait_s=0.0, charged=False, keeps_place=True, unused=unused)
-        # The lease's clock is the database's; this process's clock only adds what passed since.
+        # The lease uses the database's clock; this process's clock adds the time since.
         now = time.monotonic()
         before_start_s = (running.started or now) - lease.claimed_at
         return Completion(

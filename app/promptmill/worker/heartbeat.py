@@ -1,10 +1,8 @@
 """The heartbeat: renews the leases of this worker's prompts and its row in the register.
 
-After the leases it adds what the worker's calls came to since the last time.
-
-A prompt whose call has ended keeps its lease until its outcome is recorded. A call whose lease was
-lost is aborted. Nothing else looks at the schema after the start, so the heartbeat does: another
-process may have migrated the database.
+It then adds the counts of the worker's calls to the database. A prompt whose call has ended keeps
+its lease until its outcome is recorded; a call whose lease was lost is aborted. The heartbeat also
+checks the schema, because another process may have migrated the database.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ from promptmill.store.db import schema
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import workers
 from promptmill.store.queue import completions
-from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.executor import Executor
+from promptmill.worker.reporting.activity import ActivityCounts
 
 
 class Heartbeat:
@@ -39,7 +37,7 @@ class Heartbeat:
         every_s: float,
         stand_down: Callable[[str], None],
     ) -> None:
-        """`stand_down` is told when the schema is not this version's any more, in a sentence."""
+        """Store the arguments; `stand_down` is called with a sentence if the schema has changed."""
         self._database = database
         self._executor = executor
         self._dispatcher = dispatcher
@@ -56,7 +54,7 @@ class Heartbeat:
         await self._compare_schema()
         before = self._executor.leases().keys()
         held = await self._database.write(self._beat, [task_id for task_id, _ in before])
-        # What is being recorded at this moment is passed over by the renewal, and is not lost.
+        # The renewal skips prompts that are just being recorded, whose leases are not lost.
         if aborted := self._executor.abort_lost(before - held):
             LEASES_LOST.inc(aborted)
             get_logger().warning(
@@ -71,7 +69,7 @@ class Heartbeat:
         found = await self._database.read(schema.revision_of)
         if found == self._revision or self._exchanged_at_last is not None:
             return
-        # From here on it exchanges nothing that counts: so the other processes see it, too.
+        # The dispatcher stops exchanging, which other processes see as well.
         self._exchanged_at_last = self._dispatcher.last_exchange_at
         self._stand_down(
             f"The database has the schema {found}, and worker {self._identity.id} is of a version"
@@ -80,7 +78,7 @@ class Heartbeat:
         )
 
     def _beat(self, tx: Transaction, task_ids: Sequence[int]) -> set[tuple[int, int]]:
-        # The leases first: on them hangs the work, on the row only what people see.
+        # Leases are renewed first: work depends on them, and only displays on the row.
         held = completions.renew(
             tx, owner=self._identity.id, task_ids=task_ids, lease_ms=self._lease_ms
         )

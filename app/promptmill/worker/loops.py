@@ -1,4 +1,4 @@
-"""The loop around every background role: run once, then wait for a wake-up or some time."""
+"""The loop of every background role: run once, then wait for a wakeup or some time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from promptmill.observability.metrics import ROLE_FAILURES
 
 _PAUSE_AFTER_ERROR_S = 1.0
 _TOLD_FOR_S = 60.0
-"""Seconds for which the same error of a role is counted and not logged again."""
+"""Seconds for which a repeated error of a role is counted and not logged again."""
 
 
 async def repeat(name: str, run_once: Callable[[], Awaitable[float]], wake: asyncio.Event) -> None:
     """Call `run_once` for ever; it returns the seconds until its next call.
 
-    Setting `wake` calls it sooner. A fault outside (the database away, the disk full) pauses the
-    role and is logged, it does not end it; neither does a bug, which would stop everybody's work.
+    Setting `wake` calls it sooner. An error outside (the database away, the disk full) is logged
+    and pauses the role without ending it; so does a bug, because ending would stop all work.
     """
     log = get_logger()
     told = ToldErrors()
@@ -57,7 +57,7 @@ class ToldErrors:
         self._told: dict[object, tuple[float, int]] = {}
 
     def repeats_before(self, error: Exception) -> int | None:
-        """Repeats since the error was last logged; None while it is not logged again."""
+        """Repetitions since the error was last logged; None if it is not to be logged now."""
         now, key = self._clock(), _kind_of(error)
         told_at, repeats = self._told.get(key, (-_TOLD_FOR_S, 0))
         if now - told_at < _TOLD_FOR_S:
@@ -71,7 +71,7 @@ class ToldErrors:
 
 
 def _kind_of(error: Exception) -> object:
-    """The identity of an error: the words of a fault outside, the place of a bug."""
+    """Identity of an error: the message of an error outside, the place of a bug."""
     if isinstance(error, Unavailable):
         return str(error)
     stack = traceback.walk_tb(error.__traceback__)
@@ -79,7 +79,7 @@ def _kind_of(error: Exception) -> object:
 
 
 async def wait_for(event: asyncio.Event, timeout_s: float) -> bool:
-    """Wait until the event is set; False when the time is up."""
+    """Wait until the event is set; False if the time is up."""
     try:
         async with asyncio.timeout(timeout_s):
             await event.wait()

@@ -1,6 +1,6 @@
 """The purger: removes deleted batches, benchmarks and files, and abandoned uploads, in pieces.
 
-Counts of activity go when they are too old.
+It also removes old counts of activity.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _ABANDONED_AFTER_MS = 3_600_000
 
 
 class Purger:
-    """The role that removes what `DELETE` has hidden, so that no request waits for it.
+    """The role that removes rows that `DELETE` has hidden, so that no request waits for it.
 
-    So are uploads whose client or whose process is gone: nothing was added to them for an hour.
+    Uploads to which nothing was added for an hour, because their client or process is gone, are
+    removed too.
     """
 
     def __init__(self, database: Database) -> None:
@@ -33,7 +34,7 @@ class Purger:
         self._piece = _FIRST_PIECE
 
     async def run_once(self) -> float:
-        """Remove some rows; returns 0 while there are more."""
+        """Remove some rows; return 0 while there are more."""
         abandoned = await self._database.write(
             uploads.discard_abandoned, silent_ms=_ABANDONED_AFTER_MS
         )
@@ -52,7 +53,7 @@ class Purger:
         return _EVERY_S
 
     def _adapt(self, took_s: float) -> None:
-        """Set the size of the next piece by the time of the last: prompts differ in length."""
+        """Adapt the size of the next piece to the time of the last: prompts differ in length."""
         if took_s > _LONGEST_PIECE_S:
             self._piece = max(self._piece // 4, 1)
         elif took_s < _LONGEST_PIECE_S / 2:

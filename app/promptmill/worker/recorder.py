@@ -17,8 +17,8 @@ _LONGEST_REASON = 200
 class Recorder:
     """Outcomes gathered between two commits, so that one commit records many.
 
-    Nothing is forgotten before the database has acknowledged it: what a failed transaction took
-    is put back, and the slots of its prompts stay taken meanwhile.
+    Outcomes are kept until the database has acknowledged them: those of a failed transaction are
+    put back, and their slots stay taken.
     """
 
     def __init__(self, arrived: asyncio.Event) -> None:
@@ -31,9 +31,9 @@ class Recorder:
         self._arrived.set()
 
     def take(self, most: int) -> Sequence[Completion]:
-        """About `most` outcomes, the oldest first, for the next transaction.
+        """Take about `most` outcomes, oldest first, for the next transaction.
 
-        The outcomes of one call stay together: its slot becomes free when all of it is recorded.
+        The outcomes of one call stay together, because its slot becomes free when all are recorded.
         """
         end = min(most, len(self._waiting))
         while end < len(self._waiting) and not self._waiting[end].lease.takes_slot:
@@ -50,9 +50,9 @@ class Recorder:
 
 
 def could_not_be_stored(completion: Completion, error: Exception) -> Completion:
-    """The completion with a failure in place of an outcome that the database refused.
+    """Replace an outcome that the database refused by a failure.
 
-    Nothing of the outcome is in it but the words of the database's driver.
+    The failure holds nothing of the outcome except the message of the database's driver.
     """
     reason = one_line(str(getattr(error, "orig", None) or type(error).__name__), _LONGEST_REASON)
     failed = Failed(

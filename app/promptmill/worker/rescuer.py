@@ -1,4 +1,4 @@
-"""The rescuer: returns prompts of dead workers to the queue when their leases run out."""
+"""The rescuer: returns prompts of dead workers to the queue when their leases expire."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _SPREAD = 0.02
 
 
 class Rescuer:
-    """The role that looks for leases that ran out; every worker has it.
+    """The role that looks for expired leases; every worker has it.
 
-    A worker prolongs its own leases first: one that was asleep with its machine, or cut off from
-    the database, would else take its own prompts back and run them twice.
+    A worker renews its own leases first: otherwise a worker that slept with its machine, or was cut
+    off from the database, would take back its own prompts and run them twice.
 
-    The rescuer sleeps until the first lease of all that it saw runs out. Those of living workers
-    are prolonged before that, and leases that are given meanwhile end later than a third of a lease
-    from now, which is the longest that it sleeps: so none runs out unnoticed.
+    The rescuer sleeps until the first lease that it saw expires. Living workers renew theirs before
+    that, and a lease given meanwhile expires later than a third of a lease from now, which is the
+    longest sleep: so no lease expires unnoticed.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Rescuer:
         self._longest_limit_ms = round((retry_after_most_s + lease_s) * 1000)
 
     async def run_once(self) -> float:
-        """Rescue once; returns seconds until the next call, with jitter."""
+        """Rescue once; return seconds until the next call, with jitter."""
         own = [task_id for task_id, _ in self._executor.leases()]
         rescued, next_end_ms = await self._database.write(self._rescue, own)
         if rescued:
@@ -86,7 +86,7 @@ class Rescuer:
         self._signals.spread(Wakeup.ENDING)
 
     def _rescue(self, tx: Transaction, own: Sequence[int]) -> tuple[int, int | None]:
-        """The number of prompts returned, and milliseconds until the next lease runs out."""
+        """Return prompts; give their number, and the milliseconds until the next lease expires."""
         lease_ms = round(self._lease_s * 1000)
         clocks.bring_near(
             tx,

@@ -1,7 +1,6 @@
 """A worker from start to stop: starts its roles and drains them.
 
-async with working(resources):
-    ...                              # prompts are worked off meanwhile
+async with working(resources): ... # prompts are worked off meanwhile
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from promptmill.store.hosts.hosts import register_host
 from promptmill.store.openai import execution as openai
 from promptmill.store.queue.leases import HostShare
 from promptmill.version import version
-from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.backoff import full_jitter
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
 from promptmill.worker.closer import Closer
@@ -34,13 +32,14 @@ from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.downloads import Puller
 from promptmill.worker.executor import Executor
 from promptmill.worker.heartbeat import Heartbeat
-from promptmill.worker.host_log import HostLog
 from promptmill.worker.loops import repeat, wait_for
 from promptmill.worker.openai.finalizer import Finalizer
 from promptmill.worker.openai.intake import Intake
 from promptmill.worker.purger import Purger
 from promptmill.worker.recorder import Recorder
-from promptmill.worker.reporter import Reporter
+from promptmill.worker.reporting.activity import ActivityCounts
+from promptmill.worker.reporting.host_log import HostLog
+from promptmill.worker.reporting.reporter import Reporter
 from promptmill.worker.rescuer import Rescuer
 from promptmill.worker.scheduling.adaptive_concurrency import ConcurrencyAdapter
 from promptmill.worker.scheduling.allocation import WorkerHost
@@ -50,18 +49,18 @@ from promptmill.worker.scheduling.unloading import KeptModels, Unloader
 _LOOK_EVERY_S = 5.0
 """Seconds between two polls of each of several hosts."""
 _LAST_COMMIT_S = 5.0
-"""Seconds that the database has to take the last outcomes of a worker that stops."""
+"""Seconds for which the database may take the last outcomes of a stopping worker."""
 
 
 @contextlib.asynccontextmanager
 async def working(resources: Resources) -> AsyncGenerator[WorkerIdentity, None]:
-    """Run a worker during the block, then stop it gracefully. Yields the worker's identity.
+    """Run a worker during the block, then stop it gracefully; yield the worker's identity.
 
-    Stopping means: nothing new is claimed, leases are kept, running calls may end until the
-    configured deadline, and what still runs then is given back to the queue, uncharged.
+    While stopping, no prompts are claimed, leases are renewed, running calls may end until the
+    configured deadline, and calls that still run then are given back to the queue, uncharged.
 
     Raises:
-        Unavailable: Another worker works off the same SQLite file, or the database is away.
+        Unavailable: Another worker uses the same SQLite file, or the database is away.
         WorkerEnded: A role has ended; it has cancelled the block.
     """
     if not resources.database.lock_for_one_worker():
@@ -108,7 +107,7 @@ async def _places(resources: Resources) -> Sequence[WorkerHost]:
 
 
 def _slots_of_batches(host: Host, resources: Resources) -> int | None:
-    """The slots of the host that prompts of batches may take; the others are for online calls."""
+    """Slots of the host for prompts of batches; the others are for online calls."""
     slots = host.spec.slots
     return None if slots is None else max(slots - resources.settings.online_slots, 1)
 
@@ -116,7 +115,7 @@ def _slots_of_batches(host: Host, resources: Resources) -> int | None:
 def _identity(resources: Resources) -> WorkerIdentity:
     host_name, pid = socket.gethostname(), os.getpid()
     return WorkerIdentity(
-        # Names the holder of a lease for people to read; the lease's token is what counts.
+        # The name is for people; a lease is identified by its token.
         id=f"{host_name[:32]}-{pid}-{secrets.token_hex(4)}",
         host_name=host_name[:255],
         pid=pid,
@@ -227,11 +226,11 @@ class Worker:
         self.finalizer = Finalizer(resources, database, owner=identity.id)
 
     async def take_up(self) -> None:
-        """Register the worker, and return what a predecessor left running."""
+        """Register the worker, and return the prompts that a predecessor left running."""
         await self._database.write(workers.register, self._identity)
         for place in self._places:
             await self._database.write(usage_limits.forget, place.share.key)
-        # Which host has which model has to be known before the first prompt goes to one of several.
+        # The hosts' models must be known before the first prompt is given to one of several.
         await self._look_at_hosts()
         if self._keeps_models:
             await self.unloader.take_up()
@@ -258,7 +257,7 @@ class Worker:
                 ("purger", self.purger.run_once, signals.purge_requested),
                 ("adapter", self.adapter.run_once, asyncio.Event()),
                 ("puller", self.puller.run_once, signals.models_awaited),
-                # Two of each, so that a large file does not hold up a small one.
+                # Two of each, so that a large file does not delay a small one.
                 ("intake", self.intake.run_once, signals.file_to_read),
                 ("intake 2", self.intake.run_once, signals.file_to_read),
                 ("finalizer", self.finalizer.run_once, signals.files_to_write),
@@ -284,7 +283,7 @@ class Worker:
             raise WorkerEnded(self.own.ended) from error
 
     def _stand_down(self, reason: str) -> None:
-        """Begin nothing more, because the schema is another version's; running work goes on."""
+        """Begin no more work, because the schema has changed; running work continues."""
         self.own.outdated = reason
         get_logger().error(reason, action="schema_changed")
         self.dispatcher.claiming = False
@@ -293,13 +292,13 @@ class Worker:
         self.puller.stand_down()
 
     async def _probe_hosts(self) -> float:
-        """Ask quarantined hosts whether they are back; returns seconds until the next call."""
+        """Ask quarantined hosts whether they are back; return seconds until the next call."""
         return min(await asyncio.gather(*map(self._probe, self._places)))
 
     async def _probe(self, place: WorkerHost) -> float:
         host = place.host
         log = self._host_logs[place.share.key]
-        # What set it aside and took it back again between two looks has its line, too.
+        # A quarantine that began and ended between two calls is logged, too.
         log.note()
         was_available = host.available
         wait_s = await host.probe()
@@ -309,13 +308,13 @@ class Worker:
         return wait_s
 
     async def _look_at_hosts(self) -> float:
-        """Poll several hosts; a single host is asked when it matters."""
+        """Poll several hosts; a single host is asked only when its state matters."""
         if len(self._places) > 1:
             await asyncio.gather(*(place.host.look() for place in self._places))
         return _LOOK_EVERY_S
 
     async def drain(self) -> None:
-        """Claim nothing more, wait for calls to end, then return the rest to the queue."""
+        """Claim no more prompts, wait for calls to end, then return the rest to the queue."""
         self._stopping = True
         self.dispatcher.claiming = self.intake.claiming = self.finalizer.claiming = False
         self._signals.work_available.set()
@@ -324,7 +323,7 @@ class Worker:
         await self.benchmarker.stop()
         await self.puller.stop()
         if self.own.ended is not None:
-            # Nobody is left to record or renew anything: the prompts go back with their leases.
+            # No role is left to record or renew: the prompts go back with their leases.
             self.executor.abort_all()
             return
         await wait_for(self.dispatcher.settled, _LAST_COMMIT_S)
@@ -332,12 +331,12 @@ class Worker:
             log.info("Giving back.", action="release", running=self.executor.running)
             self.executor.abort_all()
             if not await wait_for(self.executor.empty, _LAST_COMMIT_S):
-                # The leases run out by themselves, and the rescuer of the next worker takes over.
+                # The leases expire, and the rescuer of the next worker takes over.
                 log.warning("The database did not take the last outcomes.", action="drain_failed")
             self._signals.tell_others(Wakeup.WORK)
 
     async def say_goodbye(self) -> None:
-        """Record that this worker has stopped, so that it is not taken for lost."""
+        """Record that this worker has stopped, so that it does not count as lost."""
         try:
             await self.activity.write(self._database)
             await self._database.write(openai.free_of, self._identity.id)

@@ -13,12 +13,12 @@ import httpx
 import openai
 import pytest
 
-from promptmill.api import build_api
 from promptmill.runtime import open_resources
 from promptmill.services.resources import Resources
 from promptmill.settings import Settings
 from promptmill.simulator import ModelSpec, SimulatorSettings, Speed, running_in_thread
 from promptmill.worker.runner import working
+from tests.api.conftest import application
 
 CHAT = "/v1/chat/completions"
 
@@ -127,8 +127,7 @@ async def open_dialect(database_url: str, ollama_url: str) -> AsyncIterator[Call
             )
             if works:
                 await stack.enter_async_context(working(resources))
-            app = build_api()
-            app.state.resources = resources
+            app = stack.enter_context(application(resources))
             client = await stack.enter_async_context(
                 httpx.AsyncClient(
                     transport=httpx.ASGITransport(app, raise_app_exceptions=False),

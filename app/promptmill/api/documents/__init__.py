@@ -1,1 +1,1 @@
-"""Batches, results, benchmarks and hosts as the documents that clients read."""
+"""Documents: batches, results, benchmarks and hosts as JSON for clients."""

@@ -1,7 +1,8 @@
-"""Batches and results as the documents that clients read, field by field in the contract's order.
+"""Documents of batches and results, field by field in the contract's order.
 
-Plain dicts, written by pydantic's JSON encoder: a page of a thousand results takes milliseconds.
-The records in `contract` describe the same fields for OpenAPI; a test holds the two together.
+They are plain dicts, written by pydantic's JSON encoder: a page of a thousand results takes
+milliseconds. The records in `contract` describe the same fields for OpenAPI; a test compares the
+two.
 """
 
 from __future__ import annotations
@@ -27,32 +28,32 @@ from promptmill.domain.workers import Worker, WorkerState
 from promptmill.services.models import ModelSummary
 
 RESULT_FIELDS: Final = tuple(Result.model_fields)
-"""The fields of a result in their order, also that of the columns in CSV."""
+"""Fields of a result in their order, which is also that of the columns in CSV."""
 
 
 class JsonResponse(Response):
-    """A JSON answer from plain dicts and lists."""
+    """JSON response from plain dicts and lists."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:  # noqa: ANN401 - Starlette's signature
-        """The content as UTF-8."""
+        """Encode the content as UTF-8."""
         return to_json(content)
 
 
 def timestamp(moment_ms: int | None) -> str | None:
-    """RFC 3339 in UTC, to the millisecond."""
+    """Format a moment by RFC 3339 in UTC, to the millisecond."""
     if moment_ms is None:
         return None
     seconds, milliseconds = divmod(moment_ms, 1000)
     moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment.isoformat()[:19]}.{milliseconds:03d}Z"  # Sooner than by strftime.
+    return f"{moment.isoformat()[:19]}.{milliseconds:03d}Z"  # Faster than strftime.
 
 
 def batch_document(
     batch: Batch, results: Sequence[dict[str, Any]] = (), next_cursor: str | None = None
 ) -> dict[str, Any]:
-    """A batch with a page of its results, which are documents."""
+    """Document of a batch with a page of its results."""
     return {
         **batch_summary(batch),
         "results": list(results),
@@ -61,7 +62,7 @@ def batch_document(
 
 
 def batch_summary(batch: Batch) -> dict[str, Any]:
-    """A batch without its results, as lists show it."""
+    """Document of a batch without its results, for lists."""
     counts = batch.counts
     return {
         "id": batch.id,
@@ -84,7 +85,7 @@ def batch_summary(batch: Batch) -> dict[str, Any]:
             "cancelled": counts.cancelled,
             "expired": counts.expired,
         },
-        # Cut, not rounded: 1 means that all is done.
+        # Truncated, not rounded: 1 means that all prompts have an outcome.
         "progress": math.floor(batch.progress * 10_000) / 10_000,
         "prompts_per_s": _rounded(batch.prompts_per_s, 3),
         "eta_s": _rounded(batch.eta_s, 1),
@@ -134,7 +135,7 @@ def _pull(pull: Pull) -> dict[str, Any]:
 
 
 def failure_limit(limit: FailureLimit | None) -> int | str | None:
-    """`max_failures` as it was sent: a number, or a share such as `20%`."""
+    """Format `max_failures` as it was sent: a number, or a share such as `20%`."""
     if limit is None:
         return None
     return limit.text if limit.text.endswith("%") else int(limit.text)
@@ -152,7 +153,7 @@ _RESULT: Final = attrgetter(*(_NAMED_OTHERWISE.get(name, name) for name in RESUL
 async def result_documents(
     results: Sequence[TaskResult], *, base64: bool = False
 ) -> list[dict[str, Any]]:
-    """Some results, as `result_document` writes each; vectors are written beside the event loop."""
+    """Documents of results; vectors are written in a thread."""
     write = partial(result_document, base64=base64)
     if any(result.embedding is not None for result in results):
         return await asyncio.to_thread(lambda: [write(result) for result in results])
@@ -160,13 +161,12 @@ async def result_documents(
 
 
 def result_document(result: TaskResult, *, base64: bool = False) -> dict[str, Any]:
-    """One result; its keys are `RESULT_FIELDS`.
+    """Document of a result; its keys are `RESULT_FIELDS`.
 
-    A vector is a list of numbers, or with `base64` the text of its 32-bit numbers, the lowest byte
-    first.
+    A vector is a list of numbers or, with `base64`, the text of its 32-bit numbers, little-endian.
     """
     document = dict(zip(RESULT_FIELDS, _RESULT(result), strict=True))
-    # Values and no enumerations: to_json writes them sooner.
+    # Values instead of enumerations, which to_json writes faster.
     document["status"] = result.status.value
     document["error_code"] = result.error_code.value if result.error_code else None
     document["defect"] = result.defect.value if result.defect else None
@@ -184,7 +184,7 @@ def _vector(embedding: bytes, *, base64: bool) -> list[float] | str:
 
 
 def model_document(model: ModelSummary) -> dict[str, Any]:
-    """An installed model."""
+    """Document of an installed model."""
     return {
         "name": model.name,
         "size": model.size,
@@ -202,7 +202,7 @@ def model_document(model: ModelSummary) -> dict[str, Any]:
 
 
 def worker_document(worker: Worker) -> dict[str, Any]:
-    """A worker."""
+    """Document of a worker."""
     identity = worker.identity
     return {
         "id": identity.id,

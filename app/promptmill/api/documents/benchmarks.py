@@ -1,6 +1,6 @@
-"""Benchmarks as the documents that clients read, field by field in the contract's order.
+"""Documents of benchmarks, field by field in the contract's order.
 
-As in `representation`: plain dicts, which the models in `schemas.benchmarks` describe.
+Plain dicts, as in `documents.batches`; the records in `contract` describe them.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ RUN_FIELDS: Final = (
     "response_sha256",
     "flags",
 )
-"""The fields of a run in their order, also that of the columns in CSV."""
+"""Fields of a run in their order, which is also that of the columns in CSV."""
 
 
 def benchmark_document(
     benchmark: Benchmark, results: Mapping[str, ModelResult] | None = None
 ) -> dict[str, Any]:
-    """A benchmark with its figures; without them `results` is empty."""
+    """Document of a benchmark with its figures; without them `results` is empty."""
     return {
         **benchmark_summary(benchmark),
         "results": {
@@ -69,7 +69,7 @@ def benchmark_document(
 
 
 def benchmark_summary(benchmark: Benchmark) -> dict[str, Any]:
-    """A benchmark without its figures, as lists show it."""
+    """Document of a benchmark without its figures, for lists."""
     draft, counts = benchmark.draft, benchmark.counts
     return {
         "id": benchmark.id,
@@ -102,7 +102,7 @@ def benchmark_summary(benchmark: Benchmark) -> dict[str, Any]:
             "skipped": counts.skipped,
             "cancelled": counts.cancelled,
         },
-        # Cut, not rounded: 1 means that all is done.
+        # Truncated, not rounded: 1 means that all runs are done.
         "progress": math.floor(benchmark.progress * 10_000) / 10_000,
         "eta_s": _rounded(benchmark.eta_s, 1),
         "sessions": benchmark.sessions,
@@ -121,7 +121,7 @@ def _slo(slo: ServiceLevel | None) -> dict[str, float | None] | None:
 
 
 def environment_document(benchmark: Benchmark) -> dict[str, Any]:
-    """What a benchmark was measured on."""
+    """Document of the conditions of a benchmark."""
     environment: Environment = benchmark.environment
     return {
         "host": environment.host,
@@ -156,7 +156,7 @@ def _listed(names: Sequence[str] | None) -> list[str] | None:
 
 
 def model_result_document(found: ModelResult) -> dict[str, Any]:
-    """The figures of one model; the seed's fields first."""
+    """Document of one model's figures."""
     return {
         "model": found.model,
         "latency": _rounded(found.latency, 6),
@@ -202,7 +202,7 @@ def _level(level: LevelSummary) -> dict[str, Any]:
 
 
 def distribution_document(found: Distribution) -> dict[str, Any]:
-    """A distribution; what the data cannot carry is null."""
+    """Document of a distribution; unsupported statistics are null."""
     return {
         "n": found.n,
         "mean": _rounded(found.mean, 6),
@@ -241,7 +241,7 @@ def _cold_load(cold: ColdLoad | None) -> dict[str, Any] | None:
 
 
 def run_document(run: BenchmarkRun) -> dict[str, Any]:
-    """One run; its keys are `RUN_FIELDS`."""
+    """Document of a run; its keys are `RUN_FIELDS`."""
     metrics, icl = run.metrics, run.icl
     return {
         "run_index": run.run_index,
@@ -285,7 +285,7 @@ def run_document(run: BenchmarkRun) -> dict[str, Any]:
 
 
 def comparison_document(found: BenchmarkComparison) -> dict[str, Any]:
-    """A benchmark beside its baseline."""
+    """Document of a benchmark compared with its baseline."""
     return {
         "baseline_id": found.baseline_id,
         "target_id": found.target_id,
@@ -311,7 +311,7 @@ def comparison_document(found: BenchmarkComparison) -> dict[str, Any]:
 
 
 def compared_document(each: ComparedMeasure) -> dict[str, Any]:
-    """One measure on both sides."""
+    """Document of one measure on both sides."""
     found = each.comparison
     return {
         "metric": each.metric,

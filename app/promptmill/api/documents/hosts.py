@@ -1,4 +1,4 @@
-"""Ollama hosts as the documents that clients read."""
+"""Documents of Ollama hosts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from promptmill.services.hosts import HostSummary
 
 
 def host_document(host: HostSummary) -> dict[str, Any]:
-    """A host."""
+    """Document of a host."""
     work = host.work
     return {
         "id": host.id,

@@ -1,4 +1,4 @@
-"""Prompts, summaries and the glance as the documents that clients read."""
+"""Documents of prompts, histories, summaries and statistics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import quantiles
 from typing import Any, Final
 
 from promptmill.api.documents.batches import result_document, timestamp
-from promptmill.domain.activity import SUCCEEDED, Bucket, Grouping, Throughput
+from promptmill.domain.hosts.activity import SUCCEEDED, Bucket, Grouping, Throughput
 from promptmill.domain.reading import (
     BatchFindings,
     Cause,
@@ -22,11 +22,11 @@ from promptmill.domain.workers import WorkerState
 from promptmill.services.reading.glance import Glance
 
 _PERCENTILES: Final = (("p50", 49, 2), ("p95", 94, 20), ("p99", 98, 100))
-"""Name, place among the hundred cuts, and the least number of values."""
+"""Name of each percentile, its index among the hundred cuts, and the least number of values."""
 
 
 def waiting_document(prompt: WaitingPrompt) -> dict[str, Any]:
-    """A prompt that has no result yet."""
+    """Document of a prompt without a result."""
     return {
         "index": prompt.index,
         "id": prompt.custom_id,
@@ -39,7 +39,7 @@ def waiting_document(prompt: WaitingPrompt) -> dict[str, Any]:
 
 
 def whole_document(prompt: WholePrompt) -> dict[str, Any]:
-    """One prompt with its result."""
+    """Document of one prompt with its result."""
     return {
         "index": prompt.index,
         "id": prompt.custom_id,
@@ -67,7 +67,7 @@ def _attempt(attempt: EarlierAttempt) -> dict[str, Any]:
 
 
 def history_document(entry: HistoryEntry) -> dict[str, Any]:
-    """One event in the life of a batch."""
+    """Document of one event in a batch's history."""
     return {
         "at": timestamp(entry.at_ms),
         "event": entry.event.value,
@@ -78,7 +78,7 @@ def history_document(entry: HistoryEntry) -> dict[str, Any]:
 
 
 def summary_document(found: BatchFindings, causes: Causes) -> dict[str, Any]:
-    """What the results of a batch say together."""
+    """Document of the summary of a batch's results."""
     answered = [one for one in found.sample if one.succeeded]
     return {
         "of": found.of,
@@ -118,7 +118,7 @@ def _cause(cause: Cause) -> dict[str, Any]:
 
 
 def stats_document(glance: Glance) -> dict[str, Any]:
-    """The service at a glance."""
+    """Document of the service's statistics."""
     counts, rate = glance.counts, glance.prompts_per_s
     since_ms = counts.longest_wait_ms
     return {
@@ -154,7 +154,7 @@ def _recent(outcomes: Mapping[str, int]) -> dict[str, Any]:
 
 
 def throughput_document(found: Throughput, *, window: str, by: Grouping) -> dict[str, Any]:
-    """What calls came to over time."""
+    """Document of throughput over time."""
     return {
         "window": window,
         "by": by.value,

@@ -1,4 +1,4 @@
-"""Results and runs as NDJSON or CSV, written chunk by chunk, and which form a request asks for."""
+"""Formats of streamed results and runs, NDJSON and CSV, and their negotiation."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamFormat(Generic[T]):
-    """A form in which all of something is streamed."""
+    """Format in which a collection is streamed."""
 
     media_type: str
     extension: str
     opening: Callable[[], bytes]
-    """What is written before the first."""
+    """Bytes before the first item."""
     chunk: Callable[[Sequence[T]], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forms(Generic[T]):
-    """The forms that there are besides pages of JSON."""
+    """Stream formats of a collection, beside pages of JSON."""
 
     ndjson: StreamFormat[T]
     csv: StreamFormat[T]
 
 
 def forms_of(columns: Sequence[str], document: Callable[[T], Mapping[str, Any]]) -> Forms[T]:
-    """The forms of what `document` writes; its keys are the columns."""
+    """Build the stream formats of what `document` writes; its keys are the columns."""
 
     def ndjson(items: Sequence[T]) -> bytes:
         return b"".join(to_json(document(item)) + b"\n" for item in items)
@@ -63,19 +63,19 @@ def forms_of(columns: Sequence[str], document: Callable[[T], Mapping[str, Any]])
 
 def _csv_rows(rows: Sequence[Sequence[Any]]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)  # RFC 4180: quotes doubled, lines end in CR LF.
+    csv.writer(text).writerows(rows)  # RFC 4180: quotation marks are doubled, lines end in CR LF.
     return text.getvalue().encode()
 
 
 def _cell(value: object) -> object:
-    # Missing is an empty cell; what is no text or number stands as JSON. Texts stay as they are.
+    # A missing value is an empty cell; lists and objects become JSON. Texts stay as they are.
     if isinstance(value, bool | list | dict):
         return to_json(value).decode()
     return value
 
 
 RESULTS: Final = forms_of(RESULT_FIELDS, result_document)
-"""Of a batch's results."""
+"""Stream formats of a batch's results."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -97,7 +97,7 @@ SPREADSHEET: Final[StreamFormat[TaskResult]] = StreamFormat(
     opening=lambda: _BYTE_ORDER_MARK + _csv_rows([RESULT_FIELDS]),
     chunk=_for_spreadsheets,
 )
-"""Of a batch's results, for a program that takes texts for formulas."""
+"""CSV of a batch's results for spreadsheets, which take some texts for formulas."""
 
 _KIND_OF_NAME: Final[dict[str, str | None]] = {"json": None, "ndjson": "ndjson", "csv": "csv"}
 _KIND_OF_MEDIA_TYPE: Final[dict[str, str | None]] = {
@@ -112,9 +112,9 @@ _KIND_OF_MEDIA_TYPE: Final[dict[str, str | None]] = {
 
 
 def wanted_format(name: str | None, accept: str, forms: Forms[T]) -> StreamFormat[T] | None:
-    """The form that `?format=` names, else the header `Accept`; None is a page of JSON.
+    """Choose the format by `?format=`, else by the header `Accept`; None stands for a page of JSON.
 
-    A media type that is not offered counts for nothing; if none is, the answer is JSON.
+    Media types that are not offered are ignored; without any other the response is JSON.
     """
     kind = _best_kind(accept) if name is None else _KIND_OF_NAME[name]
     if kind is None:
@@ -147,10 +147,10 @@ def _quality(parameters: Sequence[str]) -> float:
 async def written(
     chunks: AsyncIterator[Sequence[T]], form: StreamFormat[T]
 ) -> AsyncIterator[bytes]:
-    """The bytes of a stream, one piece for each chunk that was read."""
+    """Yield the bytes of a stream, one piece for each chunk that was read."""
     opening = form.opening()
     if opening:
         yield opening
     async for items in chunks:
-        # Beside the event loop: a chunk of vectors takes a while.
+        # In a thread, because a chunk of vectors takes long.
         yield await asyncio.to_thread(form.chunk, items)

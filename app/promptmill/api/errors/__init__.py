@@ -1,1 +1,1 @@
-"""Violations of a request and errors of the service, as problem documents."""
+"""Errors of requests and of the service, as problem documents."""

@@ -1,7 +1,7 @@
-"""From errors to RFC 9457 `application/problem+json`, in one table.
+"""Mapping of errors to RFC 9457 `application/problem+json`, in one table.
 
-Each kind of problem has a `type` that a client may rely on; `docs/http-errors.md` says what to do
-about it, and the service itself tells under the address that `type` is.
+Each kind of problem has a `type` that clients may rely on; `docs/http-errors.md` says how to react,
+and so does the service under the address that `type` is.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ _LONGEST_INSTANCE = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of problem; `type` in the answer is `/problems/` and the slug."""
+    """Kind of problem; `type` in the response is `/problems/` and the slug."""
 
     slug: str
     status: int
     title: str
     meaning: str
-    """What has happened and what to do, for the page under the problem's address."""
+    """What has happened and what to do, for the page at the problem's address."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def type(self) -> str:
-        """The URI reference that identifies the kind."""
+        """URI reference that identifies the kind."""
         return f"/problems/{self.slug}"
 
 
@@ -236,7 +236,7 @@ KIND_OF_ERROR: Final[Mapping[type[Exception], Kind]] = {
     CrossOrigin: CROSS_ORIGIN,
     HostNotAllowed: HOST_NOT_ALLOWED,
     MalformedHost: OTHER,
-    # Before what it is a kind of: the first that fits is taken.
+    # A subclass precedes its base class, because the first match is taken.
     StorageFull: STORAGE_FULL,
     Unavailable: UNAVAILABLE,
 }
@@ -249,12 +249,12 @@ _REFUSALS: Final = {
     LIMIT_EXCEEDED.slug: "full",
     BODY_TOO_LARGE.slug: "size",
 }
-"""What the metric of refused requests calls these problems."""
+"""Labels of these problems in the metric of refused requests."""
 _KIND_OF_STATUS: Final = {kind.status: kind for kind in reversed(KINDS)}
 
 
 class Refused(Exception):  # noqa: N818 - named for what happened to the request
-    """The request is turned away by HTTP's own rules, before any use case sees it."""
+    """Refusal of a request by HTTP's own rules, before a service function is called."""
 
     def __init__(self, kind: Kind, detail: str) -> None:
         super().__init__(detail)
@@ -270,7 +270,7 @@ def problem_response(
     status: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The answer that tells of a problem."""
+    """Build the response for a problem."""
     _count_refusal(kind)
     document: dict[str, Any] = {
         "type": f"{_prefix(scope)}{kind.type}",
@@ -284,7 +284,7 @@ def problem_response(
         document["errors"] = [
             {"pointer": error.pointer, "detail": error.detail} for error in errors
         ]
-    # Escaped to ASCII: a pointer may repeat a name that no encoding can carry.
+    # Escaped to ASCII, because a pointer may repeat a name with lone surrogates.
     return Response(
         json.dumps(document).encode("ascii"),
         status_code=status or kind.status,
@@ -294,10 +294,11 @@ def problem_response(
 
 
 def install_problem_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Answer every error with a problem; the unexpected ones are caught by the middleware.
+    """Install handlers that map every error to a problem, except unexpected errors.
 
-    `routers` are the application's, which tell what methods a path has. The handlers are coroutines
-    because others would run in threads, and refusals are counted in the event loop's alone.
+    `routers` are the application's, from which the methods of a path are found. The handlers are
+    coroutines, because plain functions would run in threads, and refusals are counted in the event
+    loop's thread only.
     """
     routes = [route for router in routers for route in router.routes]
 
@@ -312,12 +313,12 @@ def install_problem_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None
 
 
 def _prefix(scope: Scope) -> str:
-    """The prefix of a proxy, also for an application that is mounted in another one."""
+    """Prefix of a proxy, also for an application that is mounted in another."""
     return str(scope.get("app_root_path", scope.get("root_path", ""))).rstrip("/")
 
 
 def count_refusal(error: Exception) -> None:
-    """Count a request that is refused with an error of `KIND_OF_ERROR`, however it is told."""
+    """Count a request that is refused with an error of `KIND_OF_ERROR`."""
     _count_refusal(_kind_of(error))
 
 
@@ -331,7 +332,7 @@ def _kind_of(error: Exception) -> Kind:
 
 
 def error_response(scope: Scope, error: Exception) -> Response:
-    """The answer that tells of an error of `KIND_OF_ERROR`."""
+    """Build the response for an error of `KIND_OF_ERROR`."""
     kind = _kind_of(error)
     errors = error.problems if isinstance(error, Invalid) else ()
     return problem_response(scope, kind, str(error), errors=errors)
@@ -372,7 +373,7 @@ def _tell_http_error(request: Request, error: Exception, routes: Sequence[BaseRo
 
 
 def _methods_of(scope: Scope, routes: Sequence[BaseRoute]) -> set[str]:
-    # The framework names those of the first route it finds, and a path may have several.
+    # The framework lists the methods of the first matching route only.
     methods: set[str] = set()
     for route in routes:
         if route.matches(scope)[0] is not Match.NONE:

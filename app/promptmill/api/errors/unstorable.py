@@ -1,8 +1,7 @@
-"""What every decoded JSON value must keep to, whatever field it is in, so that it can be stored.
+"""Limits on every decoded JSON value, in whatever field, so that it can be stored.
 
 A database refuses NUL characters, lone surrogates and infinite numbers only when it stores them,
-when it is too late to name the field. The bounds on lengths keep what comes after (validation,
-storing) from running long on one value.
+too late to name the field. Bounds on lengths keep validation and storing of one value short.
 """
 
 from __future__ import annotations
@@ -14,31 +13,31 @@ from typing import Final, cast
 from promptmill.api.schemas.strict import Path
 
 MAX_DEPTH: Final = 100
-"""Deepest nesting of arrays and objects; what is stored must be written as JSON again."""
+"""Deepest nesting of arrays and objects, so that stored values can be written as JSON again."""
 MAX_MEMBERS: Final = 1000
 """Most members of one object."""
 MAX_ITEMS: Final = 10_000
-"""Most items of one array, unless its reader takes it item by item."""
+"""Most items of one array, except arrays that are read item by item."""
 _LONGEST_NAME: Final = 256
 
 
 class MalformedJson(Exception):  # noqa: N818 - named for what it is
-    """The text is not JSON; the message says why and where."""
+    """A text is not JSON; the message names the reason and the place."""
 
     def __init__(self, message: str, of_line: str) -> None:
-        """`of_line` says the same of a line, as the end of a sentence."""
+        """Store the message; `of_line` is the form for a line, as the end of a sentence."""
         super().__init__(message)
         self.of_line = of_line
 
 
 def too_deep() -> MalformedJson:
-    """What is wrong with a text that nothing can store for its nesting."""
+    """Error for a text that is nested too deeply to be stored."""
     fault = f"is nested deeper than {MAX_DEPTH} levels"
     return MalformedJson(f"The body {fault}.", fault)
 
 
 def text_fault(text: str, max_bytes: int) -> str | None:
-    """What is wrong with a text, as the sentence to tell; None for a good one."""
+    """Sentence for the fault of a text; None without a fault."""
     if "\x00" in text:
         return "must not contain NUL characters (\\u0000); remove them"
     size = len(text)
@@ -55,13 +54,12 @@ def text_fault(text: str, max_bytes: int) -> str | None:
 
 
 def faults_in(value: object, path: Path, *, max_text_bytes: int) -> Iterator[tuple[Path, str]]:
-    """Every fault inside a decoded value that a database would refuse, with its place.
+    """Yield every fault inside a decoded value that a database would refuse, with its place.
 
-    A database refuses NUL characters, lone surrogates and infinite numbers only when it stores
-    them, when it is too late to name the field. Images are exempt from the limit on text.
+    Images are exempt from the limit on text.
 
     Raises:
-        MalformedJson: It is nested too deeply.
+        MalformedJson: The value is nested too deeply.
     """
     waiting: list[tuple[object, Path]] = [(value, path)]
     while waiting:
@@ -84,7 +82,7 @@ def faults_in(value: object, path: Path, *, max_text_bytes: int) -> Iterator[tup
         if fault:
             yield place, fault
         for name, member in inside:
-            # Most are short texts, and there may be a million of them.
+            # Most values are short texts, of which there may be a million.
             if not (type(member) is str and _is_plain(member, max_text_bytes)):
                 waiting.append((member, (*place, name)))
 
@@ -94,7 +92,7 @@ def _is_plain(text: str, most: int) -> bool:
 
 
 def _fault_of_its_own(value: object, place: Path, max_text_bytes: int) -> str | None:
-    """What is wrong with a value that holds no others."""
+    """Sentence for the fault of a value without parts."""
     if isinstance(value, str):
         is_image = "images" in place or "image_url" in place
         return text_fault(value, 4 * len(value) if is_image else max_text_bytes)

@@ -1,7 +1,7 @@
-"""All that is wrong with a request, collected so that one answer names every field.
+"""Violations of a request, collected so that one response lists all of them.
 
-Only the sentences of this file, of the request models and of the JSON reader reach a client:
-pydantic's own speak of types of Python and repeat the input.
+Only sentences of this file, of the request models and of the JSON reader reach a client: pydantic's
+own name Python's types and repeat the input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from promptmill.api.schemas.strict import FAULTS, Path
 from promptmill.domain.errors import FieldProblem, Invalid
 
 MOST_LISTED: Final = 100
-"""Most faults that one answer lists; how many there are in all is said as well."""
+"""Most violations that one response lists; their total number is stated as well."""
 _LONGEST_NAME: Final = 256
 _LONGEST_GUESS: Final = 64
 
@@ -47,7 +47,7 @@ _SENTENCES: Final[dict[str, str]] = {
     "too_long": "must have at most {max_length} entries",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
-    # Of all texts only the names of models have a pattern.
+    # Only models' names have a pattern.
     "string_pattern_mismatch": (
         "must be a model name such as `qwen3:8b`: letters, digits and `_ . : / @ -`, no spaces"
     ),
@@ -73,11 +73,11 @@ _NAMES_OF_OTHERS: Final[dict[str, str]] = {
     "reasoning_effort": "think",
     "custom_id": "id",
 }
-"""Names that OpenAI, llama.cpp and others have for what Ollama's request has as well."""
+"""Names of OpenAI, llama.cpp and others for fields of Ollama's request."""
 
 
 class Faults:
-    """The faults found so far."""
+    """Faults found so far."""
 
     def __init__(self) -> None:
         self._listed: list[FieldProblem] = []
@@ -87,34 +87,34 @@ class Faults:
         return self._count
 
     def add(self, path: Path, detail: str) -> None:
-        """Note one; beyond `MOST_LISTED` it is only counted."""
+        """Add a fault; beyond `MOST_LISTED` it is only counted."""
         self._count += 1
         if self._count <= MOST_LISTED:
             self._listed.append(FieldProblem(pointer_to(path), detail))
 
     def extend(self, faults: Iterable[tuple[Path, str]]) -> bool:
-        """Note several; whether there were any."""
+        """Add several faults, and return whether there were any."""
         before = self._count
         for path, detail in faults:
             self.add(path, detail)
         return self._count > before
 
     def add_errors(self, error: ValidationError, model: type[BaseModel], path: Path = ()) -> None:
-        """Note each thing that is wrong with a value of the model, which stands at `path`."""
-        if self._count >= MOST_LISTED:  # To look for the nearest name takes a while.
+        """Add each error of a value of the model, which is at `path`."""
+        if self._count >= MOST_LISTED:  # Searching for the nearest name is slow.
             self._count += error.error_count()
             return
         for details in error.errors(include_url=False, include_input=False):
             self.extend(_faults_of(details, model, path))
 
     def take(self, others: Faults) -> None:
-        """Note all that were noted elsewhere."""
+        """Add the faults that were collected elsewhere."""
         room = max(MOST_LISTED - self._count, 0)
         self._listed += others._listed[:room]
         self._count += others._count
 
     def raise_if_any(self) -> None:
-        """Refuse the request if a fault was noted.
+        """Refuse the request if a fault was added.
 
         Raises:
             Invalid: With every listed fault.
@@ -130,20 +130,20 @@ class Faults:
 
 
 def pointer_to(path: Path) -> str:
-    """The RFC 6901 JSON pointer of a path; names are cut so that an answer stays short."""
+    """Build the RFC 6901 JSON pointer of a path; names are cut so that a response stays short."""
     return "".join(
         "/" + str(part)[:_LONGEST_NAME].replace("~", "~0").replace("/", "~1") for part in path
     )
 
 
 def sentence_of(details: Mapping[str, Any]) -> str:
-    """What is wrong, by the kind of pydantic's error."""
+    """Choose the sentence by the kind of pydantic's error."""
     pattern = _SENTENCES.get(details["type"])
     return pattern.format(**details.get("ctx", {})) if pattern else str(details["msg"])
 
 
 def unknown_name(name: str, known: Collection[str], *, what: str = "field") -> str:
-    """The sentence for a name that is not known: where it belongs, or the nearest known one."""
+    """Sentence for an unknown name: its right place, or the nearest known name."""
     if what == "field" and name in _HINTS:
         return _HINTS[name]
     if fix := _right_place(name, known):
@@ -155,7 +155,7 @@ def unknown_name(name: str, known: Collection[str], *, what: str = "field") -> s
 
 
 def _right_place(name: str, known: Collection[str]) -> str | None:
-    """Where in a request to Ollama a name belongs that stands elsewhere in it."""
+    """Right place of a name that belongs elsewhere in a request to Ollama."""
     is_options = known == OllamaOptions.model_fields.keys()
     if not is_options and "options" not in known:
         return None
@@ -172,7 +172,7 @@ def _right_place(name: str, known: Collection[str]) -> str | None:
 def _faults_of(
     details: ErrorDetails, model: type[BaseModel], path: Path
 ) -> Iterator[tuple[Path, str]]:
-    # A name of a mapping that is wrong is reported as `metadata, the name, [key]`.
+    # pydantic reports a wrong name of a mapping as `metadata, the name, [key]`.
     place = tuple(part for part in details["loc"] if part != "[key]")
     if details["type"] == FAULTS:
         for inside, detail in details.get("ctx", {})["faults"]:

@@ -1,4 +1,4 @@
-"""How the document describes small JSON bodies, and their refusals."""
+"""OpenAPI descriptions of small JSON bodies and of their refusals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from promptmill.api.openapi.document import Responses, problem
 
 
 def json_body(model: str, description: str, *, required: bool, **shown: object) -> dict[str, Any]:
-    """A small JSON body, for `openapi_extra` of a route."""
+    """Description of a small JSON body, for `openapi_extra` of a route."""
     content = {
         "schema": {"$ref": f"#/components/schemas/{model}"},
         "examples": {
@@ -27,7 +27,7 @@ def json_body(model: str, description: str, *, required: bool, **shown: object) 
 
 
 def refused_bodies(instance: str) -> Responses:
-    """The problems of a body that is no JSON, too large, or of another type."""
+    """Problems of a body that is malformed, too large, or of another type."""
     return {
         **problem(MALFORMED_JSON, "Expecting value at line 1 column 12.", instance),
         **problem(

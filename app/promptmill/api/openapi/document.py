@@ -1,7 +1,7 @@
-"""The OpenAPI document: what FastAPI finds in the routes, plus bodies and problems by hand.
+"""The OpenAPI document: FastAPI's description of the routes, with bodies and problems added.
 
-Bodies are read as streams and answers are written from plain dicts, so FastAPI cannot see their
-models; they are added here. A test holds every example to its schema.
+Bodies are read as streams and responses written from plain dicts, so that FastAPI cannot see their
+models. A test holds every example to its schema.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from promptmill.contract.results import ResultPage
 from promptmill.contract.service import Health, ModelPage, Problem, Readiness, WorkerPage
 
 Responses = dict[int | str, dict[str, Any]]
-"""What FastAPI takes as `responses=`."""
+"""Type of `responses=` in FastAPI."""
 
 DESCRIPTION: Final = """\
 The batch service for Ollama. Post thousands of prompts in one request; they are stored before the
@@ -95,7 +95,7 @@ _COMMON_HEADERS: Final = {
 def problem(
     kind: Kind, detail: str, instance: str, errors: Sequence[Mapping[str, str]] = ()
 ) -> Responses:
-    """That an operation may answer with this problem, with a worked example."""
+    """Description of a problem as a response, with a worked example."""
     example: dict[str, Any] = {
         "type": kind.type,
         "title": kind.title,
@@ -123,7 +123,7 @@ def problem(
 
 
 def always(instance: str, pointer: str = "/query/limitt", fix: str | None = None) -> Responses:
-    """The problems of every operation: a wrong query, the database away, a fault of ours."""
+    """Problems of every operation: a wrong query, the database away, an internal error."""
     entry = {
         "pointer": pointer,
         "detail": fix or "unknown query parameter; did you mean `limit`?",
@@ -136,12 +136,12 @@ def always(instance: str, pointer: str = "/query/limitt", fix: str | None = None
 
 
 def unknown_batch(instance: str) -> Responses:
-    """The problem of an id that there is not."""
+    """Problem of an unknown batch."""
     return problem(NOT_FOUND, f"There is no batch {examples.BATCH_ID}.", instance)
 
 
 def unknown_benchmark(instance: str) -> Responses:
-    """The problem of a benchmark's id that there is not."""
+    """Problem of an unknown benchmark."""
     return problem(NOT_FOUND, f"There is no benchmark {BENCHMARK_ID}.", instance)
 
 
@@ -153,7 +153,7 @@ def success(
     headers: Mapping[str, Any] | None = None,
     more_content: Mapping[str, Any] | None = None,
 ) -> Responses:
-    """The answer when all is well."""
+    """Description of a successful response."""
     response: dict[str, Any] = {
         "description": description,
         "headers": {**_COMMON_HEADERS, **(headers or {})},
@@ -166,7 +166,7 @@ def success(
 
 
 def install_openapi(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Let the application make its document of these routers once, when it is first asked for."""
+    """Let the application build its document from these routers once, at the first request."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -204,7 +204,7 @@ def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
 
 
 def _add_links(document: dict[str, Any]) -> None:
-    """Lead from what makes a resource to the operations that take its id, for tools that follow."""
+    """Add links from operations that create a resource to those that take its id."""
     for made_by, parameter in (("/batches", "batch_id"), ("/benchmarks", "benchmark_id")):
         accepted = document["paths"][made_by]["post"]["responses"]["202"]
         accepted["links"] = {
@@ -220,7 +220,7 @@ def _add_links(document: dict[str, Any]) -> None:
 
 
 def _add_access(document: dict[str, Any]) -> None:
-    """Tell of keys, and of the problems that access control answers every request but one with."""
+    """Add keys, and the problems with which access control answers requests."""
     document["components"]["securitySchemes"] = {
         "key": {
             "type": "http",
@@ -254,7 +254,7 @@ def _add_access(document: dict[str, Any]) -> None:
 
 
 def _add_problem(responses: dict[str, Any], told: Responses) -> None:
-    """Add a problem to an operation, beside another one of the same status."""
+    """Add a problem to an operation, beside others with the same status."""
     for status, response in told.items():
         there = responses.setdefault(str(status), response)
         if there is not response:
@@ -263,7 +263,7 @@ def _add_problem(responses: dict[str, Any], told: Responses) -> None:
 
 
 def _instance(path: str) -> str:
-    """The path of an operation with the ids of the examples."""
+    """Path of an operation with the ids of the examples."""
     path = path.replace("{batch_id}", examples.BATCH_ID)
     return path.replace("{benchmark_id}", BENCHMARK_ID)
 
@@ -277,7 +277,7 @@ def _add_what_every_write_may_meet(document: dict[str, Any]) -> None:
 
 
 def _restore_nulls(document: dict[str, Any], router: APIRouter) -> None:
-    """Put the examples in again as they were written: FastAPI leaves out every null in them."""
+    """Restore the examples as written: FastAPI drops every null in them."""
     for route in router.routes:
         if not isinstance(route, APIRoute) or not route.include_in_schema:
             continue

@@ -1,6 +1,6 @@
-"""What the OpenAPI document says of the request of `POST /batches`: its two bodies, its parameters.
+"""OpenAPI description of the request of `POST /batches`: its two bodies and its parameters.
 
-The bodies are read as streams and the parameters by hand, so FastAPI sees none of them.
+The bodies are read as streams and the parameters by hand, so that FastAPI sees neither.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LINES: Final = "".join(json.dumps(prompt) + "\n" for prompt in examples.REQUEST
 
 
 def submission_request() -> dict[str, Any]:
-    """The request, for `openapi_extra`."""
+    """Description of the request, for `openapi_extra`."""
     return {
         "requestBody": {
             "required": True,
@@ -87,7 +87,7 @@ def _field(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     }
     kinds = {kind.get("type", "object") for kind in schema.get("anyOf", [schema])}
     if kinds & {"object", "array"}:
-        # In a query such a value stands as JSON text.
+        # In a query such a value is JSON text.
         return {**parameter, "content": {"application/json": {"schema": schema}}}
     return {**parameter, "schema": schema}
 

@@ -1,1 +1,1 @@
-"""The endpoints: each parses, makes one call to a service, and presents what it gave."""
+"""Endpoints: each parses its request, calls a service function, and builds the response."""

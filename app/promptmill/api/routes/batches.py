@@ -1,4 +1,4 @@
-"""`/batches`: read, list, cancel, delete. Submitting has a file of its own, `submission`."""
+"""Endpoints of `/batches` that read, list, cancel and delete; `submission` has the other."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _METADATA: Final[dict[str, Any]] = {
 async def read_batch(
     batch_id: BatchId, query: Annotated[BatchQuery, Query()], resources: ResourcesOf
 ) -> Response:
-    """The batch as it stands, with the first page of its finished results in prompt order."""
+    """Read a batch, with the first page of its finished results in prompt order."""
     batch = await batches.wait_until_ended(resources, batch_id, timeout_s=query.wait_s)
     if not query.limit:
         return JsonResponse(batch_document(batch))
@@ -85,7 +85,7 @@ async def read_batch(
 async def list_batches(
     query: Annotated[BatchListQuery, Query()], metadata: MetadataFilter, resources: ResourcesOf
 ) -> Response:
-    """Batches without their results, newest first; a page of them."""
+    """List batches without their results, newest first."""
     page = await batches.list_batches(
         resources,
         limit=query.limit,
@@ -122,9 +122,9 @@ def _milliseconds(at: datetime | None) -> int | None:
     },
 )
 async def cancel_batch(batch_id: BatchId, resources: ResourcesOf, caller: CallerOf) -> Response:
-    """End a batch early: prompts that wait are cancelled, running calls are aborted.
+    """Cancel a batch: waiting prompts are cancelled, running calls are aborted.
 
-    Finished results stay. Asking again while it is being cancelled changes nothing.
+    Finished results stay. A repetition changes nothing.
     """
     batch = await batches.cancel(resources, batch_id, caller=caller)
     return JsonResponse(batch_document(batch), status_code=202)
@@ -143,6 +143,6 @@ async def cancel_batch(batch_id: BatchId, resources: ResourcesOf, caller: Caller
     },
 )
 async def delete_batch(batch_id: BatchId, resources: ResourcesOf) -> Response:
-    """Remove a batch that has ended, with its prompts and results."""
+    """Delete a batch that has ended, with its prompts and results."""
     await batches.delete(resources, batch_id)
     return Response(status_code=204)

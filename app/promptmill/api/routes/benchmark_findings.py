@@ -1,4 +1,4 @@
-"""`/benchmarks/{id}`: every run, a comparison with an earlier benchmark, a report."""
+"""Endpoints of `/benchmarks/{id}` for runs, comparisons and reports."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _UNTRUSTED: Final = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self';"
     " base-uri 'none'"
 )
-"""A report is drawn and does nothing: no script, no request, no part in the service's origin."""
+"""Policy of a report: no scripts, no requests, no access to the service's origin."""
 
 
 @router.get(
@@ -91,9 +91,9 @@ async def read_runs(
     query: Annotated[RunQuery, Query()],
     resources: ResourcesOf,
 ) -> Response:
-    """Every single run, warm-ups and failures included, also while the benchmark is measured.
+    """Read the runs, warm-ups and failures included, also while the benchmark is measured.
 
-    As JSON a page of them; as NDJSON or CSV all there are, as a stream.
+    JSON is a page; NDJSON and CSV are a stream of all runs.
     """
     form = wanted_format(query.format, request.headers.get("accept", ""), _RUNS)
     if form is not None:
@@ -140,10 +140,10 @@ def _refuse_paging(query: RunQuery) -> None:
 async def compare_with_a_baseline(
     benchmark_id: BenchmarkId, query: Annotated[CompareQuery, Query()], resources: ResourcesOf
 ) -> Response:
-    """The benchmark beside an earlier one, matched by model, prompt, options and concurrency.
+    """Compare the benchmark with an earlier one, by model, prompt, options and concurrency.
 
-    A difference is told only where the data carry it: with five runs and more on each side by
-    ranks (Hodges-Lehmann, Mann-Whitney), with two to four by Welch's t on logarithms.
+    A difference is reported only if the data support it: from five runs on each side by ranks
+    (Hodges-Lehmann, Mann-Whitney), for two to four by Welch's t on logarithms.
     """
     found = await benchmarks.compare(resources, benchmark_id, baseline_id=query.baseline)
     return JsonResponse(comparison_document(found))
@@ -167,14 +167,14 @@ async def compare_with_a_baseline(
 async def write_report(
     benchmark_id: BenchmarkId, query: Annotated[ReportQuery, Query()], resources: ResourcesOf
 ) -> Response:
-    """A report to keep or to send on; with the comparison, if there is a `baseline_id`."""
+    """Write a report; it includes the comparison if there is a `baseline_id`."""
     measured = await benchmarks.measured(resources, benchmark_id)
     comparison = None
     if measured.benchmark.draft.baseline_id is not None:
         try:
             comparison = await benchmarks.compare(resources, benchmark_id)
         except (Conflict, Invalid):
-            # It is not over yet, or the baseline was deleted: then there is the report without it.
+            # The benchmark has not ended or the baseline was deleted: no comparison is included.
             comparison = None
     form = ReportFormat(query.format)
 

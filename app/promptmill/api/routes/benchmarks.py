@@ -1,4 +1,4 @@
-"""`/benchmarks`: submit, read, list, cancel, delete. What they found is in `benchmark_findings`."""
+"""Endpoints of `/benchmarks` that submit, read, list, cancel and delete."""
 
 from __future__ import annotations
 
@@ -125,10 +125,10 @@ _METADATA: Final[dict[str, Any]] = {
 async def submit_benchmark(
     request: Request, resources: ResourcesOf, key: IdempotencyHeader, caller: CallerOf
 ) -> Response:
-    """Store a benchmark. When the answer arrives, it is on disk and will be measured.
+    """Store a benchmark. The response is sent when the benchmark is on disk.
 
-    It has the host to itself: prompts of batches that run there may end, and no other starts until
-    the benchmark is over. Benchmarks of one host are measured one after the other.
+    The benchmark has its host to itself: running prompts of batches may finish, and no others start
+    until it ends. Benchmarks of one host run one after the other.
     """
     body = await receive_small(request)
     draft = await read_aside(partial(read_benchmark, settings=resources.settings), body)
@@ -155,7 +155,7 @@ async def submit_benchmark(
 async def read_benchmark_as_it_stands(
     benchmark_id: BenchmarkId, query: Annotated[BenchmarkQuery, Query()], resources: ResourcesOf
 ) -> Response:
-    """The benchmark as it stands, with the figures of all runs so far."""
+    """Read a benchmark, with the figures of all runs so far."""
     found = await benchmarks.wait_until_ended(resources, benchmark_id, timeout_s=query.wait_s)
     if not query.results:
         return JsonResponse(benchmark_document(found))
@@ -180,7 +180,7 @@ async def list_benchmarks(
     metadata: MetadataFilter,
     resources: ResourcesOf,
 ) -> Response:
-    """Benchmarks without their figures, newest first; a page of them."""
+    """List benchmarks without their figures, newest first."""
     page = await benchmarks.list_benchmarks(
         resources,
         limit=query.limit,
@@ -205,9 +205,9 @@ async def list_benchmarks(
     },
 )
 async def cancel_benchmark(benchmark_id: BenchmarkId, resources: ResourcesOf) -> Response:
-    """End a benchmark early: runs that are under way are aborted, those that were made stay.
+    """Cancel a benchmark: running requests are aborted, finished runs stay.
 
-    Asking again while it is being cancelled changes nothing.
+    A repetition changes nothing.
     """
     found = await benchmarks.cancel(resources, benchmark_id)
     return JsonResponse(benchmark_document(found), status_code=202)
@@ -226,6 +226,6 @@ async def cancel_benchmark(benchmark_id: BenchmarkId, resources: ResourcesOf) ->
     },
 )
 async def delete_benchmark(benchmark_id: BenchmarkId, resources: ResourcesOf) -> Response:
-    """Remove a benchmark that has ended, with its runs."""
+    """Delete a benchmark that has ended, with its runs."""
     await benchmarks.delete(resources, benchmark_id)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""`/batches/{id}`: pause, resume, change, run again. Each answers with the batch as it is then."""
+"""Endpoints of `/batches/{id}` that pause, resume, change and retry; each returns the batch."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _ONE: Final = f"/batches/{examples.BATCH_ID}"
     },
 )
 async def pause_batch(batch_id: BatchId, resources: ResourcesOf, caller: CallerOf) -> Response:
-    """Start nothing more of a batch until it is resumed; prompts that run may finish.
+    """Pause a batch: no prompt is started until it is resumed; running prompts may finish.
 
-    A deadline (`expires_in_s`) goes on meanwhile. Pausing a paused batch changes nothing.
+    A deadline (`expires_in_s`) keeps running. Pausing a paused batch changes nothing.
     """
     batch = await control.pause(resources, batch_id, caller=caller)
     return JsonResponse(batch_document(batch), status_code=202)
@@ -64,7 +64,7 @@ async def pause_batch(batch_id: BatchId, resources: ResourcesOf, caller: CallerO
     },
 )
 async def resume_batch(batch_id: BatchId, resources: ResourcesOf, caller: CallerOf) -> Response:
-    """Let a paused batch go on. Resuming one that is not paused changes nothing."""
+    """Resume a paused batch. Resuming a batch that is not paused changes nothing."""
     batch = await control.resume(resources, batch_id, caller=caller)
     return JsonResponse(batch_document(batch), status_code=202)
 
@@ -96,10 +96,10 @@ async def resume_batch(batch_id: BatchId, resources: ResourcesOf, caller: Caller
 async def retry_batch(
     request: Request, batch_id: BatchId, resources: ResourcesOf, caller: CallerOf
 ) -> Response:
-    """Run again what failed, was cancelled or expired, each prompt with all its attempts anew.
+    """Run prompts again that failed, were cancelled or expired, each with all attempts.
 
-    Their results are taken back until they have new ones; successes stay. A batch that had ended
-    goes on. A deadline that has passed no longer holds.
+    Their results are removed until they have new ones; successes stay. An ended batch runs again. A
+    deadline that has passed no longer applies.
     """
     wish = await read_aside(read_retry, await receive_small(request))
     batch = await control.retry(
@@ -127,9 +127,9 @@ async def retry_batch(
 async def change_batch(
     request: Request, batch_id: BatchId, resources: ResourcesOf, caller: CallerOf
 ) -> Response:
-    """Change limits, priority, label or metadata, in whatever state the batch is.
+    """Change limits, priority, label or metadata, in any state of the batch.
 
-    The next start of any worker goes by them; what runs is left alone.
+    The changes apply from the next start of a prompt; running prompts are not affected.
     """
     changes = await read_aside(read_changes, await receive_small(request))
     batch = await control.update(resources, batch_id, changes, caller=caller)

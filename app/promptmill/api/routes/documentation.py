@@ -1,7 +1,7 @@
-"""`/docs`, `/redoc` and the pages of problems: documentation that needs no internet.
+"""Endpoints `/docs`, `/redoc` and `/problems`: documentation that needs no internet.
 
 Scripts and styles come from the installed `fastapi-offline` package, and the pages' security policy
-lets the browser load nothing from elsewhere, whatever the scripts may ask for.
+forbids the browser to load anything from elsewhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ASSETS: Final = {
     "redoc.standalone.js": "text/javascript",
     "favicon.png": "image/png",
 }
-# Relative addresses, so that the pages also work below a prefix of a reverse proxy.
+# Relative addresses also work below the prefix of a proxy.
 _SWAGGER_PAGE: Final = """\
 <!doctype html>
 <html lang="en">
@@ -72,25 +72,25 @@ _REDOC_PAGE: Final = """\
 
 @router.get("/docs")
 async def show_swagger() -> Response:
-    """The API to try out."""
+    """Page for trying out the API (Swagger UI)."""
     return _page(_SWAGGER_PAGE)
 
 
 @router.get("/docs/start.js")
 async def start_swagger() -> Response:
-    """The lines that start the page; a file of their own, so that no inline script is allowed."""
+    """Script that starts the page; a separate file, so that inline scripts can be forbidden."""
     return Response(_SWAGGER_START, media_type="text/javascript")
 
 
 @router.get("/redoc")
 async def show_redoc() -> Response:
-    """The API to read."""
+    """Page for reading the API (ReDoc)."""
     return _page(_REDOC_PAGE)
 
 
 @router.get("/docs/assets/{name}")
 async def send_asset(name: str) -> Response:
-    """A script, style or image of the pages."""
+    """Script, style or image of the pages."""
     if name not in _ASSETS:
         raise NotFound("There is no such file.")
     path = str(files("fastapi_offline").joinpath("static", name))
@@ -101,7 +101,7 @@ async def send_asset(name: str) -> Response:
 
 @router.get("/problems/{slug}")
 async def explain_problem(slug: str) -> Response:
-    """What a problem's `type` means."""
+    """Explanation of a problem's `type`."""
     for kind in KINDS:
         if kind.slug == slug:
             return PlainTextResponse(f"{kind.title} (HTTP {kind.status})\n\n{kind.meaning}\n")

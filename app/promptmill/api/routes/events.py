@@ -1,4 +1,4 @@
-"""`/batches/{id}/events`: what becomes of a batch, as Server-Sent Events."""
+"""Endpoint `/batches/{id}/events`: progress and results of a batch as Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ HEARTBEAT_S: Final = 15.0
 """Seconds between two comments; proxies cut a connection that is silent for 30 or 60."""
 _RECONNECT_AFTER_MS: Final = 1000
 _FAREWELL_S: Final = 1.0
-"""Seconds that a stream has to end by itself when the service stops; a reader who takes nothing
-does not keep it longer."""
+"""Seconds after which an open stream is closed when the service stops.
+
+A client that does not read cannot delay the stop further.
+"""
 _SEPARATOR: Final = "\n"
 _PIECE_BYTES: Final = 64 * 1024
-# At most what the store numbers results with.
+# No longer than the numbers of results in the store.
 _ID: Final = re.compile(r"([0-9]{1,10})(-end)?")
 
 _PATH: Final = f"/batches/{examples.BATCH_ID}/events"
@@ -89,7 +91,7 @@ _LAST_EVENT_ID: Final[dict[str, Any]] = {
 
 
 class EventQuery(BaseModel):
-    """What to tell."""
+    """Query of the events."""
 
     results: bool = Field(
         default=False,
@@ -123,11 +125,11 @@ async def follow_batch(
     query: Annotated[EventQuery, Query()],
     resources: ResourcesOf,
 ) -> Response:
-    """The batch as it changes, and its results if wanted, as Server-Sent Events.
+    """Follow a batch, and its results if wanted, as Server-Sent Events.
 
-    `progress` comes at once and then when something has changed, four times a second at most;
-    `result`, with `?results=true`, once for each result in the order in which they were stored;
-    `end` when the batch has ended. Then the stream closes.
+    `progress` is sent at once and after each change, at most four times a second; `result`, with
+    `?results=true`, once for each result in the order of storing; `end` when the batch has ended.
+    Then the stream closes.
     """
     batch = await batches.get(resources, batch_id)
     number, knows_the_end = _last_seen(request, batch)
@@ -141,7 +143,7 @@ async def follow_batch(
 def event_stream(
     told: AsyncGenerator[Event, None], *, stop: anyio.Event, heartbeat_s: float = HEARTBEAT_S
 ) -> EventSourceResponse:
-    """The answer that tells these events; `stop` is set when the service is about to end."""
+    """Build the response of an event stream; `stop` is set when the service is about to end."""
     return EventSourceResponse(
         _written(told),
         headers={"Cache-Control": "no-store"},
@@ -154,7 +156,7 @@ def event_stream(
 
 
 def _last_seen(request: Request, batch: Batch) -> tuple[int, bool]:
-    """The number of the last event that has arrived, and whether that was the end.
+    """Read the number of the last event that arrived, and whether it was the end.
 
     Raises:
         Invalid: The header is not the id of an event of this batch.
@@ -185,7 +187,7 @@ async def _written(told: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, N
 
 
 def _pieces_of(event: Event) -> Iterator[bytes]:
-    """What is written for an event, in pieces of a size that one who does not read may hold up."""
+    """Yield an event in pieces small enough for a client that stops reading."""
     match event:
         case Progressed():
             yield _message("progress", str(event.number), batch_summary(event.batch))
@@ -203,6 +205,6 @@ def _pieces_of(event: Event) -> Iterator[bytes]:
 
 
 def _message(name: str, event_id: str, document: dict[str, Any]) -> bytes:
-    # JSON has no bare line ends, so that a document is one line of data.
+    # JSON has no raw line ends, so that a document is one line of data.
     data = to_json(document).decode()
     return ServerSentEvent(data, event=name, id=event_id, sep=_SEPARATOR).encode()

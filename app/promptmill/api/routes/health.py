@@ -1,4 +1,4 @@
-"""`/health` and `/ready`: is the process alive, and can it work?"""
+"""Endpoints `/health` and `/ready`: the state of the process, and its ability to work."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ router = APIRouter(tags=["Service"], route_class=StrictRoute)
     },
 )
 async def tell_health(request: Request, resources: ResourcesOf) -> Response:
-    """200 as long as the process works, 503 when it cannot go on and is to be started again.
+    """Report health: 200 while the process works, 503 when it must be restarted.
 
-    It touches neither the database nor Ollama.
+    Neither the database nor Ollama is accessed.
     """
     status.require_health(resources)
     return JsonResponse({"status": "ok", "version": request.app.version})
@@ -46,7 +46,7 @@ async def tell_health(request: Request, resources: ResourcesOf) -> Response:
     },
 )
 async def tell_readiness(resources: ResourcesOf) -> Response:
-    """200 when the database and one Ollama host at least answer and no worker stands still.
+    """Report readiness: 200 if the database and at least one host respond and no worker is stuck.
 
     Else what is missing.
     """

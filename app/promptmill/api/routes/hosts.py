@@ -1,4 +1,4 @@
-"""`/hosts`: the Ollama hosts, asked live, and put out of service and back."""
+"""Endpoints of `/hosts`: the state of the Ollama hosts, and taking them out of service."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _ONE: Final = "/hosts/host_1"
     },
 )
 async def list_hosts(query: Annotated[HostsQuery, Query()], resources: ResourcesOf) -> Response:
-    """Every Ollama host of the settings: reachable, loaded, in flight, put aside and why.
+    """List the Ollama hosts of the settings: reachability, loaded models, calls, quarantine.
 
-    All are asked at once, for two seconds at most. `quarantine`, `on_trial`, `calls`, `failed` and
-    `latency_s` are what this service's own worker has seen.
+    All hosts are asked at once, for at most two seconds. `quarantine`, `on_trial`, `calls`,
+    `failed` and `latency_s` are reported by workers.
     """
     found = await (hosts.list_hosts if query.fresh else glance.seen_hosts)(resources)
     return JsonResponse({"data": [host_document(one) for one in found], "next_cursor": None})
@@ -65,8 +65,8 @@ async def change_host(
 ) -> Response:
     """Take a host out of service for maintenance, or put it back.
 
-    What runs there may end; a benchmark that has the host to itself goes on. Nothing more is
-    started there by any worker, also after restarts, until it is put back.
+    Running calls may end, and a benchmark that has the host to itself continues. No worker starts
+    more calls there, also after restarts, until the host is put back.
     """
     update = await read_aside(read_host_update, await receive_small(request))
     host = await hosts.set_enabled(resources, host_id, enabled=update.enabled)

@@ -1,4 +1,4 @@
-"""`/workers` and `/settings`: who works off the queue, and with which settings."""
+"""Endpoints `/workers` and `/settings`: worker processes, and the settings in force."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ router = APIRouter(tags=["Service"], route_class=StrictRoute)
     },
 )
 async def list_workers(resources: ResourcesOf) -> Response:
-    """Every process that works off the queue or did within a day, and what it has in flight."""
+    """List the worker processes of the last day, with their calls in flight."""
     found = await workers.list_workers(resources)
     return JsonResponse({"data": [worker_document(one) for one in found], "next_cursor": None})
 
@@ -43,8 +43,8 @@ async def list_workers(resources: ResourcesOf) -> Response:
     },
 )
 async def read_settings(resources: ResourcesOf) -> Response:
-    """Every setting with its value and variable, versions, the database and its size.
+    """Read every setting with its value and variable, versions, the database and its size.
 
-    Of secrets only whether they are set is told. With keys it takes the scope `admin`.
+    Secrets are only reported as set or unset. If keys exist, the scope `admin` is needed.
     """
     return JsonResponse(installation_document(await installation.describe(resources)))

@@ -1,4 +1,4 @@
-"""`/metrics`: what the process and the database are doing, for Prometheus."""
+"""Endpoint `/metrics`: metrics of the process and the database, for Prometheus."""
 
 from __future__ import annotations
 

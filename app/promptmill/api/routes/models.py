@@ -1,4 +1,4 @@
-"""`/models`: what the Ollama hosts have installed."""
+"""Endpoint `/models`: models installed on the Ollama hosts."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ router = APIRouter(tags=["Service"], route_class=StrictRoute)
     },
 )
 async def list_models(resources: ResourcesOf) -> Response:
-    """Models installed over all Ollama hosts that answer, with limits that suit their size."""
+    """List the models installed on all reachable hosts, with limits that suit their size."""
     found = await models.list_models(resources)
     return JsonResponse({"data": [model_document(one) for one in found], "next_cursor": None})

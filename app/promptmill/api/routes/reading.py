@@ -1,4 +1,4 @@
-"""`/batches/{id}/prompts`, `/batches/{id}/summary`, `/stats`: what the pages show, for programs."""
+"""Endpoints for prompts, histories, summaries and statistics: the dashboard's data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from promptmill.api.documents.reading import (
 from promptmill.api.openapi.document import always, success, unknown_batch
 from promptmill.api.schemas.queries import PromptsQuery, SeriesQuery
 from promptmill.contract import activity, examples, reading
-from promptmill.domain.activity import WINDOWS, Grouping
+from promptmill.domain.hosts.activity import WINDOWS, Grouping
 from promptmill.domain.lifecycle import TaskState
 from promptmill.services import batches
 from promptmill.services.reading import glance, search
@@ -44,7 +44,7 @@ _HIGHEST: Final = 2**32 - 1
 async def read_prompts(
     batch_id: BatchId, query: Annotated[PromptsQuery, Query()], resources: ResourcesOf
 ) -> Response:
-    """Prompts that run, with host and worker, or those that will start next."""
+    """List prompts that run, with host and worker, or prompts that will start next."""
     found = await search.prompts_without_result(
         resources, batch_id, TaskState(query.state), limit=query.limit
     )
@@ -69,7 +69,7 @@ async def read_prompt(
     ],
     resources: ResourcesOf,
 ) -> Response:
-    """One prompt whole: what it asks otherwise than the batch, where it is, and its result."""
+    """Read one prompt: its overrides, its state and its result."""
     return JsonResponse(whole_document(await search.whole_prompt(resources, batch_id, index)))
 
 
@@ -85,7 +85,7 @@ async def read_prompt(
     },
 )
 async def read_history(batch_id: BatchId, resources: ResourcesOf) -> Response:
-    """The states of a batch with their times, and each request that paused, changed or ended it."""
+    """Read a batch's states with their times, and the requests that paused, changed or ended it."""
     found = await batches.get_history(resources, batch_id)
     return JsonResponse({"data": [history_document(one) for one in found], "next_cursor": None})
 
@@ -102,9 +102,9 @@ async def read_history(batch_id: BatchId, resources: ResourcesOf) -> Response:
     },
 )
 async def summarise(batch_id: BatchId, resources: ResourcesOf) -> Response:
-    """The course of a batch, percentiles, shares of hosts and models, failures by cause.
+    """Summarise a batch: progress over time, percentiles, shares of hosts and models, failures.
 
-    It costs the same for a batch of any size: of many results an even sample is read.
+    The cost does not grow with the batch: of many results an even sample is read.
     """
     batch = await batches.get(resources, batch_id)
     found = await glance.batch_findings(resources, batch)
@@ -122,7 +122,7 @@ async def summarise(batch_id: BatchId, resources: ResourcesOf) -> Response:
     },
 )
 async def read_stats(resources: ResourcesOf) -> Response:
-    """What waits, runs and works, up to a second old and made once for all who ask."""
+    """Read statistics of the service, up to a second old and shared by all requests."""
     return JsonResponse(stats_document(await glance.glance(resources)))
 
 
@@ -137,9 +137,9 @@ async def read_stats(resources: ResourcesOf) -> Response:
     },
 )
 async def read_series(query: Annotated[SeriesQuery, Query()], resources: ResourcesOf) -> Response:
-    """What calls came to over time, up to five seconds old; by model or host where asked for.
+    """Read throughput over time, up to five seconds old, in total or by model or host.
 
-    Minutes are kept for three days, hours for 400 days. Workers add to them with their heartbeat.
+    Minutes are kept for three days, hours for 400 days. Workers add to them with their heartbeats.
     """
     by = Grouping(query.by)
     found = await glance.throughput(resources, WINDOWS[query.window], by)

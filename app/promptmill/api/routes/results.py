@@ -1,4 +1,4 @@
-"""`/batches/{id}/results`: pages of JSON, or all of them as a stream of NDJSON or CSV."""
+"""Endpoint `/batches/{id}/results`: pages of JSON, or all results as NDJSON or CSV."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ async def read_results(
     query: Annotated[ResultQuery, Query()],
     resources: ResourcesOf,
 ) -> Response:
-    """Finished results in prompt order, also while the batch runs.
+    """Read finished results in prompt order, also while the batch runs.
 
-    As JSON a page of them; as NDJSON or CSV all that have finished, as a stream.
+    JSON is a page; NDJSON and CSV are a stream of all finished results.
     """
     wanted = _wanted(query)
     base64 = query.encoding_format == "base64"

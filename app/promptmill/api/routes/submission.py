@@ -1,4 +1,4 @@
-"""`POST /batches`: submit a batch as JSON or as NDJSON, or only have it checked."""
+"""Endpoint `POST /batches`: submits a batch as JSON or NDJSON, or only checks it."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ _REPLAYED: Final = {
 async def submit_batch(
     request: Request, resources: ResourcesOf, key: IdempotencyHeader, caller: CallerOf
 ) -> Response:
-    """Store a batch of prompts. When the answer arrives, it is on disk and will be worked off.
+    """Store a batch of prompts. The response is sent when the batch is on disk.
 
-    The batch is accepted whole or not at all. A name given twice in one object is refused.
+    A batch is accepted as a whole or not at all. A name given twice in one object is refused.
     """
     form = body_form(request)
     faults = Faults()
@@ -94,7 +94,7 @@ async def submit_batch(
 async def _receive_json(
     request: Request, resources: Resources, key: str | None, caller: Caller
 ) -> tuple[Submission, list[str]]:
-    """The stored batch, and what its answers will not be checked for."""
+    """Store a JSON batch; return it with the sentences of unchecked formats."""
     check = ModelCheck()
     received = await receive_batch(request, resources.settings, check)
     await check.refuse_those_that_only_embed(resources, received.draft.kind)
@@ -108,7 +108,7 @@ async def _receive_json(
 async def _receive_ndjson(
     request: Request, resources: Resources, key: str | None, caller: Caller
 ) -> tuple[Submission, list[str]]:
-    """As `_receive_json`."""
+    """Store an NDJSON batch; return it with the sentences of unchecked formats."""
     check = ModelCheck()
     body = NdjsonBody(request, resources.settings, check)
     async with uploads.receiving(resources, body.draft, key=key, caller=caller) as upload:

@@ -1,1 +1,1 @@
-"""What goes over the wire, as pydantic models: read strictly, and shown in OpenAPI."""
+"""Request models: pydantic models that read strictly and are shown in OpenAPI."""

@@ -1,4 +1,4 @@
-"""What a client sends to make a benchmark, and the query parameters of its endpoints."""
+"""Request models of benchmarks, and the query parameters of their endpoints."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT_S)]
 
 
 class ServiceLevelObjective(RequestModel):
-    """What makes a request a good one: one wish at least; a request that misses any is not good."""
+    """Objectives of a good request, at least one; a request that misses any is not good."""
 
     model_config = ConfigDict(json_schema_extra=need_any_field)
 
@@ -61,7 +61,7 @@ class ServiceLevelObjective(RequestModel):
 
 
 class BenchmarkRequest(RequestModel):
-    """A benchmark: models, what they are asked, how often and how many at a time."""
+    """Benchmark: models, prompts, number of runs, levels."""
 
     model_config = ConfigDict(json_schema_extra=not_both("prompt", "prompts"))
 
@@ -188,13 +188,13 @@ class BenchmarkRequest(RequestModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        """Refuse what each field alone cannot tell."""
+        """Refuse contradictions between fields."""
         if faults := list(self._faults()):
             raise faults_error(faults)
         return self
 
     def draft(self) -> BenchmarkDraft:
-        """The benchmark as it is stored."""
+        """Convert the request to the benchmark to store."""
         slo = self.slo
         options = self.options.model_dump(exclude_unset=True) if self.options else {}
         return BenchmarkDraft(
@@ -241,7 +241,7 @@ def _repeated(name: str, values: Sequence[object]) -> Iterator[tuple[Path, str]]
 
 
 class BenchmarkQuery(BaseModel):
-    """How to read one benchmark."""
+    """Query of one benchmark."""
 
     wait_s: float = Field(
         default=0.0,
@@ -260,7 +260,7 @@ class BenchmarkQuery(BaseModel):
 
 
 class BenchmarkListQuery(BaseModel):
-    """Which benchmarks to list."""
+    """Query of the list of benchmarks."""
 
     limit: int = Field(default=100, ge=1, le=1000, description="Most benchmarks.", examples=[20])
     cursor: str | None = Field(
@@ -275,7 +275,7 @@ class BenchmarkListQuery(BaseModel):
 
 
 class RunQuery(BaseModel):
-    """Which runs to read, and how they are written."""
+    """Query of runs."""
 
     format: Literal["json", "ndjson", "csv"] | None = Field(
         default=None,
@@ -299,7 +299,7 @@ class RunQuery(BaseModel):
 
 
 class CompareQuery(BaseModel):
-    """With what to compare."""
+    """Query of a comparison."""
 
     baseline: str | None = Field(
         default=None,
@@ -311,7 +311,7 @@ class CompareQuery(BaseModel):
 
 
 class ReportQuery(BaseModel):
-    """How the report is written."""
+    """Query of a report."""
 
     format: Literal["html", "md", "csv", "benchstat"] = Field(
         default="html",

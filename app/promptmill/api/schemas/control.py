@@ -1,6 +1,6 @@
-"""What a client sends to change a batch or to run prompts again.
+"""Request models of changes, retries and hosts.
 
-A field that is null is as if it had been left out: of a change it stays as it is.
+A field that is null counts as left out: its value is not changed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from promptmill.contract import examples
 from promptmill.domain.batches import BatchChanges
 
 MOST_INDEXES: Final = 100_000
-"""Most prompts that one request for a retry may name."""
+"""Most prompts in one request for a retry."""
 HIGHEST_INDEX: Final = 2**32 - 1
-"""No batch can have a prompt beyond it."""
+"""Highest index that a prompt can have."""
 
 
 def _check_indexes(value: object) -> list[int]:
-    """Where the indexes are wrong; by hand, because a model takes long to list 100,000 faults."""
+    """Check the indexes by hand, because a model is slow to list 100,000 faults."""
     if not isinstance(value, list):
         raise PydanticCustomError("indexes", "must be a list of whole numbers")
     indexes = [whole(index) for index in cast("list[object]", value)]
@@ -72,7 +72,7 @@ Indexes = Annotated[
 
 
 class BatchUpdate(RequestModel):
-    """What to change of a batch: one field at least; the others stay as they are."""
+    """Change of a batch: at least one field; the others keep their values."""
 
     model_config = ConfigDict(json_schema_extra=need_any_field)
 
@@ -108,7 +108,7 @@ class BatchUpdate(RequestModel):
         return self
 
     def changes(self) -> BatchChanges:
-        """What is to be stored of it."""
+        """Convert the request to the changes to store."""
         auto = self.max_concurrent == AUTO
         return BatchChanges(
             max_concurrent=None if auto else self.max_concurrent,
@@ -121,7 +121,7 @@ class BatchUpdate(RequestModel):
 
 
 class RetryRequest(RequestModel):
-    """Which prompts to run again."""
+    """Selection of prompts to run again."""
 
     indexes: Indexes | None = Field(
         default=None,
@@ -166,7 +166,7 @@ RETRIED: Final[dict[str, Any]] = {
 
 
 class HostUpdate(RequestModel):
-    """What to change of a host."""
+    """Change of a host."""
 
     enabled: bool = Field(
         description="False takes it out of service: what runs there may end, and nothing more is"

@@ -1,7 +1,7 @@
-"""The fields of Ollama's own requests, typed as its API reference types them.
+"""Fields of Ollama's requests, with the types of its API reference.
 
-What Ollama and the tools around it write in several ways is brought into Ollama's own form: content
-in parts, base64 with line ends, whole numbers such as `5.0`.
+Alternative notations of Ollama and the tools around it are converted to Ollama's own: content in
+parts, base64 with line ends, whole numbers such as `5.0`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _check_image(value: object) -> object:
         raise PydanticCustomError(
             "image", "must be bare base64; leave out everything up to and with `base64,`"
         )
-    # Mail, `base64` and Python's `encodebytes` break lines; Ollama passes over the line ends.
+    # Mail, `base64` and Python's `encodebytes` break lines; Ollama ignores line ends.
     image = value.translate(_LINE_ENDS) if "\n" in value or "\r" in value else value
     try:
         binascii.a2b_base64(image, strict_mode=True)
@@ -76,7 +76,7 @@ def _check_number(value: object) -> object:
 
 Number = Annotated[
     float,
-    # Not converted: what was sent as 0 goes to Ollama as 0 and not as 0.0.
+    # Not converted: a 0 is sent to Ollama as 0 and not as 0.0.
     PlainValidator(_check_number),
     WithJsonSchema({"type": "number"}),
 ]
@@ -120,7 +120,7 @@ def _option(description: str, example: object) -> Any:  # noqa: ANN401 - the typ
 
 
 class OllamaOptions(RequestModel):
-    """Ollama's model options. Ollama ignores a name that it does not know; here it is refused."""
+    """Ollama's model options. Ollama ignores unknown names; here they are refused."""
 
     num_ctx: Whole | None = _option(
         "Tokens of context, prompt and answer together. Changing it reloads the model.", 4096
@@ -176,7 +176,7 @@ class OllamaOptions(RequestModel):
 
 
 class GenerationFields(RequestModel):
-    """Fields that Ollama's `/api/generate` takes, for a whole batch or for one prompt."""
+    """Fields of Ollama's `/api/generate`, for a whole batch or for one prompt."""
 
     system: str | None = Field(
         default=None,
@@ -256,7 +256,7 @@ class GenerationFields(RequestModel):
     )
 
     def given(self) -> dict[str, Any]:
-        """The fields that were sent, as they go to Ollama; an empty `format` is none."""
+        """Fields that were sent, as they go to Ollama; an empty `format` is left out."""
         given = self.model_dump(exclude_unset=True)
         if given.get("format") == "":
             del given["format"]
@@ -264,7 +264,7 @@ class GenerationFields(RequestModel):
 
 
 def check_raw(fields: GenerationFields) -> list[tuple[Path, str]]:
-    """What contradicts `raw`, of a prompt or of a batch."""
+    """Faults of fields that contradict `raw`, in a prompt or a batch."""
     return [
         ((name,), "cannot go with `raw`, which sends the prompt as it is")
         for name in ("template", "system")
@@ -273,7 +273,7 @@ def check_raw(fields: GenerationFields) -> list[tuple[Path, str]]:
 
 
 class ToolFunction(RequestModel):
-    """The function that a model called."""
+    """Function that a model called."""
 
     index: Whole | None = Field(default=None, description="Place among the calls.", examples=[0])
     name: str = Field(min_length=1, description="The function's name.", examples=["get_weather"])
@@ -285,7 +285,7 @@ class ToolFunction(RequestModel):
 
 
 class ToolCall(RequestModel):
-    """A call of a tool in an earlier message of the chat."""
+    """Tool call in an earlier message of the chat."""
 
     id: str | None = Field(default=None, description="The call's id.", examples=["call_a1b2c3d4"])
     type: Literal["function"] | None = Field(
@@ -308,7 +308,7 @@ _OR_PARTS: Final = WithJsonSchema(
 
 
 class Message(RequestModel):
-    """One message of a chat."""
+    """Message of a chat."""
 
     role: Literal["system", "user", "assistant", "tool"] = Field(
         description="Who speaks.", examples=["user"]
@@ -360,7 +360,7 @@ class Message(RequestModel):
 
 
 def _parts_of(parts: list[object]) -> tuple[list[str], list[str]]:
-    """The texts and the images of content in parts.
+    """Split content in parts into its texts and images.
 
     Raises:
         PydanticCustomError: A part is neither.

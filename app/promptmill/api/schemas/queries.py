@@ -1,4 +1,4 @@
-"""The query parameters of the endpoints that read batches, results and prompts."""
+"""Query parameters of the endpoints that read batches, results and prompts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_not_a_number)]
 
 
 class BatchQuery(BaseModel):
-    """How to read one batch."""
+    """Query of one batch."""
 
     limit: int = Field(
         default=100,
@@ -46,7 +46,7 @@ class BatchQuery(BaseModel):
 
 
 class BatchListQuery(BaseModel):
-    """Which batches to list."""
+    """Query of the list of batches."""
 
     limit: int = Field(default=100, ge=1, le=1000, description="Most batches.", examples=[20])
     cursor: str | None = Field(
@@ -95,7 +95,7 @@ class BatchListQuery(BaseModel):
 
 
 class ResultQuery(BaseModel):
-    """Which results to read, and how they are written."""
+    """Query of results."""
 
     status: Outcome | None = Field(
         default=None, description="Only results that ended so.", examples=["failed"]
@@ -187,7 +187,7 @@ class ResultQuery(BaseModel):
 
 
 class PromptsQuery(BaseModel):
-    """Which prompts without a result to read."""
+    """Query of prompts without a result."""
 
     state: Literal["running", "pending"] = Field(
         default="running",
@@ -198,7 +198,7 @@ class PromptsQuery(BaseModel):
 
 
 class SeriesQuery(BaseModel):
-    """Which throughput to read."""
+    """Query of throughput."""
 
     window: WindowName = Field(
         default="1h",
@@ -213,7 +213,7 @@ class SeriesQuery(BaseModel):
 
 
 class HostsQuery(BaseModel):
-    """How to read the hosts."""
+    """Query of hosts."""
 
     fresh: bool = Field(
         default=True,

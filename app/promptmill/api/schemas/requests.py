@@ -1,4 +1,4 @@
-"""What a client sends to make a batch."""
+"""Request models of a batch and its prompts."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import DEFAULT_FAIL_ON, ErrorCode
 
 GENERATION_FIELDS: Final = tuple(GenerationFields.model_fields)
-"""Names of the fields that go to Ollama as they are."""
+"""Names of the fields that go to Ollama unchanged."""
 EMBED_FIELDS: Final = ("options", "keep_alive", "truncate", "dimensions")
-"""Fields of Ollama's request that have a meaning for texts to embed."""
+"""Fields of Ollama's request that apply to texts to embed."""
 NOT_IN_A_CHAT: Final = ("template", "suffix", "raw", "images")
-"""Fields of `/api/generate` that `/api/chat` has no place for."""
+"""Fields of `/api/generate` that `/api/chat` lacks."""
 
 _LONGEST_TIMEOUT_S = 86_400.0
 
@@ -77,10 +77,10 @@ def _check_data_size(data: dict[str, Any]) -> dict[str, Any]:
 
 
 class PromptObject(GenerationFields):
-    """A prompt with fields of its own; what is not given here is taken from the batch.
+    """Prompt with fields of its own; other fields are those of the batch.
 
-    A field replaces the batch's as a whole: `options` are not merged name by name. `template`,
-    `suffix`, `raw` and `images` do not go with `messages`, and `tools` only with them.
+    A field replaces the batch's as a whole: `options` are not merged by name. `template`, `suffix`,
+    `raw` and `images` exclude `messages`, and `tools` need them.
     """
 
     model_config = ConfigDict(json_schema_extra=either("prompt", "messages"))
@@ -118,7 +118,7 @@ class PromptObject(GenerationFields):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        """Refuse what each field alone cannot tell."""
+        """Refuse contradictions between fields."""
         faults: list[tuple[Path, str]] = check_raw(self)
         if (self.prompt is None) == (self.messages is None):
             faults.append(((), "must have either `prompt` or `messages`, and not both"))
@@ -139,8 +139,8 @@ class PromptObject(GenerationFields):
         return self
 
     def draft(self) -> PromptDraft:
-        """The prompt as it is stored."""
-        if not self.model_fields_set - _IDENTITY:  # Most are like that, and a copy takes a while.
+        """Convert the prompt to its stored form."""
+        if not self.model_fields_set - _IDENTITY:  # Most prompts are like that, and a copy is slow.
             return PromptDraft(self.prompt or "", self.id)
         given = self.given()
         custom_id, data = given.pop("id", None), given.pop("data", None)
@@ -151,9 +151,10 @@ class PromptObject(GenerationFields):
 
 
 def with_system_first(draft: PromptDraft, system: str | None) -> PromptDraft:
-    """A chat that begins with the system message, unless it begins with its own.
+    """Put the batch's system message before a chat that does not begin with one of its own.
 
-    `/api/chat` has no field for it, and Ollama would drop it without a word. Other prompts stay.
+    `/api/chat` has no field for it, and Ollama would drop it silently. Other prompts are returned
+    unchanged.
     """
     messages = (draft.overrides or {}).get("messages")
     if not system or not messages or messages[0]["role"] == "system":
@@ -183,11 +184,11 @@ PromptText = Annotated[
     AfterValidator(_check_not_blank),
 ]
 PROMPT_TEXT: Final = TypeAdapter[str](PromptText, config=RequestModel.model_config)
-"""Checks a prompt that is a text: there may be a million of them."""
+"""Validator of a prompt that is a text; there may be a million of them."""
 
 
 class BatchFields(GenerationFields):
-    """The fields of a batch but for its prompts, which are read one by one."""
+    """Fields of a batch except its prompts, which are read one by one."""
 
     model: ModelName | None = Field(
         default=None,
@@ -281,7 +282,7 @@ class BatchFields(GenerationFields):
         return self
 
     def draft(self, default_model: str) -> BatchDraft:
-        """The batch as it is stored, without its prompts."""
+        """Convert the fields to the batch to store, without its prompts."""
         auto = self.max_concurrent == AUTO
         return BatchDraft(
             prompts=(),
@@ -303,7 +304,7 @@ class BatchFields(GenerationFields):
             max_failures=None
             if self.max_failures is None
             else FailureLimit(str(self.max_failures)),
-            # None and not the default's names: what the batch left open stays open.
+            # None, not the default's names: a later default then applies.
             fail_on=tuple(map(ErrorCode, self.fail_on))
             if "fail_on" in self.model_fields_set
             else None,
@@ -312,7 +313,7 @@ class BatchFields(GenerationFields):
 
 
 class BatchRequest(BatchFields):
-    """A batch: prompts, and what holds for all of them."""
+    """Batch: prompts, and fields that apply to all of them."""
 
     prompts: Annotated[list[PromptText | PromptObject], Field(min_length=1)] = Field(
         description="The work: each prompt a string, or an object with fields of its own; none of"

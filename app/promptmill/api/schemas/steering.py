@@ -1,4 +1,4 @@
-"""The types of the fields that steer a batch, when it is made and while it runs."""
+"""Types of the fields that steer a batch, at its submission and later."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from promptmill.api.schemas.strict import whole
 from promptmill.domain.limits import MAX_CONCURRENT_BOUND, RATE_LIMIT_DELAY_BOUND_S
 
 LONGEST_LIFE_S: Final = 31_536_000.0
-"""Most seconds that a batch may take to expire: a year of 365 days."""
+"""Most seconds until a batch expires: a year of 365 days."""
 AUTO: Final = "auto"
-"""For `max_concurrent`: the service finds the number out."""
+"""Value of `max_concurrent` with which the limit follows the throughput."""
 _MOST_FAILURES: Final = 1_000_000_000
 _SHARE: Final = r"^(100(\.00?)?|(0|[1-9][0-9]?)(\.[0-9]{1,2})?)%$"
 

@@ -1,4 +1,4 @@
-"""The base of every request model: nothing is converted, nothing unknown is let through."""
+"""Base class of request models: no conversions, no unknown fields."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 Path = tuple[str | int, ...]
-"""Where a value is inside the body, from the outside in."""
+"""Place of a value inside the body, from the outside in."""
 NOT_BLANK: Final = r"\S"
-"""The pattern of a text that says something."""
+"""Pattern of a text that is not blank."""
 FAULTS: Final = "faults"
-"""The type of an error that holds several faults, each with its place below the value."""
+"""Type of an error that holds several faults, each with its place below the value."""
 
 
 def faults_error(faults: Sequence[tuple[Path, str]]) -> PydanticCustomError:
-    """The error of a validator that has found several faults."""
+    """Build the error of a validator that has found several faults."""
     return PydanticCustomError(FAULTS, "several entries are wrong", {"faults": faults})
 
 
 def whole(value: object) -> object:
-    """A whole number in place of a float that is one: many clients write `5.0`."""
+    """Convert a float such as `5.0`, which many clients write, to the whole number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def need_any_field(schema: dict[str, Any]) -> None:
-    """Have a schema ask for one of its fields, not as null; for `json_schema_extra`."""
+    """Make a schema require one of its fields; for `json_schema_extra`."""
     schema["anyOf"] = [_given(name) for name in schema["properties"]]
 
 
 def not_both(one: str, other: str) -> dict[str, Any]:
-    """JSON Schema for objects in which one of two fields is left out or null."""
+    """JSON Schema of objects in which one of two fields is missing or null."""
     return {"not": {"allOf": [_given(one), _given(other)]}}
 
 
 def either(one: str, other: str) -> dict[str, Any]:
-    """JSON Schema for objects in which exactly one of two fields is given, and not as null."""
+    """JSON Schema of objects in which exactly one of two fields is given, and not null."""
     return {"anyOf": [_given(one), _given(other)], **not_both(one, other)}
 
 
@@ -47,7 +47,7 @@ def _given(name: str) -> dict[str, Any]:
 
 
 class RequestModel(BaseModel):
-    """A part of a request: `"5"` is no number, true is no 1, and an unknown field is an error.
+    """Part of a request: `"5"` is not a number, true is not 1, and an unknown field is an error.
 
     Null means that a field is not given, as clients write it that send all fields they know.
     """
@@ -68,7 +68,7 @@ class RequestModel(BaseModel):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """The schema, in which every field that may be left out may be null as well."""
+        """Schema in which every optional field may be null as well."""
         reference = handler(core_schema)
         schema = handler.resolve_ref_schema(reference)
         for name, field in schema.get("properties", {}).items():

@@ -1,1 +1,1 @@
-"""The client for asyncio."""
+"""Client for asyncio."""

@@ -1,4 +1,4 @@
-"""The asyncio client: sends the requests of `client.requests`."""
+"""`AsyncPromptmill`, the asyncio client; its requests come from `client.requests`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from promptmill.contract.service import Health, Model, Worker
 class AsyncPromptmill(AsyncReading):
     """A connection to one service; use it in an `async with` block, or close it.
 
-    `base_url` is where the service listens (`http://127.0.0.1:8000`). `timeout_s` bounds each
-    silence of the service, `attempts` how often a request is sent that can be repeated without
-    harm. `api_key` is for a service that wants one; `headers` go with every request. `transport` is
-    httpx's, for tests. What benchmarks need is under `benchmarks`.
+    `base_url` is the address of the service (`http://127.0.0.1:8000`). `timeout_s` bounds each
+    silence of the service, `attempts` how often a repeatable request is sent. `api_key` is needed
+    if the service has keys; `headers` are sent with every request. `transport` is httpx's, for
+    tests. Benchmarks have their methods in `benchmarks`.
 
-    Every method raises `ServiceUnreachable` when there is no answer, `PromptmillProblem` when the
-    service refuses, and `UnexpectedAnswer` when something else answers at that address.
+    Every method raises `ServiceUnreachable` without a response, `PromptmillProblem` when the
+    service refuses, and `UnexpectedAnswer` when the address is not that of a Promptmill service.
 
         async with AsyncPromptmill() as client:
             batch = await client.submit(["Why is the sky blue?"], model="qwen3:8b")
@@ -48,7 +48,7 @@ class AsyncPromptmill(AsyncReading):
 
     @cached_property
     def benchmarks(self) -> AsyncBenchmarks:
-        """What the service can do with benchmarks."""
+        """Methods for benchmarks."""
         return AsyncBenchmarks(self._call, self._stream)
 
     async def batch_generate(
@@ -64,18 +64,18 @@ class AsyncPromptmill(AsyncReading):
     ) -> list[dict[str, Any]]:
         """Run a batch to its end; the results are those of `OllamaManager.batch_generate`.
 
-        Called again with the same arguments, after a crash or an outage, it goes on where it was:
-        what has an answer is not asked again, what failed is. For another run of the same prompts
-        give another `idempotency_key`. `progress` is as in `wait`. `generate_kwargs` are further
-        fields of a batch: `system`, `options`, `timeout_s`, `max_attempts`, ...
+        A repeated call with the same arguments, after a crash or an outage, continues the batch:
+        prompts with an answer are not sent again, failed ones are. For another run of the same
+        prompts pass another `idempotency_key`. `progress` is as in `wait`. `generate_kwargs` are
+        further fields of a batch: `system`, `options`, `timeout_s`, `max_attempts`, ...
 
         Returns:
             One dict per prompt, in their order: `prompt, response, model, success, error,
-            eval_count, eval_duration`.
+                eval_count, eval_duration`.
 
         Raises:
-            TypeError: A prompt is neither a text nor an object, or a field is none of a batch.
-            ValueError: A prompt is empty, or something cannot be said in JSON.
+            TypeError: A prompt is neither a string nor an object, or a batch has no such field.
+            ValueError: A prompt is empty, or a value has no JSON form.
         """
         values = in_process.prompts_of(prompts)
         fields = in_process.fields_of(model, max_concurrent, rate_limit_delay, generate_kwargs)
@@ -98,16 +98,16 @@ class AsyncPromptmill(AsyncReading):
     ) -> dict[str, dict[str, Any]]:
         """Run a benchmark to its end; the figures are those of `OllamaManager.batch_benchmark`.
 
-        The service measures as it does for every benchmark, with a warm-up and the host to itself;
-        `benchmarks.create` has all that can be asked for. Called again with the same arguments it
-        returns the same benchmark; to measure again give another `idempotency_key`.
+        The service measures as in every benchmark, with a warm-up and the host to itself;
+        `benchmarks.create` has all options. A repeated call with the same arguments returns the
+        same benchmark; to measure again pass another `idempotency_key`.
 
         Returns:
             For each model `model, latency, tokens_per_sec, prompt, response, num_runs, error`.
 
         Raises:
-            TypeError: `models` is a single text, or one of them is no text.
-            ValueError: Something cannot be said in JSON.
+            TypeError: `models` is a string, or an entry is not a string.
+            ValueError: A value has no JSON form.
         """
         names = in_process.models_of(models)
         key = idempotency_key or in_process.key_of("batch-benchmark", names, prompt, num_runs)
@@ -126,14 +126,14 @@ class AsyncPromptmill(AsyncReading):
         idempotency_key: str | None = None,
         **fields: Unpack[SubmitFields],
     ) -> AcceptedBatch:
-        """Hand over a batch; when this returns, the service has it on disk.
+        """Submit a batch; when the method returns, the service has stored the batch on disk.
 
-        A key is made for each call unless one is given, so that a request whose answer was lost is
-        repeated without making a second batch. Give one, or `once=True`, to make that hold for a
-        whole program.
+        Each call makes an idempotency key unless one is given, so that a request whose response was
+        lost can be repeated without creating a second batch. An `idempotency_key`, or `once=True`,
+        extends that to repeated runs of a program.
 
         Raises:
-            ValueError: There is no prompt, or something in it that JSON cannot say.
+            ValueError: There is no prompt, or a value has no JSON form.
         """
         return await self._call(submission.submit(prompts, fields, idempotency_key=idempotency_key))
 
@@ -144,33 +144,33 @@ class AsyncPromptmill(AsyncReading):
         idempotency_key: str | None = None,
         **fields: Unpack[SubmitFields],
     ) -> AcceptedBatch:
-        """`submit` for any number of prompts: they are sent while `prompts` makes them.
+        """Submit any number of prompts, sent while `prompts` yields them.
 
-        Neither side holds them all in memory, and the batch appears when the last one is stored. A
-        list is sent again after a lost answer, an iterator (which is used up) is not.
+        Neither side holds all prompts in memory, and the batch appears when the last prompt is
+        stored. After a lost response a list is sent again; an iterator, which is used up, is not.
 
         Raises:
-            TypeError: `prompts` is a single text.
-            ValueError: Something in it cannot be said in JSON.
+            TypeError: `prompts` is a string instead of an iterable.
+            ValueError: A value has no JSON form.
         """
         return await self._call(
             submission.submit(prompts, fields, idempotency_key=idempotency_key, stream=True)
         )
 
     async def dry_run(self, prompts: Iterable[Prompt], **fields: Unpack[SubmitFields]) -> DryRun:
-        """What a batch of these would be; everything is checked, the models too, nothing stored.
+        """Check a batch as `submit` would, models included, without storing it.
 
         Raises:
-            PromptmillProblem: It would be refused; `errors` names every prompt that is wrong.
-            TypeError: `prompts` is a single text.
-            ValueError: Something in it cannot be said in JSON.
+            PromptmillProblem: The batch would be refused; `errors` names every wrong prompt.
+            TypeError: `prompts` is a string instead of an iterable.
+            ValueError: A value has no JSON form.
         """
         return await self._call(submission.dry_run(prompts, fields))
 
     async def get(self, batch_id: str, *, limit: int = 0, wait_s: float = 0.0) -> Batch:
-        """The batch as it stands, with its first `limit` results.
+        """Get the batch's state, with its first `limit` results.
 
-        With `wait_s` the answer comes when the batch has ended, at the latest after that time.
+        With `wait_s` the service responds when the batch has ended, or after that many seconds.
         """
         return await self._call(batches.get_batch(batch_id, limit=limit, wait_s=wait_s))
 
@@ -182,10 +182,10 @@ class AsyncPromptmill(AsyncReading):
         timeout_s: float | None = None,
         reconnect_s: float = 60.0,
     ) -> AsyncIterator[Sighting]:
-        """The batch again and again, until it has ended or `timeout_s` is over.
+        """Yield the batch's state again and again, until it has ended or `timeout_s` is over.
 
-        While the service is away (a restart), an `Outage` comes instead and it is tried again, for
-        at most `reconnect_s`; then its error is raised.
+        While the service cannot be reached (a restart), an `Outage` is yielded and the request
+        repeated, for at most `reconnect_s`; then its error is raised.
         """
         return watched(
             lambda wait_s: self.get(batch_id, wait_s=wait_s),
@@ -202,12 +202,12 @@ class AsyncPromptmill(AsyncReading):
         reconnect_s: float = 60.0,
         progress: bool = False,
     ) -> Batch:
-        """The batch when it has ended; a restart of the service meanwhile does no harm.
+        """Wait until the batch has ended, also across restarts of the service.
 
         `progress` shows a bar in a notebook or on a terminal, and lines on stderr elsewhere.
 
         Raises:
-            WaitTimeout: It had not ended after `timeout_s`.
+            WaitTimeout: The batch had not ended after `timeout_s`.
         """
         sightings = self.watch(
             batch_id,
@@ -225,11 +225,11 @@ class AsyncPromptmill(AsyncReading):
         last_event_id: str | None = None,
         reconnect_s: float = 60.0,
     ) -> AsyncIterator[BatchEvent]:
-        """What becomes of the batch, as it happens, until it has ended.
+        """Yield the batch's events as they happen, until the batch has ended.
 
-        With `results` each result comes once, in the order in which they were stored: all of them,
-        or those after the event of id `last_event_id`. A connection that breaks is made again and
-        goes on where it was, unless that fails for `reconnect_s`.
+        With `results` each result is yielded once, in the order of storing: all results, or those
+        after the event `last_event_id`. A broken connection is made again and continues, unless
+        that fails for `reconnect_s`.
         """
         following = Following(batch_id, results=results, last_event_id=last_event_id)
         patience = Patience(reconnect_s)
@@ -259,7 +259,7 @@ class AsyncPromptmill(AsyncReading):
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> BatchPage:
-        """A page of batches that match, newest first; `q` is a text in label, id or metadata."""
+        """Get a page of matching batches, newest first; `q` is a text in label, id or metadata."""
         return await self._call(
             batches.list_batches(
                 limit=limit,
@@ -276,15 +276,15 @@ class AsyncPromptmill(AsyncReading):
         )
 
     async def cancel(self, batch_id: str) -> Batch:
-        """Ask for the batch to end: running calls are aborted, finished results stay."""
+        """Cancel the batch: running calls are aborted, finished results are kept."""
         return await self._call(batches.cancel_batch(batch_id))
 
     async def pause(self, batch_id: str) -> Batch:
-        """Start nothing more of the batch; prompts that run may finish."""
+        """Pause the batch: no more prompts are started, running ones may finish."""
         return await self._call(steering.pause_batch(batch_id))
 
     async def resume(self, batch_id: str) -> Batch:
-        """Let a paused batch go on."""
+        """Resume a paused batch."""
         return await self._call(steering.resume_batch(batch_id))
 
     async def retry(
@@ -294,46 +294,46 @@ class AsyncPromptmill(AsyncReading):
         indexes: Iterable[int] | None = None,
         expires_in_s: float | None = None,
     ) -> Batch:
-        """Run again what failed, was cancelled or expired: all of it, or the prompts of `indexes`.
+        """Run prompts again that failed, were cancelled or expired: all, or those of `indexes`.
 
-        A deadline that has passed no longer holds; `expires_in_s` sets a new one.
+        A deadline that has passed no longer applies; `expires_in_s` sets a new one.
         """
         return await self._call(
             steering.retry_batch(batch_id, indexes=indexes, expires_in_s=expires_in_s)
         )
 
     async def update(self, batch_id: str, **changes: Unpack[BatchChanges]) -> Batch:
-        """Change limits, priority, label or metadata; the next start of a prompt goes by them.
+        """Change limits, priority, label or metadata, from the next start of a prompt on.
 
         Raises:
-            ValueError: There is nothing to change.
+            ValueError: No field is given.
         """
         return await self._call(steering.update_batch(batch_id, changes))
 
     async def delete(self, batch_id: str) -> None:
-        """Remove an ended batch with its prompts and results."""
+        """Delete an ended batch with its prompts and results."""
         await self._call(batches.delete_batch(batch_id))
 
     async def models(self) -> tuple[Model, ...]:
-        """The models that the service can run."""
+        """List the models that the service can run."""
         return await self._call(batches.list_models())
 
     async def hosts(self) -> tuple[Host, ...]:
-        """The Ollama hosts, asked now: reachable, loaded, in flight, put aside and why."""
+        """List the Ollama hosts as they are now: reachability, models, calls, quarantine."""
         return await self._call(steering.list_hosts())
 
     async def update_host(self, host_id: str, *, enabled: bool) -> Host:
-        """Take a host out of service, where nothing more is started then, or put it back."""
+        """Take a host out of service, so that no more calls are started there, or put it back."""
         return await self._call(steering.update_host(host_id, enabled=enabled))
 
     async def workers(self) -> tuple[Worker, ...]:
-        """The processes that work off the queue, those that have not stopped first."""
+        """List the worker processes, those that have not stopped first."""
         return await self._call(batches.list_workers())
 
     async def health(self) -> Health:
-        """Whether the process answers."""
+        """Get the health of the service's process."""
         return await self._call(batches.health())
 
     async def ready(self) -> Readiness:
-        """Whether the service can work now."""
+        """Get whether the service can work now."""
         return await self._call(batches.ready())

@@ -1,7 +1,7 @@
-"""The asyncio connection to a service: requests are sent and repeated, streams are read.
+"""The asyncio connection to a service: sends and repeats requests, and reads streams.
 
-The requests themselves and what follows from an answer are in `client.requests` and
-`client.judgement`; this module does their I/O.
+Requests are built in `client.requests`, and responses judged in `client.judgement`; this module
+does the I/O.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LOGGER = logging.getLogger("promptmill.client")
 
 
 async def _log(response: httpx.Response) -> None:
-    # The path alone: a query may hold prompts.
+    # Only the path is logged, because a query may hold prompts.
     _LOGGER.debug(
         "%s %s answered %d, request id %s",
         response.request.method,
@@ -84,7 +84,7 @@ class AsyncConnection:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def _events_of_one_answer(self, following: Following) -> AsyncGenerator[BatchEvent, None]:

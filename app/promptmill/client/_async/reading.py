@@ -1,4 +1,4 @@
-"""What the asyncio client reads beyond batches themselves."""
+"""Methods of the asyncio client that read results, prompts and statistics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from promptmill.contract.settings import Installation
 
 
 class AsyncReading(AsyncConnection):
-    """The part of `AsyncPromptmill` that reads what became of batches, and the service."""
+    """Base class of `AsyncPromptmill` that reads results, prompts and statistics."""
 
     async def results_page(
         self,
@@ -29,7 +29,7 @@ class AsyncReading(AsyncConnection):
         status: str | None = None,
         **filters: Unpack[ResultFilters],
     ) -> ResultPage:
-        """A page of finished results in prompt order; `cursor` is the page before's."""
+        """Get a page of finished results in prompt order; `cursor` is that of the page before."""
         request = batches.results_page(
             batch_id, limit=limit, cursor=cursor, status=status, filters=filters
         )
@@ -43,9 +43,9 @@ class AsyncReading(AsyncConnection):
         page_size: int = 500,
         **filters: Unpack[ResultFilters],
     ) -> AsyncResults:
-        """All finished results in prompt order: to iterate over, or as a data frame.
+        """Get all finished results in prompt order, to iterate over or as a data frame.
 
-        An iteration asks for them page by page as they are consumed.
+        An iteration requests page after page as the results are consumed.
         """
 
         def page(cursor: str | None) -> Awaitable[ResultPage]:
@@ -58,7 +58,7 @@ class AsyncReading(AsyncConnection):
     async def stream_results(
         self, batch_id: str, *, status: str | None = None, **filters: Unpack[ResultFilters]
     ) -> AsyncIterator[Result]:
-        """All finished results in prompt order out of one streamed answer: fastest for many."""
+        """Yield all finished results in prompt order from one streamed response."""
         splitter = LineSplitter()
         async for piece in self.download_results(batch_id, status=status, **filters):
             for line in splitter.feed(piece):
@@ -74,7 +74,7 @@ class AsyncReading(AsyncConnection):
         status: str | None = None,
         **filters: Unpack[ResultFilters],
     ) -> AsyncIterator[bytes]:
-        """The bytes of the results as they arrive, cut anywhere; whole only at the end."""
+        """Yield the bytes of the results as they arrive, cut anywhere; complete only at the end."""
         return self._stream(
             batches.download_results(batch_id, format=format, status=status, filters=filters)
         )
@@ -82,19 +82,19 @@ class AsyncReading(AsyncConnection):
     async def prompts(
         self, batch_id: str, *, state: Literal["running", "pending"] = "running", limit: int = 100
     ) -> tuple[WaitingPrompt, ...]:
-        """Prompts that run, with host and worker, or those that will start next."""
+        """List prompts that run, with host and worker, or prompts that will start next."""
         return await self._call(reading.waiting_prompts(batch_id, state=state, limit=limit))
 
     async def prompt(self, batch_id: str, index: int) -> WholePrompt:
-        """One prompt whole, with its result if there is one."""
+        """Get everything about one prompt, its result included."""
         return await self._call(reading.one_prompt(batch_id, index))
 
     async def history(self, batch_id: str) -> tuple[HistoryEntry, ...]:
-        """The states of a batch with their times, and the requests that changed it."""
+        """Get a batch's progress over time, percentiles, shares, and failures by cause."""
         return await self._call(reading.history(batch_id))
 
     async def summary(self, batch_id: str) -> Summary:
-        """The course of a batch, percentiles, shares, failures by cause."""
+        """Get statistics of the service: queue, hosts, workers, what needs an operator."""
         return await self._call(reading.summary(batch_id))
 
     async def stats(self) -> Stats:
@@ -111,5 +111,5 @@ class AsyncReading(AsyncConnection):
         window: Literal["15m", "1h", "6h", "24h", "72h", "30d", "365d"] = "1h",
         by: Literal["none", "model", "host"] = "none",
     ) -> Throughput:
-        """What calls came to over the window, of everything or by model or host."""
+        """Get the throughput over the window, in total or by model or host."""
         return await self._call(reading.throughput(window, by))

@@ -1,4 +1,4 @@
-"""The results of a batch for the asyncio client: one by one, or as a data frame."""
+"""Results of a batch for the asyncio client: one by one, or as a data frame."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from promptmill.contract.results import Result, ResultPage
 
 
 class AsyncResults(AsyncShown):
-    """The finished results of a batch in prompt order; each use asks the service anew.
+    """Finished results of a batch in prompt order; each use requests them again.
 
-    A data frame has a row for each result: the kept columns of its row first, then the fields of
-    the result, `result_…` where a kept column has the name. With `expand` the fields of answers
-    that are JSON objects are columns too. pyarrow is needed: `pip install "promptmill[data]"`.
+    A data frame has a row for each result: first the kept columns of the prompt's row, then the
+    fields of the result, named `result_…` where a kept column has the same name. With `expand` the
+    fields of answers that are JSON objects become columns too. pyarrow is needed: `pip install
+    "promptmill[data]"`.
     """
 
     def __init__(
@@ -23,12 +24,12 @@ class AsyncResults(AsyncShown):
         page: Callable[[str | None], Awaitable[ResultPage]],
         download: Callable[[], AsyncIterator[bytes]],
     ) -> None:
-        """`page` gets the page of a cursor, `download` all of them as NDJSON."""
+        """Store `page`, which gets the page of a cursor, and `download`, which gets NDJSON."""
         self._page = page
         self._download = download
 
     async def __aiter__(self) -> AsyncIterator[Result]:
-        """Page by page, as they are consumed."""
+        """Yield the results, page by page as they are consumed."""
         cursor: str | None = None
         while True:
             page = await self._page(cursor)
@@ -38,7 +39,7 @@ class AsyncResults(AsyncShown):
                 return
 
     async def to_arrow(self, *, expand: bool = False) -> Any:  # noqa: ANN401 - pyarrow.Table
-        """The results as a `pyarrow.Table`.
+        """Get the results as a `pyarrow.Table`.
 
         Raises:
             ValueError: pyarrow is not installed.
@@ -47,9 +48,9 @@ class AsyncResults(AsyncShown):
         return frames.arrow_of(pieces, expand=expand)
 
     async def to_pandas(self, *, expand: bool = False) -> Any:  # noqa: ANN401 - pandas.DataFrame
-        """The results as a `pandas.DataFrame`, with the index of the one that was submitted.
+        """Get the results as a `pandas.DataFrame`, with the index of the submitted data frame.
 
-        Whole numbers are of the type `Int64`, which has missing values.
+        Whole numbers have the type `Int64`, which allows missing values.
 
         Raises:
             ValueError: pyarrow or pandas is not installed.
@@ -57,7 +58,7 @@ class AsyncResults(AsyncShown):
         return frames.pandas_of(await self.to_arrow(expand=expand))
 
     async def to_polars(self, *, expand: bool = False) -> Any:  # noqa: ANN401 - polars.DataFrame
-        """The results as a `polars.DataFrame`.
+        """Get the results as a `polars.DataFrame`.
 
         Raises:
             ValueError: pyarrow or polars is not installed.

@@ -1,4 +1,4 @@
-"""Looking at something again and again until it has ended, through outages of the service."""
+"""Polling of a batch or benchmark until it has ended, through outages of the service."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from promptmill.display.texts import numbers
 
 
 class Ending(Protocol):
-    """Something that ends."""
+    """Batch or benchmark that is polled until it has ended."""
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the state is final."""
         ...
 
 
@@ -32,10 +32,10 @@ async def watched(
     timeout_s: float | None,
     reconnect_s: float,
 ) -> AsyncIterator[W | Outage]:
-    """What `get` tells, which is given the seconds that its answer may be held back.
+    """Yield the results of `get`, which takes the seconds of a long poll, until the last has ended.
 
-    Until that has ended or `timeout_s` is over. While the service is away an `Outage` comes instead
-    and it is tried again, for at most `reconnect_s`; then its error is raised.
+    Polling stops after `timeout_s`. While the service cannot be reached, an `Outage` is yielded and
+    `get` repeated, for at most `reconnect_s`; then its error is raised.
     """
     patience = Patience(reconnect_s)
     for wait_s in long_polls(every_s, timeout_s, time.monotonic):
@@ -55,7 +55,7 @@ async def watched(
 
 
 async def shown(sightings: AsyncIterator[Batch | Outage]) -> AsyncIterator[Batch | Outage]:
-    """The same sightings; meanwhile a bar or lines tell how the batch goes."""
+    """Pass on the sightings of a batch, and show its progress meanwhile."""
     from promptmill.display.progress import display_here  # noqa: PLC0415 - only when asked for
 
     batch_id, is_away = "", False
@@ -72,15 +72,15 @@ async def shown(sightings: AsyncIterator[Batch | Outage]) -> AsyncIterator[Batch
                 is_away = isinstance(sighting, Outage)
                 yield sighting
         except KeyboardInterrupt:
-            display.note(f"The batch goes on; wait({batch_id!r}) comes back to it.")
+            display.note(f"The batch goes on; wait({batch_id!r}) continues to wait for it.")
             raise
 
 
 async def ended(sightings: AsyncIterator[W | Outage], what: str, timeout_s: float | None) -> W:
-    """The last of what was watched.
+    """Return the last sighting.
 
     Raises:
-        WaitTimeout: It had not ended when the watching did, after `timeout_s`.
+        WaitTimeout: The batch or benchmark had not ended after `timeout_s`.
     """
     async for sighting in sightings:
         if not isinstance(sighting, Outage) and sighting.has_ended:

@@ -1,5 +1,5 @@
 # Generated from _async/benchmarks.py by scripts/sync_client.py: change that file instead.
-"""What `Promptmill` can do with benchmarks."""
+"""Methods of `Promptmill` for benchmarks."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ T = TypeVar("T")
 
 
 class Call(Protocol):
-    """Sends a request and reads its answer."""
+    """Callable that sends a request and reads its response."""
 
     def __call__(self, request: Request[T], /) -> T:
-        """The answer, read."""
+        """Send the request, and return what its response holds."""
         ...
 
 
 class Benchmarks:
-    """The benchmarks of a service; `client.benchmarks` is one.
+    """Benchmarks of a service; `client.benchmarks` is an instance.
 
-    Methods raise what those of `Promptmill` do.
+    Methods raise the errors of `Promptmill`.
 
         with Promptmill() as client:
             benchmark = client.benchmarks.create(["qwen3:8b", "gemma3:4b"], num_runs=10)
@@ -51,22 +51,22 @@ class Benchmarks:
         idempotency_key: str | None = None,
         **fields: Unpack[BenchmarkFields],
     ) -> Benchmark:
-        """Order a benchmark; when this returns, the service has it on disk.
+        """Create a benchmark; when the method returns, the service has stored it on disk.
 
-        A key is made for each call unless one is given, so that a request whose answer was lost is
-        repeated without making a second benchmark.
+        Each call makes an idempotency key unless one is given, so that a request whose response was
+        lost can be repeated without creating a second benchmark.
 
         Raises:
-            TypeError: `models` is a single text.
-            ValueError: There is no model, or something in it that JSON cannot say.
+            TypeError: `models` is a string instead of a list.
+            ValueError: `models` is empty, or a value has no JSON form.
         """
         key = idempotency_key or new_idempotency_key()
         return self._call(requests.create_benchmark(models, fields, idempotency_key=key))
 
     def get(self, benchmark_id: str, *, results: bool = True, wait_s: float = 0.0) -> Benchmark:
-        """The benchmark as it stands, with the figures of its runs so far unless `results` is off.
+        """Get the benchmark's state, with the figures of its runs so far unless `results` is False.
 
-        With `wait_s` the answer comes when it has ended, at the latest after that time.
+        With `wait_s` the service responds when the benchmark has ended, or after that many seconds.
         """
         return self._call(requests.get_benchmark(benchmark_id, results=results, wait_s=wait_s))
 
@@ -78,7 +78,7 @@ class Benchmarks:
         timeout_s: float | None = None,
         reconnect_s: float = 60.0,
     ) -> Iterator[Benchmark | Outage]:
-        """The benchmark again and again, without its figures, as `watch` of batches does."""
+        """Yield the benchmark's state again and again, without figures, like `watch` of batches."""
         return watched(
             lambda wait_s: self.get(benchmark_id, results=False, wait_s=wait_s),
             every_s=every_s,
@@ -89,10 +89,10 @@ class Benchmarks:
     def wait(
         self, benchmark_id: str, *, timeout_s: float | None = None, reconnect_s: float = 60.0
     ) -> Benchmark:
-        """The benchmark with its figures when it has ended; a restart meanwhile does no harm.
+        """Wait until the benchmark has ended, also across restarts, and return it with its figures.
 
         Raises:
-            WaitTimeout: It had not ended after `timeout_s`.
+            WaitTimeout: The benchmark had not ended after `timeout_s`.
         """
         sightings = self.watch(
             benchmark_id, every_s=LONG_POLL_S, timeout_s=timeout_s, reconnect_s=reconnect_s
@@ -107,27 +107,27 @@ class Benchmarks:
         status: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> BenchmarkPage:
-        """A page of benchmarks that match, newest first, without their figures."""
+        """Get a page of the benchmarks that match, newest first, without their figures."""
         return self._call(
             requests.list_benchmarks(limit=limit, cursor=cursor, status=status, metadata=metadata)
         )
 
     def cancel(self, benchmark_id: str) -> Benchmark:
-        """Ask for the benchmark to end: the runs under way are aborted, others stay."""
+        """Cancel the benchmark: its running calls are aborted, its other runs are kept."""
         return self._call(requests.cancel_benchmark(benchmark_id))
 
     def delete(self, benchmark_id: str) -> None:
-        """Remove an ended benchmark with its runs."""
+        """Delete an ended benchmark with its runs."""
         self._call(requests.delete_benchmark(benchmark_id))
 
     def runs_page(
         self, benchmark_id: str, *, limit: int = 100, cursor: str | None = None
     ) -> RunPage:
-        """A page of runs in the order of their recording; `cursor` is the page before's."""
+        """Get a page of runs in the order of recording; `cursor` is that of the page before."""
         return self._call(requests.runs_page(benchmark_id, limit=limit, cursor=cursor))
 
     def runs(self, benchmark_id: str, *, page_size: int = 500) -> Iterator[BenchmarkRun]:
-        """Every single run so far, asked for page by page as they are consumed."""
+        """Yield all runs so far, requesting page after page as they are consumed."""
         cursor: str | None = None
         while True:
             page = self.runs_page(benchmark_id, limit=page_size, cursor=cursor)
@@ -138,7 +138,7 @@ class Benchmarks:
                 return
 
     def stream_runs(self, benchmark_id: str) -> Iterator[BenchmarkRun]:
-        """Every single run so far out of one streamed answer: fastest for many."""
+        """Yield all runs so far from one streamed response: the fastest way to read many."""
         splitter = LineSplitter()
         for piece in self.download_runs(benchmark_id):
             for line in splitter.feed(piece):
@@ -152,16 +152,16 @@ class Benchmarks:
         *,
         format: DownloadFormat = "ndjson",  # noqa: A002 - the contract's word
     ) -> Iterator[bytes]:
-        """The bytes of all runs in that format as they arrive, cut anywhere.
+        """Yield the bytes of all runs in a format as they arrive, cut anywhere.
 
-        Whoever writes them to a file has a whole file only if the iteration came to its end.
+        A file of them is complete only if the iteration reached its end.
         """
         return self._stream(requests.download_runs(benchmark_id, format=format))
 
     def compare(self, benchmark_id: str, baseline_id: str | None = None) -> BenchmarkComparison:
-        """The benchmark beside an ended one of the same work: what is faster, what slower.
+        """Compare the benchmark with an ended benchmark of the same work.
 
-        Without `baseline_id`, the one with which the benchmark was created.
+        Without `baseline_id`, the baseline is that of the benchmark's creation.
         """
         return self._call(requests.compare_benchmarks(benchmark_id, baseline_id=baseline_id))
 
@@ -170,5 +170,5 @@ class Benchmarks:
         benchmark_id: str,
         format: ReportFormat = "html",  # noqa: A002 - the contract's word
     ) -> bytes:
-        """The report as the bytes of a file; the one in HTML has charts and needs no network."""
+        """Get the report as the bytes of a file; the HTML report needs no network."""
         return self._call(requests.benchmark_report(benchmark_id, format=format))

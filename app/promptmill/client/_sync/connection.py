@@ -1,8 +1,8 @@
 # Generated from _async/connection.py by scripts/sync_client.py: change that file instead.
-"""The synchronous connection to a service: requests are sent and repeated, streams are read.
+"""The synchronous connection to a service: sends and repeats requests, and reads streams.
 
-The requests themselves and what follows from an answer are in `client.requests` and
-`client.judgement`; this module does their I/O.
+Requests are built in `client.requests`, and responses judged in `client.judgement`; this module
+does the I/O.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LOGGER = logging.getLogger("promptmill.client")
 
 
 def _log(response: httpx.Response) -> None:
-    # The path alone: a query may hold prompts.
+    # Only the path is logged, because a query may hold prompts.
     _LOGGER.debug(
         "%s %s answered %d, request id %s",
         response.request.method,
@@ -85,7 +85,7 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.close()
 
     def _events_of_one_answer(self, following: Following) -> Generator[BatchEvent, None, None]:

@@ -1,5 +1,5 @@
 # Generated from _async/reading.py by scripts/sync_client.py: change that file instead.
-"""What the synchronous client reads beyond batches themselves."""
+"""Methods of the synchronous client that read results, prompts and statistics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from promptmill.contract.settings import Installation
 
 
 class Reading(Connection):
-    """The part of `Promptmill` that reads what became of batches, and the service."""
+    """Base class of `Promptmill` that reads results, prompts and statistics."""
 
     def results_page(
         self,
@@ -30,7 +30,7 @@ class Reading(Connection):
         status: str | None = None,
         **filters: Unpack[ResultFilters],
     ) -> ResultPage:
-        """A page of finished results in prompt order; `cursor` is the page before's."""
+        """Get a page of finished results in prompt order; `cursor` is that of the page before."""
         request = batches.results_page(
             batch_id, limit=limit, cursor=cursor, status=status, filters=filters
         )
@@ -44,9 +44,9 @@ class Reading(Connection):
         page_size: int = 500,
         **filters: Unpack[ResultFilters],
     ) -> Results:
-        """All finished results in prompt order: to iterate over, or as a data frame.
+        """Get all finished results in prompt order, to iterate over or as a data frame.
 
-        An iteration asks for them page by page as they are consumed.
+        An iteration requests page after page as the results are consumed.
         """
 
         def page(cursor: str | None) -> ResultPage:
@@ -59,7 +59,7 @@ class Reading(Connection):
     def stream_results(
         self, batch_id: str, *, status: str | None = None, **filters: Unpack[ResultFilters]
     ) -> Iterator[Result]:
-        """All finished results in prompt order out of one streamed answer: fastest for many."""
+        """Yield all finished results in prompt order from one streamed response."""
         splitter = LineSplitter()
         for piece in self.download_results(batch_id, status=status, **filters):
             for line in splitter.feed(piece):
@@ -75,7 +75,7 @@ class Reading(Connection):
         status: str | None = None,
         **filters: Unpack[ResultFilters],
     ) -> Iterator[bytes]:
-        """The bytes of the results as they arrive, cut anywhere; whole only at the end."""
+        """Yield the bytes of the results as they arrive, cut anywhere; complete only at the end."""
         return self._stream(
             batches.download_results(batch_id, format=format, status=status, filters=filters)
         )
@@ -83,19 +83,19 @@ class Reading(Connection):
     def prompts(
         self, batch_id: str, *, state: Literal["running", "pending"] = "running", limit: int = 100
     ) -> tuple[WaitingPrompt, ...]:
-        """Prompts that run, with host and worker, or those that will start next."""
+        """List prompts that run, with host and worker, or prompts that will start next."""
         return self._call(reading.waiting_prompts(batch_id, state=state, limit=limit))
 
     def prompt(self, batch_id: str, index: int) -> WholePrompt:
-        """One prompt whole, with its result if there is one."""
+        """Get everything about one prompt, its result included."""
         return self._call(reading.one_prompt(batch_id, index))
 
     def history(self, batch_id: str) -> tuple[HistoryEntry, ...]:
-        """The states of a batch with their times, and the requests that changed it."""
+        """Get a batch's progress over time, percentiles, shares, and failures by cause."""
         return self._call(reading.history(batch_id))
 
     def summary(self, batch_id: str) -> Summary:
-        """The course of a batch, percentiles, shares, failures by cause."""
+        """Get statistics of the service: queue, hosts, workers, what needs an operator."""
         return self._call(reading.summary(batch_id))
 
     def stats(self) -> Stats:
@@ -112,5 +112,5 @@ class Reading(Connection):
         window: Literal["15m", "1h", "6h", "24h", "72h", "30d", "365d"] = "1h",
         by: Literal["none", "model", "host"] = "none",
     ) -> Throughput:
-        """What calls came to over the window, of everything or by model or host."""
+        """Get the throughput over the window, in total or by model or host."""
         return self._call(reading.throughput(window, by))

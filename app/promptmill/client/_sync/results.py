@@ -1,5 +1,5 @@
 # Generated from _async/results.py by scripts/sync_client.py: change that file instead.
-"""The results of a batch for the synchronous client: one by one, or as a data frame."""
+"""Results of a batch for the synchronous client: one by one, or as a data frame."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from promptmill.contract.results import Result, ResultPage
 
 
 class Results(Shown):
-    """The finished results of a batch in prompt order; each use asks the service anew.
+    """Finished results of a batch in prompt order; each use requests them again.
 
-    A data frame has a row for each result: the kept columns of its row first, then the fields of
-    the result, `result_…` where a kept column has the name. With `expand` the fields of answers
-    that are JSON objects are columns too. pyarrow is needed: `pip install "promptmill[data]"`.
+    A data frame has a row for each result: first the kept columns of the prompt's row, then the
+    fields of the result, named `result_…` where a kept column has the same name. With `expand` the
+    fields of answers that are JSON objects become columns too. pyarrow is needed: `pip install
+    "promptmill[data]"`.
     """
 
     def __init__(
@@ -24,12 +25,12 @@ class Results(Shown):
         page: Callable[[str | None], ResultPage],
         download: Callable[[], Iterator[bytes]],
     ) -> None:
-        """`page` gets the page of a cursor, `download` all of them as NDJSON."""
+        """Store `page`, which gets the page of a cursor, and `download`, which gets NDJSON."""
         self._page = page
         self._download = download
 
     def __iter__(self) -> Iterator[Result]:
-        """Page by page, as they are consumed."""
+        """Yield the results, page by page as they are consumed."""
         cursor: str | None = None
         while True:
             page = self._page(cursor)
@@ -39,7 +40,7 @@ class Results(Shown):
                 return
 
     def to_arrow(self, *, expand: bool = False) -> Any:  # noqa: ANN401 - pyarrow.Table
-        """The results as a `pyarrow.Table`.
+        """Get the results as a `pyarrow.Table`.
 
         Raises:
             ValueError: pyarrow is not installed.
@@ -48,9 +49,9 @@ class Results(Shown):
         return frames.arrow_of(pieces, expand=expand)
 
     def to_pandas(self, *, expand: bool = False) -> Any:  # noqa: ANN401 - pandas.DataFrame
-        """The results as a `pandas.DataFrame`, with the index of the one that was submitted.
+        """Get the results as a `pandas.DataFrame`, with the index of the submitted data frame.
 
-        Whole numbers are of the type `Int64`, which has missing values.
+        Whole numbers have the type `Int64`, which allows missing values.
 
         Raises:
             ValueError: pyarrow or pandas is not installed.
@@ -58,7 +59,7 @@ class Results(Shown):
         return frames.pandas_of(self.to_arrow(expand=expand))
 
     def to_polars(self, *, expand: bool = False) -> Any:  # noqa: ANN401 - polars.DataFrame
-        """The results as a `polars.DataFrame`.
+        """Get the results as a `polars.DataFrame`.
 
         Raises:
             ValueError: pyarrow or polars is not installed.

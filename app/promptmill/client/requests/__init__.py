@@ -1,1 +1,1 @@
-"""Requests to the service: how each is built and its response read. No I/O."""
+"""Requests to the service: how each is built and its response read, without I/O."""

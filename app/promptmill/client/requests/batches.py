@@ -1,7 +1,7 @@
-"""The service's HTTP contract, written once: how each request is built and each answer read.
+"""Requests of the HTTP API about batches: how each is built and its response read.
 
-Nothing here does I/O. A function of this file returns a `Request`; whoever can send HTTP sends it
-and hands the `Answer` to `Request.read`. `client._sync.client` and `client._async.client` do that.
+No function does I/O: it returns a `Request`, which `client._sync.client` and `client._async.client`
+send, and pass the `Answer` to `Request.read`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from promptmill.json_values import encoded
 
 
 class Readiness(Record):
-    """Whether the service can work now."""
+    """Readiness of the service to work."""
 
     is_ready: bool
     detail: dict[str, Any]
-    """What the service said about each thing that it needs."""
+    """State of each thing that the service needs."""
 
 
 T = TypeVar("T")
@@ -44,20 +44,20 @@ MEDIA_TYPES: Final[dict[DownloadFormat, str]] = {
 }
 
 HEARTBEAT_S: Final = 15.0
-"""The longest that a stream of events is silent."""
+"""Longest silence of an event stream, in seconds."""
 
 
 class BatchFields(TypedDict, total=False):
-    """What a batch may say beside its prompts; what is left out has the service's default."""
+    """Fields of a batch beside its prompts; fields left out have the service's defaults."""
 
     model: str
-    """Model for all prompts that name none."""
+    """Model of prompts without a model of their own."""
     kind: Literal["generate", "embed"]
-    """`embed` for a vector of each text in place of an answer."""
+    """`embed` returns a vector of each text in place of an answer."""
     max_concurrent: int | Literal["auto"]
-    """Most prompts of this batch running at one moment, 1 to 256; or the service finds out."""
+    """Most prompts that run at a time, 1 to 256; with `auto` the limit follows the throughput."""
     rate_limit_delay: float
-    """Seconds between two request starts at least, 0 to 3600."""
+    """Least seconds between two request starts, 0 to 3600."""
     timeout_s: float
     """Seconds that one attempt may take."""
     max_attempts: int
@@ -68,13 +68,13 @@ class BatchFields(TypedDict, total=False):
     priority: int
     """-100 to 100; higher goes first."""
     expires_in_s: float | None
-    """Seconds after which prompts that have no answer yet end as `expired`."""
+    """Seconds after which prompts without an outcome end as `expired`."""
     max_failures: int | str | None
-    """More failed prompts than that end the batch: a count, or a share such as `"20%"`."""
+    """Most prompts that may fail before the batch ends: a number, or a share such as `"20%"`."""
     auto_pull: bool
     """Whether models that no host has are pulled before the prompts start."""
     label: str
-    """What you call the batch, 1 to 200 characters; need not be unique."""
+    """Your name for the batch, 1 to 200 characters; it need not be unique."""
     metadata: Mapping[str, str]
     """Up to 16 pairs of your own."""
     system: str
@@ -90,7 +90,7 @@ class BatchFields(TypedDict, total=False):
     images: list[str]
     truncate: bool
     dimensions: int
-    """Numbers of a vector, of a batch that embeds."""
+    """Numbers of a vector, if the batch embeds."""
     shift: bool
     logprobs: bool
     top_logprobs: int
@@ -98,34 +98,34 @@ class BatchFields(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP response, whole."""
+    """Complete HTTP response."""
 
     status: int
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Header values by name, in lower case."""
     content: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request(Generic[T]):
-    """A request that can be sent, and the way to read its answer."""
+    """Request that can be sent, with the function that reads its response."""
 
     method: str
     path: str
-    """Below the service's base URL, quoted."""
+    """Path below the service's base URL, quoted."""
     read: Callable[[Answer], T]
-    """Makes the result of an answer whose status is in `expected`."""
+    """Reads the result from a response whose status is in `expected`."""
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     content: bytes | Iterable[bytes] | None = None
-    """Blocks are made while they are sent."""
+    """Body; the blocks of an iterable are made while they are sent."""
     expected: frozenset[int] = frozenset({200})
     repeatable: bool = True
-    """Whether sending it a second time, not knowing what became of the first, does no harm."""
+    """Whether the request may be sent again although the first may have succeeded."""
     sendable_once: bool = False
-    """Whether the first sending uses the content up, so that there can be no second."""
+    """Whether the first sending uses the content up, so that the request cannot be repeated."""
     held_s: float = 0.0
-    """Seconds that the service may hold the answer back."""
+    """Seconds for which the service may hold the response back."""
 
 
 def submit_batch(
@@ -134,9 +134,8 @@ def submit_batch(
     """POST /batches.
 
     Raises:
-        TypeError: `prompts` is a single text or no list, or one of them is neither a text nor an
-            object.
-        ValueError: There is no prompt, or something in it that JSON cannot say.
+        TypeError: `prompts` is not a list of strings and objects.
+        ValueError: There is no prompt, or a value has no JSON form.
     """
     check_prompts(prompts)
     items = [prompt_value(prompt, index) for index, prompt in enumerate(prompts)]
@@ -153,14 +152,14 @@ def submit_batch(
 
 
 def new_idempotency_key() -> str:
-    """A key that nobody has used."""
+    """Make an idempotency key that is unique."""
     return str(uuid.uuid4())
 
 
 def get_batch(batch_id: str, *, limit: int = 0, wait_s: float = 0.0) -> Request[Batch]:
     """GET /batches/{id}, with the first `limit` results.
 
-    The service answers when the batch has ended, or after `wait_s` seconds.
+    The service responds when the batch has ended, or after `wait_s` seconds.
     """
     query = [("limit", str(limit))]
     if wait_s > 0:
@@ -182,7 +181,7 @@ def results_page(
     status: str | None = None,
     filters: ResultFilters | None = None,
 ) -> Request[ResultPage]:
-    """GET /batches/{id}/results: one page."""
+    """GET /batches/{id}/results: a page."""
     return Request(
         method="GET",
         path=f"/batches/{_part(batch_id)}/results",
@@ -200,7 +199,7 @@ def download_results(
     status: str | None = None,
     filters: ResultFilters | None = None,
 ) -> Request[bytes]:
-    """GET /batches/{id}/results as one stream of all results."""
+    """GET /batches/{id}/results: all results as a stream."""
     return Request(
         method="GET",
         path=f"/batches/{_part(batch_id)}/results",
@@ -213,7 +212,7 @@ def download_results(
 def batch_events(
     batch_id: str, *, results: bool = False, last_event_id: str | None = None
 ) -> Request[bytes]:
-    """GET /batches/{id}/events; 204 says that nothing happens any more after that event."""
+    """GET /batches/{id}/events; status 204 means that no events follow."""
     resume = {} if last_event_id is None else {"last-event-id": last_event_id}
     return Request(
         method="GET",
@@ -239,7 +238,7 @@ def list_batches(
     created_after: datetime | None = None,
     created_before: datetime | None = None,
 ) -> Request[BatchPage]:
-    """GET /batches: one page, newest first."""
+    """GET /batches: a page, newest first."""
     pairs = tuple((f"metadata.{name}", value) for name, value in (metadata or {}).items())
     return Request(
         method="GET",
@@ -261,7 +260,7 @@ def list_batches(
 
 
 def cancel_batch(batch_id: str) -> Request[Batch]:
-    """POST /batches/{id}/cancel. Sent twice, the second may be told that the batch has ended."""
+    """POST /batches/{id}/cancel. A repetition may be refused because the batch has ended."""
     return Request(
         method="POST",
         path=f"/batches/{_part(batch_id)}/cancel",
@@ -272,7 +271,7 @@ def cancel_batch(batch_id: str) -> Request[Batch]:
 
 
 def delete_batch(batch_id: str) -> Request[None]:
-    """DELETE /batches/{id}. Sent twice, the second finds nothing."""
+    """DELETE /batches/{id}. A repetition finds no batch."""
     return Request(
         method="DELETE",
         path=f"/batches/{_part(batch_id)}",
@@ -300,37 +299,37 @@ def health() -> Request[Health]:
 
 
 def ready() -> Request[Readiness]:
-    """GET /ready; that it is not ready is an answer, not an error."""
+    """GET /ready; a service that is not ready is a valid response, not an error."""
     return Request(
         method="GET", path="/ready", expected=frozenset({200, 503}), read=_read_readiness
     )
 
 
 def reader_of(record: type[R]) -> Callable[[Answer], R]:
-    """What reads such a record out of an answer."""
+    """Build the function that reads a record from a response."""
 
     def read(answer: Answer) -> R:
         try:
             return record.model_validate_json(answer.content)
         except ValidationError as error:
             raise UnexpectedAnswer(
-                f"The answer is not what a Promptmill service says: {first_of(error)}"
+                f"The answer is not that of a Promptmill service: {first_of(error)}"
             ) from None
 
     return read
 
 
 def read_submitted(answer: Answer) -> AcceptedBatch:
-    """The batch that a submission made, or that an earlier one with its key had made."""
+    """Read the batch of a submission, created now or earlier with the same key."""
     batch = reader_of(AcceptedBatch)(answer)
     is_replay = answer.headers.get("idempotent-replayed") == "true"
     return batch.as_replay() if is_replay else batch
 
 
 def line_reader_of(record: type[R], what: str) -> Callable[[bytes], R]:
-    """What reads such a record out of a line of a downloaded NDJSON stream of `what`.
+    """Build the function that reads a record from a line of a downloaded NDJSON stream.
 
-    It raises `UnexpectedAnswer` for a line that is none.
+    It raises `UnexpectedAnswer`, in which `what` names the stream, for a line that is not a record.
     """
 
     def read(line: bytes) -> R:
@@ -345,7 +344,7 @@ def line_reader_of(record: type[R], what: str) -> Callable[[bytes], R]:
 
 
 read_result_line = line_reader_of(Result, "results")
-"""One line of a downloaded NDJSON stream of results."""
+"""Reads a result from a line of a downloaded NDJSON stream."""
 
 _JSON_OBJECT: Final = TypeAdapter(dict[str, Any])
 
@@ -355,13 +354,13 @@ def _read_readiness(answer: Answer) -> Readiness:
         detail = _JSON_OBJECT.validate_json(answer.content)
     except ValidationError as error:
         raise UnexpectedAnswer(
-            f"The answer is not what a Promptmill service says: {first_of(error)}"
+            f"The answer is not that of a Promptmill service: {first_of(error)}"
         ) from None
     return Readiness(is_ready=answer.status == 200, detail=detail)  # noqa: PLR2004 - HTTP's OK
 
 
 def first_of(error: ValidationError) -> str:
-    """The first thing that is wrong with what was received."""
+    """Describe the first error of a response that does not validate."""
     details = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in details["loc"])
     return f"{place}: {details['msg']}" if place else details["msg"]
@@ -372,5 +371,5 @@ def _part(text: str) -> str:
 
 
 def query_of(**fields: str | None) -> tuple[tuple[str, str], ...]:
-    """The pairs of a query, those that have a value."""
+    """Build the pairs of a query, without those that are None."""
     return tuple((name, value) for name, value in fields.items() if value is not None)

@@ -1,4 +1,4 @@
-"""Requests about benchmarks: how each is built and its answer read. As in `requests`, no I/O."""
+"""Requests of the HTTP API about benchmarks: how each is built and its response read."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ _ACCEPTED: Final = frozenset({200, 202})
 
 
 class BenchmarkFields(TypedDict, total=False):
-    """What a benchmark may say beside its models; what is left out has the service's default."""
+    """Fields of a benchmark beside its models; fields left out have the service's defaults."""
 
     prompt: str
-    """What every run asks; or else `prompts`."""
+    """Prompt of every run; excludes `prompts`."""
     prompts: Sequence[str]
-    """Several of them, each measured for itself."""
+    """Several prompts, each with figures of its own."""
     num_runs: int
-    """Measured runs of each prompt at each level, for each request in flight there; 1 to 10000."""
+    """Measured runs of each prompt at each level, per request in flight; 1 to 10000."""
     warmup_runs: int
-    """Runs of each prompt before the measuring, which count for nothing; 0 to 100."""
+    """Runs of each prompt before the measured ones; 0 to 100."""
     concurrency: Sequence[int]
-    """The levels: how many requests are kept in flight; 1 to 256 each."""
+    """Levels, as numbers of requests kept in flight; 1 to 256 each."""
     options: Mapping[str, Any]
     """Ollama's model options."""
     think: bool | str
     prefix_cache: Literal["avoid", "allow"]
-    """Whether every run begins with digits of its own, so that Ollama has none of it cached."""
+    """`avoid` puts unique digits before each prompt, so that Ollama has none of it cached."""
     measure_cold_load: bool
-    """Whether each model is unloaded first, and its first answer shown apart."""
+    """Whether each model is unloaded first, and its first answer measured separately."""
     order: Literal["sequential", "interleaved"]
-    """Level after level, or one round of all levels after the other."""
+    """All runs of a level before the next level, or rounds with a run of each level."""
     cooldown_s: float
     """Seconds of rest before each block of measured runs."""
     timeout_s: float
-    """Seconds that one run may take."""
+    """Most seconds of a run."""
     keep_alive: float | str
     slo: Mapping[str, float]
-    """What makes a request a good one: `latency_s`, `ttft_s`, `tpot_s`."""
+    """Objectives that a good request meets: `latency_s`, `ttft_s`, `tpot_s`."""
     baseline_id: str
-    """An earlier benchmark of the same work, to be compared with."""
+    """Earlier benchmark of the same work, for comparison."""
     label: str
     host_info: str
-    """What you say about the machine."""
+    """Your description of the machine."""
     metadata: Mapping[str, str]
     """Up to 16 pairs of your own."""
 
@@ -70,16 +70,16 @@ def create_benchmark(
     """POST /benchmarks.
 
     Raises:
-        TypeError: `models` is a single text, or one of them is no text.
-        ValueError: There is no model, or something in it that JSON cannot say.
+        TypeError: `models` is not a list of strings.
+        ValueError: There is no model, or a value has no JSON form.
     """
     if isinstance(models, str):
-        # A text is iterable too: it would become one model per letter.
+        # A string is iterable too, and would become one model per letter.
         raise TypeError("models must be a list of names, not a single one")
     names = list(models)
     for index, name in enumerate(names):
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"models[{index}] must be a text, not {type(name).__name__}")
+            raise TypeError(f"models[{index}] must be a string, not {type(name).__name__}")
     if not names:
         raise ValueError("a benchmark needs at least one model")
     return Request(
@@ -95,7 +95,7 @@ def create_benchmark(
 def get_benchmark(
     benchmark_id: str, *, results: bool = True, wait_s: float = 0.0
 ) -> Request[Benchmark]:
-    """GET /benchmarks/{id}; it answers when the benchmark has ended, or after `wait_s` seconds."""
+    """GET /benchmarks/{id}; the service responds when it has ended, or after `wait_s` seconds."""
     return Request(
         method="GET",
         path=_path(benchmark_id),
@@ -114,7 +114,7 @@ def list_benchmarks(
     status: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Request[BenchmarkPage]:
-    """GET /benchmarks: one page, newest first."""
+    """GET /benchmarks: a page, newest first."""
     pairs = tuple((f"metadata.{name}", value) for name, value in (metadata or {}).items())
     return Request(
         method="GET",
@@ -125,7 +125,7 @@ def list_benchmarks(
 
 
 def cancel_benchmark(benchmark_id: str) -> Request[Benchmark]:
-    """POST /benchmarks/{id}/cancel. Sent twice, the second may be told that it has ended."""
+    """POST /benchmarks/{id}/cancel. A repetition may be refused because the benchmark has ended."""
     return Request(
         method="POST",
         path=_path(benchmark_id, "/cancel"),
@@ -136,7 +136,7 @@ def cancel_benchmark(benchmark_id: str) -> Request[Benchmark]:
 
 
 def delete_benchmark(benchmark_id: str) -> Request[None]:
-    """DELETE /benchmarks/{id}. Sent twice, the second finds nothing."""
+    """DELETE /benchmarks/{id}. A repetition finds no benchmark."""
     return Request(
         method="DELETE",
         path=_path(benchmark_id),
@@ -149,7 +149,7 @@ def delete_benchmark(benchmark_id: str) -> Request[None]:
 def runs_page(
     benchmark_id: str, *, limit: int = 100, cursor: str | None = None
 ) -> Request[RunPage]:
-    """GET /benchmarks/{id}/runs: one page."""
+    """GET /benchmarks/{id}/runs: a page."""
     return Request(
         method="GET",
         path=_path(benchmark_id, "/runs"),
@@ -164,7 +164,7 @@ def download_runs(
     *,
     format: DownloadFormat,  # noqa: A002 - the contract's word
 ) -> Request[bytes]:
-    """GET /benchmarks/{id}/runs as one stream of all runs."""
+    """GET /benchmarks/{id}/runs: all runs as a stream."""
     return Request(
         method="GET",
         path=_path(benchmark_id, "/runs"),
@@ -176,7 +176,7 @@ def download_runs(
 def compare_benchmarks(
     benchmark_id: str, *, baseline_id: str | None = None
 ) -> Request[BenchmarkComparison]:
-    """GET /benchmarks/{id}/compare; without `baseline_id`, with the one it was posted with."""
+    """GET /benchmarks/{id}/compare; without `baseline_id`, with the benchmark's own baseline."""
     return Request(
         method="GET",
         path=_path(benchmark_id, "/compare"),
@@ -200,7 +200,7 @@ def benchmark_report(
 
 
 read_run_line = line_reader_of(BenchmarkRun, "runs")
-"""One line of a downloaded NDJSON stream of runs."""
+"""Reads a run from a line of a downloaded NDJSON stream."""
 
 
 def _path(benchmark_id: str, below: str = "") -> str:

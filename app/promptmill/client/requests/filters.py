@@ -1,4 +1,4 @@
-"""Filters of results, as a caller gives them and as the service takes them."""
+"""Filters of results, in Python's and in the query's form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 
 
 class ResultFilters(TypedDict, total=False):
-    """Which results are wanted, besides their `status`; see `GET /batches/{id}/results`."""
+    """Filters of results beside their `status`; see `GET /batches/{id}/results`."""
 
     error_code: str
     defect: str
@@ -17,17 +17,17 @@ class ResultFilters(TypedDict, total=False):
     min_latency_s: float
     max_latency_s: float
     q: str
-    """A text in prompt, answer, error or id."""
+    """Text that prompt, answer, error or id contains."""
     text_in: Literal["prompt", "response", "error", "id"]
-    """Where `q` is looked for; the contract calls it `in`."""
+    """Part of the result that `q` is searched in; called `in` in the query."""
 
 
 def filter_query(filters: ResultFilters) -> tuple[tuple[str, str], ...]:
-    """The filters as the pairs of a query."""
+    """Build the pairs of a query from filters."""
     given = {"in" if name == "text_in" else name: value for name, value in filters.items()}
     return tuple((name, str(value)) for name, value in given.items())
 
 
 def moment(at: datetime | None) -> str | None:
-    """A moment as the API takes it; one without a time zone is of the local one."""
+    """Format a moment for the API; a naive moment is taken as local time."""
     return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""The calls and the results of `OllamaManager`, for a service: same arguments, same dicts, durable.
+"""Calls and results of `OllamaManager` against a service: same arguments, same dicts, durable.
 
-The rule to know: the idempotency key is made of the arguments. A program that crashed and calls
-again with the same arguments gets the batch that it began, and only waits for what is missing.
+The idempotency key is derived from the arguments: a program that crashed and calls again with the
+same arguments gets the batch that it began, and waits only for what is missing.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from promptmill.contract.results import Result
 from promptmill.json_values import encoded
 
 DEFAULT_MODEL: Final = "qwen3:8b"
-"""The model of a batch that names none, as in `OllamaManager`."""
+"""Model of a batch without a model, as in `OllamaManager`."""
 DEFAULT_BENCHMARK_PROMPT: Final = "Hello, how are you?"
-"""What a benchmark asks unless told."""
+"""Prompt of a benchmark without a prompt."""
 
 
 def prompts_of(prompts: Iterable[Prompt]) -> list[str | dict[str, Any]]:
-    """The prompts of a batch, each of them checked.
+    """Check the prompts of a batch.
 
     Raises:
-        TypeError: `prompts` is a single text, or one of them is neither a text nor an object.
-        ValueError: One of them is empty.
+        TypeError: `prompts` is a string, or an entry is neither a string nor an object.
+        ValueError: A prompt is empty.
     """
     if isinstance(prompts, str | bytes | Mapping):
         raise TypeError("prompts must be a list of prompts; for a single one write [prompt]")
     values = [prompt_value(prompt, index) for index, prompt in enumerate(prompts)]
     for index, value in enumerate(values):
         if isinstance(value, str) and not value.strip():
-            raise ValueError(f"prompts[{index}] must be a text that is not empty")
+            raise ValueError(f"prompts[{index}] must be a string that is not empty")
     return values
 
 
 def fields_of(
     model: str, max_concurrent: int, rate_limit_delay: float, others: Mapping[str, Any]
 ) -> BatchFields:
-    """The fields of a batch.
+    """Build the fields of a batch.
 
     Raises:
-        TypeError: One of `others` is no field of a batch.
+        TypeError: A name in `others` is not a field of a batch.
     """
     known = BatchFields.__annotations__
     for name in others:
@@ -53,7 +53,7 @@ def fields_of(
             close = difflib.get_close_matches(name, known, n=1)
             guess = f" (did you mean {close[0]}?)" if close else ""
             raise TypeError(
-                f"{name} is no field of a batch{guess}; model options go into options={{…}}"
+                f"{name} is not a field of a batch{guess}; model options go into options={{…}}"
             )
     fields = {
         "model": model,
@@ -65,10 +65,10 @@ def fields_of(
 
 
 def models_of(models: Iterable[str]) -> list[str]:
-    """The names of models, each once.
+    """List the models, each once.
 
     Raises:
-        TypeError: `models` is a single text.
+        TypeError: `models` is a string.
     """
     if isinstance(models, str):
         raise TypeError("models must be a list of names; for a single one write [model]")
@@ -76,17 +76,17 @@ def models_of(models: Iterable[str]) -> list[str]:
 
 
 def key_of(kind: str, *arguments: object) -> str:
-    """An idempotency key that is the same for the same arguments.
+    """Derive the idempotency key of arguments.
 
     Raises:
-        TypeError: Something in them is of a type that JSON does not know.
-        ValueError: Something in them cannot be said in JSON.
+        TypeError: A value is of a type that JSON lacks.
+        ValueError: A value has no JSON form.
     """
     return f"{kind}-{hashlib.sha256(encoded(arguments)).hexdigest()}"
 
 
 def result_of(result: Result) -> dict[str, Any]:
-    """The dict of one prompt."""
+    """Build the dict of one prompt."""
     return {
         "prompt": result.prompt,
         "response": result.response if result.success else None,
@@ -99,7 +99,7 @@ def result_of(result: Result) -> dict[str, Any]:
 
 
 def figures_of(benchmark: Benchmark, model: str, prompt: str, num_runs: int) -> dict[str, Any]:
-    """The dict of one model."""
+    """Build the dict of one model."""
     found = benchmark.results.get(model) if benchmark.results else None
     error = f"The benchmark is {benchmark.status}." if found is None else found.error
     return {

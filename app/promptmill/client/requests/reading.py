@@ -1,4 +1,4 @@
-"""Requests for prompts, summaries and the glance."""
+"""Requests of the HTTP API for prompts, histories, summaries and statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests about what the service has already: batches, to steer or run again, and hosts."""
+"""Requests of the HTTP API that change batches and hosts."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _JSON: Final = {"content-type": "application/json"}
 
 
 class BatchChanges(TypedDict, total=False):
-    """What of a batch can be changed; what is left out stays."""
+    """Changes of a batch; fields that are left out keep their values."""
 
     max_concurrent: int | Literal["auto"]
-    """Most prompts running at one moment, 1 to 256; or the service finds out."""
+    """Most prompts that run at a time, 1 to 256; with `auto` the limit follows the throughput."""
     rate_limit_delay: float
-    """Seconds between two request starts at least, 0 to 3600."""
+    """Least seconds between two request starts, 0 to 3600."""
     priority: int
     """-100 to 100; higher goes first."""
     label: str
-    """What you call the batch, 1 to 200 characters."""
+    """Your name for the batch, 1 to 200 characters."""
     metadata: Mapping[str, str]
-    """Up to 16 pairs of your own, in place of all that were there."""
+    """Up to 16 pairs of your own, which replace all earlier pairs."""
 
 
 def pause_batch(batch_id: str) -> Request[Batch]:
-    """POST /batches/{id}/pause; a second one changes nothing."""
+    """POST /batches/{id}/pause; a repetition changes nothing."""
     return Request(
         method="POST",
         path=_path(batch_id, "/pause"),
@@ -41,7 +41,7 @@ def pause_batch(batch_id: str) -> Request[Batch]:
 
 
 def resume_batch(batch_id: str) -> Request[Batch]:
-    """POST /batches/{id}/resume; a second one changes nothing."""
+    """POST /batches/{id}/resume; a repetition changes nothing."""
     return Request(
         method="POST",
         path=_path(batch_id, "/resume"),
@@ -55,7 +55,7 @@ def retry_batch(
 ) -> Request[Batch]:
     """POST /batches/{id}/retry.
 
-    Sent twice, the second would find nothing to run again, or what has failed once more meanwhile.
+    A repetition may find no prompt to run again, or prompts that have failed again meanwhile.
     """
     wish: dict[str, Any] = {}
     if indexes is not None:
@@ -77,7 +77,7 @@ def update_batch(batch_id: str, changes: BatchChanges) -> Request[Batch]:
     """PATCH /batches/{id}.
 
     Raises:
-        ValueError: There is nothing to change, or something in it that JSON cannot say.
+        ValueError: No field is given, or a value has no JSON form.
     """
     if not changes:
         raise ValueError("there is nothing to change; give at least one field")

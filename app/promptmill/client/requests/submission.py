@@ -1,4 +1,4 @@
-"""What `submit` and `dry_run` take beyond the API: rows of a table, a schema in short, `once`."""
+"""Arguments of `submit` and `dry_run` beyond the API: rows of tables, short schemas, `once`."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from promptmill.prompts.tables import PromptTable, is_frame
 from promptmill.rows import UnreadableInput
 
 Table = Any
-"""A data frame or table of pandas, polars, Arrow, DuckDB, …: whatever has Arrow's interface."""
+"""Data frame or table of pandas, polars, Arrow, DuckDB, …: any type with Arrow's interface."""
 _ROWS: Final = ("column", "id_column", "system_column", "image_column", "keep")
 
 
 class SubmitFields(BatchFields, total=False):
-    """What a submission may say beside its prompts: the fields of a batch, and what makes them.
+    """Arguments of a submission beside its prompts: fields of a batch, and the conversion of rows.
 
-    `column`, `id_column`, `system_column`, `image_column` and `keep` are for the rows of a table,
-    and so is `template`, which is then no field of the batch but makes the prompt of columns:
+    `column`, `id_column`, `system_column`, `image_column` and `keep` apply to rows of a table. So
+    does `template`, which then is not a field of the batch but makes the prompts of columns:
     `Classify: {{ text }}`.
     """
 
     column: str
-    """The column that is the prompt; if not given, `prompt` or the only one."""
+    """Column of the prompts; by default `prompt` or the only column."""
     id_column: str
-    """The column of the prompts' ids; if not given, `id` if there is one; empty: none."""
+    """Column of the prompts' ids; by default `id` if it exists; empty for no ids."""
     system_column: str
     image_column: str
-    """Names of image files, or images themselves."""
+    """Column of image files' names, or of images themselves."""
     keep: bool | str | Sequence[str]
-    """The columns that come back with the results; True: all."""
+    """Columns that are returned with the results; True for all."""
     schema: str | Mapping[str, Any] | type
     """The answers' JSON Schema, in place of `format`: an object, a class of pydantic, a file's
     name (`person.json`), or fields in short such as `name, age int`."""
     once: bool
-    """Whether the same prompts and fields give the same batch, however often they are submitted."""
+    """Whether submitting the same prompts and fields again returns the same batch."""
 
 
 def submit(
@@ -54,20 +54,20 @@ def submit(
     idempotency_key: str | None,
     stream: bool = False,
 ) -> Request[AcceptedBatch]:
-    """POST /batches, whole or with a prompt per line.
+    """POST /batches, as JSON or as NDJSON.
 
     Raises:
-        TypeError: `prompts` is a single text, or one of them is neither a text nor an object.
-        ValueError: There is no prompt, something in it that JSON cannot say, two arguments
-            contradict each other, or prompts that are read once are to be submitted `once`.
+        TypeError: `prompts` is a string, or an entry is neither a string nor an object.
+        ValueError: There is no prompt, a value has no JSON form, two arguments contradict each
+            other, or prompts that can be read only once are submitted with `once`.
     """
     prompts, fields = _made(prompts, given)
-    # A table may have any number of rows.
+    # Tables of any size are sent as NDJSON.
     stream = stream or isinstance(prompts, PromptTable)
     if given.get("once"):
         if idempotency_key is not None:
             raise ValueError("give either once or an idempotency_key, not both")
-        # Always a prompt per line: the key holds for one form of the body.
+        # Always NDJSON, because a key belongs to one form of the body.
         stream, idempotency_key = True, once_key(prompts, fields)
     key = idempotency_key or batches.new_idempotency_key()
     send = uploads.submit_stream if stream else batches.submit_batch
@@ -78,18 +78,18 @@ def dry_run(prompts: Iterable[Prompt] | Table, given: SubmitFields) -> Request[D
     """POST /batches?dry_run=true.
 
     Raises:
-        TypeError: `prompts` is a single text.
+        TypeError: `prompts` is a string.
         ValueError: Two arguments contradict each other.
     """
     return uploads.dry_run(*_made(prompts, given))
 
 
 def once_key(prompts: Iterable[Prompt], fields: BatchFields) -> str:
-    """The idempotency key that the same prompts and fields always have.
+    """Derive the idempotency key of prompts and fields.
 
     Raises:
-        TypeError: `prompts` is a single text.
-        ValueError: They can be read only once, so that none would be left to send.
+        TypeError: `prompts` is a string.
+        ValueError: The prompts can be read only once, so that none would be left to send.
     """
     lines = uploads.Lines(prompts)
     if lines.are_made_once:
@@ -103,7 +103,7 @@ def once_key(prompts: Iterable[Prompt], fields: BatchFields) -> str:
 def _made(
     prompts: Iterable[Prompt] | Table, given: SubmitFields
 ) -> tuple[Iterable[Prompt], BatchFields]:
-    """The prompts as they are sent, and the fields of the batch."""
+    """Convert the prompts and the fields of the batch to their sent form."""
     fields: dict[str, Any] = {name: value for name, value in given.items() if name != "once"}
     said = {name: fields.pop(name) for name in _ROWS if name in fields}
     try:
@@ -114,16 +114,14 @@ def _made(
         if is_frame(prompts) or _are_rows(prompts, is_said=bool(said)):
             prompts = PromptTable(prompts, _columns_of(said, fields.pop("template", None)))
         elif said:
-            raise ValueError(
-                f"{', '.join(said)}: only for rows, which a data frame or a list of dicts has"
-            )
+            raise ValueError(f"{', '.join(said)}: only for rows of a data frame or a list of dicts")
     except UnreadableInput as error:
         raise ValueError(str(error)) from None
     return prompts, cast("BatchFields", fields)
 
 
 def _are_rows(prompts: Iterable[Any], *, is_said: bool) -> bool:
-    """Whether dicts are rows of a table and no prompts: they are no prompts, or it was said."""
+    """Whether dicts are rows of a table: an argument for rows is given, or they are not prompts."""
     first = None if iter(prompts) is prompts else next(iter(prompts), None)
     is_dict = isinstance(first, Mapping)
     return is_dict and (

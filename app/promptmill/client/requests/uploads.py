@@ -1,6 +1,6 @@
-"""Batches sent as NDJSON: a prompt per line, made while they are sent; and `dry_run`.
+"""Batches sent as NDJSON, a prompt per line, made while they are sent; and `dry_run`.
 
-In this form the other fields are query parameters: texts as they are, anything else as JSON.
+The other fields are query parameters: strings as they are, other values as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LINES_PER_BLOCK: Final = 200
 
 
 class Lines:
-    """Prompts as lines of JSON, some hundred at a time; each iteration makes them anew."""
+    """Prompts as lines of JSON, some hundred per block; each iteration makes them anew."""
 
     def __init__(self, prompts: Iterable[Prompt]) -> None:
         check_prompts(prompts)
@@ -33,11 +33,11 @@ class Lines:
 
     @property
     def are_made_once(self) -> bool:
-        """Whether the prompts come from an iterator, which is used up by the first sending."""
+        """Whether the prompts come from an iterator, which the first sending uses up."""
         return iter(self._prompts) is self._prompts
 
     def __iter__(self) -> Iterator[bytes]:
-        """The blocks to send."""
+        """Yield the blocks to send."""
         prompts = enumerate(self._prompts)
         while block := list(itertools.islice(prompts, _LINES_PER_BLOCK)):
             yield b"".join(
@@ -49,10 +49,10 @@ class Lines:
 def submit_stream(
     prompts: Iterable[Prompt], fields: BatchFields, *, idempotency_key: str
 ) -> Request[AcceptedBatch]:
-    """POST /batches with a prompt per line.
+    """POST /batches as NDJSON.
 
     Raises:
-        TypeError: `prompts` is a single text.
+        TypeError: `prompts` is a string.
     """
     lines = Lines(prompts)
     return Request(
@@ -71,7 +71,7 @@ def dry_run(prompts: Iterable[Prompt], fields: BatchFields) -> Request[DryRun]:
     """POST /batches?dry_run=true.
 
     Raises:
-        TypeError: `prompts` is a single text.
+        TypeError: `prompts` is a string.
     """
     lines = Lines(prompts)
     return Request(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pprint import pformat
 from typing import Any, Final
 
 from fastapi import Request
@@ -50,40 +51,71 @@ async def one_batch(request: Request, batch_id: BatchId) -> Response:
 
 
 async def _of_tab(request: Request, batch: Batch, tab: str) -> dict[str, Any]:
-    resources, given = resources_of(request), request.query_params
-    if tab == "results":
-        wanted = wanted_results(request)
-        found = await search.find_results(
-            resources,
-            batch.id,
-            wanted,
-            limit=_PAGE,
-            after=number_of(given.get("after")),
-            preview=PREVIEW,
-        )
-        return {
-            "found": found,
-            "filter": filter_of(request),
-            "outcomes": _OUTCOMES,
-            "codes": [code.value for code in ErrorCode],
-            "defects": [code.value for code in DEFECTS],
-            "texts": [one.value for one in SearchedText],
-            "is_filtered": wanted != ResultFilter(),
-        }
-    if tab == "failures":
-        return {"causes": await glance.batch_causes(resources, batch)}
-    if tab == "running":
-        prompts = await search.prompts_without_result(
-            resources, batch.id, TaskState.RUNNING, limit=_MOST_RUNNING
-        )
-        return {"running": prompts}
-    if tab == "events":
-        return {"history": await batches.get_history(resources, batch.id)}
-    if tab in {"progress", "latency"}:
-        findings = await glance.batch_findings(resources, batch)
-        draw = batch_charts.of_progress if tab == "progress" else batch_charts.of_latency
-        return {"charts": draw(findings), "figures": batch_charts.figures(findings)}
-    return {}
+    resources = resources_of(request)
+    found: dict[str, Any]
+    match tab:
+        case "results":
+            found = await _results(request, batch)
+        case "failures":
+            found = {"causes": await glance.batch_causes(resources, batch)}
+        case "running":
+            prompts = await search.prompts_without_result(
+                resources, batch.id, TaskState.RUNNING, limit=_MOST_RUNNING
+            )
+            found = {"running": prompts}
+        case "request":
+            again = _request_again(batch)
+            found = {"again": again, "as_python": pformat(again, sort_dicts=False)}
+        case "events":
+            found = {"history": await batches.get_history(resources, batch.id)}
+        case _:
+            findings = await glance.batch_findings(resources, batch)
+            draw = batch_charts.of_progress if tab == "progress" else batch_charts.of_latency
+            found = {"charts": draw(findings), "figures": batch_charts.figures(findings)}
+    return found
+
+
+async def _results(request: Request, batch: Batch) -> dict[str, Any]:
+    wanted = wanted_results(request)
+    found = await search.find_results(
+        resources_of(request),
+        batch.id,
+        wanted,
+        limit=_PAGE,
+        after=number_of(request.query_params.get("after")),
+        preview=PREVIEW,
+    )
+    return {
+        "found": found,
+        "filter": filter_of(request),
+        "outcomes": _OUTCOMES,
+        "codes": [code.value for code in ErrorCode],
+        "defects": [code.value for code in DEFECTS],
+        "texts": [one.value for one in SearchedText],
+        "is_filtered": wanted != ResultFilter(),
+    }
+
+
+def _request_again(batch: Batch) -> dict[str, Any]:
+    """The body that asks for a batch like this one, with one prompt in place of its own."""
+    concurrency = "auto" if batch.auto_concurrency else batch.limits.max_concurrent
+    more = {
+        "label": batch.label,
+        "priority": batch.priority or None,
+        "max_failures": batch.max_failures and batch.max_failures.text,
+        "auto_pull": batch.auto_pull or None,
+        "metadata": dict(batch.metadata) or None,
+        **batch.parameters,
+    }
+    return {
+        "model": batch.model,
+        "prompts": ["Why is the sky blue?"],
+        "max_concurrent": concurrency,
+        "rate_limit_delay": batch.limits.rate_limit_delay_s,
+        "timeout_s": batch.timeout_s,
+        "max_attempts": batch.max_attempts,
+        **{name: value for name, value in more.items() if value is not None},
+    }
 
 
 FILTER_FIELDS: Final = (

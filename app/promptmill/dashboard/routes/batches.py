@@ -48,6 +48,7 @@ def _wanted(request: Request) -> BatchFilter:
     return BatchFilter(
         states=tuple(JobState(one) for one in given.getlist("status") if one in STATES),
         model=text_of(request, "model"),
+        key_name=text_of(request, "key"),
         text=text_of(request, "q"),
         created_after_ms=_day(given.get("from")),
         created_before_ms=_day(given.get("to"), days=1),

@@ -53,8 +53,12 @@ function promptOfRow(row) {
   const template = byId("template").value;
   const value = (name) => row[columns.indexOf(name)] ?? "";
   const prompt = template.trim() ? template.replace(COLUMNS, (_, name) => value(name)) : value(byId("column-prompt").value);
-  const id = byId("column-id").value;
-  return id ? { id: value(id), prompt } : prompt;
+  const taken = Object.fromEntries(["id", "system", "model"].map((field) => [field, byId(`column-${field}`).value]).filter(([, column]) => column));
+  const own = Object.fromEntries(Object.entries(taken).map(([field, column]) => [field, value(column)]).filter(([, text]) => text !== ""));
+  const used = [byId("column-prompt").value, ...Object.values(taken)];
+  const rest = byId("keep-columns").checked ? columns.filter((name) => name && !used.includes(name)) : [];
+  if (rest.length) own.data = Object.fromEntries(rest.map((name) => [name, value(name)]));
+  return Object.keys(own).length ? { ...own, prompt } : prompt;
 }
 
 async function* piecesOfFile(size) {
@@ -109,6 +113,8 @@ async function readHead() {
   const guess = (names) => columns.find((name) => names.includes(name.toLowerCase()));
   fill("column-prompt", columns, guess(["prompt", "text", "question", "input"]) ?? columns[0]);
   fill("column-id", ["", ...columns], guess(["id", "custom_id", "key"]) ?? "");
+  fill("column-system", ["", ...columns], guess(["system"]) ?? "");
+  fill("column-model", ["", ...columns], guess(["model"]) ?? "");
 }
 
 function fill(id, names, chosen) {
@@ -123,7 +129,7 @@ async function preview() {
   }
   byId("preview-part").hidden = shown.length === 0;
   byId("preview").replaceChildren(...shown.map(({ prompt }) => {
-    const text = prompt.raw ?? (typeof prompt === "string" ? prompt : `${prompt.id}: ${prompt.prompt}`);
+    const text = prompt.raw ?? (typeof prompt === "string" ? prompt : `${prompt.id ? `${prompt.id}: ` : ""}${prompt.prompt}`);
     return Object.assign(document.createElement("pre"), { textContent: text.slice(0, 2000) });
   }));
   const size = file ? `${file.name}, ${(file.size / 1e6).toFixed(1)} MB` : "pasted";
@@ -154,6 +160,7 @@ function query(extra) {
     if (value) fields.set(name, value);
   }
   if (byId("num_predict").value) fields.set("options", JSON.stringify({ num_predict: Number(byId("num_predict").value) }));
+  if (byId("auto_pull").checked && !byId("pull-part").hidden) fields.set("auto_pull", "true");
   if (byId("label").value.trim()) fields.set("label", byId("label").value.trim());
   return fields;
 }
@@ -201,6 +208,22 @@ function describe(error, { places, texts }) {
   return { where: places ? `Line ${places[index] ?? index + 1}` : `Prompt ${index}`, detail: `${found[2].slice(1)} ${detail}`.trim(), text: texts?.[index] };
 }
 
+// The first wrong line of what was pasted is selected, so that it can be seen and mended.
+function markLine(errors, places) {
+  const found = errors.map((error) => error.pointer.match(/^\/prompts\/(\d+)/)).find(Boolean);
+  if (file || !places || !found || byId("paragraphs").checked) return;
+  const all = byId("pasted").value.split("\n"), line = places[Number(found[1])] - 1;
+  const begin = all.slice(0, line).join("\n").length + (line ? 1 : 0);
+  byId("pasted").focus();
+  byId("pasted").setSelectionRange(begin, begin + (all[line]?.length ?? 0));
+}
+
+function offerPull() {
+  const known = [...byId("models").options].map((each) => each.value);
+  const name = byId("model").value.trim();
+  byId("pull-part").hidden = !known.length || !name || known.includes(name) || known.includes(`${name}:latest`);
+}
+
 const duration = (seconds) => (seconds < 60 ? `${Math.round(seconds)} s` : seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
 
 async function go(dryRun) {
@@ -217,6 +240,7 @@ async function go(dryRun) {
     const document = JSON.parse(answer.responseText || "{}");
     if (answer.status >= 300) {
       tellProblem(document, (error) => describe(error, made));
+      markLine(document.errors ?? [], made.places);
       key = newKey();
     } else if (dryRun) {
       const least = document.at_least_s > 1 ? ` The starts alone take ${duration(document.at_least_s)}, at one each ${document.rate_limit_delay} s.` : "";
@@ -236,7 +260,7 @@ async function go(dryRun) {
 // --- what a person does ----------------------------------------------------------------------------
 
 form.addEventListener("submit", (event) => { event.preventDefault(); go(false); });
-form.addEventListener("input", (event) => { if (event.target.id !== "file") previewSoon(); });
+form.addEventListener("input", (event) => { offerPull(); if (event.target.id !== "file") previewSoon(); });
 byId("check").addEventListener("click", () => go(true));
 byId("file").addEventListener("change", (event) => take(event.target.files[0]));
 byId("drop").addEventListener("dragover", (event) => { event.preventDefault(); byId("drop").classList.add("over"); });
@@ -256,4 +280,5 @@ byId("take-prompts")?.addEventListener("click", async () => {
 window.addEventListener("beforeunload", (event) => {
   if (!isSent && (byId("pasted").value.trim() || file)) event.preventDefault();
 });
+offerPull();
 if (byId("pasted").value) previewSoon(); // The browser may have kept it over a reload.

@@ -1,1 +1,1 @@
-"""Who may do what: API keys, and the names under which the service is reached."""
+"""Rules of access: API keys, scopes, and the names under which the service is reached."""

@@ -1,8 +1,8 @@
-"""Wrong keys: how many an address may send before its keys are refused unread.
+"""Bound on wrong keys: an address that has sent too many has its further keys refused unread.
 
-Each address has five attempts and gets one back every twelve seconds. A key that the address has
-sent before, and that was good, goes on: a program with an old key, or an attacker behind the same
-proxy, must not lock out its neighbours.
+Each address has five attempts and regains one every twelve seconds. A good key that the address has
+sent before is still accepted: a program with an old key, or an attacker behind the same proxy, must
+not lock out its neighbours.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 MOST_FAILURES: Final = 5
-"""Wrong keys in a row that are still looked at."""
+"""Wrong keys in a row that are still checked."""
 REGAIN_S: Final = 12.0
-"""Seconds until an address may be wrong once more; that makes five in a minute."""
+"""Seconds until an address regains one attempt; that makes five a minute."""
 _MOST_REMEMBERED: Final = 10_000
-"""Addresses, and keys with their addresses; the oldest are forgotten first."""
+"""Most addresses, and most keys with addresses, that are kept; the oldest are dropped first."""
 _IPV6_SITE_BITS: Final = 64
-"""Bits of an IPv6 address that tell customers apart; the rest is a customer's own choice."""
+"""Bits of an IPv6 address that identify a customer's network."""
 
 
 @dataclass(slots=True)
 class Attempts:
-    """The wrong keys that reached this process lately."""
+    """Wrong keys that reached this process recently."""
 
     _spent: OrderedDict[str, tuple[float, float]] = field(
         default_factory=OrderedDict[str, tuple[float, float]]
     )
-    """For each site: how many attempts were spent, and when that was so, in monotonic seconds."""
+    """Spent attempts of each site, with the monotonic seconds of that number."""
     _good: OrderedDict[tuple[str, str], None] = field(
         default_factory=OrderedDict[tuple[str, str], None]
     )
-    """Sites with the digests of good keys that came from there."""
+    """Sites with the digests of good keys that were sent from there."""
 
     def may_try(self, address: str | None, digest: str, now_s: float) -> bool:
-        """Whether the key with this digest may be looked at."""
+        """Whether the key with this digest may be checked."""
         site = _site(address)
         return (site, digest) in self._good or self._spent_now(site, now_s) <= MOST_FAILURES - 1
 
@@ -50,7 +50,7 @@ class Attempts:
         _keep_newest(self._spent, site)
 
     def note_success(self, address: str | None, digest: str) -> None:
-        """Remember a good key, so that the failures of others at its address do not concern it."""
+        """Remember a good key, so that it is accepted despite failures at its address."""
         place = _site(address), digest
         self._good[place] = None
         _keep_newest(self._good, place)
@@ -61,7 +61,7 @@ class Attempts:
 
 
 def _site(address: str | None) -> str:
-    """What is counted together: an IPv4 address, or the network of an IPv6 address."""
+    """Unit of counting: an IPv4 address, or the network of an IPv6 address."""
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Hosts with their ports as browsers name them, in the headers `Host` and `Origin`."""
+"""Hosts with ports, as browsers write them in the headers `Host` and `Origin`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Authority:
     """A host with the port that was named, as in `Host: name:port`."""
 
     name: str
-    """Small letters, without brackets and without a dot at the end."""
+    """Host name in lower case, without brackets and final dot."""
     port: int | None = None
 
     @property
@@ -32,16 +32,16 @@ class Authority:
 
     @property
     def is_localhost(self) -> bool:
-        """Whether browsers take the name for this machine without asking anybody."""
+        """Whether browsers resolve the name to this machine without asking a name server."""
         return self.name == "localhost" or self.name.endswith(".localhost")
 
     def fits(self, other: Authority) -> bool:
-        """Whether `other` is this host; a port that this one does not name may be any."""
+        """Whether `other` is this host; without a port of its own, any port fits."""
         return self.name == other.name and self.port in {None, other.port}
 
 
 def parse_authority(text: str) -> Authority | None:
-    """The host and port of `name`, `name:port`, `[v6]` or `[v6]:port`; None if it is none."""
+    """Parse `name`, `name:port`, `[v6]` or `[v6]:port`; None for other texts."""
     found = _HOST.fullmatch(text.lower())
     if found is None:
         return None

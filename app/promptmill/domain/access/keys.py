@@ -1,8 +1,8 @@
-"""API keys: what a key looks like, what it may do, and the limits that it sets.
+"""API keys: their form, scopes and limits.
 
 A key is `pm_<id>_<secret><checksum>` in base 62: ten characters of id, 32 random bytes, and the
-CRC-32 of all before, so that a typo or a scanner of leaked secrets knows it at sight. Only its
-SHA-256 is stored; 256 random bits need no slow hash.
+CRC-32 of the preceding, by which typos and leaked keys are recognised. Only its SHA-256 is stored;
+256 random bits need no slow hash.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ _ID_LENGTH: Final = 10
 _SECRET_LENGTH: Final = 43
 _CHECKSUM_LENGTH: Final = 6
 ENVIRONMENT: Final = "env:"
-"""Begins the id of a key that stands in PROMPTMILL_API_KEYS; its name follows."""
+"""Start of the id of a key given in PROMPTMILL_API_KEYS; the key's name follows."""
 
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-"""What a key may be called."""
+"""Pattern of a key's name."""
 VISIBLE: Final = re.compile(r"[!-~]+")
 LEAST_LENGTH: Final = 20
-"""Characters of a key that the operator has made up."""
+"""Least characters of a key that the operator has chosen."""
 
 
 class Scope(StrEnum):
-    """What a key is for."""
+    """Scopes of a key."""
 
     READ = "read"
-    """Every look at batches, benchmarks, models, hosts and workers."""
+    """Reading batches, benchmarks, models, hosts and workers."""
     SUBMIT = "submit"
-    """As `read`, and making, steering and deleting batches and benchmarks."""
+    """`read`, and creating, steering and deleting batches and benchmarks."""
     ADMIN = "admin"
-    """Everything."""
+    """All requests."""
     METRICS = "metrics"
     """`/metrics` and `/ready`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """What may be asked for with a key; None: whatever the service allows."""
+    """Limits on requests with a key; None: only the service's limits."""
 
     max_queued_prompts: int | None = None
     """Most prompts without an outcome, over all batches of the key."""
@@ -60,21 +60,21 @@ class KeyLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who sends a request: a key, or anybody while there are no keys."""
+    """Sender of a request: a key, or anybody while no keys exist."""
 
     key_id: str | None
-    """None while there are no keys."""
+    """Id of the key; None while no keys exist."""
     name: str
     scopes: frozenset[Scope]
     limits: KeyLimits = field(default_factory=KeyLimits)
 
     def may(self, sufficient: Iterable[Scope]) -> bool:
-        """Whether one of the scopes is the caller's."""
+        """Whether the caller has one of the scopes."""
         return not self.scopes.isdisjoint(sufficient)
 
 
 ANYBODY: Final = Caller(key_id=None, name="local", scopes=frozenset(Scope))
-"""Whoever asks while there are no keys."""
+"""Caller of every request while no keys exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +92,9 @@ class ApiKey:
     hash: str
     """SHA-256 of the key, hexadecimal."""
     old_hash: str | None = None
-    """That of the key before the last rotation."""
+    """SHA-256 of the key before the last rotation."""
     old_until_ms: int | None = None
-    """Until when the key before the last rotation is still taken."""
+    """Moment until which the key before the last rotation is accepted."""
 
     def is_live(self, now_ms: int) -> bool:
         """Whether the key is neither revoked nor expired."""
@@ -102,7 +102,7 @@ class ApiKey:
         return self.revoked_at_ms is None and not is_over
 
     def accepts(self, digest: str, now_ms: int) -> bool:
-        """Whether the digest is that of this key and the key is live; it always takes as long."""
+        """Whether the digest belongs to this key and the key is live, compared in constant time."""
         is_new = compare_digest(digest, self.hash)
         is_old = compare_digest(digest, self.old_hash or self.hash)
         old_counts = self.old_until_ms is not None and now_ms < self.old_until_ms
@@ -110,18 +110,18 @@ class ApiKey:
 
 
 def new_key(key_id: str, random: bytes) -> str:
-    """The key of that id with a secret of 32 random bytes."""
+    """Make the key of an id, with a secret of 32 random bytes."""
     body = f"{_PREFIX}{key_id}_{_base62(int.from_bytes(random), _SECRET_LENGTH)}"
     return body + _base62(zlib.crc32(body.encode("ascii")), _CHECKSUM_LENGTH)
 
 
 def new_key_id(random: bytes) -> str:
-    """An id for a key, of 7 random bytes."""
+    """Make a key's id of 7 random bytes."""
     return _base62(int.from_bytes(random), _ID_LENGTH)
 
 
 def key_id_of(key: str) -> str | None:
-    """The id within a key; None if it is not one of this service's, or has a typo."""
+    """Id within a key; None if the text is not a key of this service, or has a typo."""
     length = len(_PREFIX) + _ID_LENGTH + 1 + _SECRET_LENGTH + _CHECKSUM_LENGTH
     if len(key) != length or not key.isascii() or not key.startswith(_PREFIX):
         return None
@@ -171,7 +171,7 @@ def parse_scopes(text: str) -> frozenset[Scope]:
     """The scopes of `read+metrics`.
 
     Raises:
-        ValueError: One of them does not exist.
+        ValueError: A scope does not exist.
     """
     wanted = text.split("+")
     unknown = [each for each in wanted if each not in set(Scope)]
@@ -181,7 +181,7 @@ def parse_scopes(text: str) -> frozenset[Scope]:
 
 
 def name_of(key_id: str | None, stored_name: str | None) -> str | None:
-    """The name of a key by its id; None for a key that there is no more, and for none at all."""
+    """Name of a key by its id; None for a key that was deleted, and without a key."""
     if key_id is not None and key_id.startswith(ENVIRONMENT):
         return key_id.removeprefix(ENVIRONMENT)
     return stored_name

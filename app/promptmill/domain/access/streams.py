@@ -15,18 +15,18 @@ MOST_OF_A_KEY: Final = 50
 
 
 class StreamKind(StrEnum):
-    """What a request that stays open is for."""
+    """Kinds of requests that stay open."""
 
     EVENTS = "events"
     LONG_POLL = "long_poll"
     UPLOAD = "upload"
-    """A body that is stored while it arrives."""
+    """Body that is stored while it arrives."""
     EXPORT = "export"
-    """An answer that is read from the database while it is sent."""
+    """Response that is read from the database while it is sent."""
 
 
 _WAITING: Final = frozenset({StreamKind.EVENTS, StreamKind.LONG_POLL})
-"""These wait for news; together they have one bound, and each key has one of its own."""
+"""Kinds that wait for changes; they share one bound, and each key has its own."""
 _SETTINGS: Final = {
     StreamKind.UPLOAD: ("uploads", "PROMPTMILL_MAX_UPLOADS"),
     StreamKind.EXPORT: ("exports", "PROMPTMILL_MAX_EXPORTS"),
@@ -35,20 +35,20 @@ _SETTINGS: Final = {
 
 @dataclass(slots=True)
 class OpenStreams:
-    """The requests of this process that stay open."""
+    """Requests of this process that stay open."""
 
     _open: Counter[tuple[StreamKind, str | None]] = field(
         default_factory=Counter[tuple[StreamKind, str | None]]
     )
-    """By their kind and the key that they came with, which is None without keys."""
+    """Number of open requests by kind and key's id, which is None without keys."""
 
     def require_room(
         self, kind: StreamKind, key_id: str | None, most: Mapping[StreamKind, int]
     ) -> None:
-        """Make sure that another one may be opened.
+        """Check that another request may be opened.
 
         Raises:
-            LimitExceeded: There are as many as `most` says, or the key has all that it may.
+            LimitExceeded: As many requests as `most` allows are open, or as many as a key may have.
         """
         kinds = _WAITING if kind in _WAITING else {kind}
         if self._number(kinds) >= most[kind]:
@@ -63,7 +63,7 @@ class OpenStreams:
 
     @contextmanager
     def counted(self, kind: StreamKind, key_id: str | None) -> Generator[None]:
-        """Count one within the block."""
+        """Count an open request while the block runs."""
         self._open[kind, key_id] += 1
         try:
             yield

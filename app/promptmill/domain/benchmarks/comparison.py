@@ -1,6 +1,6 @@
-"""The comparison of two benchmarks of the same work: which differences are more than noise.
+"""Comparison of two benchmarks of the same work: which differences are more than noise.
 
-Only like is compared with like: the same model, prompt, options and requests in flight. Where each
+Only equal work is compared: the same model, prompt, options and requests in flight. If each
 benchmark has one model and the names differ, the two models are compared.
 """
 
@@ -21,7 +21,7 @@ COMPARED: Final[Mapping[str, bool]] = {
     "decode_tokens_per_sec": False,
     "prefill_tokens_per_sec": False,
 }
-"""The measures that are compared, and whether less of each is better."""
+"""Compared measures, each with whether lower values are better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class BenchmarkComparison:
     not_comparable: Sequence[NotComparable]
     differences: Sequence[Difference]
     geomean_ratio: Mapping[str, float | None]
-    """Of each measure, the geometric mean of its ratios (target over base)."""
+    """Geometric mean of the ratios (target over base), by measure."""
 
     @property
     def same_work(self) -> bool:
@@ -83,7 +83,7 @@ class BenchmarkComparison:
 
 
 def compare_benchmarks(base: Side, target: Side) -> BenchmarkComparison:
-    """Compares the target with the baseline, cell by cell; see `domain.benchmarks.significance`."""
+    """Compare the target with the baseline, level by level; see `significance`."""
     partners = _partners(base.benchmark, target.benchmark)
     by_place = _by_place(base)
     measures: list[ComparedMeasure] = []
@@ -133,7 +133,7 @@ def compare_benchmarks(base: Side, target: Side) -> BenchmarkComparison:
 
 
 def compare_models(side: Side) -> Sequence[ComparedMeasure]:
-    """Every model of one benchmark beside its first one, on the same prompts and levels."""
+    """Compare every model of a benchmark with its first model, on the same prompts and levels."""
     first, *others = side.benchmark.draft.models
     by_place = _by_place(side)
     return [
@@ -156,9 +156,9 @@ def compare_models(side: Side) -> Sequence[ComparedMeasure]:
 
 
 def worst_slowdown(comparison: BenchmarkComparison) -> float | None:
-    """The certain growth of latency where it grew most; None when it grew nowhere.
+    """Largest significant growth of latency; None if it grew nowhere.
 
-    0.1 means that it takes 10 % longer. Only places whose verdict is `slower` are looked at.
+    0.1 means 10 % longer. Only verdicts of `slower` count.
     """
     slower = [
         each.comparison.ratio - 1
@@ -171,7 +171,7 @@ def worst_slowdown(comparison: BenchmarkComparison) -> float | None:
 
 
 def _partners(base: Benchmark, target: Benchmark) -> dict[str, str]:
-    """The baseline's model for each of the target's."""
+    """Model of the baseline for each model of the target."""
     ours, theirs = target.draft.models, base.draft.models
     shared = {model: model for model in ours if model in theirs}
     if not shared and len(ours) == len(theirs) == 1:
@@ -206,7 +206,7 @@ def _why_apart(base: Side, *, partner: str | None, work: str, level: int) -> str
 
 
 def _positive(values: Sequence[float]) -> list[float]:
-    # Ratios need logarithms. A value of 0 would be a clock that did not tick: not a measurement.
+    # Ratios need logarithms; a value of 0 comes from a clock that did not tick.
     return [value for value in values if value > 0]
 
 

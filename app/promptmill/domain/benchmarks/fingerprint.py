@@ -1,6 +1,6 @@
-"""Whether a host is still what it was when a benchmark began there: what Ollama tells of it.
+"""Comparison of a host with its earlier state, to detect that it changed during a benchmark.
 
-The one rule to know: what either side does not know is no difference.
+A property that is unknown on one side is no difference.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from promptmill.domain.benchmarks.records import Environment
 
 _SAME_SHARE = 0.01
-"""Most by which the share of a model on graphics cards may differ: other sizes of the same work."""
+"""Most difference in a model's share on graphics cards that counts as the same."""
 
 
 def difference(then: Environment, now: Environment, model: str) -> str | None:
-    """What of the host is not as it was when a model's first runs were made, in a sentence."""
+    """Describe the first difference of the host since a model's first runs, in a sentence."""
     if then.ollama_version and now.ollama_version not in {None, then.ollama_version}:
         return f"it had Ollama {then.ollama_version} then, and has {now.ollama_version} now"
     before, after = then.models.get(model), now.models.get(model)

@@ -1,7 +1,7 @@
-"""Flags of runs and levels: rules that need nothing but the measured values.
+"""Flags of runs and levels: rules on the measured values.
 
-Each threshold stands here with its reason. A flag never changes a number; which numbers a flagged
-run stays out of is in `summary`.
+Each threshold is given with its reason. A flag never changes a number; `summary` decides which
+numbers a flagged run is left out of.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ from promptmill.domain.context_window import SentText, num_ctx_of, was_cut
 from promptmill.domain.outcomes import ErrorCode
 
 RATE_TOKENS: Final = 16
-"""Fewest tokens of an answer whose rate means something: Ollama's `eval_duration` begins with the
-first token, so a short answer's rate is too high by one token in `eval_count`."""
+"""Fewest tokens of an answer with a meaningful rate.
+
+Ollama's `eval_duration` begins with the first token, so that the rate of a short answer is too high
+by one token in `eval_count`.
+"""
 PREFILL_TOKENS: Final = 64
-"""Fewest tokens of a prompt whose prefill rate means something; below, fixed costs rule."""
+"""Fewest tokens of a prompt with a meaningful prefill rate; below, fixed costs prevail."""
 GOOD_RUNS: Final = 5
 """Fewest good runs that can be compared by ranks."""
 VARIANCE: Final = 0.10
 """The latency's coefficient of variation above which a level is flagged."""
 _RELOAD_S: Final = 0.1
-"""Shortest `load_duration` that may be a load. A loaded model's is some milliseconds."""
+"""Shortest `load_duration` that may be a load; that of a loaded model is some milliseconds."""
 _RELOAD_SHARE: Final = 0.5
-"""Share of a load that was seen, above which a later `load_duration` is one too."""
+"""Share of an earlier load's time above which a later `load_duration` is a load too."""
 _HIT_SHARE: Final = 0.5
 """Share of an uncached prefill's time below which a prompt must have been cached."""
 _SHORT_SHARE: Final = 0.5
@@ -35,16 +38,18 @@ _SHORT_SHARE: Final = 0.5
 _SERIALISED: Final = 1.25
 """Busy requests on average, at or below which a host with several in flight serialises."""
 FASTEST_DECODE: Final = 100_000
-"""Tokens per second that nothing writes: the fastest accelerators made for it stay below a tenth.
-A model that answers faster has told a wrong time."""
+"""Tokens per second above which a reported rate is wrong.
+
+The fastest accelerators for language models stay below a tenth of it.
+"""
 FASTEST_PREFILL: Final = 10_000_000
-"""Tokens per second that nothing evaluates."""
+"""Prefill tokens per second above which a reported rate is wrong."""
 _NANO: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Load and prefill times of one model and prompt in earlier runs; None: none yet."""
+    """Load and prefill times of one model and prompt in earlier runs; None before the first."""
 
     load_s: float | None = None
     """The longest load seen."""
@@ -53,14 +58,14 @@ class Reference:
 
 
 def learn(reference: Reference, run: BenchmarkRun) -> Reference:
-    """The reference after another run of the same model and prompt."""
+    """Update the reference by another run of the same model and prompt."""
     load_s = seconds(run.metrics.load_duration)
     if load_s is None or load_s < _RELOAD_S:
         load_s = None
     known = [each for each in (reference.load_s, load_s) if each is not None]
     pace = reference.prefill_s_per_token
     if pace is None and run.succeeded:
-        # The first run of a prompt in a session is the one that nothing has cached.
+        # Only the first run of a prompt in a session is surely not cached.
         prefill_s = seconds(run.metrics.prompt_eval_duration)
         if prefill_s is not None and run.prompt_tokens:
             pace = prefill_s / run.prompt_tokens
@@ -76,14 +81,14 @@ def run_flags(
     sent: SentText,
     remote: bool,
 ) -> tuple[Flag, ...]:
-    """The flags of one run, given the runs before it.
+    """Determine the flags of one run, given the runs before it.
 
     Args:
         run: The run, without its flags.
-        draft: What was asked for.
-        reference: What the runs before it have shown.
-        context_length: Tokens of the model's window; None: not known.
-        sent: The size of the prompt as it was sent.
+        draft: The benchmark's specification.
+        reference: Times of the runs before it.
+        context_length: Tokens of the model's window; None: unknown.
+        sent: Size of the prompt that was sent.
         remote: Whether the answer came from another server.
     """
     found: list[Flag] = []
@@ -120,15 +125,15 @@ def run_flags(
 def is_rate_impossible(
     tokens: int | None, nanoseconds: int | None, *, most: int = FASTEST_DECODE
 ) -> bool:
-    """Whether so many tokens in so short a time are more than `most` per second.
+    """Whether a rate of tokens is above `most` per second.
 
-    Of one token Ollama has measured nothing: its clock starts at the first one.
+    For one token Ollama measures nothing, because its clock starts at the first token.
     """
     return tokens is not None and tokens > 1 and tokens * _NANO > most * (nanoseconds or math.inf)
 
 
 def _is_prefill_impossible(run: BenchmarkRun) -> bool:
-    # What was cached takes no time, so that only a prompt without a cached part has a rate.
+    # Cached tokens take no time, so that only a prompt without a cached part has a rate.
     tokens = run.prompt_tokens or 0
     return (
         run.cached_prompt_tokens == 0
@@ -148,7 +153,7 @@ def _was_cached(run: BenchmarkRun, reference: Reference) -> bool:
     prefill_s, pace = seconds(run.metrics.prompt_eval_duration), reference.prefill_s_per_token
     if pace is None or not run.prompt_tokens:
         return False
-    # A fully cached prompt may take no time that Ollama would tell.
+    # For a fully cached prompt Ollama may report no time.
     return (prefill_s or 0.0) < _HIT_SHARE * pace * run.prompt_tokens
 
 
@@ -161,7 +166,7 @@ def level_flags(
     effective_parallelism: float | None,
     of_runs: Sequence[BenchmarkRun],
 ) -> tuple[Flag, ...]:
-    """The flags of a level: those of its runs, and those that only all runs together show."""
+    """Determine the flags of a level: those of its runs, and those of all runs together."""
     found = {flag for run in of_runs for flag in run.flags}
     if good_runs < GOOD_RUNS:
         found.add(Flag.TOO_FEW_RUNS)
@@ -179,5 +184,5 @@ def level_flags(
 
 
 def seconds(nanoseconds: int | None) -> float | None:
-    """Ollama's nanoseconds as seconds."""
+    """Convert Ollama's nanoseconds to seconds."""
     return None if nanoseconds is None else nanoseconds / _NANO

@@ -1,8 +1,8 @@
-"""The runs of a benchmark in their order, as a pure function of its specification.
+"""Plan of a benchmark's runs in their order, a pure function of its specification.
 
-A block is what is run in one go: its requests are kept `concurrency` in flight until all are done.
-Both blocks and steps are numbered, and the plan of a draft is always the same, so that whoever
-takes a benchmark up after a crash knows what is still to be done.
+A block is a set of runs made without a rest between them, with `concurrency` requests kept in
+flight until all are done. Blocks and steps are numbered, and the plan of a draft is always the
+same, so that a worker that resumes a benchmark after a crash knows the remaining steps.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Step:
     """One planned run."""
 
     number: int
-    """The run's index in the plan, counted from 0."""
+    """Index of the run in the plan, counted from 0."""
     prompt_index: int
     run_index: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Runs that are made together, without a rest between them."""
+    """Runs that are made without a rest between them."""
 
     number: int
     model: str
@@ -51,7 +51,7 @@ def total_steps(draft: BenchmarkDraft) -> int:
 
 
 def plan(draft: BenchmarkDraft) -> list[Block]:
-    """All blocks: model after model; of each the cold load, the warm-ups, the measured runs."""
+    """Plan all blocks: model by model, each with cold load, warm-ups and measured runs."""
     blocks: list[Block] = []
     first = 0
     for model in draft.models:
@@ -76,7 +76,7 @@ def plan(draft: BenchmarkDraft) -> list[Block]:
 def _blocks_of_model(
     draft: BenchmarkDraft,
 ) -> Iterator[tuple[Phase, int, list[tuple[int, int]]]]:
-    """Phase, requests in flight, and (prompt, run) of each step."""
+    """Yield phase, requests in flight, and (prompt, run) of each step."""
     prompts = range(len(draft.prompts))
     if draft.measure_cold_load:
         yield Phase.COLD_LOAD, 1, [(0, 0)]
@@ -101,11 +101,11 @@ def _blocks_of_model(
 def text_to_send(
     draft: BenchmarkDraft, benchmark_id: str, *, session: int, block: Block, step: Step
 ) -> str:
-    """The prompt as it is sent: with digits of its own in front if the cache is to be avoided.
+    """Build the prompt to send, with unique digits in front if the cache is to be avoided.
 
-    The digits are derived from the benchmark and the run, and from the session too: a run that a
-    crash interrupted left its prompt in the cache. They are digits, always as many, because common
-    tokenizers make the same number of tokens of them each time.
+    The digits are derived from the benchmark, the run and the session, because a run that a crash
+    interrupted left its prompt in the cache. Their number is constant, because common tokenizers
+    then make the same number of tokens of them.
     """
     prompt = draft.prompts[step.prompt_index]
     if draft.prefix_cache is PrefixCache.ALLOW:

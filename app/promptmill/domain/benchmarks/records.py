@@ -1,7 +1,7 @@
-"""The records of a benchmark: its specification, its state and its runs.
+"""Records of a benchmark: specification, state and runs.
 
 Plain immutable records. Moments are integer milliseconds since 1970 UTC (`_ms`), durations seconds
-(`_s`), except Ollama's own counters, which stay nanoseconds. What is not known is None, never 0.
+(`_s`), except Ollama's own counters, which stay nanoseconds. Unknown values are None, never 0.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Phase(StrEnum):
     WARMUP = "warmup"
     """A run before the measured ones, with the same options; not counted."""
     MEASURED = "measured"
-    """A run that the figures are computed from."""
+    """A run from which figures are computed."""
 
 
 class PrefixCache(StrEnum):
     """How a benchmark treats Ollama's prefix cache, which is always on."""
 
     AVOID = "avoid"
-    """Every run begins with digits of its own, so that nothing of its prompt is cached."""
+    """Unique digits precede each prompt, so that nothing of it is cached."""
     ALLOW = "allow"
-    """Every run sends the prompt as it is; how much of it is cached is not known."""
+    """Prompts are sent as they are; how much of them is cached is unknown."""
 
 
 class Order(StrEnum):
@@ -43,27 +43,29 @@ class Order(StrEnum):
     SEQUENTIAL = "sequential"
     """All runs of a level and prompt, then those of the next."""
     INTERLEAVED = "interleaved"
-    """One round of every level and prompt, then the next round: what changes slowly in the machine,
-    such as its heat, falls on all of them alike."""
+    """Rounds with one run of every level and prompt.
+
+    Slow changes of the machine, such as its heat, then affect all of them alike.
+    """
 
 
 class Flag(StrEnum):
-    """A reason to doubt a figure."""
+    """Reasons to doubt a figure."""
 
     NO_DONE = "no_done"
     """The stream ended without `done: true`: a failed run."""
     TOO_FEW_TOKENS = "too_few_tokens"
-    """The answer is so short that its rate means nothing; it stays out of all rates."""
+    """The answer is too short for a meaningful rate, and is left out of all rates."""
     MODEL_RELOADED = "model_reloaded"
-    """The model was loaded within this run; its times stay out of the distributions."""
+    """The model was loaded within this run, whose times are left out of the distributions."""
     PREFIX_CACHE_HIT = "prefix_cache_hit"
     """Ollama had the beginning of the prompt in its cache."""
     CACHE_UNKNOWN = "cache_unknown"
-    """How much of the prompt was cached is not known, so there is no prefill rate."""
+    """How much of the prompt was cached is unknown, so that there is no prefill rate."""
     PROMPT_TRUNCATED = "prompt_truncated"
-    """Ollama cut the prompt to its window without saying so."""
+    """Ollama cut the prompt to its window silently."""
     IMPOSSIBLE_RATE = "impossible_rate"
-    """The host tells a rate that no machine reaches; the run stays out of all rates of its kind."""
+    """The host reports an impossible rate; the run is left out of all rates of its kind."""
     SHORT_OUTPUT = "short_output"
     """The answer ended by itself before half of `num_predict`."""
     PARTIAL_OFFLOAD = "partial_offload"
@@ -84,7 +86,7 @@ class Flag(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceLevel:
-    """The objectives of a good request; None: no objective. A request above one is not good."""
+    """Objectives of a good request, each an upper bound; None: no objective."""
 
     latency_s: float | None = None
     ttft_s: float | None = None
@@ -92,9 +94,9 @@ class ServiceLevel:
 
 
 DEFAULT_PROMPT = "Hello, how are you?"
-"""The prompt of a benchmark that names none."""
+"""Prompt of a benchmark that is given no prompt."""
 DEFAULT_OPTIONS: Mapping[str, Any] = {"num_predict": 128, "temperature": 0, "seed": 42}
-"""Options of every run unless others are given: equal work each time, of a bounded length."""
+"""Options of every run unless others are given: equal work of a bounded length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +106,14 @@ class BenchmarkDraft:
     models: tuple[str, ...]
     prompts: tuple[str, ...] = (DEFAULT_PROMPT,)
     num_runs: int = 3
-    """Measured runs of each prompt at each level, for each request that is in flight there."""
+    """Measured runs of each prompt at each level, per request in flight."""
     warmup_runs: int = 1
     """Runs of each prompt before the measuring, one at a time."""
     concurrency: tuple[int, ...] = (1,)
-    """The levels: how many requests are kept in flight."""
+    """Levels, as numbers of requests kept in flight."""
     options: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_OPTIONS))
     think: bool | str | None = None
-    """As Ollama takes it; None leaves it to the model."""
+    """Value for Ollama; None: the model's default."""
     prefix_cache: PrefixCache = PrefixCache.AVOID
     measure_cold_load: bool = False
     order: Order = Order.SEQUENTIAL
@@ -120,20 +122,20 @@ class BenchmarkDraft:
     timeout_s: float = 300.0
     """Seconds that one run may take."""
     keep_alive: float | str | None = None
-    """As Ollama takes it; None: the host's own."""
+    """Value for Ollama; None: the host's default."""
     slo: ServiceLevel | None = None
     baseline_id: str | None = None
-    """The benchmark that this one is to be compared with."""
+    """Id of the benchmark to compare with."""
     label: str | None = None
     host_info: str | None = None
-    """What the user says about the machine."""
+    """The user's description of the machine."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def workload_hash(self, prompt_index: int) -> str:
-        """A hash that is equal for equal work of one prompt in two benchmarks.
+        """Hash that is equal for equal work of one prompt in two benchmarks.
 
-        SHA-256 (hexadecimal) of the prompt, the options, `think` and the way with the prefix cache:
-        all that changes what is sent, but not the model, nor how often or how many at a time.
+        SHA-256 (hexadecimal) of the prompt, the options, `think` and the use of the prefix cache:
+        all that changes the request, except the model, the number of runs and the concurrency.
         """
         work = {
             "prompt": self.prompts[prompt_index],
@@ -159,7 +161,7 @@ class RunCounts:
     succeeded: int = 0
     failed: int = 0
     skipped: int = 0
-    """Runs that were skipped because their model cannot be run at all."""
+    """Runs that were skipped because their model cannot run."""
     cancelled: int = 0
 
     @property
@@ -192,7 +194,7 @@ class ModelEnvironment:
     changed: bool = False
     """Whether Ollama's version or the model's digest had changed at the end."""
     error: str | None = None
-    """Why the model could not be run; the remaining runs of the model were skipped."""
+    """Why the model cannot run; its remaining runs were skipped."""
     error_code: ErrorCode | None = None
 
     @property
@@ -249,7 +251,7 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkIntervals:
-    """Times between the pieces of an answer. A chunk is not a token: it may hold several."""
+    """Times between the chunks of an answer. A chunk may hold several tokens."""
 
     chunks: int
     p50_s: float | None = None
@@ -285,18 +287,18 @@ class BenchmarkRun:
     error: str | None = None
     done_reason: str | None = None
     latency_s: float | None = None
-    """From the scheduled start to the end of the answer."""
+    """Seconds from the scheduled start to the end of the answer."""
     client_queue_s: float | None = None
-    """From the scheduled start until the request was sent."""
+    """Seconds from the scheduled start until the request was sent."""
     ttft_s: float | None = None
-    """From the scheduled start to the first non-empty text, thinking included."""
+    """Seconds from the scheduled start to the first non-empty text, thinking included."""
     ttfo_s: float | None = None
-    """From the scheduled start to the first text of the answer itself."""
+    """Seconds from the scheduled start to the first text of the answer itself."""
     icl: ChunkIntervals | None = None
     metrics: CallMetrics = field(default_factory=CallMetrics)
-    """Ollama's raw counters; the client's times among them are not used."""
+    """Ollama's raw counters; the client's times in them are not used."""
     cached_prompt_tokens: int | None = None
-    """Tokens of the prompt that were in Ollama's cache; None: not known."""
+    """Tokens of the prompt that were in Ollama's cache; None: unknown."""
     response: str | None = None
     response_chars: int | None = None
     response_sha256: str | None = None

@@ -1,8 +1,8 @@
-"""The ratio of two series of measurements, its confidence interval and its p value.
+"""Ratio of two series of measurements, with its confidence interval and p value.
 
-All is done on logarithms, so that what comes out is a ratio, and comparing the other way round
-gives its inverse. The interval decides the verdict; the p value comes from the same distribution
-and says the same where there are no ties.
+All is computed on logarithms, so that results are ratios, and comparing the other way round gives
+the inverse. The interval decides the verdict; the p value comes from the same distribution and
+agrees with it if there are no ties.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from promptmill.domain.benchmarks.statistics import CONFIDENCE, Estimand, Interv
 from promptmill.domain.benchmarks.student_t import two_sided_p, two_sided_t
 
 LEAST_FOR_RANKS = 5
-"""Values on each side from which on ranks are used: 4 and 4 can hardly differ at 5 %."""
+"""Fewest values on each side for ranks: 4 and 4 can hardly differ at 5 %."""
 MOST_FOR_EXACT = 50
-"""Up to so many values on each side the distribution of U is counted, above it is normal."""
+"""Most values on each side for the exact distribution of U; above, the normal one is used."""
 _MOST_PAIRS = 250_000
-"""Up to so many pairs all differences are sorted, above the wanted ones are searched for."""
+"""Most pairs whose differences are all sorted; above, the wanted ones are searched for."""
 _SAME = 1e-13
-"""How closely a difference of logarithms is searched for before the nearest real one is taken."""
+"""Precision of the search for a difference of logarithms."""
 _LARGEST_LOG = math.log(1.7e308)
 
 
@@ -35,11 +35,11 @@ class Verdict(StrEnum):
     """The verdict on the target against the baseline."""
 
     FASTER = "faster"
-    """Better, and the interval leaves out 1."""
+    """Better, and the interval excludes 1."""
     SLOWER = "slower"
-    """Worse, and the interval leaves out 1."""
+    """Worse, and the interval excludes 1."""
     NO_SIGNIFICANT_DIFFERENCE = "no_significant_difference"
-    """The interval holds 1: they may be equal, or the runs too few to tell."""
+    """The interval contains 1: the series may be equal, or the runs too few."""
     INSUFFICIENT_DATA = "insufficient_data"
     """Fewer than two runs on a side."""
     NOT_COMPARABLE = "not_comparable"
@@ -48,7 +48,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The target against the baseline."""
+    """Comparison of the target with the baseline."""
 
     ratio: float | None
     """Target / baseline: 1.1 is a tenth more. None when a side has no value."""
@@ -56,7 +56,7 @@ class Comparison:
     """The 95 % confidence interval of the ratio; None below two values on a side."""
     method: Method | None
     p_value: float | None
-    """The two-sided p value: how often chance alone shows a difference of at least this size."""
+    """Two-sided p value: probability of at least this difference by chance."""
     n_base: int
     n_target: int
     verdict: Verdict
@@ -96,13 +96,13 @@ def compare(base: Sequence[float], target: Sequence[float], *, lower_is_better: 
 
 
 def geometric_mean(ratios: Iterable[float]) -> float | None:
-    """The ratio that stands for several, the n-th root of their product; None of none.
+    """Geometric mean of ratios, the n-th root of their product; None without ratios.
 
-    The only mean of ratios whose value does not depend on which side is the baseline (Fleming &
-    Wallace 1986).
+    It is the only mean of ratios whose value does not depend on which side is the baseline (Fleming
+    & Wallace 1986).
 
     Raises:
-        ValueError: a ratio is not finite or not above 0.
+        ValueError: A ratio is not finite or not above 0.
     """
     logs = _sorted_logs(ratios)
     return _ratio(mean(logs)) if logs else None
@@ -110,7 +110,7 @@ def geometric_mean(ratios: Iterable[float]) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shift:
-    """The shift of the target above the base, in logarithms."""
+    """Shift of the target above the base, in logarithms."""
 
     method: Method | None = None
     centre: float | None = None
@@ -119,7 +119,7 @@ class _Shift:
 
 
 def _shift(base: Sequence[float], target: Sequence[float]) -> _Shift:
-    """The shift by ranks or by means, as the number of values allows; both sides are sorted."""
+    """Compute the shift by ranks or by means, depending on the number of values; both sorted."""
     fewest = min(len(base), len(target))
     if fewest >= LEAST_FOR_RANKS:
         return _by_ranks(base, target)
@@ -146,7 +146,7 @@ def _sorted_logs(values: Iterable[float]) -> list[float]:
 
 
 def _ratio(log: float) -> float:
-    """Two runs that differ without measure have a bound beyond any float; JSON has no infinity."""
+    """Ratio of a difference of logarithms, bounded because JSON has no infinity."""
     return math.exp(min(log, _LARGEST_LOG))
 
 
@@ -163,7 +163,7 @@ def _by_means(base: Sequence[float], target: Sequence[float]) -> _Shift:
     centre = mean(target) - mean(base)
     shares = [variance(logs) / len(logs) for logs in (base, target)]
     if not (error := math.sqrt(math.fsum(shares))):
-        # Both sides without any spread, as a simulator may be: a test has nothing to go by.
+        # Without any spread on both sides, as with a simulator, no test is possible.
         return _Shift(
             method=Method.WELCH_ON_LOGS,
             centre=centre,
@@ -200,9 +200,9 @@ def _by_ranks(base: Sequence[float], target: Sequence[float]) -> _Shift:
 
 @lru_cache(maxsize=256)
 def ratio_interval_rank(n: int, m: int) -> int:
-    """Which of the n * m sorted ratios, from either end, bounds the interval (1 = the end).
+    """Rank, from either end, of the sorted n * m ratios that bounds the interval (1 = the end).
 
-    The largest k for which U is below k in at most 2.5 % of all equal series.
+    It is the largest k for which U is below k in at most 2.5 % of all equal series.
     """
     if max(n, m) <= MOST_FOR_EXACT:
         return bisect_right(_chance_of_u(n, m), (1 - CONFIDENCE) / 2)
@@ -213,10 +213,10 @@ def ratio_interval_rank(n: int, m: int) -> int:
 
 @lru_cache(maxsize=64)
 def _chance_of_u(n: int, m: int) -> tuple[float, ...]:
-    """The distribution of U at 0, 1, 2 … up to the middle, for two equal series.
+    """Distribution of U at 0, 1, 2 … up to the middle, for two equal series.
 
-    The number of orders with each U are the coefficients of a Gaussian binomial, the product of
-    (1 - x^(m + i)) / (1 - x^i) for i from 1 to n (Mann & Whitney's recurrence, multiplied out).
+    The numbers of orders with each U are the coefficients of a Gaussian binomial, the product of (1
+    - x^(m + i)) (1 - x^i) for i from 1 to n (Mann & Whitney's recurrence, multiplied out).
     """
     size = n * m // 2 + 1
     ways = [1] + [0] * (size - 1)
@@ -230,9 +230,9 @@ def _chance_of_u(n: int, m: int) -> tuple[float, ...]:
 
 
 def _p_value(base: Sequence[float], target: Sequence[float]) -> float:
-    """Two-sided, of Mann and Whitney's U; sorted logarithms."""
+    """Two-sided p value of Mann and Whitney's U; the arguments are sorted logarithms."""
     n, m = len(base), len(target)
-    # Half a point for a tie: counted once with and once without.
+    # A tie counts half: once with and once without it.
     doubled = sum(bisect_left(base, one) + bisect_right(base, one) for one in target)
     u = min(doubled, 2 * n * m - doubled) / 2
     ties = [count for count in Counter([*base, *target]).values() if count > 1]
@@ -248,7 +248,7 @@ def _p_value(base: Sequence[float], target: Sequence[float]) -> float:
 def _differences(
     base: Sequence[float], target: Sequence[float], ranks: Sequence[int]
 ) -> list[float]:
-    """The differences with those ranks (1 = smallest) among all of a target and a base value."""
+    """Differences with given ranks (1 = smallest) among all pairs of a target and a base value."""
     if len(base) * len(target) <= _MOST_PAIRS:
         every = sorted(after - before for after in target for before in base)
         return [every[rank - 1] for rank in ranks]
@@ -256,7 +256,7 @@ def _differences(
 
 
 def _difference(base: Sequence[float], target: Sequence[float], rank: int) -> float:
-    """One of too many differences to write down, by halving the range that it must be in."""
+    """One difference by its rank, found by halving its range, for too many to write down."""
     low, high = target[0] - base[-1], target[-1] - base[0]
     while high - low > _SAME:
         middle = (low + high) / 2
@@ -264,7 +264,7 @@ def _difference(base: Sequence[float], target: Sequence[float], rank: int) -> fl
             high = middle
         else:
             low = middle
-    # The real difference next to it, so that two equal values differ by exactly 0.
+    # The nearest real difference, so that two equal values differ by exactly 0.
     near = (
         target[min(index, len(target) - 1)] - before
         for before in base

@@ -1,8 +1,8 @@
-"""What a series of measured values says: its spread, its percentiles, and how sure its centre is.
+"""Statistics of a series of measured values: spread, percentiles, confidence intervals, drift.
 
-A number that the data cannot carry is None, never 0 and never a guess: no standard deviation of one
-value, no 99th percentile of ten. Nothing here depends on the order of the values except `drift`,
-which is about nothing else. Two series are compared in `comparison`.
+A number that the data do not support is None, never 0 and never a guess: no standard deviation of
+one value, no 99th percentile of ten. Only `drift` depends on the order of the values. Two series
+are compared in `significance`.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from statistics import mean, median, stdev
 from promptmill.domain.benchmarks.student_t import two_sided_t
 
 CONFIDENCE = 0.95
-"""How often, at least, an interval is meant to hold what it is an interval of."""
+"""Least probability with which an interval contains its estimand."""
 PERCENTILES = {"p50": (0.50, 1), "p90": (0.90, 10), "p95": (0.95, 20), "p99": (0.99, 100)}
-"""Percentile: its fraction, and the least number of values that it is told of."""
+"""Percentiles: each with its fraction, and the least number of values that supports it."""
 LEAST_FOR_ORDER_STATISTICS = 6
-"""Below it even from the smallest value to the largest is not a 95 % interval of the median."""
+"""Fewest values for an interval of the median: below, even the full range covers less than 95 %."""
 
 
 class Estimand(StrEnum):
-    """What an interval is an interval of."""
+    """Estimands of intervals."""
 
     MEDIAN = "median"
-    """The median of what was measured."""
+    """Median of the measured values."""
     MEAN = "mean"
-    """The mean of what was measured."""
+    """Mean of the measured values."""
     RATIO = "ratio"
-    """How many times the baseline the other is."""
+    """Ratio of the target to the baseline."""
 
 
 class Method(StrEnum):
-    """How an interval was computed."""
+    """Methods of computing an interval."""
 
     ORDER_STATISTICS = "order_statistics"
-    """Between two of the sorted values; right whatever the distribution."""
+    """Between two of the sorted values; valid for any distribution."""
     STUDENT_T = "student_t"
-    """Mean and standard deviation; right when the values are about normal."""
+    """Mean and standard deviation; valid for values that are about normal."""
     HODGES_LEHMANN_MANN_WHITNEY = "hodges_lehmann_mann_whitney"
-    """From all ratios of one value to another; right when both distributions have one shape."""
+    """From all ratios of one value to another; valid for two distributions of one shape."""
     WELCH_ON_LOGS = "welch_on_logs"
-    """Means of the logarithms; right when the values are about lognormal."""
+    """Means of the logarithms; valid for values that are about lognormal."""
     RATIO_OF_SINGLE_RUNS = "ratio_of_single_runs"
-    """There was one value on a side: a ratio, and nothing that says how sure it is."""
+    """One value on a side: a ratio without an interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A 95 % confidence interval, in the unit of the values (a ratio has none)."""
+    """95 % confidence interval, in the unit of the values (a ratio has none)."""
 
     low: float
     high: float
@@ -64,9 +64,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """What a series of values says; all but `n` and `cv` are in the unit of the values.
+    """Statistics of a series of values; all but `n` and `cv` are in the unit of the values.
 
-    What takes more values than there are is None. See `distribution` for each of them.
+    A statistic that needs more values is None. See `distribution` for each.
     """
 
     n: int
@@ -122,10 +122,10 @@ def distribution(values: Iterable[float]) -> Distribution:
 
 
 def median_interval(values: Sequence[float]) -> Interval | None:
-    """A 95 % interval of the median, whatever the distribution; None below six values.
+    """95 % confidence interval of the median, for any distribution; None below six values.
 
-    It goes from the k-th smallest value to the k-th largest. The median is outside when fewer than
-    k values lie on one side of it, and how many do is binomial with one half: k is the largest for
+    It goes from the k-th smallest value to the k-th largest. The median is outside if fewer than k
+    values lie on one side of it, and that number is binomial with one half: k is the largest for
     which this happens in at most 5 % of all samples (Thompson 1936; David & Nagaraja, Order
     Statistics, 7.1).
     """
@@ -142,12 +142,13 @@ def median_interval(values: Sequence[float]) -> Interval | None:
 
 @lru_cache(maxsize=256)
 def median_interval_rank(n: int) -> int:
-    """Which of n sorted values, from either end, bounds the interval of the median (1 = the end).
+    """Rank of the sorted values, from either end, that bounds the median's interval (1 = end).
 
-    In whole numbers, and so exact for any n; 10 ms for 10,000 values. 0 when no rank will do.
+    Computed in integers, and so exact for any n; 10 ms for 10,000 values. 0 if no rank suffices.
     """
     rank, ways, outside = 0, 1, 1
-    # Of 2^n equally likely outcomes `outside` have at most `rank` values on a side; 1/40 may.
+    # Of 2^n equally likely outcomes `outside` have at most `rank` values on a side; at most 1/40
+    # may.
     while 40 * outside <= 2**n:
         rank += 1
         ways = ways * (n - rank + 1) // rank
@@ -156,11 +157,11 @@ def median_interval_rank(n: int) -> int:
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """A 95 % interval of the mean of two to five values by Student's t (1908), else None.
+    """95 % confidence interval of the mean of two to five values by Student's t (1908), else None.
 
-    It supposes that the values are about normal, which so few can neither show nor deny; with an
-    outlier among them it holds the mean less often than it says. Of more values there is
-    `median_interval`, which supposes nothing.
+    It assumes that the values are about normal, which so few can neither show nor deny; with an
+    outlier among them it contains the mean less often than 95 %. For more values `median_interval`
+    needs no assumption.
     """
     n = len(values)
     if not 2 <= n < LEAST_FOR_ORDER_STATISTICS:  # noqa: PLR2004 - one value has no spread
@@ -173,11 +174,11 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
 
 
 LEAST_FOR_DRIFT = 8
-"""Fewer values in order say nothing of a trend at the level that is asked for."""
+"""Fewest values in order that can show a trend at the required level."""
 DRIFT_P_VALUE = 0.01
-"""Chance shows a trend as clear as that in less than one of a hundred steady series."""
+"""Largest p value of a trend that is reported."""
 DRIFT_CHANGE = 0.05
-"""A change of less, as a share of the median, is not worth a warning."""
+"""Smallest change that is reported, relative to the median."""
 _MOST_FOR_DRIFT = 400
 
 
@@ -228,7 +229,7 @@ def _not_below_zero(interval: Interval | None, ordered: Sequence[float]) -> Inte
 
 
 def _percentile(ordered: Sequence[float], fraction: float) -> float:
-    """Hyndman & Fan's type 7, from the nearer side, so that rounding never leaves the gap."""
+    """Percentile of Hyndman and Fan's type 7, computed from the nearer side against rounding."""
     position = (len(ordered) - 1) * fraction
     index = math.floor(position)
     share = position - index

@@ -1,8 +1,8 @@
 """Student's t distribution, for intervals and tests of a mean or of a difference of means.
 
-Both functions come down to the regularised incomplete beta function: of a variable T with v degrees
-of freedom, `P(|T| > t) = I_x(v/2, 1/2)` with `x = v / (v + t**2)` (NIST DLMF 8.17; Abramowitz &
-Stegun 26.7.1).
+Both functions use the regularised incomplete beta function: for a variable T with v degrees of
+freedom, `P(|T| > t) = I_x(v/2, 1/2)` with `x = v (v + t**2)` (NIST DLMF 8.17; Abramowitz & Stegun
+26.7.1).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _BISECTIONS: Final = 60
 
 
 def two_sided_p(t: float, freedom: float) -> float:
-    """The probability that a variable with `freedom` degrees of freedom is further from 0 than t.
+    """Probability that a variable with `freedom` degrees of freedom is further from 0 than t.
 
-    Right to ten digits for 1 to 10,000 degrees of freedom.
+    Accurate to ten digits for 1 to 10,000 degrees of freedom.
     """
     whole = freedom + t * t
     return _incomplete_beta(freedom / 2, 0.5, freedom / whole, t * t / whole)
 
 
 def two_sided_t(p: float, freedom: float) -> float:
-    """The t of which `two_sided_p` is `p`: a 95 % interval reaches `two_sided_t(0.05, ...)`."""
+    """The t whose `two_sided_p` is `p`: a 95 % interval reaches `two_sided_t(0.05, ...)`."""
     low, high = 0.0, 1.0
     while two_sided_p(high, freedom) > p:
         low, high = high, 2 * high
@@ -39,11 +39,11 @@ def two_sided_t(p: float, freedom: float) -> float:
 
 
 def _incomplete_beta(a: float, b: float, x: float, y: float) -> float:
-    """The regularised incomplete beta function I_x(a, b); `y` is 1 - x to its last digit."""
+    """Regularised incomplete beta function I_x(a, b); `y` is 1 - x to its last digit."""
     if not x or not y:
         return float(not y)
     if x > (a + 1) / (a + b + 2):
-        # The fraction converges quickly below the mean only; above it, by the symmetry of I.
+        # The fraction converges quickly only below the mean; above it the symmetry of I is used.
         return 1 - _incomplete_beta(b, a, y, x)
     log_factor = (
         math.lgamma(a + b)
@@ -57,7 +57,7 @@ def _incomplete_beta(a: float, b: float, x: float, y: float) -> float:
 
 
 def _fraction(a: float, b: float, x: float) -> float:
-    """The continued fraction of DLMF 8.17.22, evaluated by Lentz's method (1976)."""
+    """Continued fraction of DLMF 8.17.22, evaluated by Lentz's method (1976)."""
     value = numerators = 1.0
     denominators = 0.0
     for step in range(1, _ENOUGH_STEPS):

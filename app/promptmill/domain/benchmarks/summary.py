@@ -1,11 +1,11 @@
 """From single runs to figures: one `LevelSummary` for each model, prompt and level.
 
-The rules, which nothing else in the house repeats:
-- Only measured runs count; cold loads stand apart, warm-ups nowhere.
+The rules, which are stated nowhere else:
+- Only measured runs count; cold loads are separate, warm-ups are left out.
 - A failed run is in every denominator and in no distribution.
-- A run that loaded the model anew stays out of all times and rates.
-- An answer of fewer than `RATE_TOKENS` tokens stays out of all rates.
-- A rate that no machine reaches stays out of the rates of its kind.
+- A run that loaded the model again is left out of all times and rates.
+- An answer of fewer than `RATE_TOKENS` tokens is left out of all rates.
+- An impossible rate is left out of the rates of its kind.
 - Throughput is counted over the time in which the level's requests were kept in flight. Where a
   crash broke that in two, the two times are added and the gap is not.
 """
@@ -40,18 +40,18 @@ NO_ENVIRONMENT = ModelEnvironment()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyParts:
-    """Where the latency goes, as means in seconds; they do not quite add up to it."""
+    """Mean seconds of the parts of the latency; they do not add up to it exactly."""
 
     load_s: float | None
     queue_s: float | None
-    """Waiting at the host: what its total has beyond the other three."""
+    """Waiting at the host: Ollama's total minus the other three parts."""
     prefill_s: float | None
     decode_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelSummary:
-    """What one model did with one prompt at one level."""
+    """Figures of one model with one prompt at one level."""
 
     prompt_index: int
     concurrency: int
@@ -73,22 +73,25 @@ class LevelSummary:
     server_overhead_s: Distribution
     latency_parts: LatencyParts
     window_s: float | None
-    """Seconds in which its requests were kept in flight."""
+    """Seconds in which the level's requests were kept in flight."""
     output_throughput_tok_s: float | None
     request_throughput_req_s: float | None
     goodput_req_s: float | None
     """Good requests per second; None without an SLO."""
     good_request_fraction: float | None
-    """Good requests of all that were attempted; None without an SLO."""
+    """Share of attempted requests with a good answer; None without an SLO."""
     effective_parallelism: float | None
-    """Requests that the host worked on at a time, on average: its prefill and decode times over
-    the time of the level. About 1 with several in flight: the host serialises."""
+    """Mean number of requests that the host worked on at a time.
+
+    It is the sum of prefill and decode times over the time of the level. About 1 with several
+    requests in flight means that the host serialises.
+    """
     flags: tuple[Flag, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColdLoad:
-    """The first answer of a model that was not in memory."""
+    """First answer of a model that was not loaded."""
 
     load_s: float | None
     ttft_s: float | None
@@ -104,10 +107,10 @@ class ModelResult:
     latency: float | None
     """Mean seconds of the successful measured runs."""
     tokens_per_sec: float | None
-    """Sum of `eval_count` over sum of `eval_duration`, of the runs that may count for a rate."""
+    """Sum of `eval_count` over sum of `eval_duration`, of the runs that count for rates."""
     prompt: str
     response: str | None
-    """The answer of one successful measured run."""
+    """Answer of one successful measured run."""
     num_runs: int
     error: str | None
     error_code: ErrorCode | None
@@ -122,17 +125,17 @@ Measure = Callable[[BenchmarkRun], float | None]
 
 
 def is_steady(run: BenchmarkRun) -> bool:
-    """Whether the run's times may stand beside others: it has an answer and loaded nothing."""
+    """Whether the run's times count: it has an answer and did not load the model."""
     return run.succeeded and Flag.MODEL_RELOADED not in run.flags
 
 
 def counts_for_rates(run: BenchmarkRun) -> bool:
-    """Whether rates may be made of the run."""
+    """Whether rates may be computed from the run."""
     return is_steady(run) and (run.output_tokens or 0) >= RATE_TOKENS
 
 
 def decode_tokens_per_sec(run: BenchmarkRun) -> float | None:
-    """`eval_count` over `eval_duration`, as Ollama itself reckons it; None for what cannot be."""
+    """`eval_count` over `eval_duration`, as Ollama computes it; None for impossible rates."""
     if is_rate_impossible(run.output_tokens, run.metrics.eval_duration):
         return None
     return _rate(run.output_tokens, seconds(run.metrics.eval_duration))
@@ -141,7 +144,7 @@ def decode_tokens_per_sec(run: BenchmarkRun) -> float | None:
 def prefill_tokens_per_sec(run: BenchmarkRun) -> float | None:
     """Uncached tokens of the prompt over `prompt_eval_duration`.
 
-    None where it is not known how many were cached, the prompt is short, or the rate cannot be.
+    None if the number of cached tokens is unknown, the prompt is short, or the rate is impossible.
     """
     cached, tokens = run.cached_prompt_tokens, run.prompt_tokens
     if cached is None or tokens is None or tokens - cached < PREFILL_TOKENS:
@@ -155,7 +158,7 @@ def prefill_tokens_per_sec(run: BenchmarkRun) -> float | None:
 
 
 def server_overhead_s(run: BenchmarkRun) -> float | None:
-    """What the host's total has beyond load, prefill and decode: mostly waiting for a slot."""
+    """Ollama's total beyond load, prefill and decode: mostly waiting for a slot."""
     metrics = run.metrics
     if metrics.total_duration is None:
         return None
@@ -177,7 +180,7 @@ MEASURES: Mapping[str, tuple[Measure, Callable[[BenchmarkRun], bool]]] = {
     "output_tokens": (lambda run: run.output_tokens, BenchmarkRun.succeeded.__get__),
     "server_overhead_s": (server_overhead_s, is_steady),
 }
-"""Each distribution of a level: the value of a run, and which runs have a say."""
+"""Distributions of a level: the value of a run, and the condition under which the run counts."""
 
 
 def values_of(name: str, runs: Iterable[BenchmarkRun]) -> list[float]:
@@ -194,7 +197,7 @@ def summarise(
     environment: ModelEnvironment = NO_ENVIRONMENT,
     response: str | None = None,
 ) -> ModelResult:
-    """The figures of one model, from its runs in whatever order.
+    """Compute the figures of one model from its runs in any order.
 
     `response` is the answer to show, for runs that were read without their texts.
     """
@@ -282,7 +285,8 @@ def _level(draft: BenchmarkDraft, runs: Sequence[BenchmarkRun]) -> LevelSummary:
 def window_of(runs: Iterable[BenchmarkRun]) -> float | None:
     """Seconds in which the runs were kept in flight.
 
-    Of each block in each session, from the first scheduled start to the last end, added up.
+    The times from the first scheduled start to the last end of each block in each session, added
+    up.
     """
     spans: dict[tuple[int, int], tuple[float, float]] = {}
     for run in runs:
@@ -292,7 +296,7 @@ def window_of(runs: Iterable[BenchmarkRun]) -> float | None:
 
 
 def met_by(slo: ServiceLevel, run: BenchmarkRun) -> bool:
-    """Whether the run was as good as wished; one that failed, or does not tell, was not."""
+    """Whether the run met the objectives; a failed run, or one without the measure, did not."""
     if not run.succeeded:
         return False
     wishes = (
@@ -304,7 +308,7 @@ def met_by(slo: ServiceLevel, run: BenchmarkRun) -> bool:
 
 
 def _cold_load(runs: Sequence[BenchmarkRun]) -> ColdLoad | None:
-    # One that was taken up again after a crash may have loaded the model twice.
+    # A benchmark that was resumed after a crash may have loaded the model twice.
     for run in runs:
         if run.phase is Phase.COLD_LOAD:
             return ColdLoad(

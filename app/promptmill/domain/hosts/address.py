@@ -1,7 +1,7 @@
-"""Where an Ollama server is: every form in which people write it, as one canonical base URL.
+"""Parsing of Ollama addresses: every form in which people write them, as one canonical base URL.
 
-The one rule to know: two texts that mean the same server give the same URL, so that it can serve
-as the host's key; and a text that cannot be meant is refused, never replaced by a guess.
+Two texts for the same server give the same URL, which serves as the host's key. A text that cannot
+be an address is refused, never replaced by a guess.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DEFAULT_PORT = 11434
 _SCHEME_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_V4 = "127.0.0.1"
 _MACHINE_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.internal"})
-"""Names of the machine itself, the last two as a container calls the machine that runs it."""
+"""Names of the machine itself; the last two stand for a container's machine."""
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _LABELS = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 _PATH = re.compile(r"[A-Za-z0-9/._~%!$&'()*+,;=:@-]*")
@@ -46,11 +46,11 @@ def parse_ollama_host(text: str | None) -> str:
     And where this differs from both, since it is for a client and the result is logged and stored:
 
     - `0.0.0.0` and `::`, which only a server can listen on, become `127.0.0.1` and `[::1]`;
-    - a user name or password is refused, a secret does not belong in an address that is shown in
-      results; so are a query and a fragment, which both drop, and other schemes.
+    - a user name or password is refused, because addresses are shown in results; so are a query and
+    a fragment, which both drop, and other schemes.
 
     Raises:
-        ValueError: The text is no address; the message says what to write instead.
+        ValueError: The text is not an address; the message says what to write instead.
     """
     trimmed = (text or "").strip().strip("\"'").strip()
     scheme, host_and_port, path = _split(trimmed)
@@ -69,7 +69,7 @@ def parse_ollama_host(text: str | None) -> str:
 
 
 def is_of_the_machine(url: str) -> bool:
-    """Whether a URL of `parse_ollama_host` means another server on each machine that uses it."""
+    """Whether a URL of `parse_ollama_host` stands for another server on each machine."""
     name = (urlsplit(url).hostname or "").rstrip(".")
     try:
         address = ipaddress.ip_address(name)
@@ -88,11 +88,11 @@ def _split(text: str) -> tuple[str | None, str, str]:
     is_misspelt = bool(not separator and slash and _MISSPELT_SCHEME.fullmatch(host_and_port))
     is_strange = bool(separator) and scheme.lower() not in _SCHEME_PORTS
     if "@" in (text if is_misspelt or is_strange else host_and_port):
-        # The text itself is not repeated: it holds the secret.
+        # The text is not repeated, because it holds the secret.
         raise ValueError(
-            "an Ollama address must not hold a user name or password, for it is shown in results;"
-            " PROMPTMILL_OLLAMA_HOSTS takes them beside it (ADDRESS;basic_auth=NAME:PASSWORD), and"
-            " OllamaManager as basic_auth"
+            "an Ollama address must not hold a user name or password, because it is shown"
+            " in results; PROMPTMILL_OLLAMA_HOSTS takes them beside it"
+            " (ADDRESS;basic_auth=NAME:PASSWORD), and OllamaManager as basic_auth"
         )
     if is_misspelt:
         raise ValueError(f"{text!r} is misspelt: http:// has a colon and two slashes; {_EXAMPLES}")
@@ -122,7 +122,7 @@ def _host_and_port(text: str, whole: str, default_port: int) -> tuple[str, int]:
 def _canonical_port(text: str, whole: str, default: int) -> int:
     if not text:
         return default
-    # str.isdigit alone would let digits of other scripts through.
+    # str.isdigit alone would accept digits of other scripts.
     if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= 65535:  # noqa: PLR2004
         return int(text)
     raise ValueError(f"{whole!r} has the port {text!r}; a port is a number from 1 to 65535")

@@ -1,4 +1,4 @@
-"""What a host, or a proxy before it, is told with every request so that it lets the request in."""
+"""Credentials for a host, or for a proxy before it, sent with every request."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import re
 from dataclasses import dataclass, field
 
 _KEY = re.compile(r"[\x21-\x7e]+")
-"""What an HTTP header can carry as one word."""
+"""Pattern of a word in an HTTP header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An `Authorization` header, and what of it must never be shown."""
+    """An `Authorization` header, and the secrets in it that must never be shown."""
 
     authorization: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
 
     def strike_out(self, text: str) -> str:
-        """The text without the secrets: a proxy that refuses them may repeat them."""
+        """Remove the secrets from a text: a proxy that refuses them may repeat them."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
 
 
 def bearer(api_key: str) -> Credentials:
-    """An API key, as `Authorization: Bearer ...`.
+    """Build credentials from an API key: `Authorization: Bearer ...`.
 
     Raises:
-        ValueError: It is none; the message does not repeat it.
+        ValueError: The key is malformed; the message does not repeat it.
     """
     if not _KEY.fullmatch(api_key):
         raise ValueError(
@@ -39,10 +39,10 @@ def bearer(api_key: str) -> Credentials:
 
 
 def basic(name_and_password: str) -> Credentials:
-    """A name and a password, `NAME:PASSWORD`, as `Authorization: Basic ...`.
+    """Build credentials from a name and a password, `NAME:PASSWORD`: `Authorization: Basic ...`.
 
     Raises:
-        ValueError: They are none; the message does not repeat them.
+        ValueError: The text is malformed; the message does not repeat it.
     """
     name, colon, password = name_and_password.partition(":")
     if not (name and colon and password and name_and_password.isprintable()):
@@ -52,10 +52,10 @@ def basic(name_and_password: str) -> Credentials:
 
 
 def credentials_of(api_key: str | None, basic_auth: str | None) -> Credentials | None:
-    """The credentials of whichever is given, None when neither is.
+    """Build credentials from whichever argument is given; None without any.
 
     Raises:
-        ValueError: Both are given, or the one is none; the message does not repeat it.
+        ValueError: Both are given, or one is malformed; the message does not repeat it.
     """
     if api_key is not None and basic_auth is not None:
         raise ValueError("api_key and basic_auth cannot both be sent; give one")

@@ -1,7 +1,7 @@
-"""Reports: what a worker has seen of a host, for the other processes of its database.
+"""Reports: records of a host as a worker sees it, for the other processes on its database.
 
-It is told now and then and not with every call, so it is as old as a heartbeat at most; that a host
-was put aside or came back is told at once.
+A worker writes them with its heartbeat and not with every call; a quarantine and its end are
+written at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from promptmill.domain.outcomes import ErrorCode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantine:
-    """The quarantine of a host: why a worker sends no work there for the moment."""
+    """Quarantine of a host: the reason why a worker sends no work there now."""
 
     error_code: ErrorCode
     reason: str
@@ -34,20 +34,20 @@ class CallSpeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
-    """A host as one worker has seen it since the worker's start."""
+    """Host as one worker has seen it since the worker's start."""
 
     url: str
     machine: str | None = None
-    """The machine that the address is of; None: it is of the network."""
+    """Machine of a loopback address; None: an address of the network."""
     slots: int | None
-    """Most calls in flight there, by the worker's settings; None: not limited."""
+    """Most calls in flight at the host, by the worker's settings; None: no limit."""
     aside: Quarantine | None
     on_trial: bool
     """Whether the host is half-open: back from quarantine, and no call has succeeded since."""
     calls: int
     failed: int
-    """Calls without an answer for a reason other than the prompt's own."""
+    """Calls without an answer, except those that failed because of the prompt."""
     latency_s: float | None
     """Median seconds of the last answered calls."""
     paces: Mapping[str, CallSpeed] = field(default_factory=dict[str, CallSpeed])
-    """Speeds by the normalised name of each model that the host was asked for lately."""
+    """Speeds by the normalised names of the models that the host was recently called for."""

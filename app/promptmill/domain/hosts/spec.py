@@ -1,7 +1,7 @@
-"""Which Ollama hosts there are and what each may be asked: the text of one setting, as values.
+"""Parsing of the setting of Ollama hosts: addresses, each with its options.
 
-The one rule to know: a message of this module never repeats what may be an API key. As soon as the
-text speaks of one, entries are named by their number and nothing of them is quoted.
+No message repeats what may be an API key: once the text contains a key, entries are named by number
+and nothing of them is quoted.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ from promptmill.domain.hosts.address import parse_ollama_host
 from promptmill.domain.hosts.credentials import Credentials, basic, bearer
 
 MOST_SLOTS = 4096
-"""Most that `slots` of a host may be."""
+"""Most slots of a host."""
 
 _MOST = str(MOST_SLOTS)
 _OPTIONS = ("slots", "api_key", "basic_auth", "models")
 _SECRETS = ("api_key", "basic_auth")
 _JSON_LIST = re.compile(r"\[\s*([\"{\[\]]|$)")
-"""How a JSON list begins; an IPv6 address in brackets does not."""
+"""Start of a JSON list; an IPv6 address in brackets does not match."""
 _LONE_OPTION = re.compile(r"\s*(slots|api_key|basic_auth|models)\s*=", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSpec:
-    """An Ollama host as the settings describe it."""
+    """Ollama host as the settings describe it."""
 
     url: str
-    """Its base URL in the one spelling of `parse_ollama_host`: the host's key everywhere."""
+    """Base URL as `parse_ollama_host` writes it: the host's key everywhere."""
     slots: int | None = None
-    """Most calls in flight there, over all batches and workers; None: only the batches' limits."""
+    """Most calls in flight at the host, over all batches and workers; None: no limit."""
     api_key: str | None = field(default=None, repr=False)
     """Sent to this host alone, as `Authorization: Bearer ...`; never shown."""
     basic_auth: str | None = field(default=None, repr=False)
     """`NAME:PASSWORD`, sent to this host alone, as `Authorization: Basic ...`; never shown."""
     models: tuple[str, ...] | None = None
-    """The only models that it is asked for, as they were written; None: whatever it has."""
+    """Names of the only models to call at the host, as written; None: all models."""
 
     @property
     def credentials(self) -> Credentials | None:
-        """What is sent with every request to the host."""
+        """Credentials sent with every request to the host."""
         if self.api_key is not None:
             return bearer(self.api_key)
         return None if self.basic_auth is None else basic(self.basic_auth)
 
 
 def parse_hosts(text: str, *, default_slots: int | None = None) -> tuple[HostSpec, ...]:
-    """The hosts that `text` names, in its order; none when it is blank.
+    """Parse the hosts in a text, in its order; an empty tuple for a blank text.
 
-    Two forms. Short: entries apart by commas, each an address and, after semicolons, its options:
-    `gpu-1,gpu-2:11434;slots=4;models=qwen3:8b|gemma3:4b`. JSON: a list of addresses and objects,
-    `["gpu-1", {"url": "https://ollama.example.com", "slots": 4, "api_key": "...", "models": []}]`,
-    for what has commas or semicolons in it.
+    Two forms. Short: entries separated by commas, each an address and, after semicolons, its
+    options: `gpu-1,gpu-2:11434;slots=4;models=qwen3:8b|gemma3:4b`. JSON: a list of addresses and
+    objects, `["gpu-1", {"url": "https://ollama.example.com", "slots": 4, "api_key": "...",
+    "models": []}]`, for values with commas or semicolons.
 
     Raises:
-        ValueError: Something is wrong; the message names the entry and what to write instead.
+        ValueError: An entry is wrong; the message names it and says what to write instead.
     """
     if not text.strip():
         return ()
@@ -96,7 +96,7 @@ def _of_short_form(text: str) -> _Written:
         address, *options = entry.split(";")
         if _LONE_OPTION.match(address):
             raise ValueError(
-                f"{where} is an option and no host; options follow their host after ';':"
+                f"{where} is an option, not a host; options follow their host after ';':"
                 " gpu-1;slots=4"
             )
         if not address.strip():
@@ -108,7 +108,7 @@ def _short_options(written: Sequence[str], where: str) -> Mapping[str, Any]:
     options: dict[str, Any] = {}
     for place, option in enumerate(written, start=1):
         name, sign, value = (part.strip() for part in option.partition("="))
-        # What is not understood is not repeated: it may be the rest of a key with ';' in it.
+        # An unknown option is not repeated: it may be the rest of a key with ';' in it.
         if not sign or name not in _OPTIONS:
             raise ValueError(
                 f"option {place} of {where} is none of slots=, api_key=, basic_auth= and models=;"
@@ -129,7 +129,7 @@ def _of_json(text: str) -> _Written:
         entries = cast("list[object]", json.loads(text))
     except (ValueError, RecursionError) as error:
         told = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
-        raise ValueError(f"begins like a JSON list and is none{told}; {_FORMS}") from None
+        raise ValueError(f"begins like a JSON list but is not one{told}; {_FORMS}") from None
     for number, entry in enumerate(entries, start=1):
         where = f"entry {number}"
         if isinstance(entry, str):
@@ -158,11 +158,11 @@ def _url(address: str, where: str, *, secret: bool) -> str:
         return parse_ollama_host(address)
     except ValueError as error:
         if secret:
-            # A key with a comma in it would stand here as an address.
+            # The rest of a key with a comma in it would be taken for an address.
             raise ValueError(
                 f"{where} is not the address of a host; write it like gpu-1:11434 or"
                 " https://ollama.example.com, and a key or password with ',' or ';' in it in the"
-                " JSON form (the text is not shown, for the setting holds a secret)"
+                " JSON form (the text is not shown, because the setting holds a secret)"
             ) from None
         raise ValueError(f"{where}: {error}") from None
 
@@ -192,7 +192,7 @@ def _models(value: object, where: str) -> tuple[str, ...] | None:
     stripped = tuple(name.strip() for name in names if isinstance(name, str))
     if not stripped or len(stripped) != len(names) or not all(stripped):
         raise ValueError(
-            f"models of {where} must name one model at least, none of them empty (models=a|b,"
-            ' or "models": ["a", "b"]); left out, the host is asked for whatever it has'
+            f"models of {where} must name at least one model, none of them empty (models=a|b,"
+            ' or "models": ["a", "b"]); left out, all its models are used'
         )
     return stripped

@@ -1,1 +1,1 @@
-"""Rules of request bodies: arguments, fields of Ollama, ids, lines."""
+"""Rules of request bodies: arguments, Ollama's fields, ids, lines."""

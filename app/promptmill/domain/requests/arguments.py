@@ -1,4 +1,4 @@
-"""Checks of the arguments of `OllamaManager`, before anything is sent.
+"""Checks of the arguments of `OllamaManager`, before a request is sent.
 
 Each raises a TypeError or a ValueError that begins with the argument's name.
 """
@@ -12,7 +12,7 @@ from typing import cast
 
 
 def texts_of(field: str, values: Iterable[str]) -> list[str]:
-    """The texts of a list, or a TypeError that names the one that is none."""
+    """Check a list of strings; the TypeError names the entry that is not a string."""
     if isinstance(values, (str, bytes)):
         raise TypeError(f"{field} must be a list of texts; for a single one write [{field[:-1]}]")
     found = cast("object", values)
@@ -22,31 +22,31 @@ def texts_of(field: str, values: Iterable[str]) -> list[str]:
     texts = list(values)
     for index, text in enumerate(texts):
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{field}[{index}] must be a text, not {type(text).__name__}")
+            raise TypeError(f"{field}[{index}] must be a string, not {type(text).__name__}")
     return texts
 
 
 def check_prompt(prompt: str) -> None:
-    """Refuse a prompt that is no text or empty."""
+    """Check that a prompt is a string that is not blank."""
     if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"prompt must be a text, not {type(prompt).__name__}")
+        raise TypeError(f"prompt must be a string, not {type(prompt).__name__}")
     check_not_empty("prompt", prompt)
 
 
 def check_not_empty(field: str, text: str) -> None:
-    """Refuse a text of white space only."""
+    """Check that a text is not blank."""
     if not text.strip():
-        raise ValueError(f"{field} must be a text that is not empty; Ollama would answer nothing")
+        raise ValueError(f"{field} must be a string that is not empty; Ollama would answer nothing")
 
 
 def check_name(field: str, value: str) -> None:
-    """Refuse what cannot be the name of a model."""
+    """Check that a value can be the name of a model."""
     if not isinstance(value, str) or not value.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"{field} must be the name of a model, not {value!r}")
 
 
 def check_count(field: str, value: int) -> None:
-    """Refuse what is no whole number from 1 on."""
+    """Check that a value is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{field} must be a whole number, not {value!r}")
     if value < 1:
@@ -54,7 +54,7 @@ def check_count(field: str, value: int) -> None:
 
 
 def seconds_of(field: str, value: float) -> float:
-    """A number of seconds from 0 on."""
+    """Check a number of seconds of at least 0."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{field} must be a number of seconds, not {value!r}")
     try:

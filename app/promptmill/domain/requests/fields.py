@@ -1,4 +1,4 @@
-"""The names that Ollama's `/api/generate` reads; any other name is ignored there without a word."""
+"""Names of the fields and options of Ollama's `/api/generate`, which ignores other names."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ OPTIONS: Final = frozenset(
         *("num_keep", "seed", "num_predict", "top_k", "top_p", "min_p", "typical_p"),
         *("repeat_last_n", "temperature", "repeat_penalty", "presence_penalty"),
         *("frequency_penalty", "stop"),
-        # Of older versions; newer ones log that they ignore them.
+        # Options of older versions; newer versions log that they ignore them.
         *("mirostat", "mirostat_eta", "mirostat_tau", "tfs_z", "penalize_newline", "numa"),
         *("low_vram", "vocab_only", "f16_kv", "logits_all", "use_mlock", "embedding_only"),
         *("num_gqa", "rope_frequency_base", "rope_frequency_scale"),
     }
 )
-"""Names inside `options`."""
+"""Names of model options."""
 _OTHER_NAMES: Final = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
-"""Names of other APIs, and what Ollama calls them."""
+"""Names of other APIs, with Ollama's names for the same."""
 
 
 def check_generate_fields(fields: Mapping[str, Any]) -> None:
-    """Refuse what Ollama would ignore, so that no answer is made without what was asked for.
+    """Refuse fields that Ollama would ignore, so that no answer lacks what was asked for.
 
     Raises:
-        TypeError: A field or an option is none of Ollama's, or `options` is no mapping.
+        TypeError: Ollama has no such field or option, or `options` is not a mapping.
     """
     for name, value in fields.items():
         if name == "stream" and not value:
@@ -67,18 +67,20 @@ def check_generate_fields(fields: Mapping[str, Any]) -> None:
 
 def _no_field(name: str, value: object) -> str:
     if name == "stream":
-        return "stream must be left out: answers come whole; model options go into options={…}"
+        return (
+            "stream must be left out: answers are returned whole; model options go into options={…}"
+        )
     option = _OTHER_NAMES.get(name, name)
     if option in OPTIONS:
         shown = repr(value) if isinstance(value, int | float | bool) else "…"
-        return f"{name} is a model option and no field; write options={{{option!r}: {shown}}}"
+        return f"{name} is a model option, not a field; write options={{{option!r}: {shown}}}"
     close = difflib.get_close_matches(name, GENERATE_FIELDS, n=1)
     guess = f" (did you mean {close[0]}?)" if close else ""
-    return f"{name} is no field of Ollama's request{guess}; model options go into options={{…}}"
+    return f"{name} is not a field of Ollama's request{guess}; model options go into options={{…}}"
 
 
 def _no_option(name: str) -> str:
     close = difflib.get_close_matches(name, OPTIONS, n=1)
     option = _OTHER_NAMES.get(name) or (close[0] if close else None)
     guess = f"; did you mean {option!r}?" if option else ""
-    return f"options={{{name!r}: …}} is no option of Ollama{guess}"
+    return f"options={{{name!r}: …}} is not an option of Ollama{guess}"

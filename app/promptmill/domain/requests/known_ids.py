@@ -1,4 +1,4 @@
-"""The `id`s of the prompts of one batch, to find those that are given twice."""
+"""Detection of ids that occur twice among the prompts of a batch."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ class KnownIds(Protocol):
     """The ids of the prompts so far."""
 
     def clash(self, custom_id: str, index: int) -> str | None:
-        """Note an id; the sentence to tell if another prompt has it already."""
+        """Add an id; if another prompt has it already, return the sentence that reports that."""
         ...
 
 
 class IdsByName:
-    """Whole ids, each with its prompt; for batches that are in memory anyway."""
+    """Whole ids with their prompts, for batches that are in memory anyway."""
 
     def __init__(self) -> None:
         self._index_of: dict[str, int] = {}
 
     def clash(self, custom_id: str, index: int) -> str | None:
-        """Note an id; the sentence to tell if another prompt has it already."""
+        """Add an id; if another prompt has it already, return the sentence that reports that."""
         other = self._index_of.setdefault(custom_id, index)
         return None if other == index else f"is already the id of prompt {other}"
 
 
 class IdsByHash:
-    """Eight bytes of each id, for batches of any size: 16 to 32 MB for a million of them.
+    """Eight bytes of each id, for batches of any size: 16 to 32 MB for a million ids.
 
-    The hash has a secret key, so nobody can send two ids that are taken for one. By chance that
-    happens to one batch of 10 million ids in 300,000.
+    The hash has a secret key, so that nobody can construct two ids with the same hash. By chance
+    that happens to one batch of 10 million ids in 300,000.
     """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(16)
-        # Many small tables, so that none takes long to grow.
+        # Many small tables, because growing a large table blocks for long.
         self._shards = [_HashSet() for _ in range(_SHARDS)]
 
     def clash(self, custom_id: str, index: int) -> str | None:
-        """Note an id; the sentence to tell if another prompt has it already."""
+        """Add an id; if another prompt has it already, return the sentence that reports that."""
         del index
         digest = hashlib.blake2b(custom_id.encode(), digest_size=8, key=self._key).digest()
         is_new = self._shards[digest[0]].add(int.from_bytes(digest, "little") or 1)
@@ -52,7 +52,7 @@ class IdsByHash:
 
 
 class _HashSet:
-    """Numbers of 64 bits, none of them 0, in a flat array with open addressing.
+    """Set of 64-bit numbers other than 0, in a flat array with open addressing.
 
     Python's own set takes 66 bytes and more for each.
     """
@@ -62,7 +62,7 @@ class _HashSet:
         self._count = 0
 
     def add(self, number: int) -> bool:
-        """Put a number in; False when it was there."""
+        """Add a number; False if it was in the set."""
         if self._count * 3 >= len(self._slots) * 2:
             self._grow()
         place = self._place_of(number)

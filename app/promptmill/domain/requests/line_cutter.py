@@ -1,6 +1,6 @@
-"""Lines out of bytes that are cut anywhere, within bounded memory.
+"""Splitting of bytes, cut anywhere, into lines within bounded memory.
 
-That is one block and one line: of a line that is longer than allowed only its length is kept.
+The memory is that of one block and one line: of a line that is too long only the length is kept.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """A line of the body."""
+    """Line of a body."""
 
     number: int
-    """Counted from 1, blank lines included."""
+    """Number of the line, counted from 1, blank lines included."""
     content: bytes | None
-    """Without its end; None for a line that is too long."""
+    """Content without its line end; None for a line that is too long."""
 
 
 class LineCutter:
-    """Cuts a body into lines at each newline; blank ones are counted and left out."""
+    """Parser that splits a body at each newline; blank lines are counted and left out."""
 
     def __init__(self, longest: int) -> None:
-        """`longest` is the most bytes of a line."""
+        """Set the most bytes of a line."""
         self._longest = longest
         self._number = 0
         self._beginning: list[bytes] = []
         self._length = 0
-        """Of the line's beginning, also where that is not kept."""
+        """Bytes of the current line, kept or not."""
 
     def feed(self, block: bytes) -> Iterator[Line]:
-        """The lines that the block ends."""
+        """Yield the lines that the block ends."""
         *ended, beginning = block.split(b"\n")
         for content in ended:
             line = self._end_line(content)
@@ -41,7 +41,7 @@ class LineCutter:
         self._keep(beginning)
 
     def end(self) -> Iterator[Line]:
-        """What followed the last newline, if anything did."""
+        """Yield the text after the last newline, if any."""
         line = self._end_line(b"")
         if line is not None:
             yield line

@@ -1,13 +1,13 @@
-"""The search of `max_concurrent: auto` for the number of calls in flight that pays.
+"""Search of `max_concurrent: auto` for the most useful number of calls in flight.
 
-A climb with trials. The limit in force is tried against one a quarter higher: while throughput
-grows beyond its noise the limit goes on rising, else it steps back and one lower is tried. When
-neither is better it rests, and looks again later, each time after a longer rest, because the host
-may have changed. Growth has to be plain to be believed, while fewer in flight are welcome as long
-as nothing is lost by it: so noise leads down to what the host can do, and not away from it. A host
-that is too busy, or calls that time out, halve the limit at once.
+A climb with trials. The limit in force is compared with one a quarter higher: while throughput
+grows beyond its noise the limit rises; else it steps back and a lower limit is tried. If neither is
+better the search rests and tries again later, after longer and longer rests, because the host may
+have changed. An increase needs a clear gain, a decrease only the absence of a loss, so that noise
+leads down to the host's capacity and not away from it. A busy host, or calls that time out, halve
+the limit at once.
 
-Pure: samples come in, states go out, and nobody reads a clock here.
+Pure: samples and states are values, and the clock is the caller's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from promptmill.domain.limits import MAX_CONCURRENT_BOUND
 LEAST_GAIN = 0.03
 """The smallest relative growth of throughput that counts as growth."""
 WORTH = 0.25
-"""The part of a relative increase of calls in flight by which the throughput has to grow."""
+"""Part of a relative increase of calls in flight by which throughput must grow."""
 TOLERATED_LOSS = 0.02
 """The relative loss of throughput that a lower limit may cost, against the best on the way down."""
 FALL = 0.2
@@ -36,17 +36,17 @@ _MOST_GENERATIONS = 24
 _ENOUGH_ERROR = 0.05
 """Between the two bounds a sample ends when its standard error is below this share."""
 _SHORTEST_REST, _LONGEST_REST = 4, 64
-"""Samples between two searches."""
+"""Samples between two searches, at first and at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The prompts that finished within a stretch of time."""
+    """Prompts that finished within a period."""
 
     prompts: int = 0
     duration_s: float = 0.0
     busy_s: float = 0.0
-    """The calls' durations, added up: more than `duration_s` when several ran at a time."""
+    """Sum of the calls' durations; more than `duration_s` if several ran at a time."""
     squares: float = 0.0
     """The sum of the squared durations: a measure of how much prompts differ."""
     setbacks: int = 0
@@ -68,12 +68,12 @@ class Sample:
 
     @property
     def error(self) -> float:
-        """The standard error of the rate, as a share of it."""
+        """Standard error of the rate, relative to the rate."""
         if not self.prompts or not self.busy_s:
             return 1.0
         mean = self.busy_s / self.prompts
         variance = max(self.squares / self.prompts - mean * mean, 0.0)
-        # The prompt at its edge, that is in or out by chance, counts as well.
+        # The prompt at the sample's edge, counted or not by chance, adds to the error.
         return math.hypot(math.sqrt(variance / self.prompts) / mean, 1 / self.prompts)
 
     @property
@@ -115,7 +115,7 @@ class Search:
     upward: bool = True
     """Whether the present or the next trial is of a higher limit."""
     other_way_known: bool = False
-    """Whether the opposite direction was found to be no better already."""
+    """Whether the opposite direction was already found to be no better."""
     rests: int = 0
     """Samples to skip before the next trial."""
     next_rest: int = _SHORTEST_REST
@@ -125,11 +125,11 @@ class Search:
 
 
 def observe(search: Search, sample: Sample) -> Search:
-    """The state of the search, and with it the limit, after a complete sample."""
+    """Compute the state of the search, with its limit, after a complete sample."""
     if sample.is_set_back:
         return _retreat(search)
     level = Level(limit=search.limit, rate=sample.rate, error=sample.error)
-    # Fewer in flight than the limit allows: something else holds the batch back.
+    # With fewer calls in flight than the limit allows, the limit is not what bounds throughput.
     is_filled = sample.in_flight * 2 > search.limit
     if search.against is not None:
         if is_filled and _is_better(level, search.against):
@@ -140,7 +140,7 @@ def observe(search: Search, sample: Sample) -> Search:
     if not is_filled:
         return search
     if search.rests > 0:
-        # What was good is good no more; less in flight is the careful guess.
+        # The settled limit is no longer good; a lower one is the careful guess.
         search = replace(search, upward=False, next_rest=_SHORTEST_REST)
     return _try(replace(search, rests=0, other_way_known=False), level)
 
@@ -154,9 +154,9 @@ def _retreat(search: Search) -> Search:
 
 
 def _is_better(new: Level, old: Level) -> bool:
-    """Whether the new level is kept: a higher one has to pay, a lower one must not lose.
+    """Whether a new level is kept: a higher limit must pay, a lower one must not lose.
 
-    What a host has in flight beyond its slots only waits there, and on many it does harm.
+    Calls beyond a host's slots only wait there, and on many hosts they do harm.
     """
     noise = math.hypot(new.error, old.error)
     if new.limit < old.limit:
@@ -173,7 +173,7 @@ def _has_fallen(now: Level, settled: Level | None) -> bool:
 
 def _go_on(search: Search, level: Level, against: Level) -> Search:
     better = replace(search, other_way_known=True, next_rest=_SHORTEST_REST)
-    # The best seen stays the measure, so that many small losses do not add up to a large one.
+    # The best level stays the measure, so that small losses do not add up.
     return _try(better, replace(level, rate=max(level.rate, against.rate)))
 
 
@@ -213,11 +213,11 @@ class Watch:
     search: Search
     sample: Sample = field(default_factory=Sample)
     is_settling: bool = True
-    """Whether prompts that finish now were begun under the limit before, and are not counted."""
+    """Whether finishing prompts were started under the previous limit, and are not counted."""
 
 
 def watch(state: Watch, seen: Sample) -> Watch:
-    """The state after `seen` prompts finished since the last call of this function."""
+    """Compute the state after `seen` prompts finished since the last call of this function."""
     sample = state.sample + seen
     limit = state.search.limit
     if state.is_settling:

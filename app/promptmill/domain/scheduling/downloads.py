@@ -1,7 +1,7 @@
-"""Downloads of models that batches wait for (`auto_pull`): their states, and the hosts to ask.
+"""Downloads of models that batches wait for (`auto_pull`): states, and choice of hosts.
 
-The rule to know: one host is enough, since work goes where its model is. Only without grouping,
-where a prompt may go to any host, all of them need it.
+One host is enough, because prompts go where their model is. Only without grouping, where a prompt
+may go to any host, all hosts need the model.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class PullState(StrEnum):
     WAITING = "waiting"
     """The pull has not begun, or waits for another attempt."""
     PULLING = "pulling"
-    """A worker has the host fetch the model."""
+    """A worker has told a host to pull the model."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    """The attempts are used up, or the model does not exist; other hosts are asked."""
+    """The attempts are used up, or the model does not exist; other hosts are tried."""
     CANCELLED = "cancelled"
-    """No batch waits for it any more."""
+    """No batch waits for the model any more."""
 
 
 LIVE_PULL_STATES: Final = frozenset({PullState.WAITING, PullState.PULLING})
@@ -46,7 +46,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pull:
-    """A pull as one of the batches that wait for it sees it."""
+    """Pull as a waiting batch sees it."""
 
     model: str
     """The model's name as the batch writes it."""
@@ -62,13 +62,13 @@ class Pull:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """A host as a worker sees it when it decides about pulls."""
+    """Host as a worker sees it when it decides about pulls."""
 
     host_key: int
     models: frozenset[str]
     """Normalised names of the models that the host has and may run; empty if unreachable."""
     is_open: bool
-    """Whether the host has just listed its models and takes work, so that a pull can go there."""
+    """Whether the host has just listed its models and takes work, so that it may pull."""
     only: frozenset[str] | None = None
     """Normalised names of the models that the settings allow at the host; None: all."""
 
@@ -79,7 +79,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """A pull of the model that the batch waits or has waited for."""
+    """Pull that the batch waits or waited for."""
 
     host_key: int
     is_live: bool
@@ -93,10 +93,10 @@ def hosts_to_pull_at(
     under_way: Mapping[int, int],
     everywhere: bool,
 ) -> Sequence[int] | None:
-    """Keys of the hosts that are to pull a model now; empty: wait; None: no host can have it.
+    """Choose the hosts that pull a model now; empty: wait; None: no host can have the model.
 
-    One host, the one with the fewest pulls `under_way`, among equals the first; with `everywhere`
-    all that can be reached. Where a pull has failed for good another host is tried.
+    One host is chosen: that with the fewest pulls `under_way`, the first of equals; with
+    `everywhere` all reachable hosts. After a final failure another host is tried.
     """
     allowed = [sight for sight in sights if sight.may_run(model)]
     has_it = any(model in sight.models for sight in allowed)

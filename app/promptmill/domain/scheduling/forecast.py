@@ -1,10 +1,10 @@
-"""The estimated end of a batch, computed from measured call times by rules that fit on a page.
+"""Estimated end of a batch, computed from measured call times.
 
-docs/forecasts.md has them in words. The rule to know: a batch that nothing stands before or beside
-is measured itself, and what is left of it takes as long as its last results say. For any other its
-work is reckoned in seconds of its hosts, and so is that of the batches that go before it.
+docs/forecasts.md states the rules in words. A batch that runs alone is extrapolated from its latest
+results. Any other batch's work is converted to seconds of its hosts, and so is that of the batches
+before it.
 
-Pure: what was measured comes in, seconds go out.
+Pure: measurements are arguments, seconds are returned.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Window:
 
 
 def results_in_window(stored: int, running: int) -> int:
-    """The number of last results to compute the rate from, out of those since the last start.
+    """Number of latest results to compute the rate from, of those since the last start.
 
-    Half of them, so that the start (a model that loads) is soon forgotten, and a hundred at most;
-    but two rounds of what runs at least, because prompts finish in bursts. All of them: the rate
-    counts from the last start.
+    Half of them, so that the start (loading a model) is soon left behind, and at most a hundred;
+    but at least two rounds of the running prompts, because prompts finish in bursts. If that is all
+    results, the rate counts from the last start.
     """
     return min(stored, max(min(stored // 2, _MOST_IN_RATE), 2 * running, 1))
 
@@ -63,7 +63,7 @@ class Demand:
 
     key: int
     prompts: int
-    """Without an outcome."""
+    """Prompts without an outcome."""
     priority: int
     limits: Limits
     models: frozenset[str]
@@ -83,10 +83,10 @@ class Demand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastHost:
-    """A host that takes work."""
+    """Host that takes work."""
 
     slots: int | None
-    """Most calls in flight there; None: only the batches' own limits hold."""
+    """Most calls in flight at the host; None: no limit."""
     call_s: Mapping[str, float]
     """Measured seconds of a call by model, without loading the model."""
     turns: Mapping[int, float] = field(default_factory=dict[int, float])
@@ -95,7 +95,7 @@ class ForecastHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastInputs:
-    """The waiting and running work and the hosts at one moment."""
+    """Waiting and running work, and the hosts, at one moment."""
 
     demands: Mapping[int, Demand]
     """Remaining work by the key of the batch."""
@@ -105,16 +105,16 @@ class ForecastInputs:
 
 
 class Forecast:
-    """An outlook, and what follows from it for each kind of batch, computed once."""
+    """Forecasts for the batches of one moment; intermediate values are computed once."""
 
     def __init__(self, outlook: ForecastInputs) -> None:
         self.outlook = outlook
         self._rivals: dict[_Kind, _Rivals | None] = {}
 
     def seconds_left(self, demand: Demand, *, rate: float | None = None) -> float | None:
-        """Seconds until the batch has ended; None without a measurement.
+        """Seconds until the batch ends; None without a measurement.
 
-        `rate` are its own results per second lately, if that is reliable.
+        `rate` is the batch's own results per second, if it is reliable.
         """
         measured_s = demand.prompts / rate if rate else None
         kind = (demand.models, demand.groups)
@@ -136,17 +136,17 @@ class Forecast:
 
 
 _Kind = tuple[frozenset[str], frozenset[int]]
-"""Models and groups: batches with the same of both run at the same hosts."""
+"""Models and groups of a batch: batches with the same kind run at the same hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pool:
-    """The hosts of a batch: those that run its groups, else all that have its models."""
+    """Hosts of a batch: those that run its groups, else all that have its models."""
 
     places: tuple[int, ...]
     """Indexes of the hosts in the outlook."""
     slots: float
-    """Infinite when one of them has no limit."""
+    """Slots of the hosts; infinite if one has no limit."""
     call_s: float
     """Seconds of a call; `slots / call_s` is the throughput."""
 
@@ -168,7 +168,7 @@ class _Pool:
 def _pool(
     models: Iterable[str], groups: frozenset[int], places: Sequence[ForecastHost]
 ) -> _Pool | None:
-    """The pool of a kind of batch; None when no host was measured with one of the models."""
+    """Build the pool of a kind of batch; None if no host was measured with its models."""
     known = {
         number: fmean(measured)
         for number, place in enumerate(places)
@@ -192,7 +192,7 @@ def _pool(
 
 
 class _Rival(NamedTuple):
-    """The part of another batch's hosts that a batch uses; many batches may share one value."""
+    """Another batch's use of a batch's hosts; many batches may share one value."""
 
     priority: int
     work_s: float
@@ -223,16 +223,16 @@ class _Rivals:
     so_far_s: float | None
     """Seconds that the batches' own group has had its turn; None without a turn now."""
     together: Mapping[int, _Rival]
-    """Batches that may run at the same time, by their keys, those of this kind among them."""
+    """Batches that may run at the same time, by key, including those of this kind."""
     alike: Mapping[_Rival, int]
     """The same batches, counted by equal values."""
     in_turns: Sequence[_OtherGroup]
 
     def beside(self, own: Demand) -> list[tuple[float, float]]:
-        """The work before and beside a batch: seconds of all slots, and the share of the slots.
+        """Work before and beside a batch: seconds of all slots, and the share of the slots.
 
-        A higher priority goes before with all of its work. Equal ones take turns prompt by prompt,
-        so that each has had as much as this batch when this batch is done.
+        A higher priority goes first with all of its work. Batches of equal priority take turns
+        prompt by prompt, so that each has had as much as this batch when this batch is done.
         """
         most_s = self.pool.work_s(own)
         itself = self.together.get(own.key)
@@ -251,7 +251,7 @@ def _rivals(kind: _Kind, outlook: ForecastInputs) -> _Rivals | None:
     if pool is None:
         return None
     places = [outlook.places[number] for number in pool.places]
-    # A host may run several groups at a time; what it runs beside these shares its slots.
+    # A host may run several groups at a time; the other groups share its slots.
     company = groups.union(*(place.turns for place in places if place.turns.keys() & groups))
     pools: dict[_Kind, _Pool] = {}
     rivals: dict[tuple[_Kind, int, int, Limits], _Rival | None] = {}
@@ -260,7 +260,7 @@ def _rivals(kind: _Kind, outlook: ForecastInputs) -> _Rivals | None:
     for demand in outlook.demands.values():
         its_kind = (demand.models, demand.groups)
         if its_kind not in pools:
-            # What was never measured is taken to be like these.
+            # Models that were never measured are taken to be like the measured ones.
             pools[its_kind] = _pool(*its_kind, outlook.places) or pool
         alike = (its_kind, demand.calls, demand.priority, demand.limits)
         if alike not in rivals:
@@ -293,12 +293,12 @@ def _rivals(kind: _Kind, outlook: ForecastInputs) -> _Rivals | None:
 
 
 def _rival(demand: Demand, its: _Pool, wanted: _Pool) -> _Rival | None:
-    """The part of the wanted hosts that a batch uses; None when it uses none."""
+    """Compute a batch's use of the wanted hosts; None if it does not use them."""
     common = len(set(its.places) & set(wanted.places))
     if not common or not demand.prompts:
         return None
     width, alone_s = its.width(demand), its.alone_s(demand)
-    # Its work is spread evenly over its own hosts.
+    # A batch's work is spread evenly over its hosts.
     share = width * common / len(its.places) / wanted.slots
     return _Rival(demand.priority, work_s=alone_s * share, alone_s=alone_s, share=share)
 
@@ -312,8 +312,9 @@ def _turn_so_far(groups: frozenset[int], places: Iterable[ForecastHost]) -> floa
 def _until_through(own_s: float, others: Sequence[tuple[float, float]]) -> float:
     """Seconds until a batch's own work is done while the other batches use their share.
 
-    The least `t` with `t = own + sum(min(work, share * t))`: each of the others gets its share of
-    the slots until its work is done. Those are done first that are done soonest if they get it.
+    The result is the least `t` with `t = own + sum(min(work, share * t))`: each other batch gets
+    its share of the slots until its work is done. The batches are done in the order of the time
+    that they need at their share.
     """
     waiting = sorted((one for one in others if one[1]), key=lambda one: one[0] / one[1])
     shares = sum(share for _, share in waiting)
@@ -331,8 +332,8 @@ def _turns_before(
 ) -> float:
     """Seconds that another group uses the hosts until the batch has used them for `through_s`.
 
-    The two have them in turns, that of the lower priority in shorter ones; a group that is done
-    has no more of them.
+    The two alternate in turns, which are shorter for the lower priority; a group that is done has
+    no more turns.
     """
     own_turn_s = turn_s / (_SHORT_TURN if others.priority > own.priority else 1)
     their_turn_s = turn_s / (_SHORT_TURN if others.priority < own.priority else 1)

@@ -1,8 +1,8 @@
-"""Load groups: work that a host can run without loading a model anew.
+"""Load groups: prompts that a host can run without loading a model again.
 
-A group is a model with the options that it is loaded with. Ollama loads a model again when any of
-these differs between two requests (`num_ctx`, `num_gpu`, ...; `shift` in newer versions), which
-takes as long as many prompts. See "needsReload" in Ollama's server/sched.go.
+A group is a model with its load options. Ollama loads a model again if any of them differs between
+two requests (`num_ctx`, `num_gpu`, ...; `shift` in newer versions), which takes as long as many
+prompts. See "needsReload" in Ollama's server/sched.go.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOAD_OPTIONS: Final = (
     "num_thread",
     "draft_num_predict",
 )
-"""Options that Ollama loads a model with."""
+"""Options with which Ollama loads a model."""
 ANY_GROUP: Final = ""
 """The name of the only group while grouping is off."""
 USUAL_STAY_S: Final = 300.0
@@ -33,10 +33,10 @@ _LEAST_STAY_S: Final = 60.0
 
 
 def group_name(model: str, parameters: Mapping[str, Any]) -> str:
-    """The group of a request: the model's normalised name and the given load options.
+    """Name of a request's load group: the model's normalised name and the given load options.
 
-    `qwen3:8b`, or `qwen3:8b {"num_ctx":4096}`. An option that is not given and one that is given
-    with the host's default value are two groups, because nobody tells what the default is.
+    `qwen3:8b`, or `qwen3:8b {"num_ctx":4096}`. A missing option and an option with the host's
+    default value are two groups, because the default is unknown.
     """
     options = cast("Mapping[str, Any]", parameters.get("options") or {})
     loaded_with = {name: options[name] for name in LOAD_OPTIONS if options.get(name) is not None}
@@ -49,7 +49,7 @@ def group_name(model: str, parameters: Mapping[str, Any]) -> str:
 
 
 def model_of(group: str) -> str:
-    """The normalised name of a group's model."""
+    """Normalised name of a group's model."""
     return group.partition(" ")[0]
 
 
@@ -60,7 +60,7 @@ def has_load_options(group: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A group with waiting prompts, from the point of view of one host."""
+    """Group with waiting prompts, as seen from one host."""
 
     group: int
     name: str
@@ -75,10 +75,10 @@ class Waiting:
 
 
 def best_of(waiting: list[Waiting]) -> Waiting | None:
-    """The group that a host should run next.
+    """Choose the group that a host should run next.
 
-    By priority, then one that is loaded here, then one that no other host runs, then the one that
-    waits longest.
+    The order is: priority, groups loaded at this host, groups that no other host runs, longest
+    wait.
     """
     return min(
         waiting,
@@ -94,10 +94,10 @@ def best_of(waiting: list[Waiting]) -> Waiting | None:
 
 
 def keep_alive_for(parameters: Mapping[str, Any], *, delay_s: float) -> Any:  # noqa: ANN401 - as Ollama takes it
-    """The `keep_alive` to send, so that a model in use is not unloaded between two prompts.
+    """Choose the `keep_alive` to send, so that a model in use is not unloaded between two prompts.
 
-    What the user asked for, unless that is shorter than a minute or than the time between two
-    starts: then Ollama's usual five minutes, or twice that time. None: nothing need be said.
+    The user's value, unless it is shorter than a minute or than the time between two starts: then
+    Ollama's default of five minutes, or twice that time. None: send nothing.
     """
     asked = parameters.get("keep_alive")
     least_s = max(_LEAST_STAY_S, 2 * delay_s)
@@ -108,7 +108,7 @@ def keep_alive_for(parameters: Mapping[str, Any], *, delay_s: float) -> Any:  # 
 
 
 def seconds_to_stay(parameters: Mapping[str, Any]) -> float | None:
-    """How long the model is to stay loaded after its last prompt; None: as Ollama does, or ever."""
+    """Seconds that `keep_alive` keeps a model loaded; None: Ollama's default, or forever."""
     asked = parameters.get("keep_alive")
     stays_s = None if asked is None else _seconds_of(asked)
     return None if stays_s is None or stays_s < 0 else stays_s

@@ -1,7 +1,7 @@
-"""Prefix groups: prompts that begin alike, so that a host evaluates the beginning once.
+"""Prefix groups: prompts with the same beginning, which a host evaluates once.
 
-Ollama's runner keeps the evaluated tokens of the last prompt in each of its slots and evaluates of
-the next one only what follows their common beginning (`cache_prompt` of llama.cpp's server). With a
+Ollama's runner keeps the evaluated tokens of the last prompt in each slot, and evaluates of the
+next prompt only what follows their common beginning (`cache_prompt` of llama.cpp's server). With a
 long system prompt, or a document before each question, that is most of the work.
 """
 
@@ -20,10 +20,10 @@ FEWEST_ALIKE: Final = 4
 
 
 def beginning_of(draft: PromptDraft, parameters: Mapping[str, Any]) -> str | None:
-    """The first characters of what the model reads: the system prompt, then the prompt.
+    """First characters that the model reads: the system prompt, then the prompt.
 
-    `parameters` are the batch's; the prompt's own go before them. None when there are fewer than
-    `PREFIX_CHARS`, or where images come first.
+    `parameters` are the batch's; the prompt's own take precedence. None if there are fewer than
+    `PREFIX_CHARS`, or if images come first.
     """
     own = draft.overrides
     if own is None:
@@ -48,5 +48,5 @@ def _first_of(parts: Iterable[str]) -> str | None:
 
 
 def fingerprint_of(beginning: str) -> str:
-    """A short name of a beginning, equal in every process."""
+    """Hash of a beginning, equal in every process."""
     return blake2b(beginning.encode(errors="surrogatepass"), digest_size=8).hexdigest()

@@ -1,7 +1,7 @@
-"""Why a batch does not advance: a sentence out of what the database knows of hosts and workers.
+"""Reason why a batch does not advance, derived from the stored state of hosts and workers.
 
-A pure decision. It is made when somebody asks, so nothing has to be kept up to date, and a batch
-that advances costs nothing.
+A pure decision, made when a client asks: no state is maintained, and a batch that advances costs
+nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from promptmill.domain.lifecycle import JobState
 from promptmill.domain.outcomes import ErrorCode
 
 QUIET_MS: Final = 1_000
-"""A batch that was given something so lately advances: between two prompts nothing of it runs."""
+"""Milliseconds after its last claim for which a batch counts as advancing."""
 _LONG_MS: Final = 5_000
-"""After so long without a start a host that is set aside is the reason although another is not."""
+"""Milliseconds without a start after which one quarantined host suffices as the reason.
+"""
 _REASON_OF: Final = {
     ErrorCode.HOST_UNREACHABLE: WaitingReason.HOST_UNREACHABLE,
     ErrorCode.HOST_REFUSED: WaitingReason.HOST_REFUSES,
@@ -42,23 +43,23 @@ _BLOCKED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingHost:
-    """A host to which living workers send work."""
+    """Host to which living workers send work."""
 
     key: int
     url: str
     aside: Quarantine | None
-    """Why no worker sends work there; None as long as one does."""
+    """Quarantine of the host; None as long as one worker sends work there."""
     held_by: str | None
-    """Id of the benchmark that has it to itself."""
+    """Id of the benchmark that has the host to itself."""
     enabled: bool
-    """Whether it is in service."""
+    """Whether the host is in service."""
     is_working: bool
-    """Whether a prompt of any batch runs there."""
+    """Whether the host runs a prompt of any batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingLimit:
-    """A usage limit that stands."""
+    """Usage limit in force."""
 
     until_ms: int
     error: str
@@ -66,12 +67,12 @@ class StandingLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingJob:
-    """A batch of which nothing runs, as far as its waiting depends on it alone."""
+    """Batch without running prompts: the part of its state that explains its waiting."""
 
     load_groups: frozenset[int]
-    """Groups of its prompts that are left."""
+    """Load groups of its remaining prompts."""
     due_at_ms: int | None
-    """When the first of these prompts may be tried; None: none is left."""
+    """Moment at which the first remaining prompt may be tried; None: no prompt remains."""
     next_start_at_ms: int
     last_claimed_at_ms: int
     awaits_models: bool
@@ -79,35 +80,35 @@ class StandingJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What all batches wait for alike, at one moment."""
+    """State of hosts and workers that concerns all batches, at one moment."""
 
     has_workers: bool = True
     hosts: Sequence[StandingHost] = ()
     limits: Mapping[tuple[int, int], StandingLimit] = field(
         default_factory=dict[tuple[int, int], StandingLimit]
     )
-    """By the keys of host and group."""
+    """Usage limits by the keys of host and group."""
     jobs: Mapping[int, StandingJob] = field(default_factory=dict[int, StandingJob])
 
 
 def may_wait(batch: Batch) -> bool:
-    """Whether `waiting_for` may have something to say about the batch."""
+    """Whether the batch is in a state in which `waiting_for` may find a reason."""
     is_open = batch.state in {JobState.QUEUED, JobState.RUNNING, JobState.PAUSED}
     return is_open and batch.counts.pending > 0 and batch.counts.running == 0
 
 
 def is_blocked(waiting: WaitingFor | None) -> bool:
-    """Whether a batch does not advance at all, so that nobody can tell when it will end."""
+    """Whether a batch does not advance at all, so that its end cannot be estimated."""
     return waiting is not None and waiting.reason in _BLOCKED
 
 
 def waiting_for(batch: Batch, standing: Standing) -> WaitingFor | None:
-    """What the batch waits for; None while it advances."""
+    """Find the reason why a batch does not advance; None while it advances."""
     job = standing.jobs.get(batch.key)
     if job is None or not may_wait(batch):
         return None
     if batch.state is JobState.PAUSED:
-        return WaitingFor(WaitingReason.PAUSED, "The batch is paused until somebody resumes it.")
+        return WaitingFor(WaitingReason.PAUSED, "The batch is paused until it is resumed.")
     quiet_ms = batch.read_at_ms - max(job.last_claimed_at_ms, batch.created_at_ms)
     if not standing.has_workers:
         if quiet_ms < QUIET_MS:
@@ -135,7 +136,7 @@ def _of_hosts(
     now_ms = batch.read_at_ms
     reasons = {host.key: _of_host(host, job, standing, now_ms) for host in standing.hosts}
     against = [reason for reason in reasons.values() if reason is not None]
-    # Of several the one that ends first: then the batch goes on.
+    # Of several reasons the one that ends first, after which the batch goes on.
     soonest = min(against, key=lambda one: one.until_ms or (1 << 62), default=None)
     if soonest is not None and len(against) == len(reasons):
         return soonest
@@ -151,7 +152,7 @@ def _of_hosts(
     if job.due_at_ms is not None and job.due_at_ms > now_ms:
         return WaitingFor(
             WaitingReason.NEXT_ATTEMPT,
-            "The prompts that are left have failed, and wait to be tried again.",
+            "The remaining prompts have failed, and wait for another attempt.",
             until_ms=job.due_at_ms,
         )
     busy = [host for host in standing.hosts if reasons[host.key] is None and host.is_working]
@@ -167,9 +168,9 @@ def _of_hosts(
 def _of_host(
     host: StandingHost, job: StandingJob, standing: Standing, now_ms: int
 ) -> WaitingFor | None:
-    """Why a host starts nothing of the batch."""
+    """Find the reason why a host starts no prompt of the batch."""
     if not host.enabled:
-        message = f"{host.url} is out of service until somebody puts it back."
+        message = f"{host.url} is out of service until it is put back."
         return WaitingFor(WaitingReason.HOST_DISABLED, message, host=host.url)
     if host.aside is not None:
         reason = _REASON_OF.get(host.aside.error_code, WaitingReason.HOST_FAILS)

@@ -1,1 +1,1 @@
-"""Use cases of access beside the keys themselves: sessions of browsers."""
+"""Service functions for access: API keys, and the sessions of browsers."""

@@ -1,7 +1,7 @@
-"""Sessions: a browser gives its key once, and is known by a random text in a cookie from then on.
+"""Sessions: a browser sends its key once, and a random token in a cookie afterwards.
 
-A session is as good as its key: each request asks for the key again, so that a key that is revoked,
-rotated out or over ends its sessions. The database has a digest of the text only.
+A session is as good as its key: each request checks the key again, so that revoking, rotating or
+expiry of the key ends its sessions. The database stores only a digest of the token.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import secrets
 from typing import Final
 
 from promptmill.domain.access.keys import Caller, digest_of
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.services.resources import Resources
 from promptmill.store.access import sessions
 
 LASTS_S: Final = 12 * 3600
-"""From the login to the end, whatever is done in between."""
+"""Seconds from the login to the end of a session, whatever it is used for."""
 _RANDOM_BYTES: Final = 32
 
 
 async def begin(resources: Resources, caller: Caller, key: str) -> str:
-    """A new session of the caller, whose good key this is; the text for its cookie.
+    """Create a session of the caller with this valid key, and return the token for its cookie.
 
     Raises:
         Unavailable: The database cannot store it.
@@ -37,7 +37,7 @@ async def begin(resources: Resources, caller: Caller, key: str) -> str:
 
 
 async def caller_of(resources: Resources, text: str) -> Caller | None:
-    """Whose session it is; None when there is none, or its key opens nothing any more.
+    """Caller of a session; None without such a session, or if its key is no longer valid.
 
     Raises:
         Unavailable: The database cannot be read.

@@ -1,1 +1,1 @@
-"""What the service tells of itself to those who watch over it."""
+"""Metrics of the service for monitoring."""

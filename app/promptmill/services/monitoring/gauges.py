@@ -1,4 +1,4 @@
-"""The gauges of `/metrics`: read from the database and the hosts when somebody asks."""
+"""Gauges of `/metrics`, read from the database and the hosts at each request."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from promptmill.store.hosts import hosts
 from promptmill.version import version
 
 _FRESH_S: Final = 5.0
-"""For so long the numbers of the database are told again without being read."""
+"""Seconds for which numbers read from the database are reused."""
 _OF_BATCHES: Final = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED, JobState.CANCELLING)
 _OF_BENCHMARKS: Final = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
 
 
 async def refresh(resources: Resources) -> None:
-    """Set all gauges; those of the database stay as they were while it is away."""
+    """Set all gauges; those of the database keep their values while it is away."""
     _set_hosts(resources)
     if time.monotonic() < resources.last_stats.fresh_until:
         return

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptmill.domain.activity import HOUR_S, KEPT_S, MINUTE_S
+from promptmill.domain.hosts.activity import HOUR_S, KEPT_S, MINUTE_S
 from promptmill.services.resources import Resources
 from promptmill.settings import ListedSetting, list_settings, without_password
 from promptmill.store.db import facts

@@ -1,1 +1,1 @@
-"""The OpenAI dialect: requests in, answers out, and the files and batches between them."""
+"""Service functions of the OpenAI dialect: requests, answers, files and batches."""

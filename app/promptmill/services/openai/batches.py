@@ -1,4 +1,4 @@
-"""What a client can do with batches of the dialect; one function each."""
+"""Service functions of batches of the OpenAI dialect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from promptmill.store.openai import batches, files
 
 
 class WrongPurpose(Invalid):
-    """The file is none that a batch can be made of."""
+    """The file cannot be the input of a batch."""
 
 
 class KeyReused(Invalid):
@@ -32,19 +32,19 @@ class KeyReused(Invalid):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What tells a request that is sent again from a new one."""
+    """Identity of a request, which distinguishes repetitions from new requests."""
 
     body_hash: str
     """SHA-256 of all fields."""
     key: str | None = None
-    """The idempotency key, if one was sent."""
+    """Idempotency key; None without one."""
     is_retry: bool = False
-    """Whether the client's library says that it sends the request once more."""
+    """Whether the client's library declares the request a repetition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A batch, made just now or by the same request before."""
+    """Batch of a request, created by it or by an earlier equal one."""
 
     batch: OpenAIBatch
     is_replay: bool
@@ -52,7 +52,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class OpenAIBatchPage:
-    """Some batches, newest first."""
+    """Page of batches, newest first."""
 
     batches: Sequence[OpenAIBatch]
     has_more: bool
@@ -61,19 +61,18 @@ class OpenAIBatchPage:
 async def create(
     resources: Resources, draft: OpenAIBatchDraft, origin: Origin, caller: Caller = ANYBODY
 ) -> Made:
-    """Store a batch; when this returns it is on disk, and its file will be read.
+    """Store a batch; when the function returns it is on disk, and its file will be read.
 
     Raises:
         KeyReused: The idempotency key was used with other fields.
         WrongPurpose: The file is an output of a batch.
         Invalid: The caller's key does not allow such a batch.
-        LimitExceeded: The queue, or what the key may have in it, has no room for the lines of the
-            file.
+        LimitExceeded: The queue, or the key's share of it, has no room for the lines of the file.
         StorageFull: The disk has too little room for new work.
     """
     made = await resources.database.write(_create, draft, origin, caller, resources.settings)
     if not made.is_replay:
-        # How many prompts it has is known when its file has been read.
+        # The number of prompts is known only when the file has been read.
         audit(Change.BATCH_CREATED, made.batch.id)
         resources.signals.spread(Wakeup.FILES)
     return made
@@ -91,7 +90,7 @@ def _create(
     admission.require_disk_room(settings)
     draft = replace(draft, options=with_defaults_of_key(draft.options, caller.limits))
     asked = job_draft(draft.endpoint, draft.options, metadata=draft.metadata, key_id=caller.key_id)
-    # How many prompts there are is known when the file has been read.
+    # The number of prompts is known only when the file has been read.
     admission.require_allowed(asked, 0, caller)
     file = files.find(tx, draft.input_file_id)
     if file is not None:
@@ -127,7 +126,7 @@ def _known(tx: Transaction, origin: Origin, caller: Caller) -> OpenAIBatch | Non
 
 
 async def get(resources: Resources, batch_id: str) -> OpenAIBatch:
-    """The batch as it stands.
+    """Read a batch.
 
     Raises:
         NotFound: There is none of that id.
@@ -136,13 +135,13 @@ async def get(resources: Resources, batch_id: str) -> OpenAIBatch:
 
 
 async def list_batches(resources: Resources, *, limit: int, after: str | None) -> OpenAIBatchPage:
-    """Batches, newest first, behind the place of the id `after`."""
+    """List batches, newest first, after the batch of the id `after`."""
     found = await resources.database.read(batches.page, limit=limit + 1, after=after)
     return OpenAIBatchPage(found[:limit], len(found) > limit)
 
 
 async def cancel(resources: Resources, batch_id: str, *, caller: Caller = ANYBODY) -> OpenAIBatch:
-    """Ask for the batch to end; asking again changes nothing.
+    """Cancel a batch; a repetition changes nothing.
 
     Raises:
         NotFound: There is none of that id.
@@ -157,7 +156,7 @@ async def cancel(resources: Resources, batch_id: str, *, caller: Caller = ANYBOD
 
 
 def _cancel(tx: Transaction, batch_id: str, key_id: str | None) -> tuple[OpenAIBatch, bool]:
-    """The batch, and whether nobody had asked for its end before."""
+    """Cancel a batch, and return it with whether this request was the first to do so."""
     batches.lock(tx, batch_id)
     batch = batches.get(tx, batch_id)
     if batch.status is Status.CANCELLED or batch.job_state is JobState.CANCELLED:
@@ -173,7 +172,7 @@ def _cancel(tx: Transaction, batch_id: str, key_id: str | None) -> tuple[OpenAIB
 async def results(
     resources: Resources, batch: OpenAIBatch
 ) -> AsyncGenerator[Sequence[tuple[bool, bytes]], None]:
-    """The lines of a batch so far; see `writing.lines`."""
+    """Stream the lines of a batch so far; see `writing.lines`."""
     if batch.job_state is not None:
         async for piece in lines(resources.database, batch):
             yield piece

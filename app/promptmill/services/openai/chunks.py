@@ -1,4 +1,4 @@
-"""From the pieces of an answer to the chunks of OpenAI's streams: pure."""
+"""Conversion of the pieces of an answer to the chunks of OpenAI's streams; pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from promptmill.services.openai.render import (
 from promptmill.services.openai.translation.translate import Endpoint
 
 DONE: Final = b"data: [DONE]\n\n"
-"""The end of a stream that came to its end."""
+"""Last event of a complete stream."""
 
 
 class Chunks:
-    """One stream: all of its chunks have the same id and moment."""
+    """Stream of chunks, all with the same id and moment."""
 
     def __init__(
         self, endpoint: Endpoint, *, name: str, created: int, model: str, with_usage: bool
@@ -42,12 +42,12 @@ class Chunks:
         self._characters = 0
 
     def first(self) -> Iterator[bytes]:
-        """What comes before the first piece."""
+        """Yield the chunks before the first piece."""
         if self._is_chat:
             yield self._chat({"role": "assistant", "content": ""})
 
     def of(self, piece: Piece) -> Iterator[bytes]:
-        """The chunks of a piece."""
+        """Yield the chunks of a piece."""
         if not self._is_chat:
             if piece.text:
                 logprobs = completion_logprobs(piece.logprobs, offset=self._characters)
@@ -66,7 +66,7 @@ class Chunks:
                 yield self._chat({"tool_calls": told})
 
     def last(self, answer: Succeeded) -> Iterator[bytes]:
-        """The end of an answer that is one."""
+        """Yield the last chunks of a successful answer."""
         reason = finish_reason(answer.done_reason, calls_tools=self._calls > 0)
         if self._is_chat:
             yield self._chat({}, reason=reason)
@@ -100,5 +100,5 @@ class Chunks:
 
 
 def event(document: Mapping[str, Any]) -> bytes:
-    """A Server-Sent Event."""
+    """Encode a Server-Sent Event."""
     return b"data: " + to_json(document) + b"\n\n"

@@ -1,4 +1,4 @@
-"""Files: written piece by piece, read piece by piece, in memory that does not grow with them."""
+"""Files, written and read piece by piece in constant memory."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from promptmill.store.db.database import Database, Transaction
 from promptmill.store.openai import files
 
 _LEVEL: Final = 1
-"""The quickest deflating: lines of JSON still become a fifth."""
+"""Fastest level of deflate, which still reduces lines of JSON to a fifth."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilePage:
-    """Some files in the order that was asked for."""
+    """Page of files in the requested order."""
 
     files: Sequence[StoredFile]
     has_more: bool
 
 
 class FileWriter:
-    """One file on its way; nobody sees it before `finish`."""
+    """Writer of one file, which is hidden until `finish`."""
 
     def __init__(
         self, database: Database, *, purpose: Purpose, filename: str, batch_id: str | None = None
@@ -51,7 +51,7 @@ class FileWriter:
 
     @property
     def sha256(self) -> str:
-        """The digest of what was written, hexadecimal."""
+        """SHA-256 of the bytes written, hexadecimal."""
         return self._digest.hexdigest()
 
     async def write(self, block: bytes) -> None:
@@ -77,7 +77,7 @@ class FileWriter:
             self._held_bytes = len(held) - whole
 
     async def close(self) -> None:
-        """Store what is left, so that `finish` has only to let the file appear."""
+        """Store the remaining bytes, so that `finish` only makes the file visible."""
         if self._held_bytes or self._key is None:
             await self._store(b"".join(self._held))
         self._held, self._held_bytes = [], 0
@@ -85,16 +85,16 @@ class FileWriter:
             self.lines += 1
 
     async def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the hidden file."""
         if self._key is not None:
-            # The database may be what has failed; then the purger finds it by its silence.
+            # If the database has failed, the purger later removes the abandoned file.
             with suppress(Unavailable):
                 await self._database.write(files.discard, self._key)
 
     def finish(
         self, tx: Transaction, *, expires_in_s: int | None, idempotency_key: str | None = None
     ) -> StoredFile:
-        """Let the file appear, in the caller's transaction."""
+        """Make the file visible, in the caller's transaction."""
         if self._key is None:
             raise RuntimeError("A file is to be closed before it is finished.")
         file_id = admission.new_file_id()
@@ -112,7 +112,7 @@ class FileWriter:
         return files.get(tx, file_id)
 
     def drop(self, tx: Transaction) -> None:
-        """Leave nothing behind, in the caller's transaction."""
+        """Remove the hidden file, in the caller's transaction."""
         if self._key is not None:
             files.discard(tx, self._key)
 
@@ -136,12 +136,12 @@ class FileWriter:
 
 
 def ttl_s(resources: Resources) -> int | None:
-    """Seconds that a file lives of which nobody said how long; None: for ever."""
+    """Seconds for which a file is kept by default; None: for ever."""
     return resources.settings.file_ttl_s or None
 
 
 async def get(resources: Resources, file_id: str) -> StoredFile:
-    """The file of that id.
+    """Read the record of a file.
 
     Raises:
         NotFound: There is none.
@@ -157,7 +157,7 @@ async def list_files(
     purpose: Purpose | None,
     newest_first: bool,
 ) -> FilePage:
-    """Files by the time they were made, behind the place of the id `after`."""
+    """List files by the time of creation, after the file of the id `after`."""
     found = await resources.database.read(
         files.page, limit=limit + 1, after=after, purpose=purpose, newest_first=newest_first
     )
@@ -165,7 +165,7 @@ async def list_files(
 
 
 async def delete(resources: Resources, file_id: str) -> None:
-    """Remove a file.
+    """Delete a file.
 
     Raises:
         NotFound: There is none of that id.
@@ -178,7 +178,7 @@ async def delete(resources: Resources, file_id: str) -> None:
 async def content(
     database: Database, stored: StoredFile, first: int = 0, last: int | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of a file from `first` to `last`, both included, in blocks.
+    """Yield the bytes of a file from `first` to `last`, both included, in blocks.
 
     Raises:
         NotFound: It was removed meanwhile.
@@ -192,7 +192,7 @@ async def content(
 
 
 async def blocks(database: Database, file_key: int) -> AsyncGenerator[bytes, None]:
-    """All of a file that a batch is being read from, also when it was deleted meanwhile.
+    """Yield all bytes of a file that a batch reads, even if it was deleted meanwhile.
 
     Raises:
         NotFound: It is gone.

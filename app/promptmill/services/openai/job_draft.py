@@ -1,7 +1,7 @@
-"""The job that a batch of the dialect becomes: from its options, and from what its key allows.
+"""Job of a batch of the dialect, made from its options within the limits of its key.
 
-A client that is written for OpenAI cannot say how its batch is to be worked off. So what it leaves
-out is as far as its key allows, and only what it does say can be refused.
+A client written for OpenAI does not choose limits. Missing options are therefore bounded by the
+key, and only given ones can be refused.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _PRIORITY: Final = 0
 
 
 def with_defaults_of_key(options: Mapping[str, Any], limits: KeyLimits) -> Mapping[str, Any]:
-    """The options, and what a key does not allow to be as it usually is."""
+    """Fill in the options whose usual defaults the key does not allow."""
     found: dict[str, Any] = {}
     if limits.max_concurrent is not None:
-        # `auto` might become more.
+        # `auto` might exceed the key's limit.
         found["max_concurrent"] = min(Limits().max_concurrent, limits.max_concurrent)
     if limits.min_priority is not None and limits.min_priority > _PRIORITY:
         found["priority"] = limits.min_priority
@@ -39,7 +39,7 @@ def job_draft(
     metadata: Mapping[str, str] | None,
     key_id: str | None,
 ) -> BatchDraft:
-    """The job of a batch, with neither its prompts nor its model."""
+    """Draft of a batch's job, without its prompts and its model."""
     usual = Limits()
     wanted = options.get("max_concurrent", _AUTO)
     is_auto = wanted == _AUTO

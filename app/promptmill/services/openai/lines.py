@@ -1,7 +1,6 @@
-"""The lines of an input file: which of them are wrong, and the prompts that the others become.
+"""Reading of an input file's lines: errors of the file, and the prompts of its requests.
 
-The rule to know: a line of the wrong shape is the end of its batch, a body of the wrong content is
-only the end of its request.
+A malformed line fails the whole batch, a wrong body only its request.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ _SAYS: Final = {
     Endpoint.COMPLETIONS: "prompt",
     Endpoint.EMBEDDINGS: "input",
 }
-"""What a body cannot be without, beside its model."""
+"""Field that a body needs beside its model, by endpoint."""
 
 
 class LineErrors:
-    """What is wrong with a file: the first by their lines, and how many more there are."""
+    """Errors of a file: the first by line, and the number of the others."""
 
     def __init__(self) -> None:
         self._listed: list[LineError] = []
@@ -47,13 +46,13 @@ class LineErrors:
         return self._count > 0
 
     def add(self, code: str, message: str, line: int | None, param: str | None = None) -> None:
-        """Note one."""
+        """Add an error."""
         self._count += 1
         if self._count <= _MOST_LISTED:
             self._listed.append(LineError(code, message, line, param))
 
     def listed(self) -> list[LineError]:
-        """All that are told."""
+        """Errors to report."""
         if self._count <= _MOST_LISTED:
             return self._listed
         more = f"{self._count - _MOST_LISTED} more errors are not listed."
@@ -61,15 +60,15 @@ class LineErrors:
 
 
 class LineLimit(NamedTuple):
-    """How many requests an input file may have."""
+    """Limit on the number of requests of an input file."""
 
     most: int
     what: str = "one batch"
-    """What may not have more, as the error says it."""
+    """Name of the limit in the error."""
 
 
 class LineReader:
-    """Reads one input file out of blocks of its bytes."""
+    """Parser of one input file from blocks of its bytes."""
 
     def __init__(
         self,
@@ -79,12 +78,12 @@ class LineReader:
         limit: LineLimit,
         installed: Collection[str] | None,
     ) -> None:
-        """`installed` are the normalised names of all models; None where nobody knows them."""
+        """Store the options; `installed` are normalised names of all models, None if unknown."""
         self.errors = LineErrors()
         self.count = 0
-        """Requests so far."""
+        """Number of requests so far."""
         self.model: str | None = None
-        """The first model that was named; the batch's own."""
+        """First model that was named, which is the batch's own."""
         self.has_several_models = False
         self._endpoint = endpoint
         self._usable_schema = usable_schema
@@ -94,11 +93,11 @@ class LineReader:
         self._cutter = LineCutter(LONGEST_LINE)
 
     def feed(self, block: bytes) -> list[PromptDraft]:
-        """The prompts of the lines that the block ends."""
+        """Prompts of the lines that the block ends."""
         return list(self._read(self._cutter.feed(block)))
 
     def end(self) -> list[PromptDraft]:
-        """The prompt of a last line without an end; then everything that is wrong is known."""
+        """Prompt of a last line without a line end; afterwards all errors are known."""
         last = list(self._read(self._cutter.end()))
         if not self.count and not self.errors:
             self.errors.add("empty_file", "The input file has no request.", None)
@@ -116,7 +115,7 @@ class LineReader:
             if self.count > self._limit.most:
                 continue
             draft = self._draft(line)
-            # Of a file that is wrong nothing is stored any more.
+            # Once a file has an error, no more of it is stored.
             if draft is not None and not self.errors:
                 yield draft
 
@@ -202,7 +201,7 @@ class LineReader:
         return self._installed is not None and normalise_model(model) not in self._installed
 
     def _translated(self, custom_id: str, body: dict[str, Any]) -> PromptDraft:
-        """The prompt; one that no call is made for carries what is wrong with it."""
+        """Prompt of a body; a prompt without a call carries the error."""
         own_model = cast("str", body["model"])
         if self.model is None:
             self.model = own_model
@@ -217,13 +216,13 @@ class LineReader:
 
 
 def fault_of(draft: PromptDraft) -> str | None:
-    """Why no call is made for a prompt; None for one that is to run."""
+    """Why no call is made for a prompt; None if it is to run."""
     mark: Mapping[str, Any] = (draft.overrides or {}).get(MARK) or {}
     return str(mark[FAULT][0]) if FAULT in mark else None
 
 
 def first_line_fault(content: bytes | None) -> str | None:
-    """Why a file that begins with this line cannot be an input file; None if it may be one."""
+    """Why a file with this first line cannot be an input file; None if it may be one."""
     if content is None:
         return f"The first line is longer than {LONGEST_LINE} bytes."
     try:
@@ -250,10 +249,10 @@ _decode: Final[Callable[[str], Any]] = json.JSONDecoder(
 
 
 def decoded(content: bytes) -> dict[str, Any]:
-    """The object in a line.
+    """Decode the object in a line.
 
     Raises:
-        ValueError: It is no JSON object; the message says why.
+        ValueError: The line is not a JSON object; the message says why.
     """
     try:
         value = _decode(content.decode())

@@ -1,4 +1,4 @@
-"""From stored results to lines of an output or an error file: pure."""
+"""Conversion of stored results to lines of an output or an error file; pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ENDED_EARLY: Final = {
 def line_of(
     batch_id: str, endpoint: Endpoint, result: TaskResult, mark: Mapping[str, Any]
 ) -> bytes:
-    """The line of a request; `mark` is what is kept of it beside what went to Ollama."""
+    """Line of a request; `mark` holds the parts of the request that did not go to Ollama."""
     name = f"{batch_id.removeprefix('batch_')}_{result.index}"
     response, error = None, None
     if result.status in _ENDED_EARLY:
@@ -56,7 +56,7 @@ def line_of(
 
 
 def error_of(code: ErrorCode | None, message: str) -> tuple[int, dict[str, Any]]:
-    """Status and `error` of a call that failed."""
+    """Status and `error` of a failed call."""
     status, kind = _OTHER if code is None else _STATUS.get(code, _OTHER)
     told = code.value if code is not None else "server_error"
     if code is ErrorCode.INVALID_REQUEST and _TOO_LONG.search(message):

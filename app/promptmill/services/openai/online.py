@@ -1,7 +1,7 @@
-"""Online calls: each takes a slot of a host as the prompts of batches do, and goes before them.
+"""Online calls: each takes a slot of a host as prompts of batches do, but before them.
 
-The rule to know: the process that has the ticket makes the call, under a lease that it keeps. When
-the lease is lost the call is broken off, because its slot may be another one's.
+The process that holds the ticket makes the call, under a lease that it renews. If the lease is lost
+the call is aborted, because its slot may have been given to another.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from promptmill.store.openai.online import Ticket
 
 _LONGEST_WAIT_S: Final = 60.0
 _LOOK_AGAIN_S: Final = 0.05
-"""Between two looks for a slot, when nothing in this process told of one."""
+"""Seconds between two reads for a slot without a wakeup."""
 _PROBE_S: Final = 2.0
 _FAIL_ON: Final = (ErrorCode.INVALID_JSON, ErrorCode.SCHEMA_MISMATCH)
 """Defects that make an answer to an online call an error."""
@@ -48,14 +48,14 @@ async def answer(
     caller: Caller = ANYBODY,
     heard: Callable[[Piece], None] | None = None,
 ) -> Outcome:
-    """The answer to a call, made as soon as a host has a slot; `heard` is given each piece of it.
+    """Answer a call as soon as a host has a slot; `heard` receives each piece of the answer.
 
-    While nothing was heard, another host is tried when one turns out not to be there.
+    As long as no piece was received, another host is tried if one is down.
 
     Raises:
         NotFound: No host has the model.
-        LimitExceeded: Too many calls wait already, or the caller's key has too many under way.
-        Unavailable: No host can be asked, or none had a slot in time.
+        LimitExceeded: Too many calls wait, or the caller's key has too many in flight.
+        Unavailable: No host can be called, or none had a slot in time.
     """
     tried: set[str] = set()
     spoken = False
@@ -80,7 +80,7 @@ async def answer(
 
 
 async def _chosen(resources: Resources, model: str, tried: Collection[str]) -> Host:
-    """The host to ask: one that has the model loaded, else one that has it at all."""
+    """Choose a host: one that has the model loaded, else one that has it installed."""
     hosts = [host for host in resources.hosts if host.url not in tried]
     await asyncio.gather(*map(_look, hosts))
     told = [host for host in hosts if host.has_model(model) is not None]
@@ -95,7 +95,7 @@ async def _chosen(resources: Resources, model: str, tried: Collection[str]) -> H
 
 
 async def _look(host: Host) -> None:
-    """See what is not known of the host; one that was put aside is asked whether it is back."""
+    """Refresh the view of a host; a quarantined host is asked whether it is back."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_PROBE_S):
             if not host.available:
@@ -108,7 +108,7 @@ async def _look(host: Host) -> None:
 async def _permitted(
     resources: Resources, host: Host, model: str, caller: Caller
 ) -> AsyncGenerator[Ticket, None]:
-    """A slot of the host, for as long as the block runs."""
+    """Hold a slot of the host while the block runs."""
     admission.require_disk_room(resources.settings)
     if resources.online.calls >= resources.settings.online_queue:
         raise LimitExceeded(
@@ -146,7 +146,7 @@ async def _entered(resources: Resources, host: Host, model: str, caller: Caller)
     try:
         ticket = await asyncio.shield(asking)
     except asyncio.CancelledError:
-        # A write that has begun is finished, whatever happens here.
+        # A write that has begun is finished even if the request is cancelled.
         if (late := await asking) is not None:
             await _leave(resources, late)
         raise
@@ -182,12 +182,12 @@ def _ask(
 
 
 def _require_room_of_key(tx: Transaction, caller: Caller) -> None:
-    """Make sure that one call more is within the limits of the caller's key.
+    """Check that one more call is within the limits of the caller's key.
 
-    The calls of a key under way together count as one batch: they are what its client runs at once.
+    The calls of a key in flight count as one batch: they are what its client runs at once.
 
     Raises:
-        LimitExceeded: It is not.
+        LimitExceeded: The key's limit is reached.
     """
     most = caller.limits.max_concurrent
     if most is None and caller.limits.max_queued_prompts is None:
@@ -201,14 +201,14 @@ def _require_room_of_key(tx: Transaction, caller: Caller) -> None:
 
 
 async def _leave(resources: Resources, ticket: Ticket) -> None:
-    # When the database is away the lease runs out by itself.
+    # If the database is away, the lease expires.
     with suppress(Unavailable):
         await asyncio.shield(resources.database.write(online.leave, ticket))
     resources.signals.spread(Wakeup.WORK)
 
 
 async def _slot(resources: Resources, ticket: Ticket) -> None:
-    """Return when the ticket has become a call."""
+    """Wait until the ticket has become a call."""
     database = resources.database
     deadline = time.monotonic() + _LONGEST_WAIT_S
     keep_at = time.monotonic() + resources.settings.heartbeat_s
@@ -245,10 +245,10 @@ async def _run(
 
 
 async def _kept(resources: Resources, ticket: Ticket) -> None:
-    """Prolong the lease; return when it is lost."""
+    """Renew the lease; return when it is lost."""
     while True:
         await asyncio.sleep(resources.settings.heartbeat_s)
-        # A database that is away stops no call: the next time may be early enough.
+        # A database that is away does not end the call: the next renewal may be in time.
         with suppress(Unavailable):
             if not await resources.database.write(
                 online.keep, ticket, lease_ms=_lease_ms(resources)

@@ -1,7 +1,7 @@
-"""Reading an input file into prompts: checked, stored, and let go all at once or not at all.
+"""Reading of an input file into prompts: checked, stored, and released in one transaction.
 
-The rule to know: nothing of what is read is seen before the transaction in which the batch begins.
-Whoever takes the reading over after a crash drops what was stored, and begins anew.
+Nothing of the file is visible before the transaction in which the batch begins. A worker that takes
+over after a crash removes what was stored and starts again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from promptmill.domain.batches import PromptDraft
 from promptmill.domain.errors import Invalid, LimitExceeded, NotFound
 from promptmill.domain.openai import LineError
 from promptmill.ollama.answer_checks.json_schema import schema_fault
-from promptmill.services import admission, keys
+from promptmill.services import admission
+from promptmill.services.access import keys
 from promptmill.services.openai import files
 from promptmill.services.openai.job_draft import job_draft
 from promptmill.services.openai.lines import LineLimit, LineReader, fault_of
@@ -38,12 +39,12 @@ class Cancelled(Exception):  # noqa: N818 - named for what happened
 
 
 class Reading:
-    """One input file in the hands of a worker."""
+    """Reading of one input file by a worker."""
 
     def __init__(
         self, resources: Resources, database: Database, lease: Lease, *, lease_ms: int
     ) -> None:
-        """`database` is that of the worker's roles."""
+        """Store the arguments; `database` is that of the worker's roles."""
         self._resources = resources
         self._database = database
         self._settings = resources.settings
@@ -54,16 +55,16 @@ class Reading:
             batch.endpoint, batch.options, metadata=batch.metadata, key_id=batch.key_id
         )
         self._caller = ANYBODY
-        """Whose limits hold; looked up before the first line."""
+        """Caller whose limits apply; looked up before the first line."""
         self._job_key: int | None = None
         self._stored = 0
 
     async def run(self) -> bool:
-        """Read the file to its end; whether there are prompts to be worked off now.
+        """Read the file to its end; return whether there are prompts to run.
 
         Raises:
-            LeaseLost: Another worker has it.
-            Unavailable: The database does not work; the lease will run out.
+            LeaseLost: Another worker has the lease.
+            Unavailable: The database does not work; the lease will expire.
         """
         lease = self._lease
         if lease.file_key is None:
@@ -106,7 +107,7 @@ class Reading:
         await self._store(reader, await asyncio.to_thread(reader.end))
 
     async def _store(self, reader: LineReader, drafts: Sequence[PromptDraft]) -> None:
-        """Store what was read, and prolong the lease also when that is nothing."""
+        """Store the prompts read so far, and renew the lease even if there are none."""
         for first in range(0, max(len(drafts), 1), _PIECE_PROMPTS):
             piece = () if reader.errors else drafts[first : first + _PIECE_PROMPTS]
             if piece and self._job_key is None:
@@ -118,7 +119,7 @@ class Reading:
             self._stored += len(piece)
 
     def _add(self, tx: Transaction, drafts: Sequence[PromptDraft]) -> int | None:
-        """The key of the hidden job that the prompts are in."""
+        """Add prompts to the hidden job, and return the job's key."""
         execution.renew(tx, self._lease, lease_ms=self._lease_ms)
         if execution.is_cancelled(tx, self._lease):
             raise Cancelled
@@ -130,7 +131,7 @@ class Reading:
                 tx,
                 self._draft,
                 drafts,
-                # Its own id follows at the end; a reading that died may still have it.
+                # The job gets the batch's id at the end, because a dead reading may still hold it.
                 batch_id=admission.new_batch_id(),
                 grouped=grouped,
             )
@@ -178,7 +179,7 @@ class Reading:
         return LineLimit(of_key, f"a batch of the key {self._caller.name}")
 
     async def _installed(self) -> frozenset[str] | None:
-        """The models of all hosts; None when one does not tell, or what is missing is pulled."""
+        """Models of all hosts; None if a host does not respond, or missing models are pulled."""
         if self._draft.auto_pull:
             return None
         told = await asyncio.gather(*(host.look_at_models() for host in self._resources.hosts))

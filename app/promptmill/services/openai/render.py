@@ -1,4 +1,4 @@
-"""From an answer of Ollama to the body of OpenAI's: pure, for batches and online calls alike."""
+"""Conversion of Ollama's answers to bodies of OpenAI's responses; pure."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from promptmill.services.openai.translation.translate import Endpoint
 
 
 class Answer(Protocol):
-    """What an answer is made of, of a stored result or of a call that has just ended."""
+    """Parts of an answer, of a stored result or of a call that has just ended."""
 
     @property
     def response(self) -> str | None:
-        """The text."""
+        """Text of the answer."""
         ...
 
     @property
     def thinking(self) -> str | None:
-        """What the model thought before."""
+        """Thinking of the model before the answer."""
         ...
 
     @property
     def tool_calls(self) -> Sequence[Any] | None:
-        """As Ollama sends them."""
+        """Tool calls, as Ollama sends them."""
         ...
 
     @property
     def logprobs(self) -> Sequence[Any] | None:
-        """As Ollama sends them."""
+        """Log probabilities, as Ollama sends them."""
         ...
 
     @property
     def done_reason(self) -> str | None:
-        """Why it ended."""
+        """Why the answer ended."""
         ...
 
     @property
     def embedding(self) -> bytes | None:
-        """The vectors of its texts, one behind the other."""
+        """Vectors of the texts, concatenated."""
         ...
 
     @property
     def metrics(self) -> CallMetrics:
-        """The counters."""
+        """Counters of the call."""
         ...
 
 
@@ -61,9 +61,9 @@ def answer_body(
     model: str,
     mark: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The body of an answer.
+    """Body of an answer.
 
-    `name` is the part of its id behind the prefix, `mark` that of `translate.Translated`.
+    `name` is the part of its id after the prefix, `mark` that of `translate.Translated`.
     """
     if endpoint is Endpoint.EMBEDDINGS:
         return _embeddings(answer, model, mark)
@@ -106,7 +106,7 @@ def _embeddings(answer: Answer, model: str, mark: Mapping[str, Any]) -> dict[str
 
 
 def usage(metrics: CallMetrics) -> dict[str, int]:
-    """The tokens of one call; 0 where Ollama left a number out."""
+    """Tokens of one call; 0 for numbers that Ollama left out."""
     prompt, completion = metrics.prompt_eval_count or 0, metrics.eval_count or 0
     return {
         "prompt_tokens": prompt,
@@ -116,14 +116,14 @@ def usage(metrics: CallMetrics) -> dict[str, int]:
 
 
 def finish_reason(done_reason: str | None, *, calls_tools: bool = False) -> str:
-    """Why an answer ended, in OpenAI's words."""
+    """Why an answer ended, in OpenAI's terms."""
     if done_reason == "length":
         return "length"
     return "tool_calls" if calls_tools else "stop"
 
 
 def tool_calls(calls: Sequence[Any] | None, name: str, *, first: int = 0) -> list[dict[str, Any]]:
-    """Calls of tools, numbered from `first`, with their arguments as text."""
+    """Tool calls, numbered from `first`, with their arguments as text."""
     return [
         {
             "id": call.get("id") or f"call_{_last_part(name)}_{number}",
@@ -138,7 +138,7 @@ def tool_calls(calls: Sequence[Any] | None, name: str, *, first: int = 0) -> lis
 
 
 def _sound(calls: Sequence[Any] | None) -> list[dict[str, Any]]:
-    """The calls that have the shape of a call; what a host sends is not to be trusted."""
+    """Well-formed calls; a host may send anything."""
     return [
         cast("dict[str, Any]", call)
         for call in calls or ()
@@ -172,7 +172,7 @@ def _chat_choice(answer: Answer, name: str) -> dict[str, Any]:
 
 
 def chat_logprobs(tokens: Sequence[Any] | None) -> dict[str, Any] | None:
-    """Log probabilities of a chat; None when there are none."""
+    """Log probabilities of a chat; None without any."""
     if not tokens:
         return None
     content = [
@@ -206,7 +206,7 @@ def _completion_choice(answer: Answer) -> dict[str, Any]:
 
 
 def completion_logprobs(tokens: Sequence[Any] | None, *, offset: int = 0) -> dict[str, Any] | None:
-    """Log probabilities of a completion; `offset` is where its text begins."""
+    """Log probabilities of a completion; `offset` is the position at which its text begins."""
     if not tokens:
         return None
     found: dict[str, Any] = {
@@ -233,11 +233,11 @@ _LINE_BREAKS: Final = (
     ("\u2028".encode(), b"\\u2028"),
     ("\u2029".encode(), b"\\u2029"),
 )
-"""What `str.splitlines` takes for the end of a line, as clients do that cut files with it."""
+"""Characters that `str.splitlines`, which clients use, takes for line ends."""
 
 
 def one_line(document: Mapping[str, Any]) -> bytes:
-    """A document as one line of a file, and one only whatever a client takes for a line's end."""
+    """Encode a document as one line, whatever a client takes for a line end."""
     line = to_json(document)
     for character, escape in _LINE_BREAKS:
         if character in line:

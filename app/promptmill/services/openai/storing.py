@@ -1,4 +1,4 @@
-"""Accepting an uploaded file: there from one commit on, and the same one when it is sent again."""
+"""Acceptance of uploaded files: visible from one commit on, and the same for a repetition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from promptmill.store.openai import files
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A file, stored just now or by the same request before."""
+    """File of a request, stored by it or by an earlier equal one."""
 
     file: StoredFile
     is_replay: bool
@@ -30,7 +30,7 @@ async def accept(
     key: str | None,
     is_retry: bool,
 ) -> Accepted:
-    """Let an uploaded file appear; when this returns it is on disk.
+    """Make an uploaded file visible; when the function returns it is on disk.
 
     Raises:
         KeyReused: The idempotency key was used with another file.

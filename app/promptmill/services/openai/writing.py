@@ -1,4 +1,4 @@
-"""Writing the output and the error file of a batch whose job has ended, whole or not at all."""
+"""Writing of the output and the error file of a batch whose job has ended, as a whole."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from promptmill.store.openai.execution import Lease
 _MOST_PER_CHUNK: Final = 500
 _FIRST_CHUNK: Final = 2
 _TEXT_PER_CHUNK: Final = 4_000_000
-"""Characters that a chunk is to have, about: what is read at a time is in memory."""
+"""Characters that a chunk should have; a chunk is held in memory."""
 
 _CHARS_PER_BYTE: Final = 3
-"""Of a vector that is written in numbers."""
+"""Characters per byte of a vector that is written in numbers."""
 
 Lines = Sequence[tuple[bool, bytes]]
-"""Lines, each with whether it is one of the output file and not of the error file."""
+"""Lines, each with whether it belongs to the output file and not to the error file."""
 
 
 class Writing:
-    """The files of one batch in the hands of a worker."""
+    """Writing of one batch's files by a worker."""
 
     def __init__(
         self, database: Database, lease: Lease, *, lease_ms: int, usual_ttl_s: int | None
     ) -> None:
-        """`usual_ttl_s` is how long files live of which the batch does not say it."""
+        """Store the arguments; `usual_ttl_s` is the default for files without a time to live."""
         self._database = database
         self._lease = lease
         self._lease_ms = lease_ms
@@ -57,7 +57,7 @@ class Writing:
 
         Raises:
             LeaseLost: Another worker writes them, or the job runs again.
-            Unavailable: The database does not work; the lease will run out.
+            Unavailable: The database does not work; the lease will expire.
         """
         async for piece in lines(self._database, self._lease.batch):
             await self._output.write(b"".join(line for succeeded, line in piece if succeeded))
@@ -77,7 +77,7 @@ class Writing:
 
 
 async def lines(database: Database, batch: OpenAIBatch) -> AsyncGenerator[Lines, None]:
-    """The lines of all requests that have an outcome, in the order of the input, in pieces.
+    """Yield the lines of all requests with an outcome, in the order of the input, in pieces.
 
     Raises:
         NotFound: The batch was deleted meanwhile.
@@ -96,7 +96,7 @@ async def lines(database: Database, batch: OpenAIBatch) -> AsyncGenerator[Lines,
 
 
 def _size(result: TaskResult) -> int:
-    """Characters of a line, about."""
+    """Approximate number of characters of a line."""
     numbers = len(result.embedding or b"") * _CHARS_PER_BYTE
     return len(result.prompt) + len(result.response or "") + numbers
 
@@ -112,7 +112,7 @@ def _chunk(
         if endpoint is Endpoint.EMBEDDINGS or (one.status is TaskState.FAILED and not one.attempts)
     ]
     of_prompts = marks.marks_of(tx, key, marked)
-    # Were it deleted between the statements, results could be missing from the second.
+    # If the batch was deleted between the statements, the second may lack results.
     results.job_key(tx, batch_id)
     return found, of_prompts
 

@@ -1,1 +1,1 @@
-"""What is read of batches beyond one and its results: at a glance, by search, in single prompts."""
+"""Service functions that read batches: overview, search, single prompts."""

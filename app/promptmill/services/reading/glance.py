@@ -1,15 +1,17 @@
-"""Snapshots for the pages and `/stats`: queue, hosts and findings, shared by all readers."""
+"""Snapshots for the dashboard and `/stats`: queue, hosts and findings, shared by all readers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from promptmill.domain.activity import Grouping, RecentOutcomes, Throughput, Window
 from promptmill.domain.batches import Batch
 from promptmill.domain.errors import Unavailable
+from promptmill.domain.hosts.activity import Grouping, RecentOutcomes, Throughput, Window
 from promptmill.domain.lifecycle import LIVE_JOB_STATES, TERMINAL_JOB_STATES
 from promptmill.domain.reading import BatchFilter, BatchFindings, Causes, QueueCounts
 from promptmill.domain.workers import Worker, WorkerState
@@ -22,34 +24,36 @@ from promptmill.store.hosts import activity
 
 MOST_LIVE: Final = 12
 MOST_RECENT: Final = 6
-"""Batches of the overview."""
+"""Most ended batches in the overview."""
 _GLANCE_S, _HOSTS_S, _MODELS_S = 1.0, 5.0, 10.0
 _FINDINGS_S, _ENDED_S = 5.0, 600.0
 _NEARLY_FULL: Final = 0.9
+_LITTLE_ROOM: Final = 1 << 30
+_LARGE: Final = 10 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """The service at one moment."""
+    """State of the service at one moment."""
 
     counts: QueueCounts
     live: Sequence[Batch]
     hosts: Sequence[hosts.HostSummary]
     workers: Sequence[Worker]
     recent: RecentOutcomes
-    """What calls came to lately, as far as workers have told it."""
+    """Recent outcomes, as far as workers have reported them."""
     needs_a_hand: Sequence[str]
-    """What somebody should look at, a sentence each."""
+    """Conditions that need an operator, one sentence each."""
 
     @property
     def prompts_per_s(self) -> float | None:
-        """What the batches that run do together; None while none has a rate."""
+        """Results per second of all running batches; None if no batch has a rate."""
         rates = [batch.prompts_per_s for batch in self.live if batch.prompts_per_s is not None]
         return sum(rates) if rates else None
 
 
 async def glance(resources: Resources) -> Glance:
-    """The queue, what runs, and who works; up to a second old.
+    """Read queue, running batches, hosts and workers; up to a second old.
 
     Raises:
         Unavailable: The database does not answer.
@@ -76,7 +80,7 @@ async def glance(resources: Resources) -> Glance:
 
 
 async def throughput(resources: Resources, window: Window, by: Grouping) -> Throughput:
-    """What calls came to over time; up to five seconds old.
+    """Read throughput over time; up to five seconds old.
 
     Raises:
         Unavailable: The database does not answer.
@@ -89,7 +93,7 @@ async def throughput(resources: Resources, window: Window, by: Grouping) -> Thro
 
 
 async def recent(resources: Resources) -> Sequence[Batch]:
-    """The newest batches that have ended; up to five seconds old.
+    """Read the newest ended batches; up to five seconds old.
 
     Raises:
         Unavailable: The database does not answer.
@@ -104,7 +108,7 @@ async def recent(resources: Resources) -> Sequence[Batch]:
 
 
 async def seen_hosts(resources: Resources) -> Sequence[hosts.HostSummary]:
-    """The Ollama hosts, asked at most every five seconds for all who look.
+    """Read the Ollama hosts, asked at most every five seconds for all readers.
 
     Raises:
         Unavailable: The database does not answer.
@@ -113,7 +117,7 @@ async def seen_hosts(resources: Resources) -> Sequence[hosts.HostSummary]:
 
 
 async def seen_models(resources: Resources) -> Sequence[models.ModelSummary]:
-    """The installed models, asked for at most every ten seconds; none while no host answers."""
+    """Read the installed models, at most every ten seconds; none while no host responds."""
 
     async def make() -> Sequence[models.ModelSummary]:
         try:
@@ -133,7 +137,7 @@ def _needs_a_hand(
     found: list[str] = []
     for host in seen:
         if not host.enabled:
-            found.append(f"{host.url} is out of service until somebody puts it back.")
+            found.append(f"{host.url} is out of service until it is put back.")
         elif not host.reachable:
             found.append(f"{host.url} does not answer: {host.error}")
         elif host.work is not None and host.work.aside is not None:
@@ -146,11 +150,21 @@ def _needs_a_hand(
     most = resources.settings.max_queued_prompts
     if counts.pending >= _NEARLY_FULL * most:
         found.append(f"The queue is nearly full: {counts.pending} of {most} prompts.")
-    return found
+    return [*found, *_lacks_room(resources.settings.sqlite_path)]
+
+
+def _lacks_room(path: Path | None) -> Iterator[str]:
+    if path is None or not path.exists():
+        return
+    free, size = shutil.disk_usage(path.parent).free, path.stat().st_size
+    if free < max(_LITTLE_ROOM, size // 10):
+        yield f"Of the database's disk {free / 1e9:.1f} GB are free: make room, or delete batches."
+    if size > _LARGE:
+        yield f"The database has {size / 1e9:.0f} GB, and nothing is deleted by itself."
 
 
 async def batch_findings(resources: Resources, batch: Batch) -> BatchFindings:
-    """The course of a batch and a sample of its times; while it runs up to five seconds old.
+    """Read the progress of a batch and a sample of its times; up to five seconds old while it runs.
 
     Raises:
         Unavailable: The database does not answer.
@@ -172,7 +186,7 @@ async def batch_findings(resources: Resources, batch: Batch) -> BatchFindings:
 
 
 async def batch_causes(resources: Resources, batch: Batch) -> Causes:
-    """What failed in a batch, grouped; while it runs up to five seconds old.
+    """Read the failures of a batch, grouped; up to five seconds old while it runs.
 
     Raises:
         Unavailable: The database does not answer.
@@ -191,6 +205,6 @@ def _age_s(batch: Batch) -> float:
 
 
 def _state_of(batch: Batch) -> object:
-    """What is another when results have come or were taken back since the batch ended."""
+    """Value that changes when results were added or removed since the batch ended."""
     is_live = batch.state in LIVE_JOB_STATES
     return None if is_live else (batch.last_event, batch.counts)

@@ -1,4 +1,4 @@
-"""Results and prompts of a batch, found by filters, in pieces that hold the database up briefly."""
+"""Search of a batch's results and prompts by filters, in short reads."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from promptmill.store.batches import findings, prompts, results, search
 from promptmill.store.db.database import Transaction
 
 MOST_SCANNED: Final = 50_000
-"""Results that one request looks at."""
+"""Most results that one request examines."""
 LONGEST_S: Final = 1.0
-"""Seconds that one request looks for."""
+"""Most seconds that one request searches."""
 
 
 async def find_results(
@@ -30,9 +30,9 @@ async def find_results(
     backwards: bool = False,
     preview: int | None = None,
 ) -> FoundResults:
-    """Results that match, in prompt order or backwards, those beyond the index `after`.
+    """Find results that match, in prompt order or backwards, beyond the index `after`.
 
-    A search that finds little stops at `MOST_SCANNED` results or `LONGEST_S` seconds; it goes on
+    A search that finds little stops at `MOST_SCANNED` results or `LONGEST_S` seconds; it continues
     from `next_after`.
 
     Raises:
@@ -71,7 +71,7 @@ async def find_results(
 async def stream_found(
     resources: Resources, batch_id: str, wanted: ResultFilter
 ) -> AsyncIterator[Sequence[TaskResult]]:
-    """All results that match, in prompt order and in pieces; each piece is a read of its own.
+    """Stream all results that match, in prompt order and in pieces; each piece is a separate read.
 
     Raises:
         NotFound: There is no batch of that id; raised here, and by the stream if it is deleted.
@@ -100,7 +100,7 @@ async def stream_found(
 async def prompts_without_result(
     resources: Resources, batch_id: str, state: TaskState, *, limit: int
 ) -> Sequence[WaitingPrompt]:
-    """Prompts that run, by index, or that wait, in the order of their start.
+    """List prompts that run, by index, or that wait, in the order of their start.
 
     Raises:
         NotFound: There is no batch of that id.
@@ -114,7 +114,7 @@ async def prompts_without_result(
 
 
 async def whole_prompt(resources: Resources, batch_id: str, index: int) -> WholePrompt:
-    """One prompt with its result, if it has one.
+    """Read one prompt with its result, if any.
 
     Raises:
         NotFound: There is no such batch, or it has no prompt of that index.
@@ -129,7 +129,7 @@ async def whole_prompt(resources: Resources, batch_id: str, index: int) -> Whole
 async def failed_by(
     resources: Resources, batch_id: str, code: ErrorCode, sentence: str | None
 ) -> Sequence[int]:
-    """The prompts that failed by a code, or by a code and the sentence of a cause.
+    """Find the prompts that failed by a code, or by a code and the sentence of a cause.
 
     Raises:
         NotFound: There is no batch of that id.

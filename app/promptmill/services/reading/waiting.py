@@ -1,4 +1,4 @@
-"""Adds to batches what they have before them: the estimated end, and what they wait for."""
+"""Addition of `eta_s` and `waiting_for` to batches."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from promptmill.domain.batches import Batch, WaitingFor
 from promptmill.domain.scheduling.waiting import is_blocked, may_wait, waiting_for
 from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
-from promptmill.store.batches import waiting
+from promptmill.store.batches.scheduling import waiting
 
 
 async def with_prospects(resources: Resources, batches: Sequence[Batch]) -> list[Batch]:
-    """The batches with `eta_s` and `waiting_for`, where there is something to tell.
+    """Add `eta_s` and `waiting_for` to the batches that have them.
 
-    One reading for all of them, and none when something of each runs.
+    One read serves all batches; none is made if prompts of each run.
 
     Raises:
-        Unavailable: The database does not answer.
+        Unavailable: The database does not respond.
     """
     told = await foretold(resources, batches)
     keys = [batch.key for batch in told if may_wait(batch)]

@@ -95,9 +95,9 @@ def _lock_job(tx: Transaction, job_key: int, condition: sa.ColumnElement[bool]) 
 
 
 def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Cancel some pending prompts of a job that ends early; returns how many, 0 at the end.
+    """Cancel some pending prompts of a job that ends early; return how many, 0 at the end.
 
-    0 as well when the job is not to end early any more.
+    0 as well if the job is no longer to end early.
     """
     if not _lock_job(tx, job_key, _IS_CANCELLED):
         return 0
@@ -113,9 +113,9 @@ def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
 
 
 def expire_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Expire some pending prompts of a job whose time ran out; returns how many, 0 at the end.
+    """Expire some pending prompts of an expired job; return how many, 0 at the end.
 
-    0 as well when the job has been given more time.
+    0 as well if the job was given more time.
     """
     if not _lock_job(tx, job_key, IS_OUT_OF_TIME):
         return 0

@@ -1,4 +1,4 @@
-"""Leases and completions: plain records, shared by store and worker."""
+"""Records of leases and completions, shared by store and worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from promptmill.domain.retry import Decision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to run one prompt, and everything needed to do so."""
+    """Right to run one prompt, with everything needed to do so."""
 
     task_id: int
     token: int
@@ -22,9 +22,9 @@ class Lease:
     """The number of the attempt, counted from 1."""
     max_attempts: int
     losses: int = 0
-    """How often the prompt's worker or host died while it ran."""
+    """Number of earlier attempts that ended in a crash of the prompt's worker or host."""
     turned_away: int = 0
-    """How often the host took nothing when the prompt came."""
+    """Number of earlier attempts in which the host refused the prompt."""
     limits: Limits
     call: Call
     host_key: int
@@ -41,17 +41,17 @@ class Lease:
     """The prompt's place in the queue."""
     group_key: int = 0
     load_key: int = 0
-    """The group that the host runs for it; 0: prompts are not sorted by groups."""
+    """Load group that the host runs for the prompt; 0: no grouping."""
     begins_alike: bool = False
     """Whether the group is a prefix group."""
     others: tuple[Lease, ...] = ()
-    """The leases of the other texts that the same call embeds."""
+    """Leases of the other texts that the same call embeds."""
     takes_slot: bool = True
-    """False of a lease among the `others` of one that does."""
+    """Whether the call's slot is this lease's; False among the `others`."""
 
     @property
     def of_call(self) -> tuple[Lease, ...]:
-        """The leases of all that one call is about, this one first."""
+        """Leases of all texts of the call, this one first."""
         return (self, *self.others)
 
     @property
@@ -62,7 +62,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostShare:
-    """The host that claimed prompts run at, and its slots."""
+    """Host that claimed prompts run at, with its slots."""
 
     key: int
     url: str
@@ -108,9 +108,9 @@ class Recorded:
     fenced: int
     """Outcomes dropped because their leases were lost."""
     job_may_end: bool = False
-    """Whether a job has no prompt left and waits to be closed."""
+    """Whether a job has no prompt left and must be ended."""
     job_stopped: bool = False
-    """Whether a job's stop rule has struck, so that what waits of it is to be cancelled."""
+    """Whether a job's stop rule has ended it, so that its waiting prompts must be cancelled."""
     freed: Mapping[int, int] = field(default_factory=dict[int, int], compare=False)
     """The number of freed slots, by the key of each host."""
     results: Sequence[Completion] = field(default=(), compare=False)

@@ -1,7 +1,7 @@
 """The benchmarker: leases benchmarks and measures them, one at a time, with exclusive hosts.
 
-While a benchmark is measured its lease is kept, a client's wish to cancel it is heard, and its runs
-are stored, all beside the measuring.
+During the measurement the lease is renewed, cancellation is watched for, and runs are stored, all
+concurrently.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _AGAIN_S = 1.0
 
 _now = functools.partial(
     time.clock_gettime,
-    # Of the clocks that nobody sets, the one that goes on while the machine sleeps.
+    # The monotonic clock that continues while the machine sleeps.
     getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC),
 )
 
@@ -59,7 +59,7 @@ class Benchmarker:
         self._owner = owner
         self._lease_s = lease_s
         self._until = 0.0
-        """When the lease is over, if it is not renewed before."""
+        """Moment at which the lease expires unless it is renewed."""
         self._lease_ms = round(lease_s * 1000)
         self._heartbeat_s = heartbeat_s
         self._poll_s = poll_s
@@ -77,7 +77,7 @@ class Benchmarker:
         self._announce(await self._database.write(registry.end_cancelled))
         if not self._host.available:
             return self._poll_s
-        # From before the lease is there: a stop must not miss one that is just being taken.
+        # Set before the lease is taken, so that a stop does not miss it.
         self._idle.clear()
         try:
             if self._stopping.is_set():
@@ -146,7 +146,7 @@ class Benchmarker:
             await self._database.write(execution.give_back, lease)
 
     async def _measure(self, session: Session) -> None:
-        # The batches' prompts and pulls that run there may end; nothing new of them begins.
+        # Running prompts and pulls at the host may end; no more are started.
         await self._database.write(exclusivity.wait_for_claims)
         while not await self._database.read(exclusivity.is_quiet, self._host_key):  # noqa: ASYNC110 - other processes work there too
             await asyncio.sleep(_LOOK_S)
@@ -159,10 +159,10 @@ class Benchmarker:
         measuring: asyncio.Task[None],
         storing: asyncio.Task[None],
     ) -> JobState | None:
-        """Renew the lease until the measurement ends; returns the benchmark's state.
+        """Renew the lease until the measurement ends; return the benchmark's state.
 
-        It is to end, too, when nothing is stored any more. None when the lease was lost. A session
-        that is over, because the lease could not be kept in time, waits for the database.
+        The measurement also ends if storing has stopped. None if the lease was lost. A session
+        whose lease could not be renewed in time waits for the database.
         """
         while True:
             changed = self._signals.job_changed.listen()
@@ -199,7 +199,7 @@ class Benchmarker:
             )
             error = f"Promptmill itself failed: {type(bug).__name__}"
             if isinstance(bug, Unavailable):
-                # Not the benchmark's fault: another session goes on where this one stopped.
+                # The benchmark is not at fault: another session continues where this one stopped.
                 await self._database.write(execution.give_back, lease)
                 return
         ended = await self._database.write(
@@ -217,9 +217,9 @@ class Benchmarker:
 
 
 class _Writer:
-    """Stores runs beside the measuring, as many in one commit as have gathered.
+    """Stores runs beside the measurement, as many in one commit as have gathered.
 
-    What the database does not take is kept and tried again.
+    Runs that the database does not take are kept and tried again.
     """
 
     def __init__(self, database: Database, lease: BenchmarkLease) -> None:
@@ -231,7 +231,7 @@ class _Writer:
         self._something = asyncio.Event()
         self._closing = False
         self.is_fenced = False
-        """Whether the lease turned out to be lost."""
+        """Whether the lease was found to be lost."""
 
     def add(self, run: BenchmarkRun) -> None:
         """Queue a run to be stored."""
@@ -262,7 +262,7 @@ class _Writer:
                 return
 
     async def _store(self) -> None:
-        # Taken out of the way first: more may come while the database works.
+        # Taken out of the queue first: more runs may arrive while the database works.
         runs, self._waiting = self._waiting, []
         environment, self._environment = self._environment, None
         skipped, self._skipped = self._skipped, 0
@@ -288,7 +288,7 @@ class _Writer:
         return held
 
     async def finish(self, storing: asyncio.Task[None]) -> None:
-        """Store what is left."""
+        """Store the remaining runs."""
         self._closing = True
         self._something.set()
         await asyncio.wait({storing})

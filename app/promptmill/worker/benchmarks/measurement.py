@@ -1,12 +1,12 @@
 """One session of a benchmark: measures from the first missing run to the last.
 
 The rules to know:
-- A run is due at the moment when the place for it is free, and its time counts from there.
-- One attempt only: what fails is recorded as failed, and nothing is tried again.
-- Between the end of one run and the start of the next nothing is awaited: outcomes are handed to
-  whoever stores them, and stored beside the measuring.
-- No run begins later than the lease, by this process's own clock: another session may have begun.
-- A session goes on with the runs of an earlier one only if the host is still what it was.
+- A run is due when its place in flight becomes free, and its time counts from then.
+- One attempt only: a failure is recorded and not retried.
+- Nothing is awaited between the end of one run and the start of the next: outcomes are queued, and
+stored concurrently.
+- No run begins after the lease has expired by this process's clock: another session may have begun.
+- A session continues the runs of an earlier one only if the host is unchanged.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class Session:
         holds: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`clock` is that of the host's client: monotonic seconds.
+        """Store the arguments; `clock` is that of the host's client, in monotonic seconds.
 
-        `holds` says whether the lease still does, as far as this process can know by itself.
+        `holds` says whether the lease is still valid by this process's clock.
         """
         self._lease = lease
         self._draft = lease.benchmark.draft
@@ -86,11 +86,11 @@ class Session:
         self.has_success = lease.has_success
         """Whether any measured run has an answer."""
         self.first_error: str | None = None
-        """What the first failure says."""
+        """Message of the first failure."""
         self.refusal: str | None = None
-        """Why the runs of an earlier session cannot be gone on with, in sentences."""
+        """Reasons why the runs of an earlier session cannot be continued, in sentences."""
         self.is_over = False
-        """Whether the session ended early, because its lease was over."""
+        """Whether the session ended early, because its lease had expired."""
 
     async def run(self) -> None:
         """Measure all missing runs; every run is reported before this returns."""
@@ -107,9 +107,9 @@ class Session:
                 return
 
     def _missing(self, block: Block) -> Sequence[Step]:
-        """The steps of a block that are to be run now."""
+        """Steps of a block that are to be run now."""
         if block.phase is Phase.WARMUP:
-            # The model has cooled down since, or was never warm here: each session warms it up.
+            # Each session warms the model up, since it may have been unloaded.
             return block.steps
         return [step for step in block.steps if step.number not in self._lease.done]
 
@@ -148,7 +148,7 @@ class Session:
     ) -> None:
         """Store the environment of a model.
 
-        The session is refused when an earlier session measured the model in another environment; a
+        The session is refused if an earlier session measured the model in another environment; a
         change within a session is only flagged.
         """
         seen = replace(
@@ -196,7 +196,7 @@ class Session:
         return replace(run, flags=found), outcome, timeline
 
     def not_run(self, block: Block, step: Step, failed: Failed) -> BenchmarkRun:
-        """A run that could not even begin."""
+        """A run that could not begin."""
         run = self._run_of(block, step, failed, Timeline(), due=self._clock())
         return replace(run, latency_s=None, client_queue_s=None)
 
@@ -271,7 +271,7 @@ class Session:
 
     async def host_is_back(self) -> None:
         """Wait until the host takes work again; no run is timed meanwhile."""
-        while not self._host.available:  # noqa: ASYNC110 - hosts tell nobody
+        while not self._host.available:  # noqa: ASYNC110 - hosts send no events
             await asyncio.sleep(_LOOK_S)
 
     def now(self) -> float:
@@ -304,7 +304,7 @@ class _ModelSession:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the model can be run at all, and another run may begin."""
+        """Whether the model can be run, and another run may begin."""
         return self.environment.error is None and self._session.may_go_on()
 
     async def run_block(self, block: Block, steps: Sequence[Step]) -> None:
@@ -322,7 +322,7 @@ class _ModelSession:
             for _ in range(min(block.concurrency, len(steps))):
                 lanes.create_task(self._lane(block, waiting))
         if not self._looked:
-            # Only now is the model in memory, where its window and its share of the GPU show.
+            # The window and the GPU share are known only once the model is loaded.
             self._looked = True
             self.environment = await self._session.look(self._model, self.environment)
             await self._session.keep(self._model, self.environment)

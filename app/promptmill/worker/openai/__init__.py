@@ -1,1 +1,1 @@
-"""The OpenAI dialect in the worker: files are read into batches, and written of their results."""
+"""Roles of the OpenAI dialect: reading input files, and writing output files."""

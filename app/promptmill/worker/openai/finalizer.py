@@ -1,4 +1,4 @@
-"""Writing the files of batches whose jobs have ended; any worker may, each under its lease."""
+"""The finalizer: writes the files of batches whose jobs have ended, each under a lease."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptmill.store.openai.execution import LeaseLost
 
 
 class Finalizer:
-    """Takes one batch after the other whose files are to be written."""
+    """The role that writes output and error files, one batch after the other."""
 
     def __init__(self, resources: Resources, database: Database, *, owner: str) -> None:
         self._resources = resources
@@ -21,10 +21,10 @@ class Finalizer:
         self._lease_ms = round(resources.settings.lease_s * 1000)
         self._log = get_logger()
         self.claiming = True
-        """Cleared when nothing new is to be begun."""
+        """Cleared when no more batches are to be begun."""
 
     async def run_once(self) -> float:
-        """Write the files of one batch; answers seconds until the next look, 0 for another."""
+        """Write the files of one batch; return seconds until the next call, 0 for another batch."""
         idle_s = self._resources.settings.poll_s
         if not self.claiming or not await self._database.read(execution.is_any_to_finish):
             return idle_s

@@ -1,4 +1,4 @@
-"""Reading input files into batches; any worker may, all do, each file under its lease."""
+"""The intake: reads input files into batches, each under a lease; every worker has one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptmill.store.openai.execution import LeaseLost
 
 
 class Intake:
-    """Takes one batch after the other whose file is to be read."""
+    """The role that reads input files, one batch after the other."""
 
     def __init__(self, resources: Resources, database: Database, *, owner: str) -> None:
         self._resources = resources
@@ -21,14 +21,14 @@ class Intake:
         self._lease_ms = round(resources.settings.lease_s * 1000)
         self._log = get_logger()
         self.claiming = True
-        """Cleared when nothing new is to be begun."""
+        """Cleared when no more files are to be begun."""
 
     async def run_once(self) -> float:
-        """Read one file; answers seconds until the next look, 0 for another one at once."""
+        """Read one file; return seconds until the next call, 0 for another file."""
         idle_s = self._resources.settings.poll_s
         if not self.claiming:
             return idle_s
-        # A look costs an idle worker no turn at the database's only writer.
+        # The check is a read, so that an idle worker does not occupy SQLite's only writer.
         if not await self._database.read(execution.is_any_to_read):
             return idle_s
         lease = await self._database.write(
@@ -45,7 +45,7 @@ class Intake:
         told = {"batch_id": lease.batch.id}
         if has_begun:
             self._log.info("A batch has begun.", action="openai_batch_begun", **told)
-            # All of its requests may have been refused: then it ends with no call.
+            # If all requests were refused, the batch ends without a call.
             for news in (Wakeup.WORK, Wakeup.ENDING):
                 self._resources.signals.spread(news)
         else:

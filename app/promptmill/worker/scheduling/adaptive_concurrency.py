@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from promptmill.observability.logs import get_logger
 from promptmill.services.wakeups import Signals, Wakeup
-from promptmill.store.batches import adaptive_concurrency
+from promptmill.store.batches.scheduling import adaptive_concurrency
 from promptmill.store.db.database import Database
 
 _IDLE_S = 2.0
@@ -19,7 +19,7 @@ class ConcurrencyAdapter:
         self._signals = signals
 
     async def run_once(self) -> float:
-        """Adapt every such batch once; returns seconds until the next call."""
+        """Adapt the limit of every such batch once; return seconds until the next call."""
         job_keys = await self._database.read(adaptive_concurrency.adapted_jobs)
         for job_key in job_keys:
             changed = await self._database.write(adaptive_concurrency.adapt, job_key)

@@ -12,7 +12,7 @@ from promptmill.store.queue.leases import HostShare
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerHost:
-    """A host of this worker, and its row in the database."""
+    """Host of this worker, with its row in the database."""
 
     host: Host
     share: HostShare
@@ -20,7 +20,7 @@ class WorkerHost:
 
 @dataclass(slots=True)
 class Allocation:
-    """The calls that are still to be claimed at a host."""
+    """Calls that are still to be claimed at a host."""
 
     place: WorkerHost
     wanted: int
@@ -29,9 +29,9 @@ class Allocation:
     freed: int = 0
     """Slots of the host that the present transaction has freed and not filled again."""
     exhausted: bool = False
-    """Whether the last claim at the host brought fewer prompts than were asked for."""
+    """Whether the last claim at the host returned fewer prompts than wanted."""
     is_short: bool = False
-    """Whether the last claim at the host brought fewer prompts than there was room for."""
+    """Whether the last claim at the host returned fewer prompts than there was room for."""
     passed_over: bool = False
     """Whether the host has free slots at which another worker was claiming."""
 
@@ -53,11 +53,11 @@ _STEPS = (1, 1, 2, 4, 8)
 def in_steps(
     asked: Sequence[Allocation], *, plenty: bool = False
 ) -> Iterator[tuple[Allocation, int]]:
-    """The next host and number to claim, until all is claimed; the caller notes the result.
+    """Yield the next host and number to claim, until all is claimed; the caller notes the result.
 
-    The emptiest place first, in small steps that grow: a batch that runs few at a time is then
-    allocate over all places, and one that runs many takes few claims. Where there is `plenty` of
-    work each place is asked once for all that it is to have.
+    The emptiest host comes first, in small steps that grow, so that few calls are spread over all
+    hosts, and many calls take few claims. With `plenty` of work each host is claimed at once for
+    all its calls.
     """
     steps = {ask.place.share.key: iter(_STEPS) for ask in asked}
     for ask in asked:
@@ -71,9 +71,9 @@ def in_steps(
 def allocate(
     wanted: int, places: Sequence[WorkerHost], in_flight: Mapping[int, int]
 ) -> dict[int, int]:
-    """The calls to claim at each host, so that all hosts are about equally full.
+    """Divide calls among hosts so that all hosts are about equally full.
 
-    A place without slots is taken to be as large as any; one that is full gets none.
+    A host without a limit of slots counts as large as any; a full host gets none.
     """
     asked = {place.share.key: 0 for place in places}
     if len(places) == 1:

@@ -41,10 +41,10 @@ class ModelSwitcher:
         self._next_sight: dict[int, float] = {}
 
     async def run_once(self) -> float:
-        """One pass over all hosts; returns seconds until the next.
+        """Make one pass over all hosts; return seconds until the next.
 
-        Here turns end and priorities count. A host that has nothing to do at all does not wait for
-        it: see `consider`.
+        Turns end here and priorities count here. A host without any work does not wait for the
+        pass: see `consider`.
         """
         waits = False
         for place in self._places:
@@ -57,19 +57,19 @@ class ModelSwitcher:
         return _APART_S if waits else self._poll_s
 
     async def _forget_unloaded(self, place: WorkerHost) -> bool:
-        """Drop groups whose models the host has unloaded; returns whether the host was asked."""
+        """Drop groups whose models the host has unloaded; return whether the host was asked."""
         key, now = place.share.key, time.monotonic()
         if not place.host.available or now < self._next_sight.get(key, 0.0):
             return False
         self._next_sight[key] = now + _VIEW_S
-        # Never by an older view: it may be from before one of them was loaded.
+        # An older view may precede the loading of a group's model.
         view = await place.host.look(judging=False)
         if view.loaded is not None and view.models_trouble is None:
             await self._database.write(model_switching.forget_unloaded, key, _loaded(place))
         return True
 
     async def consider(self, place: WorkerHost) -> bool:
-        """Whether an idle host was given another group, or has come closer to one."""
+        """Whether an idle host was given another group, or has come closer to it."""
         if not place.share.grouped:
             return False
         return await self._advance(
@@ -84,8 +84,8 @@ class ModelSwitcher:
         missing: set[str] = set()
         changed = await self._database.write(model_switching.advance, self._view_of(place, missing))
         if missing and not changed:
-            # That no host has a model is believed only now that its work was seen to wait: a batch
-            # with `auto_pull` may have waited until one had it, and what was seen before is older.
+            # That no host has a model is decided by a view newer than the waiting work: a batch
+            # with `auto_pull` may have waited until a host had the model.
             hosts = [other.host for other in self._all_places if other.host.available]
             await asyncio.gather(*(host.look_at_models() for host in hosts))
             view = self._view_of(place, set(), believed=frozenset(missing))
@@ -115,9 +115,9 @@ class ModelSwitcher:
     def _can_run(
         self, place: WorkerHost, model: str, missing: set[str], believed: frozenset[str]
     ) -> bool:
-        """Whether the host may have the model; true also when no host has it, so that one fails it.
+        """Whether the host may have the model; true also if no host has it, so that one fails it.
 
-        That several hosts lack it has to be `believed`; otherwise it is put down as `missing`.
+        That several hosts lack the model must be `believed`; otherwise it is added to `missing`.
         """
         if place.host.has_model(model) is not False:
             return True
@@ -135,5 +135,5 @@ def _loaded(place: WorkerHost) -> frozenset[str]:
 
 
 def _several_and_wish(tx: Transaction, host_key: int) -> tuple[bool, SwitchNeed]:
-    """Whether the host runs several groups, and whether it may need another: one read."""
+    """Read whether the host runs several groups, and whether it may need another."""
     return model_switching.runs_several(tx, host_key), model_switching.switch_need_of(tx, host_key)

@@ -1,7 +1,7 @@
 """Prefix affinity: which prefix group has its turn at each host.
 
-The rule to know: nothing waits for this. A turn only says which of several prompts of equal
-priority goes first, and it ends soon while others wait.
+No prompt waits for its turn: a turn only orders prompts of equal priority, and ends soon while
+others wait.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TURN_S = 1.0
 TURN_PROMPTS = 8
 """The shortest turn, in prompts."""
 _FORGOTTEN_S = 60.0
-"""Without a prompt that begins like others for so long, claims are made without turns."""
+"""Seconds without a prompt of a prefix group after which claims are made without turns."""
 
 
 @dataclass(slots=True)
@@ -28,10 +28,10 @@ class _Turn:
 
 
 class PrefixTurns:
-    """What this worker gave its hosts last.
+    """Turns of prefix groups at this worker's hosts.
 
-    All groups have turns while there is one of prompts that begin alike, or it would be the only
-    one that goes on where others alternate. Without any, claims are made as if this did not exist.
+    All groups have turns while a prefix group has prompts; otherwise it alone would continue where
+    others alternate. Without prefix groups there are no turns.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,11 +42,11 @@ class PrefixTurns:
 
     @property
     def matter(self) -> bool:
-        """Whether some prompts began alike in the last minute."""
+        """Whether a prompt of a prefix group was claimed in the last minute."""
         return self._clock() < self._matter_until
 
     def affinity(self, host_key: int, *, leave: bool = False) -> Affinity | None:
-        """What is to be claimed first for the host; None where nothing begins alike.
+        """Prefix group to claim first for the host; None without prefix groups.
 
         `leave` is for a first round over several hosts.
         """
@@ -59,7 +59,7 @@ class PrefixTurns:
         return Affinity(group=turn.group if turn and lasts else None, leave=leave)
 
     def note(self, host_key: int, leases: Sequence[Lease]) -> None:
-        """The host was given these prompts."""
+        """Note the prompts that the host was given."""
         now = self._clock()
         for lease in leases:
             if lease.begins_alike:

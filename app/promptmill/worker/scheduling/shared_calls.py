@@ -1,4 +1,4 @@
-"""Calls that several texts share, as they are sent and as each text's outcome: pure."""
+"""Shared calls: the request for several texts, and the outcome of each text; pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptmill.store.queue.leases import Lease
 
 
 def call_of(lease: Lease) -> Call:
-    """The call of a lease, with the texts of all that share it."""
+    """Build the call of a lease, with the texts of all leases that share it."""
     if not lease.others:
         return lease.call
     texts = (text for each in lease.of_call for text in each.call.texts or ())
@@ -20,10 +20,10 @@ def call_of(lease: Lease) -> Call:
 
 
 def outcomes_of(outcome: Outcome, leases: Sequence[Lease]) -> Sequence[Outcome]:
-    """The outcome of each lease of a call: its own vectors, and its share of the tokens.
+    """Divide the outcome of a call among its leases: vectors, and shares of the tokens.
 
-    Ollama counts the tokens of a call only, so they are divided by the length of the texts; the
-    shares add up to the call's. A failure is that of every lease.
+    Ollama counts only the tokens of the whole call, so they are divided by the lengths of the
+    texts; the shares add up to the call's. A failure applies to every lease.
     """
     if len(leases) == 1 or not isinstance(outcome, Succeeded) or outcome.embedding is None:
         return [outcome] * len(leases)
@@ -42,10 +42,10 @@ def outcomes_of(outcome: Outcome, leases: Sequence[Lease]) -> Sequence[Outcome]:
 
 
 def _shares(total: int | None, weights: Sequence[int]) -> Sequence[int | None]:
-    """A whole number divided by weights into whole numbers."""
+    """Divide a whole number by weights into whole numbers."""
     if total is None:
         return [None] * len(weights)
-    # Differences of the rounded sums, so that no rounding is lost.
+    # Differences of rounded sums, which add up to the total.
     whole = sum(weights) or 1
     sums = [total * sum_ // whole for sum_ in accumulate(weights, initial=0)]
     return [end - start for start, end in pairwise(sums)]

@@ -1,12 +1,12 @@
-"""Keeping a model loaded between the prompts of a batch, and unloading it after the last one.
+"""Keeping a model loaded between the prompts of a batch, and unloading it after the last.
 
-A short `keep_alive`, such as 0, would have Ollama load the model again for each prompt. The calls
-are therefore sent with a longer one, and the model is unloaded as soon as it has been idle for the
-time that was asked for and no other work wants it.
+With a short `keep_alive`, such as 0, Ollama would load the model again for each prompt. Calls are
+therefore sent with a longer one, and the model is unloaded once it has been idle for the requested
+time and no other work needs it.
 
-The rule to know: what was kept longer than asked for is known in this process only. A process that
-dies costs at most the longer `keep_alive`, five minutes as a rule: then Ollama unloads the model
-itself. A worker that starts reads the batches of that time from the database, and goes on.
+Only this process has the list of kept models. If it dies, a model stays loaded for the longer
+`keep_alive`, usually five minutes; a worker that starts reads the recent batches from the database
+and continues.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from promptmill.domain.scheduling.load_groups import (
 from promptmill.observability.logs import get_logger
 from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.hosts import LOOK_S
-from promptmill.store.batches import model_demand
-from promptmill.store.batches.model_demand import LastStay
+from promptmill.store.batches.scheduling import model_demand
+from promptmill.store.batches.scheduling.model_demand import LastStay
 from promptmill.store.benchmarks import registry as benchmarks
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue.leases import Lease
 from promptmill.worker.scheduling.allocation import WorkerHost
 
 _Key = tuple[int, str]
-"""A host and the normalised name of a model."""
+"""Host and normalised name of a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptModel:
-    """A model that a host was told to keep for longer than the batch asked for."""
+    """Model that a host keeps for longer than the batch requested."""
 
     asked_s: float
-    """Seconds that it was to stay after its last prompt."""
+    """Seconds for which the model was to stay after its last prompt."""
     used_at: float
-    """When its last call ended; monotonic seconds."""
+    """Monotonic seconds at which its last call ended."""
     until: float
-    """When Ollama unloads it by itself."""
+    """Monotonic seconds at which Ollama unloads the model."""
 
     @property
     def due_at(self) -> float:
-        """The moment when it is to be unloaded."""
+        """Moment at which the model is to be unloaded."""
         return self.used_at + self.asked_s
 
 
 class KeptModels:
-    """The models that hosts keep for longer than asked for; at most one entry for each of them."""
+    """Models that hosts keep for longer than requested, at most one entry for each."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives monotonic seconds."""
@@ -64,14 +64,14 @@ class KeptModels:
         self._kept: dict[_Key, KeptModel] = {}
 
     def as_sent(self, call: Call, limits: Limits) -> Call:
-        """The call with a `keep_alive` that holds until the next prompt."""
+        """The call with a `keep_alive` that lasts until the next prompt."""
         sent = keep_alive_for(call.parameters, delay_s=limits.rate_limit_delay_s)
         if sent == call.parameters.get("keep_alive"):
             return call
         return replace(call, parameters={**call.parameters, "keep_alive": sent})
 
     def note_end(self, lease: Lease) -> None:
-        """A call of the lease has ended; as in Ollama, the last call decides how long."""
+        """Note the end of a call; as in Ollama, the last call decides how long the model stays."""
         key = (lease.host_key, normalise_model(lease.call.model))
         asked_s = seconds_to_stay(lease.call.parameters)
         sent = keep_alive_for(lease.call.parameters, delay_s=lease.limits.rate_limit_delay_s)
@@ -82,7 +82,7 @@ class KeptModels:
         self._kept[key] = KeptModel(asked_s=asked_s, used_at=now, until=now + float(sent))
 
     def restore(self, host_keys: Iterable[int], stays: Sequence[LastStay]) -> None:
-        """Take over what a process before this one kept, at any of these hosts."""
+        """Add the models that an earlier process kept at any of these hosts."""
         now = self._clock()
         for stay in stays:
             asked_s = seconds_to_stay(stay.parameters)
@@ -96,19 +96,19 @@ class KeptModels:
                     )
 
     def due(self) -> Sequence[tuple[_Key, KeptModel]]:
-        """The models whose time is over; those that Ollama has unloaded itself are forgotten."""
+        """Models whose time is over; models that Ollama has unloaded itself are dropped."""
         now = self._clock()
         self._kept = {key: kept for key, kept in self._kept.items() if kept.until > now}
         return [(key, kept) for key, kept in self._kept.items() if kept.due_at <= now]
 
     def forget(self, key: _Key, kept: KeptModel) -> None:
-        """The model was unloaded, unless it has been used again since."""
+        """Drop an unloaded model, unless it was used again."""
         if self._kept.get(key) == kept:
             del self._kept[key]
 
 
 class Unloader:
-    """Unloads models whose batches asked for that, once nothing wants them any more."""
+    """The role that unloads models whose batches requested that, once no work needs them."""
 
     def __init__(
         self, *, database: Database, kept: KeptModels, places: Sequence[WorkerHost], every_s: float
@@ -119,14 +119,14 @@ class Unloader:
         self._every_s = every_s
 
     async def take_up(self) -> None:
-        """Read what a worker before this one may have left loaded."""
+        """Read the models that an earlier worker may have left loaded."""
         stays = await self._database.read(
             model_demand.last_stays, within_ms=round(USUAL_STAY_S * 1000)
         )
         self._kept.restore(self._hosts, stays)
 
     async def run_once(self) -> float:
-        """Unload what is due; returns the seconds until the next look.
+        """Unload models that are due; return the seconds until the next call.
 
         Only reads the database, and only while a model is due, so that no claim waits for it.
         """
@@ -146,7 +146,7 @@ class Unloader:
             if is_loaded:
                 await host.client.unload(model)
         except OllamaError as error:
-            # Another client uses it, or the host is busy: Ollama unloads it when its time is over.
+            # Another client uses the model, or the host is busy: Ollama unloads it later.
             get_logger().info(str(error), action="unload_failed", host=host.url, model=model)
             is_loaded = False
         if is_loaded:
@@ -160,7 +160,7 @@ class Unloader:
 
 
 def _wanted(tx: Transaction, names: set[str]) -> set[str]:
-    """Those of the models that some work wants; a benchmark is given every one of them."""
+    """Models that some work needs; a benchmark needs all of its own."""
     if benchmarks.any_alive(tx):
         return names
     return {name for name in names if model_demand.is_wanted(tx, name)}

@@ -1,1 +1,1 @@
-"""From requests of OpenAI to those of Ollama: pure, and every field is accounted for."""
+"""Translation of OpenAI's requests to Ollama's; pure, and every field is accounted for."""

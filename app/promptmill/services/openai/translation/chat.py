@@ -1,4 +1,4 @@
-"""From a body of `/v1/chat/completions` to a request of Ollama's `/api/chat`."""
+"""Translation of bodies of `/v1/chat/completions` to requests of Ollama's `/api/chat`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _FIELDS: Final = (
 
 
 def chat(body: Fields, *, usable_schema: SchemaCheck) -> tuple[str, dict[str, Any]]:
-    """The text that stands for the prompt, and Ollama's fields; worthless if a fault was noted."""
+    """Translate a chat to its text and Ollama's fields; worthless if a fault was added."""
     found = messages(body)
     taken: dict[str, Any] = {"messages": found}
     taken |= sampling(body, "max_completion_tokens", "max_tokens")
@@ -127,7 +127,7 @@ def _schema(inside: Fields, usable_schema: SchemaCheck) -> dict[str, Any]:
     inside.finish(("type", "json_schema"))
     if within is None:
         return {}
-    # Every answer is checked against the schema, so `strict` asks for nothing more.
+    # Every answer is checked against the schema, so `strict` changes nothing.
     within.ignore({"name", "description", "strict"})
     schema = within.object("schema")
     within.finish(("name", "description", "strict", "schema"))
@@ -143,7 +143,7 @@ def _schema(inside: Fields, usable_schema: SchemaCheck) -> dict[str, Any]:
 
 def _tools(body: Fields) -> dict[str, Any]:
     tools: list[dict[str, Any]] = []
-    # An empty list offers nothing, and is no fault.
+    # An empty list offers no tools, and is valid.
     for index, value in enumerate(() if body.take("tools") == [] else body.items("tools") or ()):
         tool = body.inside(value, body.param(f"tools[{index}]"))
         if tool is not None and (one := _tool(tool)) is not None:
@@ -183,7 +183,7 @@ def _tool(tool: Fields) -> dict[str, Any] | None:
     description = function.text("description")
     if description is not None:
         offered["description"] = description
-    # A function without parameters is written so in a template of Ollama's.
+    # Ollama's templates expect this form for a function without parameters.
     offered["parameters"] = function.object("parameters") or {"type": "object", "properties": {}}
     function.flag("strict")
     function.finish(("name", "description", "parameters", "strict"))

@@ -1,4 +1,4 @@
-"""From a body of `/v1/completions` to a request of Ollama's `/api/generate`."""
+"""Translation of bodies of `/v1/completions` to requests of Ollama's `/api/generate`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FIELDS: Final = (
 
 
 def completion(body: Fields) -> tuple[str, dict[str, Any]]:
-    """The prompt, and Ollama's fields; worthless if a fault was noted."""
+    """Translate a completion to its prompt and Ollama's fields; worthless if a fault was added."""
     text = _prompt(body)
     taken = sampling(body, "max_tokens")
     taken |= extensions(body)

@@ -1,4 +1,4 @@
-"""From a body of `/v1/embeddings` to a request of Ollama's `/api/embed`."""
+"""Translation of bodies of `/v1/embeddings` to requests of Ollama's `/api/embed`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _TOKENS: Final = (
 
 
 def embedding(body: Fields) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """The first text, Ollama's fields, and what the answer has to be written with.
+    """Translate to the first text, Ollama's fields, and what the response needs beside the answer.
 
-    Worthless if a fault was noted.
+    Worthless if a fault was added.
     """
     texts = _texts(body)
     fields = options(body) | keep_alive(body)

@@ -1,4 +1,4 @@
-"""What is wrong with a request of the OpenAI dialect, as its clients are told."""
+"""Faults of requests of the OpenAI dialect, as clients see them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 MOST_LISTED: Final = 100
-"""Most faults that one answer lists."""
+"""Most faults that one response lists."""
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong."""
+    """Fault of a request."""
 
     message: str
     param: str | None
-    """The field, such as `messages[0].content`."""
+    """Name of the field, such as `messages[0].content`."""
     code: str | None
 
 
@@ -28,34 +28,34 @@ class Refused(Exception):  # noqa: N818 - named for what happened to the request
 
 
 def missing(param: str) -> Fault:
-    """A required field is not given."""
+    """Fault of a missing required field."""
     return Fault(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
 
 
 def unsupported_value(param: str, why: str) -> Fault:
-    """A value that OpenAI has cannot be honoured here."""
+    """Fault of a value of OpenAI's that is not supported here."""
     return Fault(f"Unsupported value for '{param}': {why}", param, "unsupported_value")
 
 
 def unsupported(param: str, why: str) -> Fault:
-    """A field that OpenAI has cannot be honoured here."""
+    """Fault of a field of OpenAI's that is not supported here."""
     return Fault(f"Unsupported parameter: '{param}'. {why}", param, "unsupported_parameter")
 
 
 def invalid_value(param: str, shown: object, why: str) -> Fault:
-    """A value that no field of that name can have."""
+    """Fault of a value that the field cannot have."""
     return Fault(f"Invalid value: '{_short(shown)}'. {why}", param, "invalid_value")
 
 
 def invalid_choice(param: str, shown: object, choices: Iterable[str]) -> Fault:
-    """A value beside those that there are."""
+    """Fault of a value outside a list of choices."""
     named = [f"'{one}'" for one in choices]
     listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])}, and {named[-1]}"
     return invalid_value(param, shown, f"Supported values are: {listed}.")
 
 
 def invalid_type(param: str, value: object, wanted: str) -> Fault:
-    """A value of another JSON type."""
+    """Fault of a value of another JSON type."""
     return Fault(
         f"Invalid type for '{param}': expected {wanted}, but got {type_name(value)} instead.",
         param,
@@ -64,13 +64,13 @@ def invalid_type(param: str, value: object, wanted: str) -> Fault:
 
 
 def too_many_items(param: str, count: int, most: int) -> Fault:
-    """An array with more items than it may have."""
+    """Fault of an array with too many items."""
     message = f"Invalid '{param}': it has {count} items, and at most {most} may."
     return Fault(message, param, "array_above_max_length")
 
 
 def unknown(name: str, param: str, known: Iterable[str], hint: str = "") -> Fault:
-    """A name that there is not, with the nearest one that there is."""
+    """Fault of an unknown name, with the nearest known one."""
     near = difflib.get_close_matches(name, list(known), n=1)
     told = hint or (f"Did you mean '{near[0]}'?" if near else "Leave it out.")
     return Fault(
@@ -79,7 +79,7 @@ def unknown(name: str, param: str, known: Iterable[str], hint: str = "") -> Faul
 
 
 def type_name(value: object) -> str:
-    """A JSON value's type in OpenAI's words."""
+    """Name of a JSON value's type in OpenAI's terms."""
     if value is None:
         return "null"
     if isinstance(value, bool):

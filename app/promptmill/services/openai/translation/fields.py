@@ -1,7 +1,7 @@
-"""Reading the members of an object: each is taken by name, and what nobody took is refused.
+"""Reading of an object's members by name; members that are not read are refused.
 
-The rule to know: `null` is the same as absent everywhere, and `finish` makes sure that no name of
-a request is dropped in silence.
+`null` counts as absent everywhere, and `finish` ensures that no name of a request is dropped
+silently.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from promptmill.services.openai.translation.faults import (
 )
 
 SchemaCheck = Callable[[Mapping[str, Any]], str | None]
-"""Why answers cannot be checked against a JSON Schema; None for one that can be used."""
+"""Function that says why answers cannot be checked against a JSON Schema; None if they can."""
 
 
 class Fields:
-    """One object of a request. Faults are collected, so that an answer can list them all."""
+    """Members of one object of a request. Faults are collected, so that a response can list all."""
 
     def __init__(self, members: Mapping[str, Any], faults: list[Fault], *, place: str = "") -> None:
-        """`place` stands before the names in faults: `messages[0]`, or nothing for the body."""
+        """Store the members; `place` precedes names in faults, such as `messages[0]`."""
         self._members = members
         self._left = set(members)
         self._place = place
         self.faults = faults
 
     def param(self, name: str) -> str:
-        """The field's whole name for a fault."""
+        """Full name of a field in a fault."""
         return f"{self._place}.{name}" if self._place else name
 
     def take(self, name: str) -> Any:  # noqa: ANN401 - any JSON
-        """The value, as it is; None when it is absent or null."""
+        """Take a value as it is; None if it is absent or null."""
         self._left.discard(name)
         return self._members.get(name)
 
     def require(self, name: str) -> Any:  # noqa: ANN401 - any JSON
-        """The value of a field that has to be there."""
+        """Take the value of a required field."""
         value = self.take(name)
         if value is None:
             self.faults.append(missing(self.param(name)))
         return value
 
     def text(self, name: str, *, longest: int | None = None, required: bool = False) -> str | None:
-        """A string that is not empty."""
+        """Take a string that is not empty."""
         value = self.require(name) if required else self.take(name)
         if value is None:
             return None
@@ -65,14 +65,14 @@ class Fields:
         return value
 
     def flag(self, name: str) -> bool | None:
-        """A boolean."""
+        """Take a boolean."""
         value = self.take(name)
         if value is None or isinstance(value, bool):
             return value
         return self._wrong_type(name, value, "a boolean")
 
     def integer(self, name: str, *, least: int, most: int) -> int | None:
-        """A whole number within bounds."""
+        """Take a whole number within bounds."""
         value = self.take(name)
         if value is None:
             return None
@@ -83,7 +83,7 @@ class Fields:
         return value if self._is_within(name, value, least, most, "integer") else None
 
     def number(self, name: str, *, least: float, most: float) -> float | None:
-        """A number within bounds, as it was written."""
+        """Take a number within bounds, as it was written."""
         value = self.take(name)
         if value is None:
             return None
@@ -92,7 +92,7 @@ class Fields:
         return value if self._is_within(name, value, least, most, "decimal") else None
 
     def choice(self, name: str, choices: Collection[str]) -> str | None:
-        """One of some strings."""
+        """Take one of several strings."""
         value = self.take(name)
         if value is None or (isinstance(value, str) and value in choices):
             return value
@@ -100,7 +100,7 @@ class Fields:
         return None
 
     def items(self, name: str, *, required: bool = False) -> list[Any] | None:
-        """An array that is not empty."""
+        """Take an array that is not empty."""
         value = self.require(name) if required else self.take(name)
         if value is None:
             return None
@@ -112,21 +112,21 @@ class Fields:
         return cast("list[Any]", value)
 
     def object(self, name: str) -> dict[str, Any] | None:
-        """An object, as it is."""
+        """Take an object, as it is."""
         value = self.take(name)
         if value is None or isinstance(value, dict):
             return cast("dict[str, Any] | None", value)
         return self._wrong_type(name, value, "an object")
 
     def inside(self, value: object, place: str) -> Fields | None:
-        """The members of an object inside this one; None, and a fault, when it is none."""
+        """Members of an object inside this one; None, and a fault, for other values."""
         if not isinstance(value, dict):
             self.faults.append(invalid_type(place, value, "an object"))
             return None
         return Fields(cast("dict[str, Any]", value), self.faults, place=place)
 
     def only(self, name: str, *values: object, why: str) -> None:
-        """A field that may only say what holds anyway."""
+        """Accept a field only with the value that applies anyway."""
         value = self.take(name)
         if value is None or any(value == one and type(value) is type(one) for one in values):
             return
@@ -139,16 +139,16 @@ class Fields:
         )
 
     def refuse(self, name: str, why: str) -> None:
-        """A field that OpenAI has and that cannot be honoured, if it is given."""
+        """Refuse a field of OpenAI's that is not supported, if it is given."""
         if self.take(name) is not None:
             self.faults.append(unsupported(self.param(name), why))
 
     def ignore(self, names: Collection[str]) -> None:
-        """Fields that cannot change an answer."""
+        """Accept fields that do not change an answer."""
         self._left.difference_update(names)
 
     def finish(self, known: Sequence[str] = (), hints: Mapping[str, str] | None = None) -> None:
-        """Refuse what nobody took, except nulls; `known` are the names to be proposed instead."""
+        """Refuse members that were not taken, except nulls; `known` are names to propose."""
         taken = {*known, *(name for name in self._members if name not in self._left)}
         for name in self._members:
             if name in self._left and self._members[name] is not None:

@@ -1,4 +1,4 @@
-"""The messages of a chat: from OpenAI's roles, content parts and tool calls to Ollama's."""
+"""Translation of a chat's messages: OpenAI's roles, content parts and tool calls to Ollama's."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ROLES: Final = {
     "tool": "tool",
 }
 _IMAGES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*")
-"""How the files of images begin; `RIFF` is WebP."""
+"""First bytes of image files; `RIFF` is WebP."""
 _AUDIO: Final = ("wav", "mp3")
 _HEAD: Final = 64
-"""Characters of base64 that are decoded to see what a file is."""
+"""Characters of base64 that are decoded to recognise a file."""
 
 
 def messages(body: Fields) -> list[dict[str, Any]]:
-    """Ollama's `messages`; worthless if a fault was noted."""
+    """Translate to Ollama's `messages`; worthless if a fault was added."""
     found: list[dict[str, Any]] = []
     names: dict[str, str] = {}
     given = body.items("messages", required=True)
@@ -50,7 +50,7 @@ def messages(body: Fields) -> list[dict[str, Any]]:
 
 
 def last_said(found: list[dict[str, Any]]) -> str:
-    """The text that stands for the chat in lists: what the user said last."""
+    """Text that represents the chat in lists: the last user message."""
     said = [one for one in found if one["role"] == "user"] or found
     return str(said[-1]["content"]) if said else ""
 
@@ -60,7 +60,7 @@ def _says_something(message: dict[str, Any]) -> bool:
 
 
 def _message(one: Fields, names: dict[str, str]) -> dict[str, Any] | None:
-    """A message; `names` has the function of each call of a tool so far, by the call's id."""
+    """Translate a message; `names` maps the ids of earlier tool calls to their functions."""
     role = one.require("role")
     if role == "function":
         why = "send the role 'tool' with a 'tool_call_id'."
@@ -204,9 +204,9 @@ def _sound(part: Fields) -> str | None:
 
 
 def _begins(data: str, beginnings: tuple[bytes, ...]) -> bool:
-    """Whether the text is base64 of something that begins like that."""
+    """Whether the text is base64 of a file with one of these beginnings."""
     try:
-        # All of it is checked, and most of it is thrown away again.
+        # The whole text is checked, but only its beginning is used.
         head = base64.b64decode(data, validate=True)[:_HEAD]
     except (ValueError, binascii.Error):
         return False

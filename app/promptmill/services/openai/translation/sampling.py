@@ -1,4 +1,4 @@
-"""Fields that chats and completions share: how tokens are drawn, and Promptmill's extensions."""
+"""Fields common to chats and completions: sampling, and Promptmill's extensions."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ HARMLESS: Final = frozenset(
         "stream_options",
     }
 )
-"""Fields that change no answer: taken, and left at that."""
+"""Fields that do not change an answer, and are accepted without effect."""
 OLLAMA_OPTIONS: Final = frozenset(
     {"num_ctx", "num_predict", "num_keep", "num_gpu", "top_k", "min_p", "typical_p", "mirostat"}
     | {"mirostat_eta", "mirostat_tau", "repeat_last_n", "repeat_penalty", "tfs_z", "num_thread"}
 )
-"""Options of Ollama that people send beside OpenAI's fields; the fault tells where they belong."""
+"""Options of Ollama that people send beside OpenAI's fields; the fault names their place."""
 _NOTHING: Final[Mapping[str, Any]] = {}
 _MOST_TOKENS: Final = 2**31 - 1
 _MOST_STOPS: Final = 4
@@ -47,12 +47,12 @@ _BOUNDS: Final = {
 
 
 def hints() -> dict[str, str]:
-    """What to say of a name that belongs into `options`."""
+    """Hints for names that belong into `options`."""
     return {name: f"Send it inside 'options', as {{\"{name}\": …}}." for name in OLLAMA_OPTIONS}
 
 
 def sampling(body: Fields, *limits: str) -> dict[str, Any]:
-    """Ollama's `options`: OpenAI's names, and the extension `options` beside them.
+    """Translate to Ollama's `options`: OpenAI's names, and the extension `options` beside them.
 
     `limits` are the names of the most tokens of the answer; all that are given must agree.
     """
@@ -77,9 +77,9 @@ def sampling(body: Fields, *limits: str) -> dict[str, Any]:
 def options(
     body: Fields, said: Mapping[str, Any] = _NOTHING, said_by: Mapping[str, str] = _NOTHING
 ) -> dict[str, Any]:
-    """Ollama's `options`: what other fields have said, and the extension of that name.
+    """Build Ollama's `options` from other fields and from the extension of that name.
 
-    `said_by` names the fields that said it under another name.
+    `said_by` names the fields that gave an option under another name.
     """
     found = dict(said)
     for name, value in (body.object("options") or {}).items():
@@ -111,7 +111,7 @@ def _stop(body: Fields) -> list[str] | None:
 
 
 def extensions(body: Fields) -> dict[str, Any]:
-    """What Promptmill takes beside OpenAI's fields, under Ollama's names."""
+    """Take Promptmill's extensions of OpenAI's fields, under Ollama's names."""
     taken = keep_alive(body)
     for name in ("truncate", "shift"):
         flag = body.flag(name)
@@ -127,7 +127,7 @@ def extensions(body: Fields) -> dict[str, Any]:
 
 
 def keep_alive(body: Fields) -> dict[str, Any]:
-    """How long the model is to stay loaded."""
+    """Take the time for which the model stays loaded."""
     value = body.take("keep_alive")
     if value is None:
         return {}
@@ -138,7 +138,7 @@ def keep_alive(body: Fields) -> dict[str, Any]:
 
 
 def one_answer(body: Fields) -> None:
-    """What asks for several answers, or for weights of tokens that Ollama does not take."""
+    """Refuse requests for several answers, or for token weights that Ollama does not take."""
     body.only("n", 1, why="there is one answer to a request; send the request n times.")
     weights = body.take("logit_bias")
     if weights not in (None, {}):

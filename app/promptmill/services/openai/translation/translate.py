@@ -1,7 +1,7 @@
-"""From the body of a request to a prompt of the queue: pure, for batches and online calls alike.
+"""Translation of a request's body to a prompt of the queue; pure, for batches and online calls.
 
-The rule to know: each field is mapped, listed as harmless, or refused by name; `null` is the same
-as absent. Nothing else passes.
+Each field is mapped, listed as harmless, or refused by name; `null` counts as absent. Nothing else
+passes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from promptmill.services.openai.translation.faults import Fault, Refused
 from promptmill.services.openai.translation.fields import Fields, SchemaCheck
 
 PARAMETERS: Final[Mapping[str, Any]] = {"truncate": False}
-"""What is sent with each prompt that says nothing else: a prompt that is too long is an error."""
+"""Fields of every prompt unless it has its own: a prompt that is too long is an error."""
 MOST_DEPTH: Final = 100
-"""Levels of nesting; a database refuses JSON that is much deeper."""
+"""Most levels of nesting; a database refuses JSON that is much deeper."""
 
 
 class Endpoint(StrEnum):
-    """What a request can be sent to."""
+    """Endpoints that take requests."""
 
     CHAT = "/v1/chat/completions"
     COMPLETIONS = "/v1/completions"
@@ -31,24 +31,24 @@ class Endpoint(StrEnum):
 
 
 class Translated(NamedTuple):
-    """A request in Ollama's terms."""
+    """Request in Ollama's terms."""
 
     model: str
     text: str
-    """The prompt; of a chat, what the user said last."""
+    """Text of the prompt; of a chat, the last user message."""
     fields: dict[str, Any]
-    """The fields of Ollama's request beside the model and a plain prompt."""
+    """Fields of Ollama's request beside the model and a plain prompt."""
     mark: Mapping[str, Any]
-    """What the answer has to be written with, beside what Ollama says."""
+    """Data that the response needs beside Ollama's answer."""
 
 
 def translate(
     endpoint: Endpoint, members: Mapping[str, Any], *, usable_schema: SchemaCheck
 ) -> Translated:
-    """The request in Ollama's terms.
+    """Translate a request to Ollama's terms.
 
     Raises:
-        Refused: Something in it is wrong, or cannot be honoured.
+        Refused: A field is wrong, or not supported.
     """
     faults: list[Fault] = []
     if (fault := unstorable(members)) is not None:
@@ -70,7 +70,7 @@ def translate(
 
 
 def unstorable(value: object) -> Fault | None:
-    """What no database can store, wherever it is inside: NUL, half a surrogate pair, infinity."""
+    """Fault of a value that no database can store: NUL, half a surrogate pair, infinity."""
     waiting: list[tuple[object, str, int]] = [(value, "", 0)]
     while waiting:
         one, place, depth = waiting.pop()
@@ -96,7 +96,7 @@ def unstorable(value: object) -> Fault | None:
 
 
 def text_fault(text: str) -> str | None:
-    """What is wrong with a text, as the sentence to tell; None for a good one."""
+    """Sentence for the fault of a text; None without a fault."""
     if "\x00" in text:
         return "must not contain NUL characters (\\u0000)"
     if not text.isascii():

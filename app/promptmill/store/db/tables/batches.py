@@ -114,7 +114,7 @@ class JobRow(Row, table=True):
     auto_state: dict[str, Any] | None = Field(
         default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
     )
-    """The state of the search; see `store.batches.adaptive_concurrency`."""
+    """The state of the search; see `store.batches.scheduling.adaptive_concurrency`."""
     rate_since_ms: int | None = Field(default=None, sa_type=BigInteger)
     """When the job was last resumed or reopened: the rate is measured from then on."""
     rate_since_event: int | None = Field(default=None, sa_type=BigInteger)

@@ -1,10 +1,10 @@
-"""Gathers what a worker's calls came to, until the heartbeat adds it to the database."""
+"""Counts of a worker's calls, kept until the heartbeat adds them to the database."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from promptmill.domain.activity import MINUTE_S, SUCCEEDED, ActivityKey, CallTotals
+from promptmill.domain.hosts.activity import MINUTE_S, SUCCEEDED, ActivityKey, CallTotals
 from promptmill.domain.outcomes import Failed
 from promptmill.observability.metrics import pair_labels
 from promptmill.store.db.database import Database
@@ -21,7 +21,7 @@ class ActivityCounts:
     def add(self, results: Sequence[Completion]) -> None:
         """Count results that a commit has stored."""
         for each in results:
-            # Of the same bounded number of pairs as the metrics, whatever models prompts name.
+            # The pairs are bounded as in the metrics, whatever models prompts name.
             host, model = pair_labels(each.host_url, each.lease.call.model)
             outcome = each.outcome
             ended = outcome.code.value if isinstance(outcome, Failed) else SUCCEEDED
@@ -37,7 +37,7 @@ class ActivityCounts:
             totals.latency_s += metrics.latency_s or 0.0
 
     async def write(self, database: Database) -> None:
-        """Add the counts to the database; what it does not take is kept for the next time."""
+        """Add the counts to the database; the rest is kept for the next time."""
         taken, self._counted = self._counted, {}
         if not taken:
             return

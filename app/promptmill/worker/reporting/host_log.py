@@ -1,4 +1,4 @@
-"""Log lines about hosts: one when a host is set aside or limits a model, one when that is over."""
+"""Log lines about hosts: quarantines, usage limits, and their ends."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from promptmill.observability.logs import get_logger
 from promptmill.ollama.hosts import Host
 
 _BACK_S = 10.0
-"""A host that stays available for so long without any work is back."""
+"""Seconds without work for which a host must stay available to count as back."""
 
 
 class HostLog:
-    """Compares a host's state with what the log has told of it.
+    """Comparison of a host's state with what was logged about it.
 
-    A host that comes back and fails again at once, as a busy one does each few seconds, is told of
-    once: only a call that goes through, or a while without trouble, ends the trouble.
+    A host that comes back and fails again at once, as a busy one does every few seconds, is logged
+    once: only a successful call, or a period without failures, ends the failure.
     """
 
     def __init__(self, host: Host, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class HostLog:
         self._limited: set[str] = set()
 
     def note(self) -> None:
-        """Write what is new."""
+        """Log changes of the state."""
         self._note_health()
         self._note_limits()
 

@@ -1,7 +1,7 @@
 """The reporter: writes what this worker sees of its hosts, for the other processes.
 
-What changes with every call is told as often as a heartbeat; what others have to know at once (a
-host was put aside or came back, a model was measured for the first times) within half a second.
+State that changes with every call is written with each heartbeat; urgent changes (a quarantine, its
+end, the first measurements of a model) within half a second.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Reporter:
         self._due_at = 0.0
 
     async def run_once(self) -> float:
-        """Write the report if it changed or is due; returns seconds until the next call."""
+        """Write the report if it changed or is due; return seconds until the next call."""
         news = [_news_of(place.host) for place in self._places]
         if news != self._told or time.monotonic() >= self._due_at:
             seen = {place.share.key: place.host.report() for place in self._places}
@@ -43,6 +43,6 @@ class Reporter:
 def _news_of(host: Host) -> object:
     """The part of a report whose change is written at once."""
     health = host.health
-    # Of the first calls for a model each tells much, of the later ones hardly any.
+    # Each of the first calls for a model changes its mean much, later calls hardly.
     measured = {model: own.answered.bit_length() for model, own in host.tally.models.items()}
     return health.trouble, health.rest_until, health.on_trial, measured

@@ -1,7 +1,7 @@
-"""Counting for the metrics what a worker has recorded.
+"""Metrics of what a worker has recorded.
 
-A prompt is counted in some two microseconds: each counter is looked up by its labels once, for the
-look-up costs more than the counting.
+Counting a prompt takes about two microseconds: each counter is looked up by its labels once,
+because a look-up costs more than counting.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from promptmill.observability import metrics
 from promptmill.store.queue.leases import Completion, Recorded
 
 _SHORTEST_LOAD_NS: Final = 100_000_000
-"""Ollama tells some milliseconds of loading for a model that was loaded before."""
+"""Least nanoseconds of a load: Ollama reports some milliseconds for a loaded model."""
 _MOST_KEPT: Final = 256
 
 
 def count_recorded(recorded: Recorded, *, took_s: float) -> None:
-    """Count what a commit has recorded; what lost its lease is counted as dropped only."""
+    """Count what a commit has recorded; outcomes with a lost lease are counted as dropped only."""
     if recorded.fenced:
         metrics.OUTCOMES_FENCED.inc(recorded.fenced)
     if not (recorded.results or recorded.returned):

@@ -1,4 +1,4 @@
-"""API keys: telling who sends a request, and making, rotating and revoking keys."""
+"""Service functions of API keys: identifying callers, and making, rotating and revoking keys."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ from promptmill.store.access import keys
 from promptmill.store.db.database import Database, Transaction
 
 _FRESH_S: Final = 5.0
-"""For so long a process goes by what it has read of the keys."""
+"""Seconds for which a process uses the keys that it has read."""
 _NOTED_S: Final = 60.0
-"""Between two notes of a key's use."""
+"""Seconds between two notes of a key's use."""
 _ID_BYTES: Final = 7
 _SECRET_BYTES: Final = 32
 _NOBODY: Final = digest_of("")
-"""Compared with a key that nobody has, so that it takes as long as one that somebody has."""
+"""Digest for unknown keys, so that their comparison takes as long as that of known ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """A key that was made or rotated just now."""
+    """Key that was just made or rotated."""
 
     key: str
-    """The key itself, which nobody can tell again."""
+    """The key itself, which is shown only once."""
     stored: ApiKey
 
 
 async def are_needed(resources: Resources) -> bool:
-    """Whether there is any key, so that a request needs one.
+    """Whether any key exists, so that requests need one.
 
-    A key that was revoked counts: the end of the last one must not open the service to everybody.
-    For the same reason a process that has seen keys never forgets that there are some.
+    Revoked keys count: revoking the last key must not open the service to everybody. For the same
+    reason a process that has seen keys never forgets that they exist.
 
     Raises:
         Unavailable: The database cannot be read, and has not been since the start.
@@ -61,7 +61,7 @@ async def are_needed(resources: Resources) -> bool:
 
 
 async def caller_of(resources: Resources, key: str) -> Caller | None:
-    """Whose key it is; None when it is nobody's, was revoked or has expired.
+    """Caller of a key; None if the key is unknown, revoked or expired.
 
     Raises:
         Unavailable: As `are_needed`.
@@ -70,7 +70,7 @@ async def caller_of(resources: Resources, key: str) -> Caller | None:
 
 
 async def caller_of_digest(resources: Resources, digest: str, key_id: str) -> Caller | None:
-    """Whose key it is, by the digest of the key and the id within it; as `caller_of`.
+    """Caller of a key, by the key's digest and the id in it; as `caller_of`.
 
     Raises:
         Unavailable: As `are_needed`.
@@ -95,10 +95,9 @@ async def caller_of_digest(resources: Resources, digest: str, key_id: str) -> Ca
 
 
 def caller_with(tx: Transaction, key_id: str | None) -> Caller:
-    """Whose key has that id, for work that goes on when the request is over.
+    """Caller with a key's id, for work that continues after the request.
 
-    What was sent with a key stays within its limits also when the key has ended since. A key of the
-    environment has none.
+    The limits of a key still apply after the key has ended. A key of the environment has no limits.
     """
     stored = None if key_id is None else keys.find(tx, key_id)
     return ANYBODY if stored is None else _caller(stored)
@@ -117,7 +116,7 @@ async def _refresh(resources: Resources) -> None:
     except Unavailable:
         if known.read_at is None:
             raise
-        return  # What was read before still holds; the request itself tells of the database.
+        return  # The keys read before stay in use; the request reports the failure.
     known.by_id = {key.id: key for key in found}
     known.exist = known.exist or bool(found)
     known.read_at_ms, known.read_at = now_ms, time.monotonic()
@@ -128,7 +127,7 @@ def _read(tx: Transaction) -> tuple[Sequence[ApiKey], int]:
 
 
 def _now_ms(resources: Resources) -> int:
-    """The database's clock, reckoned from when the keys were read."""
+    """Milliseconds by the database's clock, extrapolated from the last read of the keys."""
     known = resources.known_keys
     return known.read_at_ms + round((time.monotonic() - (known.read_at or 0.0)) * 1000)
 
@@ -175,11 +174,11 @@ def create(
 
 
 def rotate(database: Database, name: str, *, overlap_s: float) -> NewKey:
-    """Give a key a new secret; the old one goes on for `overlap_s`.
+    """Give a key a new secret; the old one stays valid for `overlap_s`.
 
     Raises:
-        NotFound: There is none of that name.
-        Conflict: It was revoked or has expired.
+        NotFound: There is no key of that name.
+        Conflict: The key was revoked or has expired.
         Unavailable: The database does not work.
     """
     key_id = database.read_now(keys.get, name).id
@@ -191,17 +190,17 @@ def rotate(database: Database, name: str, *, overlap_s: float) -> NewKey:
 
 
 def revoke(database: Database, name: str) -> ApiKey:
-    """Let a key open nothing any more.
+    """Revoke a key.
 
     Raises:
-        NotFound: There is none of that name.
+        NotFound: There is no key of that name.
         Unavailable: The database does not work.
     """
     return database.write_now(keys.revoke, name)
 
 
 def list_keys(database: Database) -> Sequence[ApiKey]:
-    """All keys, the newest first, those that were revoked too.
+    """List all keys, newest first, revoked ones included.
 
     Raises:
         Unavailable: The database does not work.
@@ -210,10 +209,10 @@ def list_keys(database: Database) -> Sequence[ApiKey]:
 
 
 def get(database: Database, name: str) -> ApiKey:
-    """The key of that name.
+    """Read the key of a name.
 
     Raises:
-        NotFound: There is none.
+        NotFound: There is no key of that name.
         Unavailable: The database does not work.
     """
     return database.read_now(keys.get, name)

@@ -1,6 +1,6 @@
-"""What calls came to, added up by the minute and by the hour.
+"""Totals of calls by the minute and by the hour.
 
-Plain records; nothing here decides about a prompt.
+Plain records; no decision depends on them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ MINUTE_S: Final = 60
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 KEPT_S: Final[Mapping[int, int]] = {MINUTE_S: 72 * HOUR_S, HOUR_S: 400 * DAY_S}
-"""For how many seconds the counts of minutes and of hours are kept."""
+"""Seconds for which the counts of minutes and of hours are kept."""
 SUCCEEDED: Final = "succeeded"
 OTHERS: Final = "other"
-"""The name of all hosts or models together that have no series of their own."""
+"""Name of the series of all hosts or models without a series of their own."""
 
 
 @dataclass(slots=True)
 class CallTotals:
-    """Results together: how many, and the sums of what was measured."""
+    """Totals of a number of results."""
 
     prompts: int = 0
     prompt_tokens: int = 0
@@ -38,11 +38,11 @@ class CallTotals:
 
 
 ActivityKey = tuple[int, str, str, str]
-"""The beginning of a minute in seconds, the host, the model, and the outcome."""
+"""Start of a minute in seconds, host, model and outcome."""
 
 
 class Grouping(StrEnum):
-    """What each series of a throughput is of."""
+    """Groupings of throughput into series."""
 
     NONE = "none"
     MODEL = "model"
@@ -51,14 +51,14 @@ class Grouping(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A stretch of time up to now, and the width of its parts, in seconds."""
+    """Period up to now, and the length of its intervals, in seconds."""
 
     length_s: int
     bucket_s: int
 
     @property
     def span_s(self) -> int:
-        """The rows to be read: those of minutes, or of hours."""
+        """Seconds of the rows to read: those of minutes, or of hours."""
         return HOUR_S if self.bucket_s % HOUR_S == 0 else MINUTE_S
 
 
@@ -71,12 +71,12 @@ WINDOWS: Final[Mapping[str, Window]] = {
     "30d": Window(length_s=30 * DAY_S, bucket_s=12 * HOUR_S),
     "365d": Window(length_s=365 * DAY_S, bucket_s=5 * DAY_S),
 }
-"""The windows that a throughput can be asked for."""
+"""Windows by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """The results of one part of a window."""
+    """Results of one interval of a window."""
 
     at_s: int
     succeeded: CallTotals
@@ -86,20 +86,20 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """The parts of a window, of everything or of one host or model; parts without calls too."""
+    """Intervals of a window, for everything or for one host or model, empty intervals included."""
 
     name: str | None
-    """The host or model; None: of everything."""
+    """Name of the host or model; None for everything."""
     buckets: Sequence[Bucket]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """What calls came to over time; the busiest host or model first."""
+    """Results over time; the busiest host or model comes first."""
 
     window: Window
     read_at_s: int
-    """Until when, in seconds since 1970; the last part has only just begun."""
+    """End of the window, in seconds since 1970; the last interval is incomplete."""
     series: Sequence[Series]
 
 
