@@ -23,6 +23,7 @@ from promptmill.store.queue.leases import Completion, HostShare, Lease
 from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.recorder import Recorder
 from promptmill.worker.reporting.activity import ActivityCounts
+from promptmill.worker.reporting.call_log import CallLog
 from promptmill.worker.scheduling.allocation import WorkerHost
 
 SLOTS = 8
@@ -76,6 +77,7 @@ class Worker:
             poll_s=POLL_S,
             aging_s=0,
             activity=ActivityCounts(),
+            call_log=CallLog(),
         )
 
     async def run_until_idle(self) -> None:

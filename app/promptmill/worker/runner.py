@@ -38,6 +38,7 @@ from promptmill.worker.openai.intake import Intake
 from promptmill.worker.purger import Purger
 from promptmill.worker.recorder import Recorder
 from promptmill.worker.reporting.activity import ActivityCounts
+from promptmill.worker.reporting.call_log import CallLog
 from promptmill.worker.reporting.host_log import HostLog
 from promptmill.worker.reporting.reporter import Reporter
 from promptmill.worker.rescuer import Rescuer
@@ -165,6 +166,7 @@ class Worker:
             executor=self.executor,
             recorder=self.recorder,
             activity=self.activity,
+            call_log=CallLog(with_texts=settings.log_texts),
             owner=identity.id,
             concurrency=settings.concurrency,
             lease_s=settings.lease_s,

@@ -9,6 +9,7 @@ from promptmill.domain.calls import Call
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode, Outcome
 from promptmill.domain.retry import Decision
+from promptmill.store.db.tables.batches import index_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class Lease:
     task_id: int
     token: int
     job_key: int
+    batch_id: str
     attempt: int
     """The number of the attempt, counted from 1."""
     max_attempts: int
@@ -31,6 +33,8 @@ class Lease:
     """The key of the host that the prompt runs at, whose slot it takes."""
     fail_on: tuple[ErrorCode, ...] | None = None
     """Defects that make the answer a failure; None: the default ones."""
+    accepted_at_ms: int
+    """When the job was accepted, by the database's clock."""
     claimed_at_ms: int
     """The moment of the claim by the database's clock."""
     claimed_at: float
@@ -53,6 +57,18 @@ class Lease:
     def of_call(self) -> tuple[Lease, ...]:
         """Leases of all texts of the call, this one first."""
         return (self, *self.others)
+
+    @property
+    def index(self) -> int:
+        """The prompt's place in its batch, counted from 0."""
+        return index_of(self.task_id)
+
+    @property
+    def waited_s(self) -> float | None:
+        """Seconds from the job's acceptance to the claim; None of a prompt that ran before."""
+        if self.attempt > 1 or self.available_at_ms:
+            return None
+        return max(self.claimed_at_ms - self.accepted_at_ms, 0) / 1000
 
     @property
     def is_paced(self) -> bool:
