@@ -63,7 +63,7 @@ def _plain(value: float) -> str:
 
 
 def _seconds_of(bucket: Bucket, found: Throughput) -> int | None:
-    """How long the part has lasted; None for one too young to tell a rate."""
+    """Seconds that the interval has lasted; None if too short for a rate."""
     lasted_s = found.read_at_s - bucket.at_s
     width_s = found.window.bucket_s
     if lasted_s >= width_s:

@@ -34,7 +34,7 @@ POLICY: Final = (
     " font-src 'self'; connect-src 'self'; form-action 'self'; frame-src 'self';"
     " frame-ancestors 'none'; base-uri 'none'"
 )
-"""What every page may do: nothing inline, nothing from elsewhere, nothing in a foreign frame."""
+"""Security policy of every page: no inline code, no foreign content, no foreign frames."""
 _HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Cache-Control": "no-store",
@@ -81,10 +81,10 @@ def cursor_of(request: Request) -> str | None:
 
 
 class Given(dict[str, Any]):
-    """Find the name that a client gave; a name that was not given is None, also in a template."""
+    """Values that a client gave, by name; a missing name has the value None in templates."""
 
     def __missing__(self, name: str) -> None:
-        """Nothing was given."""
+        """Return None for a name that was not given."""
         return
 
 
@@ -151,7 +151,7 @@ _TELLINGS: Final = {
     "enabled": "The host is back in service.",
     "bench-cancelled": "The benchmark is being cancelled. Runs that were made stay.",
 }
-"""What an action says on the page that it leads to; the address has only its name."""
+"""Messages of actions on the page that follows; the address has only the name."""
 
 
 def _told(request: Request) -> str | None:

@@ -15,7 +15,7 @@ from promptmill.store.db import schema
 
 
 def check_access(settings: Settings) -> Sequence[Finding]:
-    """Where the service listens, and who may use it."""
+    """Check the address of the service, and the access to it."""
     stored = _stored_keys(settings)
     number = len(stored) + len(settings.environment_keys)
     found = [_check_address(settings, number), *_check_keys(stored)]

@@ -54,7 +54,7 @@ class Simulator:
         self.state.log.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Serve one request."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return

@@ -59,9 +59,9 @@ class ResultStatus(StrEnum):
     """Outcomes of a prompt."""
 
     SUCCEEDED = "succeeded"
-    """It has an answer."""
+    """The prompt has an answer."""
     FAILED = "failed"
-    """It has an error."""
+    """The prompt has an error."""
     CANCELLED = "cancelled"
     """Its batch was cancelled first."""
     EXPIRED = "expired"

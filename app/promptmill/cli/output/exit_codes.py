@@ -16,6 +16,6 @@ UNREACHABLE: Final = 3
 SLOWER: Final = 4
 """With `bench --fail-if-slower`: every run has an answer, and a latency has grown too much."""
 WORKER_ENDED: Final = 5
-"""Of `serve` and `worker`: a part of the worker has ended before a stop."""
+"""A part of the worker of `serve` or `worker` has ended before a stop."""
 INTERRUPTED: Final = 130
 """Ctrl-C, as in shells: 128 and SIGINT."""

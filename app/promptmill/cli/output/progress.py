@@ -55,7 +55,7 @@ def pulling(batch: BatchSummary) -> list[str]:
 
 
 def waiting(batch: BatchSummary) -> list[str]:
-    """What a batch waits for, in words; empty for a pause, which `status` shows, or a download."""
+    """Reason why a batch waits, in words; empty for a pause or a download."""
     reason = batch.waiting_for
     if reason is None or reason.reason in {"paused", "model_missing"}:
         return []

@@ -161,7 +161,7 @@ def connected(
 
 
 def _without_advice(error: Exception) -> str:
-    """What is wrong, for those who cannot install anything into this program."""
+    """Describe an error of proxies without the advice to install a package."""
     if isinstance(error, ImportError):
         return "the environment names a SOCKS proxy, which this program cannot use"
     return str(error) or type(error).__name__

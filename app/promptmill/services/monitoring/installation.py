@@ -1,4 +1,4 @@
-"""What runs here: versions, the settings in force, the database, and how long things are kept."""
+"""The installation: versions, settings in force, the database, retention times."""
 
 from __future__ import annotations
 

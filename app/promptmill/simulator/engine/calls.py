@@ -78,7 +78,7 @@ class Call:
         self.prompt_tokens: int | None = None
         """Tokens of the prompt in the window; None until its evaluation begins."""
         self.cached_tokens: int | None = None
-        """How many of them are not evaluated; None as well where that takes no time anyway."""
+        """Tokens of the prompt that are not evaluated; None if evaluation takes no time."""
         self.keep_alive_s: float | None = None
         self.fault: str | None = None
         self.slot_at: float | None = None

@@ -58,7 +58,7 @@ DEFAULT_MODELS: tuple[ModelSpec, ...] = (
         ),
     ),
 )
-"""What `promptmill simulate` offers without `--models`; the last one is the newest."""
+"""Models of `promptmill simulate` without `--models`; the last one is the newest."""
 
 PULLABLE_MODELS: tuple[ModelSpec, ...] = (
     ModelSpec(

@@ -37,7 +37,7 @@ class Runner:
         self.key = key
         self.options = options
         self.slots = slots
-        """How many requests it answers at a time."""
+        """Number of requests that the model answers at a time."""
         self._free = [Slot() for _ in range(slots)]
         """The free slots, the one that was left longest ago first."""
         self.keep_alive_s = keep_alive_s

@@ -1,4 +1,4 @@
-"""Which models are loaded: the load queue, the loader, eviction and keep_alive.
+"""Loaded models: the load queue, the loader, eviction and keep_alive.
 
 A second reading of Ollama's scheduler (protocol facts, part 11), with what looks like its mistakes:
 

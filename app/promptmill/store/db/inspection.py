@@ -1,4 +1,4 @@
-"""What a database tells of itself, for `promptmill doctor` and for metrics; nothing is changed."""
+"""State of a database for `promptmill doctor` and for metrics; nothing is changed."""
 
 from __future__ import annotations
 
@@ -66,5 +66,5 @@ _POSTGRESQL: Final = sa.text(
 
 
 def postgresql_state(tx: Transaction) -> PostgresqlState:
-    """What the server tells."""
+    """Read the state of the server."""
     return PostgresqlState(**tx.execute(_POSTGRESQL).mappings().one())

@@ -1,1 +1,1 @@
-"""What a worker tells: metrics, counts of its calls, log lines and reports about its hosts."""
+"""Reporting of a worker: metrics, counts of its calls, log lines, reports on hosts."""

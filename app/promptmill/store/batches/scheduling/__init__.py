@@ -1,1 +1,1 @@
-"""What scheduling and forecasts read and write about batches; no batch needs it to run."""
+"""Statements of scheduling and forecasts on batches, which batches can run without."""
