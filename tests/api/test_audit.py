@@ -8,7 +8,7 @@ import httpx
 import structlog
 
 from promptmill.domain.access.keys import KeyLimits, Scope
-from promptmill.services import keys
+from promptmill.services.access import keys
 from tests.api.conftest import answer_as_ollama
 
 MARKER = "swordfish"
@@ -94,3 +94,30 @@ async def test_no_text_and_no_key_reaches_the_log_or_the_metrics(open_service) -
     for text in (json.dumps(logs, default=str), told):
         assert MARKER not in text
         assert ANSWER not in text
+
+
+async def test_a_running_service_tells_what_was_changed_of_the_keys(service) -> None:
+    database, known = service.resources.database, service.resources.known_keys
+
+    async def look() -> None:
+        known.read_at = None if known.read_at is None else known.read_at - 60
+        await service.client.get("/batches", headers={"X-Request-ID": "r-1"})
+
+    keys.create(database, "old", scopes=frozenset({Scope.READ}), limits=KeyLimits())
+    with captured() as logs:
+        await look()
+        keys.create(database, "alice", scopes=frozenset({Scope.READ}), limits=KeyLimits())
+        await look()
+        keys.rotate(database, "alice", overlap_s=1)
+        await look()
+        keys.revoke(database, "alice")
+        await look()
+        await look()
+
+    lines = [line for line in logs if line["action"] == "audit"]
+    assert [(line["change"], line["target"]) for line in lines] == [
+        ("key_created", "alice"),
+        ("key_rotated", "alice"),
+        ("key_revoked", "alice"),
+    ]
+    assert {line["request_id"] for line in lines} == {None}

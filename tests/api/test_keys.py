@@ -18,8 +18,8 @@ from promptmill.dashboard import PAGES
 from promptmill.domain.access.keys import ANYBODY, KeyLimits, Scope
 from promptmill.domain.access.streams import MOST_OF_A_KEY
 from promptmill.observability.metrics import HTTP_REFUSED, HTTP_STREAMS
-from promptmill.services import keys
-from promptmill.services.keys import NewKey
+from promptmill.services.access import keys
+from promptmill.services.access.keys import NewKey
 
 BODY = {"model": "tiny", "prompts": ["a", "b"]}
 ENVIRONMENT_KEY = "a-key-for-a-container-1"

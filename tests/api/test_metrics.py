@@ -60,6 +60,9 @@ async def test_counters_equal_what_the_batch_tells(service) -> None:
     assert grown("tokens_total", kind="completion") == batch["usage"]["completion_tokens"]
     assert grown("prompt_duration_seconds_count", model="qwen3:8b") == 2
     assert grown("flush_results_sum") == 3
+    assert grown("prompt_wait_seconds_count") == 3
+    assert grown("claim_duration_seconds_count") >= 1
+    assert grown("model_switches_total", host="http://127.0.0.1:11434") >= 1
 
 
 async def test_loads_and_loaded_models_are_told_with_their_memory(open_service) -> None:
@@ -98,6 +101,7 @@ async def test_gauges_tell_how_the_queue_stands(service) -> None:
     assert total(samples, "host_up", host="http://127.0.0.1:11434") == 1
     assert total(samples, "queue_limit_prompts") == 10_000_000
     assert total(samples, "database_bytes") > 0
+    assert ("promptmill_database_free_bytes", ()) in samples
     assert total(samples, "build_info", database="sqlite") == 1
 
 

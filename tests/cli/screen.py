@@ -6,7 +6,9 @@ The command runs in a fork of this process, so that what a test pretends holds t
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
+import pkgutil
 import pty
 import re
 import select
@@ -18,7 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from promptmill import cli
 from promptmill.__main__ import main
+
+for _module in pkgutil.walk_packages(cli.__path__, "promptmill.cli."):
+    # Once, and not in every fork.
+    importlib.import_module(_module.name)
 
 _ESCAPE = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*(?<![0-9])(?:3[0-8]|4[0-8]|9[0-7])[0-9;]*m")

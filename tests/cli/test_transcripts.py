@@ -19,10 +19,6 @@ from pathlib import Path
 import pytest
 import respx
 
-from promptmill.cli.service import (  # noqa: F401 - loaded once, and not in every fork
-    key_steps,
-    schema_steps,
-)
 from tests.cli.screen import Ran, in_pipes, in_terminal, shown
 from tests.cli.story import tell_story
 

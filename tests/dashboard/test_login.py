@@ -8,8 +8,8 @@ import structlog
 
 from promptmill.api import build_api
 from promptmill.domain.access.keys import KeyLimits, Scope
-from promptmill.services import keys
-from promptmill.services.keys import NewKey
+from promptmill.services.access import keys
+from promptmill.services.access.keys import NewKey
 from promptmill.store.access import sessions
 from tests.dashboard.conftest import HTML, Browser
 

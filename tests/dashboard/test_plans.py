@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from promptmill.api import build_api
 from promptmill.dashboard import install_dashboard
-from promptmill.domain.activity import DAY_S, MINUTE_S, CallTotals
+from promptmill.domain.hosts.activity import DAY_S, MINUTE_S, CallTotals
 from promptmill.runtime import open_resources
 from promptmill.settings import Settings
 from promptmill.store.db.database import Database

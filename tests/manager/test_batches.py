@@ -292,7 +292,7 @@ async def test_starts_that_were_held_up_are_not_caught_up_with_at_once():
 
 
 async def test_without_a_delay_nothing_is_held_back():
-    usual_delay_s, prompts = 0.1, 60
+    usual_delay_s, prompts = 0.1, 200
     async with listening(speed=ENDLESS, num_parallel=64) as (url, simulator):
         batch = asyncio.create_task(
             OllamaManager(url).batch_generate(

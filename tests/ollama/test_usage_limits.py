@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from promptmill.domain.calls import Call
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Succeeded
 from promptmill.ollama.client import OllamaClient
+from promptmill.ollama.failures.usage_limits import LONGEST_WAIT_S, UsageLimits, retry_after_s
 from promptmill.ollama.hosts import Host
-from promptmill.ollama.usage_limits import LONGEST_WAIT_S, UsageLimits, retry_after_s
 
 LIMITED = Failed(code=ErrorCode.SERVER_BUSY, message="hourly usage limit", blame=Blame.LIMIT)
 OK = Succeeded(response="x")

@@ -31,7 +31,7 @@ from promptmill.settings import Settings
 from promptmill.store.db import schema
 from promptmill.store.hosts import activity
 from promptmill.store.queue import attempts
-from promptmill.worker.activity import ActivityCounts
+from promptmill.worker.reporting.activity import ActivityCounts
 from promptmill.worker.runner import working
 from tests.performance import zero_latency_host
 

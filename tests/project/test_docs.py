@@ -142,3 +142,14 @@ def test_exactly_the_verdicts_that_exist_have_a_row() -> None:
 @pytest.mark.parametrize("method", Method)
 def test_every_method_of_an_interval_is_explained(method) -> None:
     assert f"`{method}`" in STATISTICS_PAGE
+
+
+def test_every_test_that_the_page_of_proofs_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "proof.md").read_text()))
+    there = {
+        name
+        for path in (DOCS.parent / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert named - there == set()
+    assert named

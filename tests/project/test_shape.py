@@ -18,6 +18,10 @@ MODULES = sorted((ROOT / "app").rglob("*.py"))
 MOST_LINES = 400
 MOST_MODULES = 15
 BANNED = {"util", "utils", "helper", "helpers", "common", "misc", "handler", "handlers"}
+RIDDLES = re.compile(
+    r"(What|Who|Whoever|Whose|Which|How|Where|Those|These|It|They|So|Of|Nobody|Nothing)\b"
+)
+"""First words of docstrings that do not name their subject."""
 
 
 def test_a_module_has_one_role_that_its_first_sentence_tells(subtests: pytest.Subtests) -> None:
@@ -27,6 +31,19 @@ def test_a_module_has_one_role_that_its_first_sentence_tells(subtests: pytest.Su
             assert ast.get_docstring(ast.parse(text)), "says nothing of itself"
             assert len(text.splitlines()) <= MOST_LINES
             assert module.stem not in BANNED
+
+
+def test_a_docstring_begins_with_its_subject() -> None:
+    found = [
+        f"{module.relative_to(ROOT)}:{each.lineno}: {each.value.value.splitlines()[0]}"
+        for module in MODULES
+        for each in ast.walk(ast.parse(module.read_text()))
+        if isinstance(each, ast.Expr)
+        and isinstance(each.value, ast.Constant)
+        and isinstance(each.value.value, str)
+        and RIDDLES.match(each.value.value)
+    ]
+    assert found == []
 
 
 def test_links_between_pages_lead_somewhere(subtests: pytest.Subtests) -> None:
@@ -55,7 +72,7 @@ def test_the_compose_file_has_the_services_and_profiles_that_the_page_names() ->
 
 def test_no_package_has_more_than_fifteen_modules() -> None:
     rooms = {module.parent for module in MODULES}
-    sizes = {str(room.relative_to(ROOT)): len(list(room.glob("[!_]*.py"))) for room in rooms}
+    sizes = {str(room.relative_to(ROOT)): len(list(room.glob("*.py"))) for room in rooms}
     assert {room: size for room, size in sizes.items() if size > MOST_MODULES} == {}
 
 
@@ -94,3 +111,9 @@ def test_what_to_read_first_is_a_tenth_of_the_code() -> None:
     files = re.findall(r"\]\((app/[^)]+\.py)\)", text)
     lines = sum(len((ROOT / file).read_text().splitlines()) for file in files)
     assert 2_000 <= lines <= 3_600
+
+
+def test_the_walk_of_a_prompt_passes_few_files() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    text = page.partition("## Walkthrough: a prompt's life\n")[2].partition("\n## ")[0]
+    assert len(set(re.findall(r"\]\((app/[^)]+\.py)\)", text))) <= 45

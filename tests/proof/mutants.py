@@ -133,7 +133,7 @@ MUTANTS = (
         (
             Change(
                 "app/promptmill/store/queue/candidates.py",
-                "            # Again, now that the job is locked: see `exclusivity.wait_for_claims`.\n"
+                "            # Checked again, now that the job is locked: see `exclusivity.wait_for_claims`.\n"
                 "            HOST_IS_FREE,\n",
                 "",
             ),

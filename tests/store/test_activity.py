@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from promptmill.domain.activity import (
+from promptmill.domain.hosts.activity import (
     DAY_S,
     HOUR_S,
     KEPT_S,

@@ -10,8 +10,9 @@ from promptmill.domain.batches import BatchChanges
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode, Failed
 from promptmill.domain.retry import TryAgain
-from promptmill.store.batches import adaptive_concurrency, transitions
-from promptmill.store.batches.adaptive_concurrency import Changed
+from promptmill.store.batches import transitions
+from promptmill.store.batches.scheduling import adaptive_concurrency
+from promptmill.store.batches.scheduling.adaptive_concurrency import Changed
 from promptmill.store.db.database import Database
 from promptmill.store.db.tables.batches import job, job_stats
 from promptmill.store.queue.leases import Recorded

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from promptmill.domain.batches import PromptDraft
-from promptmill.store.batches import model_demand, transitions
+from promptmill.store.batches import transitions
+from promptmill.store.batches.scheduling import model_demand
 from promptmill.store.db.database import Database
 from tests.store.farm import Farm
 

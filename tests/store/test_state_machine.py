@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -46,6 +47,11 @@ def run_machine(database: Database, clock: FakeClock, how: settings) -> Counter[
     return happened
 
 
+@pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=[pytest.mark.postgresql, pytest.mark.proof])],
+    indirect=True,
+)
 def test_what_must_hold_holds_after_every_step(database: Database, clock: FakeClock) -> None:
     happened = run_machine(database, clock, IN_CI)
     assert [what for what in OFTEN if not happened[what]] == []

@@ -20,9 +20,10 @@ from promptmill.store.batches import jobs
 from promptmill.store.db.database import Database
 from promptmill.store.hosts.hosts import register_host
 from promptmill.store.queue.leases import Completion, HostShare, Lease
-from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.recorder import Recorder
+from promptmill.worker.reporting.activity import ActivityCounts
+from promptmill.worker.reporting.call_log import CallLog
 from promptmill.worker.scheduling.allocation import WorkerHost
 
 SLOTS = 8
@@ -76,6 +77,7 @@ class Worker:
             poll_s=POLL_S,
             aging_s=0,
             activity=ActivityCounts(),
+            call_log=CallLog(),
         )
 
     async def run_until_idle(self) -> None:

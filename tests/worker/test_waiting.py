@@ -17,7 +17,7 @@ from promptmill.domain.limits import Limits
 from promptmill.ollama.client import OllamaClient
 from promptmill.ollama.hosts import Host
 from promptmill.services import batches, control, hosts
-from promptmill.worker.host_log import HostLog
+from promptmill.worker.reporting.host_log import HostLog
 from tests.worker.conftest import Ollama, Service, stream
 
 PATIENCE_S = 20

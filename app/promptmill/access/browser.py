@@ -20,7 +20,7 @@ _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the settings allow to web pages."""
+    """Rules for web pages that the settings define."""
 
     needs_key: bool = False
     """Whether API keys exist; a page of another site has none."""

@@ -14,7 +14,7 @@ from promptmill.access.sessions import caller_of_session
 from promptmill.domain.access.attempts import REGAIN_S
 from promptmill.domain.access.keys import ANYBODY, Caller, Scope, digest_of
 from promptmill.domain.errors import Forbidden, TooManyAttempts, Unauthenticated
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.services.resources import Resources
 
 _NO_KEY: Final = (

@@ -22,7 +22,7 @@ _EXPORTS: Final = frozenset({"/v1/files/{file_id}/content", "/v1/batches/{batch_
 
 
 def stream_kind(scope: AsgiScope, route: Route | None) -> StreamKind | None:
-    """What a request stays open for; None for a request that is answered at once."""
+    """Kind of a request that stays open; None for a request that is answered at once."""
     if route is None:
         return None
     headers = Headers(scope=scope)

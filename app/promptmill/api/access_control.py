@@ -32,7 +32,7 @@ from promptmill.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.services.resources import Resources
 
 _ALWAYS_OPEN: Final = "/health"

@@ -1,8 +1,7 @@
-"""The command line: `promptmill`. One file per command; `docs/cli.md` is its manual.
+"""The command line `promptmill`: one file per command; `docs/cli.md` is its manual.
 
-The rule to know: a command's module is imported when the command is run, or when help lists all of
-them. What is slow to load (httpx, the settings, the service itself) is imported inside the function
-that needs it.
+A command's module is imported when the command is run, or when help lists all commands. Slow
+modules (httpx, the settings, the service itself) are imported inside the functions that need them.
 """
 
 from __future__ import annotations
@@ -52,26 +51,26 @@ COMMANDS: Final = {
     "models": ("commands.models:models", _BATCHES),
     "bench": ("commands.bench:bench", _BENCHMARKS),
 }
-"""Where each command is, below `cli`, and its panel in the help; in the help's order."""
+"""Modules of the commands, below `cli`, with their panels in the help; in the help's order."""
 
 
 _WITH_SETTINGS: Final = frozenset({"serve", "worker"})
-"""Commands whose help has the table of settings."""
+"""Commands whose help includes the table of settings."""
 
 
 _WITHOUT_ANSWER: Final = frozenset({"demo", "serve", "simulate", "worker"})
-"""Commands that run until they are stopped, so that there is nothing to print as JSON."""
+"""Commands that run until they are stopped, and so have no result to print as JSON."""
 
 
 class LazyCommands(TyperGroup):
-    """The commands of `COMMANDS`, each imported when it is asked for.
+    """Commands of `COMMANDS`, each imported when it is used.
 
-    Arguments whose bytes are no text end before any of them runs.
+    Arguments that are not UTF-8 are refused before any command runs.
     """
 
     @property
     def commands(self) -> dict[str, Any]:
-        """All of them, imported: for guesses at a misspelt name, and for tests."""
+        """All commands, imported: for guesses at a misspelt name, and for tests."""
         return {name: self.get_command(None, name) for name in COMMANDS}
 
     @commands.setter
@@ -79,12 +78,12 @@ class LazyCommands(TyperGroup):
         del value  # Typer found none: none is registered.
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - Typer's own copy of Click
-        """The names, without importing anything."""
+        """Names of the commands, without importing them."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - as above
-        """The command of that name; None if there is none."""
+        """The command of a name; None without such a command."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -103,7 +102,7 @@ class LazyCommands(TyperGroup):
         return typer.main.get_command(app)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride] - Typer's context is click's
-        """Refuse what cannot be sent in JSON; names of files may be any bytes."""
+        """Refuse arguments that JSON cannot hold; names of files may be any bytes."""
         for argument in args:
             try:
                 argument.encode()
@@ -111,12 +110,12 @@ class LazyCommands(TyperGroup):
                 if not _is_file(argument):
                     shown = argument.encode(errors="backslashreplace").decode()
                     raise typer.BadParameter(f"{shown} is not UTF-8", ctx) from None
-        # What is wrong with the usage is told before a command could say how it speaks.
+        # Wrong usage is reported before a command's own options are read.
         set_mode(Mode(as_json="--json" in args))
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride] - as above
-        """Run the command; with `--json` wrong usage is told as a problem document."""
+        """Run the command; with `--json` wrong usage is reported as a problem document."""
         try:
             return super().invoke(ctx)
         except TyperException as error:
@@ -167,7 +166,7 @@ def promptmill(
 
     `promptmill demo` shows everything in half a minute, with or without an Ollama.
     """
-    del show_version  # Its callback has printed it.
+    del show_version  # The option's callback has printed the version.
     use_key_file(api_key_file)
 
 

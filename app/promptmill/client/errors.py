@@ -28,7 +28,7 @@ class FieldError:
     pointer: str
     """Place of the field, as a JSON pointer into the body: `/prompts/3`."""
     detail: str
-    """What is wrong with the field."""
+    """Fault of the field."""
 
 
 class PromptmillProblem(PromptmillError):  # noqa: N818 - it is a problem in RFC 9457's words

@@ -222,7 +222,7 @@ class HistoryEntry(Record):
 
 
 class HistoryPage(Record):
-    """What has happened to a batch."""
+    """History of a batch."""
 
     data: tuple[HistoryEntry, ...] = Field(
         description="The events, the first one first; of changes the newest 500.",

@@ -1,4 +1,4 @@
-"""What runs at the other end, as clients see it: versions, settings, the database."""
+"""Records of an installation: versions, settings, the database."""
 
 from __future__ import annotations
 

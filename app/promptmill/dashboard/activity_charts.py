@@ -1,4 +1,4 @@
-"""What the charts of throughput over time show."""
+"""Data of the charts of throughput over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from promptmill.dashboard.charts import Chart, lines
 from promptmill.dashboard.wording import one_line, rate
-from promptmill.domain.activity import DAY_S, Bucket, Throughput
+from promptmill.domain.hosts.activity import DAY_S, Bucket, Throughput
 
 _LONGEST_NAME: Final = 40
 _EVERYTHING: Final = "all"
@@ -63,7 +63,7 @@ def _plain(value: float) -> str:
 
 
 def _seconds_of(bucket: Bucket, found: Throughput) -> int | None:
-    """How long the part has lasted; None for one too young to tell a rate."""
+    """Seconds that the interval has lasted; None if too short for a rate."""
     lasted_s = found.read_at_s - bucket.at_s
     width_s = found.window.bucket_s
     if lasted_s >= width_s:

@@ -1,4 +1,4 @@
-"""Stylesheet, scripts and the icon, under an address that changes with what is in them."""
+"""Stylesheet, scripts and icon, at addresses that change with their contents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def contents() -> dict[str, bytes]:
 
 @lru_cache(maxsize=1)
 def edition() -> str:
-    """What stands in the address: another one when any file is another."""
+    """Hash in the address, which changes if any file changes."""
     whole = blake2b(digest_size=8)
     for name, content in contents().items():
         whole.update(name.encode() + content)
@@ -37,7 +37,7 @@ def edition() -> str:
 
 @router.get("/ui/assets/{wanted}/{name}")
 async def asset(wanted: str, name: str) -> Response:
-    """One file; it may be kept for ever, because a new one has a new address."""
+    """Send a file; browsers may keep it for ever, because a changed file has another address."""
     content = contents().get(name)
     if content is None or wanted != edition():
         return Response("There is no such file in this version.\n", 404, media_type="text/plain")

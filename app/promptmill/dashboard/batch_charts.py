@@ -1,4 +1,4 @@
-"""What the charts of a batch and of one prompt show."""
+"""Data of the charts of a batch and of one prompt."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _shares(title: str, names: Sequence[str], found: BatchFindings) -> Chart | N
 
 
 def of_latency(found: BatchFindings) -> Sequence[Chart]:
-    """How long answers took, when they began, and how long they are."""
+    """Charts of the latency, of the time to the first token, and of the length of answers."""
     drawn = [
         histogram("Time of the whole answer", _latencies(found), words=duration, note=_note(found)),
         histogram(
@@ -108,7 +108,7 @@ def figures(found: BatchFindings) -> Sequence[tuple[str, str]]:
 
 
 def waterfall(batch: Batch, result: TaskResult | None) -> Chart | None:
-    """Where the time of one prompt went, from the batch's creation to the end of its answer."""
+    """Chart of one prompt's time, from the batch's creation to the end of the answer."""
     if result is None or result.started_at_ms is None:
         return None
     metrics = result.metrics

@@ -1,4 +1,4 @@
-"""What the charts of a benchmark and of a comparison show."""
+"""Data of the charts of a benchmark and of a comparison."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from promptmill.dashboard.wording import UNKNOWN
 WIDTH: Final = 540
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 12, 28
 _FEW: Final = 6
-"""So many places of an axis get a word each; more are divided evenly."""
+"""Most places of an axis with a label each; more are divided evenly."""
 _STEPS: Final = (1, 2, 2.5, 5, 10)
 Words = Callable[[float], str]
 
@@ -32,9 +32,9 @@ class Chart:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
-    """What a reader must know of the numbers, such as that they are of a sample."""
+    """Note on the numbers, such as that they are of a sample."""
     keys: Sequence[tuple[str, str]] = ()
-    """What the colours mean: the class of each, and its words."""
+    """Legend of the colours: the class of each, and its words."""
 
 
 @dataclass(slots=True)
@@ -157,7 +157,7 @@ def _some(values: Sequence[tuple[float, float]], most: int) -> Sequence[tuple[fl
 def histogram(
     title: str, values: Sequence[float], *, words: Words, note: str = "", bins: int = 24
 ) -> Chart | None:
-    """How many values lie where; the highest hundredth is put into the last bar."""
+    """Histogram of values; the highest hundredth is in the last bar."""
     if not values:
         return None
     ordered = sorted(values)
@@ -320,7 +320,7 @@ class Span:
 def waterfall(
     title: str, spans: Sequence[Span], *, words: Words, ttft_s: float | None = None
 ) -> Chart | None:
-    """Where the time of one prompt went, one bar below the other; nothing is ever negative."""
+    """Waterfall of one prompt's time, one bar below the other; no bar is negative."""
     if not spans:
         return None
     row = 26

@@ -1,4 +1,4 @@
-"""From a template to an answer: what all pages share, their policy, and errors as pages."""
+"""Responses from templates: common parts of all pages, their policy, and errors as pages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ POLICY: Final = (
     " font-src 'self'; connect-src 'self'; form-action 'self'; frame-src 'self';"
     " frame-ancestors 'none'; base-uri 'none'"
 )
-"""What every page may do: nothing inline, nothing from elsewhere, nothing in a foreign frame."""
+"""Security policy of every page: no inline code, no foreign content, no foreign frames."""
 _HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Cache-Control": "no-store",
@@ -81,10 +81,10 @@ def cursor_of(request: Request) -> str | None:
 
 
 class Given(dict[str, Any]):
-    """What a client gave by name; a name that was not given is None, also in a template."""
+    """Values that a client gave, by name; a missing name has the value None in templates."""
 
     def __missing__(self, name: str) -> None:
-        """Nothing was given."""
+        """Return None for a name that was not given."""
         return
 
 
@@ -151,7 +151,7 @@ _TELLINGS: Final = {
     "enabled": "The host is back in service.",
     "bench-cancelled": "The benchmark is being cancelled. Runs that were made stay.",
 }
-"""What an action says on the page that it leads to; the address has only its name."""
+"""Messages of actions on the page that follows; the address has only the name."""
 
 
 def _told(request: Request) -> str | None:
@@ -159,7 +159,7 @@ def _told(request: Request) -> str | None:
 
 
 def go_to(request: Request, path: str, *, done: str) -> Response:
-    """On to a page after an action, which the page tells of."""
+    """Redirect to a page after an action, which the page reports."""
     base = request.scope.get("root_path", "")
     mark = "&" if "?" in path else "?"
     return RedirectResponse(f"{base}{path}{mark}done={done}", 303, _HEADERS)
@@ -230,7 +230,7 @@ def resources_of(request: Request) -> Resources:
 
 
 def caller_of(request: Request) -> Caller:
-    """Whose key or session the request came with, as the way in has found out."""
+    """Caller of the request, as access control has determined it."""
     found: Caller = request.scope.get("state", {}).get("caller", ANYBODY)
     return found
 

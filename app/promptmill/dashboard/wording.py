@@ -1,4 +1,4 @@
-"""How the pages write numbers, durations, sizes, moments and foreign texts; filters of Jinja."""
+"""Formatting of numbers, durations, sizes, moments and untrusted texts on pages; Jinja filters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 from promptmill.domain.lifecycle import TERMINAL_JOB_STATES
 
 UNKNOWN: Final = "\u2013"
-"""Stands for what nobody knows, which is not the same as 0."""
+"""Sign for an unknown value, which differs from 0."""
 _THIN: Final = "\u202f"
 _HIDDEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SIGNS: Final = {

@@ -9,13 +9,13 @@ from promptmill.diagnosis.database import read
 from promptmill.diagnosis.findings import Finding, Level
 from promptmill.domain.access.keys import ApiKey
 from promptmill.domain.errors import PromptmillError
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.settings import Settings, is_loopback, readable_key_file
 from promptmill.store.db import schema
 
 
 def check_access(settings: Settings) -> Sequence[Finding]:
-    """Where the service listens, and who may use it."""
+    """Check the address of the service, and the access to it."""
     stored = _stored_keys(settings)
     number = len(stored) + len(settings.environment_keys)
     found = [_check_address(settings, number), *_check_keys(stored)]

@@ -120,7 +120,7 @@ def _check_file(path: Path, min_free_bytes: int) -> Iterator[Finding]:
 
 
 def read(settings: Settings, work: Callable[[Database], T]) -> T:
-    """What `work` reads from the database of the settings, opened for it alone."""
+    """Run `work` on the database of the settings, opened for that purpose."""
     database = Database(settings.database_url, transaction_pooling=settings.poll_only)
     try:
         return work(database)

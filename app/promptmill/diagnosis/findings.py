@@ -10,7 +10,7 @@ _CLOCKS_APART_S: Final = 2.0
 
 
 class Level(StrEnum):
-    """How a check ended."""
+    """Severity of a finding."""
 
     OK = "ok"
     NOTE = "note"
@@ -20,13 +20,13 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result."""
+    """Result of a check."""
 
     area: str
     level: Level
     told: str
     advice: str = ""
-    """What to do, in a sentence; empty where there is nothing to do."""
+    """Advice in a sentence; empty if no action is needed."""
     is_contact: bool = False
     """Whether the database or a host has answered."""
 
@@ -41,7 +41,7 @@ class Finding:
 
 
 def clock_finding(whose: str, ahead_s: float) -> Finding:
-    """What a clock that is so many seconds ahead of this machine's means."""
+    """Build the finding on a clock that is so many seconds ahead of this machine's."""
     if abs(ahead_s) <= _CLOCKS_APART_S:
         return Finding("clock", Level.OK, f"The clock of {whose} is this machine's.")
     side = "ahead of" if ahead_s > 0 else "behind"

@@ -41,7 +41,7 @@ def check_process(settings: Settings) -> Iterator[Finding]:
 
 
 async def check_loop() -> Finding:
-    """How late an event loop wakes up on this machine now, measured for a second."""
+    """Measure for a second how late an event loop wakes up on this machine."""
     latest_ms = 0.0
     for _ in range(_LOOKS):
         due = time.monotonic() + 1 / _LOOKS

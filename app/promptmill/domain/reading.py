@@ -111,7 +111,7 @@ class EarlierAttempt:
 
 
 class HistoryEvent(StrEnum):
-    """What happened to a batch."""
+    """Events in the history of a batch."""
 
     CREATED = "created"
     STARTED = "started"

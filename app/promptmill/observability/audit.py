@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+import structlog
+
 from promptmill.observability.logs import get_logger
 
 
@@ -28,6 +30,9 @@ class Change(StrEnum):
     BENCHMARK_DELETED = "benchmark_deleted"
     HOST_ENABLED = "host_enabled"
     HOST_DISABLED = "host_disabled"
+    KEY_CREATED = "key_created"
+    KEY_ROTATED = "key_rotated"
+    KEY_REVOKED = "key_revoked"
 
 
 def audit(change: Change, target: str, **details: float | list[str]) -> None:
@@ -35,3 +40,9 @@ def audit(change: Change, target: str, **details: float | list[str]) -> None:
     get_logger().info(
         "A change was made.", action="audit", change=change.value, target=target, **details
     )
+
+
+def audit_of_others(change: Change, target: str) -> None:
+    """Tell of a change that another process has made; the request under way had no part in it."""
+    with structlog.contextvars.bound_contextvars(request_id=None, client=None, key=None):
+        audit(change, target)

@@ -27,6 +27,7 @@ _MOST_MODELS: Final = 50
 _MOST_PAIRS: Final = 200
 _CALLS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 _FIRST_TEXT: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 120)
+_WAITS: Final = (1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400)
 _TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)
 _SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -110,6 +111,7 @@ WORKERS = _gauge("workers", "Workers that have not stopped", "state")
 HOST_IN_FLIGHT = _gauge("host_in_flight", "Prompts that run at the host, over all workers", "host")
 HOST_HELD = _gauge("host_held", "1 while a benchmark has the host to itself", "host")
 DATABASE_BYTES = _gauge("database_bytes", "Size of the database")
+DATABASE_FREE_BYTES = _gauge("database_free_bytes", "Of it, what is free for new rows (SQLite)")
 WAL_BYTES = _gauge("wal_bytes", "Size of the write-ahead log (SQLite)")
 DISK_FREE_BYTES = _gauge("disk_free_bytes", "Free bytes of the disk with the database (SQLite)")
 
@@ -143,6 +145,9 @@ PROMPT_DURATION = _histogram(
 PROMPT_TTFT = _histogram(
     "prompt_ttft_seconds", "From sending a call to the first text", _FIRST_TEXT, "model"
 )
+PROMPT_WAIT = _histogram(
+    "prompt_wait_seconds", "From the acceptance of a batch to the claim of a prompt", _WAITS
+)
 MODEL_LOAD = _histogram(
     "model_load_seconds",
     "Loading a model, as the answer that waited for it tells; 0.1 s or more",
@@ -158,6 +163,8 @@ PROMPTS_RESCUED = _counter("prompts_rescued", "Prompts taken back from workers t
 STARTS_LATE = _counter("starts_late", "Calls not begun, because their permit had ended")
 PULLS = _counter("pulls", "Downloads of models that ended: succeeded, failed, given_up", "result")
 PULLED_BYTES = _counter("pulled_bytes", "Bytes of the downloads that succeeded", "host")
+MODEL_SWITCHES = _counter("model_switches", "Times that a host took up another group", "host")
+CLAIM_DURATION = _histogram("claim_duration_seconds", "Claiming in a commit", _SHORT)
 FLUSH_DURATION = _histogram("flush_duration_seconds", "Recording and claiming in a commit", _SHORT)
 FLUSH_RESULTS = _histogram("flush_results", "Outcomes recorded in a commit", _SIZES)
 ROLE_FAILURES = _counter("role_failures", "Failures of a role of the worker", "role")

@@ -1,1 +1,1 @@
-"""Talking to Ollama: the client, the failure table and the state of a host."""
+"""Communication with Ollama: the client, the failure table, and the state of a host."""

@@ -1,7 +1,7 @@
-"""Reading an answer of `/api/generate` or `/api/chat`: bytes in, text and counters out, no I/O.
+"""Reading of an answer of `/api/generate` or `/api/chat`: bytes in, text and counters out, no I/O.
 
-The one rule to know: an answer is only accepted with `done: true`. Everything here runs once per
-chunk of every prompt, so a line is parsed straight into a dict and never becomes a model.
+An answer is accepted only with `done: true`. The code runs once per chunk of every prompt, so a
+line is parsed straight into a dict and never becomes a model.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from promptmill.ollama.text import (
 )
 
 LINE_BOUND = 8 * 1024 * 1024
-"""Most bytes of a line; Ollama itself holds its runner to the same."""
+"""Most bytes of a line; Ollama imposes the same on its runner."""
 ANSWER_BOUND = 64 * 1024 * 1024
 """Most bytes of a whole answer."""
 
 
 class Answer:
-    """An answer while it comes in. Feed it chunks as they are; lines may be cut anywhere."""
+    """Answer that is being received. Chunks are fed as they arrive; lines may be cut anywhere."""
 
     __slots__ = (
         "_chat",
@@ -62,14 +62,14 @@ class Answer:
         self._speaks = False
         self._final: dict[str, Any] | None = None
         self.failed: Failed | None = None
-        """Set as soon as the answer is known to be unusable; the rest need not be read."""
+        """Failure that makes the answer unusable, so that the rest need not be read."""
         self.began_at: float | None = None
-        """When the first text came, thinking included."""
+        """Moment of the first text, thinking included."""
         self.done_at: float | None = None
-        """When `done: true` came; None as long as the answer is not to be trusted."""
+        """Moment of `done: true`; None while the answer is incomplete."""
 
     def feed(self, chunk: bytes, now: float) -> bool:
-        """Take the next bytes, read at `now`; whether nothing that follows matters any more."""
+        """Feed the next bytes, read at `now`; return whether the rest is irrelevant."""
         self._size += len(chunk)
         if self._size > ANSWER_BOUND:
             self._fail(Break.ANSWER_TOO_LONG)
@@ -77,7 +77,8 @@ class Answer:
         lines = chunk.split(b"\n")
         if len(lines) > 1:
             if self._held:
-                # Joined once per line: adding chunk to chunk would copy a long line over and over.
+                # Joined once per line, because adding chunk to chunk would copy a long line
+                # repeatedly.
                 self._held.append(lines[0])
                 lines[0] = b"".join(self._held)
                 self._held.clear()
@@ -95,9 +96,9 @@ class Answer:
         return self._note(now)
 
     def end(self, now: float) -> None:
-        """The connection says that this was all."""
+        """Note the end of the response."""
         if self._held:
-            # An answer that is one object (`done_reason` "load") has no line end.
+            # An answer of a single object (`done_reason` "load") has no line end.
             rest = b"".join(self._held)
             self._held.clear()
             if not _is_cut(rest):
@@ -107,7 +108,7 @@ class Answer:
             self._fail(Break.NO_DONE)
 
     def succeeded(self, *, latency_s: float, ttft_s: float | None) -> Succeeded:
-        """The outcome of an answer that is `done`."""
+        """Build the outcome of an answer that is `done`."""
         final = self._final or {}
         reason = final.get("done_reason")
         return Succeeded(
@@ -129,7 +130,7 @@ class Answer:
         )
 
     def text(self) -> str:
-        """What has come so far, without the thinking."""
+        """Text received so far, without the thinking."""
         return storable("".join(self._texts))
 
     def _note(self, now: float) -> bool:
@@ -143,7 +144,7 @@ class Answer:
 
     def _line(self, line: bytes) -> None:
         if self.failed is not None or self._final is not None:
-            return  # Nothing after the end or an error belongs to the answer.
+            return  # Lines after the end or an error are ignored.
         if len(line) > LINE_BOUND:
             self._fail(Break.LINE_TOO_LONG)
             return
@@ -160,7 +161,7 @@ class Answer:
             self._fail(kind, server_words(line)[1])
 
     def _take(self, item: Any) -> None:  # noqa: ANN401 - checked by using it: that costs nothing
-        """Take a parsed line; raises when it has not the shape of Ollama's."""
+        """Take a parsed line; raises an error if it does not have the form of Ollama's lines."""
         error = item.get("error")
         if error is not None:
             self._fail(Break.ERROR_LINE, spoken(error))
@@ -175,7 +176,7 @@ class Answer:
             self._texts.append("" + text)
         if thought:
             self._thoughts.append("" + thought)
-        # `get` and no loop over the names: most lines have neither.
+        # `get` instead of a loop over the names, because most lines have neither.
         if (calls := source.get("tool_calls")) is not None:
             self._tool_calls.extend(calls)
         if (logprobs := item.get("logprobs")) is not None:
@@ -191,14 +192,14 @@ class Answer:
 
 _BLANK = object()
 _FIRST_FIELDS = frozenset({"model", "response", "message", "done"})
-"""A first line without any of them is another program's."""
+"""Names in a first line of Ollama's; a line without any comes from another program."""
 _NO_MESSAGE: dict[str, Any] = {}
 
 
 def _leniently(line: bytes) -> object:
-    """A line that the strict parser refused: blank, with lone surrogates or broken UTF-8, or none.
+    """Parse a line that the strict parser refused: blank, with lone surrogates or broken UTF-8.
 
-    Answers None when it is no JSON at all.
+    None if it is not JSON at all.
     """
     if not line.strip():
         return _BLANK
@@ -209,5 +210,5 @@ def _leniently(line: bytes) -> object:
 
 
 def _is_cut(rest: bytes) -> bool:
-    """Whether an object begins there and does not end."""
+    """Whether the text is the beginning of an object without its end."""
     return rest.lstrip().startswith(b"{") and not rest.rstrip().endswith(b"}")

@@ -1,10 +1,10 @@
 """Talking to one Ollama server. `run` is the prompt's path: everything in it is counted.
 
-The one rule to know: `run` never raises, its failures are values of `ollama.failures.table`; the
-requests around it (models, version, pulls) raise `OllamaError`.
+`run` never raises an error: its failures are values of `ollama.failures.table`. The other requests
+(models, version, pulls) raise `OllamaError`.
 
 On the prompt's path the transport is called directly. An `httpx.AsyncClient` would add redirects,
-cookies and authentication, which Ollama has not, for more time than the rest of the call takes
+cookies and authentication, which Ollama does not use, and take longer than the rest of the call
 (`docs/adr/0003-http-transport.md`).
 """
 
@@ -43,27 +43,27 @@ from promptmill.ollama.failures.table import (
     failed_timeout,
     failed_unload,
 )
+from promptmill.ollama.failures.usage_limits import retry_after_s
 from promptmill.ollama.heard_answer import HeardAnswer, Piece
 from promptmill.ollama.models import InstalledModel, ModelInfo, PullProgress, RunningModel
 from promptmill.ollama.request import PATHS, encode, path_of, post
 from promptmill.ollama.timed_answer import TimedAnswer
 from promptmill.ollama.transport import close_answer, is_encoded, open_transport, stream_of
-from promptmill.ollama.usage_limits import retry_after_s
 from promptmill.ollama.vectors import Vectors
 
 _OK = 200
 _ERROR_BODY_BOUND = 64 * 1024
 _LINGER_S = 0.25
-"""How long the end of an answer that is done may take; then the connection is dropped instead."""
+"""Seconds to read the end of an answer that is done, before the connection is dropped."""
 _ASK_S = 30.0
-"""For a request that Ollama answers without work."""
+"""Seconds for a request that Ollama answers without work."""
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
-"""Between two looks at the models in memory, while one is waited for to go."""
+"""Seconds between two checks whether a model was unloaded."""
 
 
 class OllamaClient:
-    """Calls to one server. Bound to the event loop of its first call; close it in that loop."""
+    """Client of one server, bound to the event loop of its first call; close it in that loop."""
 
     def __init__(
         self,
@@ -74,18 +74,17 @@ class OllamaClient:
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Nothing is opened before the first call.
+        """Store the arguments; no connection is opened before the first call.
 
         Args:
-            base_url: Anything that `parse_ollama_host` takes.
-            timeouts: Of every call.
-            credentials: Sent as `Authorization` by the network, and struck out of what the server
-                says in an error.
-            transport: Takes the place of the network, for tests.
+            base_url: Any form that `parse_ollama_host` takes.
+            timeouts: Timeouts of every call.
+            credentials: Sent as `Authorization`, and removed from the server's error messages.
+            transport: Replaces the network in tests.
             clock: Monotonic seconds, for the measured times (`latency_s`, `ttft_s`).
 
         Raises:
-            ValueError: `base_url` is no address, or the certificates that the environment names
+            ValueError: `base_url` is not an address, or the certificates that the environment names
                 cannot be read.
         """
         self.base_url = parse_ollama_host(base_url)
@@ -94,8 +93,8 @@ class OllamaClient:
         self._transport = transport or open_transport(self.base_url, credentials=credentials)
         self._clock = clock
         self._urls = {path: httpx.URL(f"{self.base_url}{path}") for path in PATHS}
-        # "pool" is what aiohttp calls "connect": the whole way to a connection. Reading is not
-        # timed by the transport but by `Deadlines`, which can tell the first byte from the rest.
+        # "pool" is aiohttp's "connect": the whole way to a connection. Reading is timed by
+        # `Deadlines`, which distinguishes the first byte from the rest.
         self._extensions = {"timeout": {"pool": self.timeouts.connect_s}}
 
     async def run(
@@ -107,11 +106,10 @@ class OllamaClient:
     ) -> Outcome:
         """Send one prompt and read its answer to the end.
 
-        A timeline, if there is one, is filled in; `heard` is given each piece of the answer.
-
-        Never raises, except `CancelledError`: then the connection is closed before this returns,
-        and Ollama gives the slot to the next within milliseconds. The text is as Ollama sent it,
-        except that NUL and lone surrogates are U+FFFD (no database takes them).
+        A given timeline is filled in; `heard` receives each piece of the answer. No error is raised
+        except `CancelledError`: then the connection is closed before the method ends, and Ollama
+        frees the slot within milliseconds. The text is as Ollama sent it, except that NUL and lone
+        surrogates are U+FFFD, because no database stores them.
         """
         try:
             body = encode(call)
@@ -152,7 +150,7 @@ class OllamaClient:
         began_at = answer.began_at
         ttft_s = None if began_at is None else began_at - sent_at
         if answer.done_at is not None:
-            # Whatever happened after `done: true`, the answer is whole.
+            # After `done: true` the answer is complete, whatever happened then.
             return answer.succeeded(latency_s=answer.done_at - sent_at, ttft_s=ttft_s)
         return replace(
             self._told(failed or failed_break(Break.NO_DONE)),
@@ -161,10 +159,10 @@ class OllamaClient:
         )
 
     async def version(self, *, within_s: float = _ASK_S) -> str:
-        """The server's version; the cheapest sign of life, never held up by a loading model.
+        """Get the server's version, the cheapest sign of life, which a loading model never delays.
 
         Raises:
-            OllamaError: The server did not answer as Ollama does, or not within that time.
+            OllamaError: The server did not respond as Ollama does, or not within that time.
         """
         return (await self._ask(wire.Version, "GET", "/api/version", within_s=within_s)).version
 
@@ -176,7 +174,7 @@ class OllamaClient:
         *,
         within_s: float = _ASK_S,
     ) -> dict[str, Any]:
-        """The JSON object that the server sends for a request, with all of its fields.
+        """Send a request, and return the JSON object of the response with all of its fields.
 
         Raises:
             OllamaError: The server sent no object, or not within that time.
@@ -185,40 +183,40 @@ class OllamaClient:
         return found.model_extra or {}
 
     async def list_models(self, *, within_s: float = _ASK_S) -> list[InstalledModel]:
-        """The models on the server's disk, from `/api/tags`.
+        """List the installed models, from `/api/tags`.
 
         Raises:
-            OllamaError: The server did not answer as Ollama does, or not within that time.
+            OllamaError: The server did not respond as Ollama does, or not within that time.
         """
         tags = await self._ask(wire.Tags, "GET", "/api/tags", within_s=within_s)
         return [model.installed() for model in tags.models or ()]
 
     async def list_running(self, *, within_s: float = _ASK_S) -> list[RunningModel]:
-        """The models in the server's memory, from `/api/ps`; may wait for a model that loads.
+        """List the loaded models, from `/api/ps`; a loading model may delay the response.
 
         Raises:
-            OllamaError: The server did not answer as Ollama does, or not within that time.
+            OllamaError: The server did not respond as Ollama does, or not within that time.
         """
         processes = await self._ask(wire.Processes, "GET", "/api/ps", within_s=within_s)
         return [model.running() for model in processes.models or ()]
 
     async def show(self, model: str) -> ModelInfo:
-        """What the server knows about one of its models, from `/api/show`.
+        """Get the details of a model, from `/api/show`.
 
         Raises:
-            OllamaError: There is no such model (`MODEL_NOT_FOUND`), or no answer.
+            OllamaError: There is no such model (`MODEL_NOT_FOUND`), or no response.
         """
         return (await self._ask(wire.Shown, "POST", "/api/show", {"model": model})).info()
 
     async def unload(self, model: str) -> None:
-        """Have the server let a model go from its memory, and wait until it is gone.
+        """Unload a model, and wait until it is gone.
 
-        A model that is not loaded is gone at once. One that is busy stays until its last request
-        has ended.
+        A model that is not loaded is gone at once; a busy one stays until its last request has
+        ended.
 
         Raises:
-            OllamaError: There is no such model (`MODEL_NOT_FOUND`), no answer, or the model is
-                still there after `Timeouts.unload_s` (`TIMEOUT`).
+            OllamaError: There is no such model (`MODEL_NOT_FOUND`), no response, or the model is
+                still loaded after `Timeouts.unload_s` (`TIMEOUT`).
         """
         body = {"model": model, "prompt": "", "keep_alive": 0, "stream": False}
         await self._ask(wire.Unloaded, "POST", "/api/generate", body)
@@ -230,9 +228,9 @@ class OllamaClient:
             raise OllamaError(failed_unload(self.base_url, model, seconds)) from error
 
     async def pull(self, model: str) -> AsyncGenerator[PullProgress, None]:
-        """Fetch a model to the server; yields each line that it reports, the last is `success`.
+        """Pull a model, and yield each reported line, of which the last is `success`.
 
-        A pull that is given up goes on where it stopped when it is asked for again.
+        An abandoned pull continues where it stopped when it is requested again.
 
         Raises:
             OllamaError: The pull failed; an unknown model is `MODEL_NOT_FOUND`.
@@ -257,7 +255,7 @@ class OllamaClient:
             raise OllamaError(failed_break(Break.NO_SUCCESS))
 
     async def _next_line(self, lines: AsyncIterator[str], last: wire.PullLine | None) -> str | None:
-        """The next line of a pull; None after the last one."""
+        """Read the next line of a pull; None after the last one."""
         is_fetching = last is not None and last.digest is not None
         waits = self.timeouts
         within_s = waits.between_chunks_s if is_fetching else waits.pull_silence_s
@@ -273,14 +271,14 @@ class OllamaClient:
         await self._transport.aclose()
 
     async def _gone(self, name: str) -> None:
-        """Return when the server lists the model no more; it tells of no such event by itself."""
+        """Poll until the server no longer lists the model; it sends no event for that."""
         pause_s = _FIRST_PAUSE_S
         while name in {normalise_model(model.name) for model in await self.list_running()}:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _read(self, response: httpx.Response, answer: Answer, deadlines: Deadlines) -> None:
-        # The stream itself and not `aiter_bytes`, which decodes and counts what needs neither.
+        # The raw stream, because `aiter_bytes` decodes and counts needlessly.
         chunks = response.aiter_bytes() if is_encoded(response) else aiter(stream_of(response))
         try:
             async for chunk in chunks:
@@ -292,14 +290,14 @@ class OllamaClient:
                     deadlines.shorten(_LINGER_S)
             answer.end(self._clock())
         finally:
-            # A generator that is left in the middle would be closed by the loop at some later time.
+            # Closed here, because the event loop would close an unfinished generator later.
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
 
     async def _refusal(self, response: httpx.Response, *, after_s: float | None = None) -> Failed:
-        """What an answer with another status than 200 means."""
+        """Build the failure of a response with a status other than 200."""
         body = bytearray()
-        # The status says what there is to say, also when the connection breaks after it.
+        # The status suffices even if the connection breaks afterwards.
         with contextlib.suppress(Exception):
             async for chunk in response.aiter_bytes():
                 body += chunk
@@ -324,7 +322,7 @@ class OllamaClient:
         *,
         within_s: float = _ASK_S,
     ) -> _B:
-        """One request that Ollama answers at once, checked against its wire model."""
+        """Make one request that Ollama answers at once, checked against its wire model."""
         try:
             async with asyncio.timeout(within_s):
                 async with self._opened(self._request(method, path, body), within_s) as response:
@@ -347,7 +345,7 @@ class OllamaClient:
     async def _opened(
         self, request: httpx.Request, timeout_s: float
     ) -> AsyncGenerator[httpx.Response, None]:
-        """An answer with status 200, closed at the end."""
+        """Open a response with status 200, and close it at the end."""
         async with asyncio.timeout(timeout_s):
             response = await self._transport.handle_async_request(request)
         try:
@@ -365,7 +363,7 @@ class OllamaClient:
         return OllamaError(self._failed(error, phase))
 
     def _told(self, failed: Failed) -> Failed:
-        """The failure without the credentials."""
+        """Remove the credentials from a failure."""
         if self._credentials is None:
             return failed
         return replace(failed, message=self._credentials.strike_out(failed.message))

@@ -1,8 +1,8 @@
-"""The timeouts of one call, for the price of one timer however many chunks it has.
+"""Timeouts of one call, with one timer however many chunks it has.
 
 `asyncio.timeout` around every chunk, or the transport's own read timeout, would set and cancel a
-timer per chunk. Here a chunk only notes the time; the one timer, when it fires, looks whether
-something had come meanwhile and sets itself again.
+timer per chunk. Here a chunk only stores the time; the one timer, when it fires, checks whether a
+chunk has arrived meanwhile, and sets itself again.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from dataclasses import dataclass
 from promptmill.ollama.failures.table import Timeout
 
 _TIMER_PRECISION_S = 0.001
-"""A loop may fire a timer this much too early (uvloop counts whole milliseconds)."""
+"""Seconds by which an event loop may fire a timer early (uvloop counts whole milliseconds)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How long a call waits, in seconds; for the whole call there is `Call.timeout_s`."""
+    """Timeouts of a call, in seconds; `Call.timeout_s` bounds the whole call."""
 
     connect_s: float = 5.0
-    """For a connection, with the look-up of the name and TLS."""
+    """Seconds for a connection, including the look-up of the name and TLS."""
     first_byte_s: float = 300.0
-    """From sending to the first byte; Ollama sends none while a request waits or a model loads."""
+    """Seconds from sending to the first byte, including a wait for a slot or a loading model.
+    """
     between_chunks_s: float = 120.0
-    """Between two pieces of an answer."""
+    """Seconds between two pieces of an answer."""
     unload_s: float = 10.0
-    """For a model to leave the memory, from the server's promise to let it go."""
+    """Seconds for a model to be unloaded after the server's confirmation."""
     pull_silence_s: float = 900.0
     """For the next line of a pull while no layer comes, for Ollama says nothing while it hashes
     tens of gigabytes. While one comes it tells many times a second how far: `between_chunks_s`."""
 
 
 class Deadlines:
-    """Cancels the current task when a timeout passes. `stop` it before anything else is awaited."""
+    """Cancels the current task when a timeout passes; call `stop` before any other await."""
 
     __slots__ = (
         "_between_s",
@@ -69,26 +70,26 @@ class Deadlines:
         self._timer = self._loop.call_at(self._next_look(now), self._look)
 
     def progress(self) -> None:
-        """Something came: from now on the time between chunks counts."""
+        """Note a received chunk: from now on the time between chunks counts."""
         self._kind = Timeout.BETWEEN_CHUNKS
         self._seconds = self._between_s
         self._due = self._loop.time() + self._between_s
 
     def shorten(self, seconds: float) -> None:
-        """Give what is still to come at most this long."""
+        """Bound the remaining time."""
         self._whole_due = min(self._whole_due, self._loop.time() + seconds)
         self._timer.cancel()
         self._timer = self._loop.call_at(self._whole_due, self._look)
 
     def stop(self) -> None:
-        """No timeout passes any more."""
+        """Stop all timeouts."""
         self._timer.cancel()
 
     def passed_and_uncancelled(self) -> tuple[Timeout, float] | None:
-        """The timeout that cancelled the task, and its seconds; None if someone else did.
+        """Timeout that cancelled the task, and its seconds; None for another cancellation.
 
-        To be called once, on `CancelledError`. The task counts as not cancelled afterwards, unless
-        it was cancelled from outside as well: then that wins and the answer is None.
+        To be called once, on `CancelledError`. Afterwards the task counts as not cancelled, unless
+        it was cancelled from outside as well, for which the result is None.
         """
         if self._passed is not None and self._task.uncancel() > self._cancelling:
             return None
@@ -106,5 +107,5 @@ class Deadlines:
         self._task.cancel()
 
     def _next_look(self, now: float) -> float:
-        # While the first byte is awaited it may come at any time, and a shorter wait begins.
+        # The first byte may arrive at any time, after which a shorter timeout applies.
         return min(self._due, self._whole_due, now + self._between_s)

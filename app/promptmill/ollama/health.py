@@ -1,9 +1,8 @@
-"""The state of health of a host: what follows from each event, decided purely.
+"""Health of a host: pure decisions on what follows from each event.
 
-The one rule to know: a host is put aside by a `Blame.HOST` or `Blame.REFUSAL` outcome, by failures
-of several different prompts with no answer between them, or by looks that it does not answer; and
-only a probe takes it back. The failures of a single prompt, however often it is tried, say nothing
-about a host.
+A host is put into quarantine by a `Blame.HOST` or `Blame.REFUSAL` outcome, by failures of several
+different prompts without a success between them, or by polls without a response; only a probe takes
+it back. The failures of a single prompt, however often it is tried, are no evidence about a host.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succeeded
 
 PROMPTS_FAILED_IN_A_ROW = 5
-"""So many different prompts that failed, and no answer between them, are the host's failure.
+"""Different prompts that failed in a row, after which the host is at fault.
 
-Where one call in five fails by chance, five in a row come once in 3,000 calls, three once in 125.
+If one call in five fails by chance, five in a row occur once in 3,000 calls, three once in 125.
 """
 LOOKS_MISSED_IN_A_ROW = 3
-"""So many looks that brought no answer in time; a single one may be a busy machine."""
+"""Polls without a response, after which the host is at fault; one may be a busy machine.
+"""
 
 _FIRST_REST_S = 0.5
 _LONGEST_REST_S = {ErrorCode.SERVER_BUSY: 5.0}
@@ -36,29 +36,29 @@ OF_THE_HOST = frozenset(
         ErrorCode.HOST_UNREACHABLE,
     }
 )
-"""Failures that may be the host's, when they come to many."""
+"""Failures that are the host's if there are many."""
 OF_NO_PROMPT = frozenset({Blame.HOST, Blame.REFUSAL, Blame.GATEWAY})
-"""Failures that no prompt has to do with: one of them puts the host aside."""
+"""Failures that do not depend on the prompt: one of them puts the host into quarantine."""
 _LATENCIES_KEPT = 64
 _MODELS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What is known of a host. Times are seconds of the host's clock."""
+    """State of a host. Times are seconds of the host's clock."""
 
     trouble: Failed | None = None
-    """Why the host is put aside; None while work goes to it."""
+    """Failure that put the host into quarantine; None while work goes to it."""
     rests: int = 0
-    """Rests since a call last went through; each is twice as long as the one before."""
+    """Number of rests since the last successful call; each is twice as long as the one before."""
     rest_until: float = 0.0
-    """When a host that is put aside is looked at again."""
+    """Moment at which a quarantined host is probed again."""
     returns: int = 0
-    """How often the host came back; tells calls begun before a rest from those begun after."""
+    """Number of returns from quarantine, which dates calls before or after a rest."""
     failing: frozenset[int] = frozenset()
-    """Fingerprints of the prompts that failed since a call last went through."""
+    """Fingerprints of the prompts that failed since the last successful call."""
     missed: int = 0
-    """Looks in a row that brought no answer."""
+    """Number of polls in a row without a response."""
 
     @property
     def available(self) -> bool:
@@ -67,29 +67,29 @@ class Health:
 
     @property
     def troubled(self) -> bool:
-        """Whether something failed since a call last went through."""
+        """Whether a call failed since the last successful one."""
         return self.rests > 0 or bool(self.failing)
 
     @property
     def on_trial(self) -> bool:
-        """Whether the host came back and no call has gone through since."""
+        """Whether the host is half-open: back from quarantine, without a successful call since."""
         return self.trouble is None and self.rests > 0
 
 
 def after_call(
     health: Health, outcome: Outcome, *, returns_at_start: int, now: float, fingerprint: int = 0
 ) -> Health:
-    """The state after a call that was begun when the host had come back `returns_at_start` times.
+    """Compute the state after a call that began after `returns_at_start` returns of the host.
 
-    A host that goes down fails all calls that were in flight; they count as one failure. And what
-    ends well but was begun before the rest says nothing about the host since. `fingerprint` tells
-    prompts apart: the third attempt of one is no third failure.
+    A host that goes down fails all calls in flight, which count as one failure. Successes that
+    began before the rest are no evidence about the host since. `fingerprint` distinguishes prompts:
+    the third attempt of one prompt is not a third failure.
     """
     if returns_at_start != health.returns:
         return health
     if not health.available:
-        # Failures come sooner than answers. Calls that were begun beside those that failed and are
-        # answered show that it was no row of failures: this rest goes on, the next is no longer.
+        # Failures arrive sooner than answers. An answer to a call that began beside the failed ones
+        # shows that they were no series: this rest continues, the next is not longer.
         mistaken = isinstance(outcome, Succeeded) and _failed_in_a_row(health)
         return replace(health, rests=0, failing=frozenset()) if mistaken else health
     if isinstance(outcome, Succeeded):
@@ -98,7 +98,7 @@ def after_call(
         case Blame.HOST | Blame.REFUSAL | Blame.GATEWAY:
             return _resting(health, outcome, now)
         case Blame.PROMPT | Blame.LIMIT:
-            # Whoever refuses a prompt is there; that prompts are worked on is not shown by it.
+            # A refusal shows that the host is up, but not that it works on prompts.
             return replace(health, rests=0) if health.rests else health
         case Blame.ATTEMPT | Blame.LOSS:
             return _after_failure(health, outcome, fingerprint, now)
@@ -114,16 +114,16 @@ def _after_failure(health: Health, failed: Failed, fingerprint: int, now: float)
     failing = health.failing | {fingerprint}
     if len(failing) < PROMPTS_FAILED_IN_A_ROW:
         return replace(health, failing=failing)
-    # What failed stays noted, until a call goes through: after the rest one failure is enough.
+    # Failures are kept until a call succeeds, so that after the rest one failure is enough.
     kept = frozenset(tuple(failing)[:PROMPTS_FAILED_IN_A_ROW])
     return _resting(replace(health, failing=kept), _in_a_row(failed), now)
 
 
 def after_look(health: Health, trouble: Failed | None, *, now: float) -> Health:
-    """The state after a look at the version; `trouble` is None if the host told it.
+    """Compute the state after a poll of the version; `trouble` is None if the host responded.
 
-    A host that nobody can connect to is put aside before it costs a prompt an attempt. A look never
-    takes a host back and never makes a rest longer.
+    A host without a connection is put into quarantine before it costs a prompt an attempt. A poll
+    never ends a quarantine and never lengthens a rest.
     """
     if not health.available:
         return health
@@ -136,10 +136,10 @@ def after_look(health: Health, trouble: Failed | None, *, now: float) -> Health:
 
 
 def after_probe(health: Health, trouble: Failed | None, *, now: float) -> Health:
-    """The state after a look at a host that was put aside; `trouble` is None if it answered."""
+    """Compute the state after a probe in quarantine; `trouble` is None if the host responded."""
     if trouble is not None:
         return _resting(health, trouble, now)
-    # `rests` stays: a host that answers the probe and still takes no work rests longer next time.
+    # `rests` is kept: a host that answers the probe but takes no work rests longer next time.
     return replace(health, trouble=None, returns=health.returns + 1, missed=0)
 
 
@@ -158,10 +158,10 @@ def _in_a_row(last: Failed) -> Failed:
 
 
 def counted(outcome: Outcome, call: Call) -> Outcome:
-    """The outcome as far as it speaks about the host.
+    """The outcome as evidence about the host.
 
-    An answer that was coming when the time of the whole call ran out wanted more of it than its
-    batch gives: that is the prompt's own failure.
+    An answer that was arriving when the time of the whole call ran out needed more time than its
+    batch allows: that is the prompt's own failure.
     """
     metrics = outcome.metrics
     if (
@@ -179,51 +179,51 @@ _TIMER_SLACK_S = 0.05
 
 
 def fingerprint_of(call: Call) -> int:
-    """A number that is the same for every attempt of a prompt, and hardly ever for another one."""
+    """Number that is equal for all attempts of a prompt, and hardly ever for two prompts."""
     asked = call.prompt if call.messages is None else json.dumps(call.messages, default=str)
     return hash((call.model, asked, call.texts))
 
 
 class ModelStatistics:
-    """How long the last calls for one model took, without loading it."""
+    """Durations of the last calls for one model, without loading it."""
 
     __slots__ = ("_durations", "answered", "answered_at")
 
     def __init__(self) -> None:
         self.answered = 0
-        """Calls that gave an answer."""
+        """Number of calls with an answer."""
         self.answered_at = 0.0
-        """When the last of them ended, by the clock of the host."""
+        """End of the last of them, by the host's clock."""
         self._durations: deque[float] = deque(maxlen=_LATENCIES_KEPT)
 
     def note(self, duration_s: float, now: float) -> None:
-        """Count a call that gave an answer."""
+        """Count a call with an answer."""
         self.answered += 1
         self.answered_at = now
         self._durations.append(duration_s)
 
     @property
     def call_s(self) -> float:
-        """Mean seconds of the last 64: slots divided by it is the throughput."""
+        """Mean seconds of the last 64 calls; slots divided by it is the throughput."""
         return statistics.fmean(self._durations)
 
 
 class CallStatistics:
-    """How the calls to a host went, since this process started."""
+    """Statistics of the calls to a host since this process started."""
 
     __slots__ = ("_latencies", "calls", "failed", "models")
 
     def __init__(self) -> None:
         self.calls = 0
-        """Calls that ended, however."""
+        """Number of calls that ended."""
         self.failed = 0
-        """Those of them that gave no answer, and not for a reason of the prompt's own."""
+        """Calls without an answer, except those that failed because of the prompt."""
         self.models: dict[str, ModelStatistics] = {}
-        """By the one name of each model; the 64 that an answer came from last."""
+        """Statistics by normalised names, for the 64 models that answered last."""
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
 
     def note(self, outcome: Outcome, *, model: str, now: float) -> None:
-        """Count a call that ended; `now` is by the clock of the host."""
+        """Count a call that ended; `now` is by the host's clock."""
         self.calls += 1
         if isinstance(outcome, Failed):
             self.failed += outcome.blame is not Blame.PROMPT
@@ -234,7 +234,7 @@ class CallStatistics:
 
     def _of(self, model: str) -> ModelStatistics:
         name = normalise_model(model)
-        # Taken out and put back: the last in the dict is the one that answered last.
+        # Reinserted, so that the dict is in the order of the last answers.
         found = self.models.pop(name, None) or ModelStatistics()
         self.models[name] = found
         if len(self.models) > _MODELS_KEPT:

@@ -1,6 +1,6 @@
-"""Reading an answer while somebody listens to each of its pieces.
+"""Answer whose pieces are passed to a listener.
 
-Apart from `Answer` for the same reason as `TimedAnswer`: the prompts of a batch pay nothing for it.
+Separate from `Answer`, like `TimedAnswer`, so that prompts of batches do not pay for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from promptmill.ollama.text import storable
 
 
 class Piece(NamedTuple):
-    """What one line of an answer brought."""
+    """Content of one line of an answer."""
 
     text: str
     thinking: str
@@ -22,7 +22,7 @@ class Piece(NamedTuple):
 
 
 class HeardAnswer(Answer):
-    """An answer whose pieces are handed on as they come in."""
+    """Answer that passes on its pieces as they arrive."""
 
     __slots__ = ("_heard",)
 

@@ -1,8 +1,8 @@
-"""A host: its client, its health and what was last seen of it.
+"""A host: its client, its health, and the last view of it.
 
-What follows from an event is decided in `ollama.health`; here is the I/O. The one rule to know:
-`run` and `probe` are about work, `look` is about knowing. A look may put a host aside that nobody
-can connect to, but only a probe takes one back.
+`ollama.health` decides what follows from an event; this module does the I/O. `run` and `probe` are
+about work, `look` is about knowledge: a look may put a host without a connection into quarantine,
+but only a probe ends a quarantine.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome, Succee
 from promptmill.ollama.client import OllamaClient
 from promptmill.ollama.failures.collapse import Flights
 from promptmill.ollama.failures.table import OllamaError
+from promptmill.ollama.failures.usage_limits import LONGEST_TOLD_S, UsageLimits
 from promptmill.ollama.health import (
     OF_THE_HOST,
     CallStatistics,
@@ -35,38 +36,37 @@ from promptmill.ollama.health import (
 )
 from promptmill.ollama.heard_answer import Piece
 from promptmill.ollama.models import InstalledModel, RunningModel
-from promptmill.ollama.usage_limits import LONGEST_TOLD_S, UsageLimits
 
 LOOK_S = 2.0
-"""Most seconds that each of the three questions of a look may take."""
+"""Most seconds of each of the three requests of a look."""
 _WINDOW_S = 5.0
-"""Age from which the window of a loaded model is asked for again."""
+"""Seconds after which the window of a loaded model is requested again."""
 _NEW_MODEL_S = 0.5
-"""The same age where the model is not among those that were seen."""
+"""The same for a model that is not in the view."""
 
 _NOT_PUT_ASIDE_S = 0.5
-"""Until the next probe of a host that is not put aside."""
+"""Seconds until the next probe of a host that is not in quarantine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What was last seen of a host; None is what was never seen. Times are of the host's clock."""
+    """Last view of a host; None stands for unknown values. Times are of the host's clock."""
 
     version: str | None = None
     version_at: float | None = None
-    """When it last told its version: the sign of life."""
+    """Moment of the last response with the version, the sign of life."""
     trouble: Failed | None = None
-    """Why it did not, at the last look; None when it did."""
+    """Why the last look did not get the version; None if it did."""
     installed: tuple[InstalledModel, ...] | None = None
     """The models on its disk."""
     installed_at: float | None = None
     names: frozenset[str] = frozenset()
-    """Their names, normalised."""
+    """Normalised names of the installed models."""
     loaded: tuple[RunningModel, ...] | None = None
-    """The models in its memory, with graphics memory and window."""
+    """Loaded models, with their graphics memory and window."""
     loaded_at: float | None = None
     models_trouble: Failed | None = None
-    """Why the last look did not see all models; the older sight of them stands meanwhile."""
+    """Why the last look did not get all models; older values stay meanwhile."""
 
 
 class Host:
@@ -81,11 +81,11 @@ class Host:
         machine: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` gives monotonic seconds; the client stays the caller's to close.
+        """Store the arguments; `clock` gives monotonic seconds, and the caller closes the client.
 
-        `longest_limit_s` bounds the seconds that the host can ask to be left alone for a model.
-        Without a `spec` the host has no slots of its own and may be asked for every model.
-        `machine` is the one that the address is of, None when it is of the network.
+        `longest_limit_s` bounds the usage limits that the host can set for a model. Without a
+        `spec` the host has no limit of slots and runs every model. `machine` is the machine of a
+        loopback address, None for an address of the network.
         """
         self.client = client
         self.spec = spec or HostSpec(url=client.base_url)
@@ -94,13 +94,13 @@ class Host:
         self.view = View()
         self.tally = CallStatistics()
         self.limits = UsageLimits(longest_limit_s)
-        """Models that the host turns away for a while."""
+        """Usage limits of the host, by model."""
         self._asking = asyncio.Lock()
         self._asked_at = 0.0
         self._answered = False
         self._flights = Flights()
         self._abilities: dict[str, tuple[str, ...]] = {}
-        """Capabilities by the digests of models, from servers that do not list them."""
+        """Capabilities by the digests of models, for servers that do not list them."""
         self._asking_for_windows = asyncio.Lock()
         self._asked_for_windows_at = -math.inf
         self._clock = clock
@@ -112,7 +112,7 @@ class Host:
 
     @property
     def url(self) -> str:
-        """The host's address, and with `machine` its key everywhere."""
+        """Address of the host, which together with `machine` is its key."""
         return self.client.base_url
 
     @property
@@ -122,16 +122,16 @@ class Host:
 
     @property
     def refuses(self) -> bool:
-        """Whether the host is put aside because it takes no prompts, or is no Ollama."""
+        """Whether the host is in quarantine because it refuses prompts, or is not Ollama."""
         trouble = self.health.trouble
         return trouble is not None and trouble.code is ErrorCode.HOST_REFUSED
 
     def may_run(self, model: str) -> bool:
-        """Whether the settings let the host be asked for that model."""
+        """Whether the settings allow the model at the host."""
         return self._only is None or normalise_model(model) in self._only
 
     def has_model(self, model: str) -> bool | None:
-        """Whether the host has that model and may run it; None when its models were never seen."""
+        """Whether the host has the model and may run it; None if its models are unknown."""
         if not self.may_run(model):
             return False
         if self.view.installed is None:
@@ -139,11 +139,11 @@ class Host:
         return normalise_model(model) in self.view.names
 
     def has_loaded(self, model: str) -> bool:
-        """Whether the model was in the host's memory when it was last looked at."""
+        """Whether the model was loaded at the last look."""
         return self._loaded(model) is not None
 
     async def capabilities_of(self, model: str, *, within_s: float) -> tuple[str, ...]:
-        """What the host says that a model can do; empty where it does not say it in that time."""
+        """Capabilities that the host reports for a model; empty without a report in that time."""
         wanted = normalise_model(model)
         installed = self.view.installed or ()
         found = next((one for one in installed if normalise_model(one.name) == wanted), None)
@@ -159,11 +159,11 @@ class Host:
         return found.capabilities or self._abilities.get(found.digest, ())
 
     async def windows_of(self, call: Call, prompt_tokens: int | None) -> frozenset[int]:
-        """The context windows that the model may have had for a call that has just ended.
+        """Context windows that the model may have had for a call that has just ended.
 
-        The one that the call asked for, and the one of the loaded model where the call asked for
-        none, or for more than the model was trained on. A host is asked for it at most every few
-        seconds, and only about prompts that may have been cut.
+        They are the requested window, and that of the loaded model if none was requested, or more
+        than the model was trained on. The host is asked at most every few seconds, and only about
+        prompts that may have been cut.
         """
         wanted = num_ctx_of(call.parameters)
         if wanted is None:
@@ -193,11 +193,11 @@ class Host:
         return next((one for one in loaded if normalise_model(one.name) == name), None)
 
     def seconds_since(self, moment: float) -> float:
-        """How long ago a moment of the view was; negative for one that is to come."""
+        """Seconds since a moment of the view; negative for a future moment."""
         return self._clock() - moment
 
     def report(self) -> HostReport:
-        """The host as this process sees it, for the others."""
+        """Report of the host as this process sees it, for other processes."""
         health, tally = self.health, self.tally
         aside = None
         if health.trouble is not None:
@@ -222,11 +222,11 @@ class Host:
         )
 
     async def run(self, call: Call, *, heard: Callable[[Piece], None] | None = None) -> Outcome:
-        """Send a prompt; a failure that is the host's puts it aside.
+        """Send a prompt; a failure of the host puts it into quarantine.
 
-        What goes down with the host, or with the model's process, is blamed on nobody in
-        particular (`Blame.LOSS`). To tell that, a failure may be kept back for a moment.
-        While the host turns the model away nothing is sent, and the refusal is returned again.
+        A call that fails together with the host or the model's process is not blamed on the prompt
+        (`Blame.LOSS`). To detect that, the result of a failure may be delayed for a moment. While a
+        usage limit for the model is in force no request is sent, and the refusal is returned again.
         """
         if (refusal := self.limits.refusal(call.model, now=self._clock())) is not None:
             return refusal
@@ -240,7 +240,7 @@ class Host:
         return outcome
 
     async def measure(self, call: Call, timeline: Timeline) -> Outcome:
-        """Send a prompt for a benchmark: its outcome is told at once, whatever became of others."""
+        """Send a prompt for a benchmark; the outcome is returned at once."""
         return await self._call(call, timeline)
 
     async def _call(
@@ -268,9 +268,10 @@ class Host:
         return outcome
 
     async def _answers_now(self) -> bool:
-        """Whether the host tells its version, asked after a proxy gave up; one asks for all.
+        """Whether the host returns its version after a proxy gave up; one request for all callers.
 
-        The proxy's page alone does not say whether the host is down or only one prompt too long.
+        The proxy's page alone does not show whether the host is down or only one prompt took too
+        long.
         """
         failed_at = self._clock()
         async with self._asking:
@@ -284,11 +285,11 @@ class Host:
             return self._answered
 
     async def probe(self) -> float:
-        """Look at the host if it is put aside and has rested; the seconds until the next look.
+        """Probe a quarantined host that has rested; return the seconds until the next probe.
 
-        A host that was busy is taken back without asking: that it answers says nothing about the
-        length of its queue. Any other is taken back as soon as it tells its version; one that
-        refused has to tell its models too, for gateways often let everybody ask for the version.
+        A busy host is taken back without a request, because a response does not show the length of
+        its queue. Any other is taken back once it returns its version; a host that refused must
+        return its models too, because gateways often allow requests for the version to everybody.
         """
         health = self.health
         if health.trouble is None:
@@ -309,14 +310,13 @@ class Host:
         return _NOT_PUT_ASIDE_S if trouble is None else self.health.rest_until - now
 
     async def look(self, *, within_s: float = LOOK_S, judging: bool = True) -> View:
-        """Refresh the view, within that many seconds.
+        """Refresh the view within that many seconds.
 
-        `judging` says whether health follows from it; for one who only wants to know it does not,
-        or many onlookers of a busy host would put it aside.
-
-        The three questions are asked at once and each answer is entered as it comes: the models in
-        memory, which Ollama may not tell while one is loading, hold up neither the sign of life nor
-        the list of models. What is not told stays as it was seen before, with its age.
+        `judging` says whether health follows from the look; without it many readers cannot put a
+        busy host into quarantine. The three requests are concurrent, and each response is entered
+        as it arrives: the loaded models, which Ollama may not report while one is loading, delay
+        neither the sign of life nor the list of models. Missing values keep their last state and
+        age.
         """
         _, *troubles = await asyncio.gather(
             self._look_at_version(within_s, judging=judging),
@@ -328,7 +328,7 @@ class Host:
         return self.view
 
     async def look_at_models(self, *, within_s: float = LOOK_S) -> bool:
-        """Refresh only which models are installed; whether the host told it, within that time."""
+        """Refresh only the installed models; return whether the host responded within that time."""
         return await self._look_at_disk(within_s) is None
 
     async def _look_at_version(self, within_s: float, *, judging: bool) -> None:

@@ -1,4 +1,4 @@
-"""What an Ollama server says about its models, as values."""
+"""Values that an Ollama server reports about its models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class InstalledModel:
     size: int
     """Bytes on disk."""
     digest: str
-    """What the name stands for now; another after a pull that brought something new."""
+    """Digest of the model now; it changes with a pull of new content."""
     parameter_size: str | None = None
     """As Ollama writes it: `8.2B`."""
     quantization_level: str | None = None
@@ -30,11 +30,11 @@ class InstalledModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningModel:
-    """A model in the server's memory."""
+    """Loaded model."""
 
     name: str
     size: int
-    """Bytes that it takes, in all memory."""
+    """Bytes of memory, graphics cards included."""
     size_vram: int
     """Bytes of these on graphics cards; 0 when it runs on the processor."""
     digest: str
@@ -42,14 +42,14 @@ class RunningModel:
     quantization_level: str | None = None
     family: str | None = None
     context_length: int | None = None
-    """Tokens of the window that it was loaded with."""
+    """Tokens of the window that the model was loaded with."""
     expires_at: datetime | None = None
-    """When it is unloaded if nobody asks; centuries ahead when never."""
+    """Moment of unloading without further requests; centuries ahead for never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """One model in detail."""
+    """Details of a model."""
 
     parameter_size: str | None = None
     quantization_level: str | None = None
@@ -69,10 +69,10 @@ class PullProgress:
     """One line of a pull."""
 
     status: str
-    """What the server does: `pulling manifest`, `pulling 6a0746a1ec1a`, ..., `success`."""
+    """Step of the pull: `pulling manifest`, `pulling 6a0746a1ec1a`, ..., `success`."""
     digest: str | None = None
-    """The layer that is fetched."""
+    """Digest of the layer that is pulled."""
     total: int | None = None
     """Bytes of the layer."""
     completed: int | None = None
-    """Bytes of it that are there; None while it is none."""
+    """Bytes of the layer that have arrived; None before the first."""

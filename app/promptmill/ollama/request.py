@@ -1,4 +1,4 @@
-"""A prompt's request: where it goes, and its body as bytes."""
+"""Request of a prompt: its path, and its body as bytes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 PATHS = GENERATE, CHAT, EMBED = "/api/generate", "/api/chat", "/api/embed"
-"""The paths of Ollama's API that calls go to."""
+"""Paths of Ollama's API for calls."""
 
 
 def path_of(call: Call) -> str:
-    """The path that the call goes to."""
+    """Path for a call."""
     if call.texts is not None:
         return EMBED
     return GENERATE if call.messages is None else CHAT
 
 
 def encode(call: Call) -> bytes:
-    """The body of a prompt's request; the call's own fields win.
+    """Encode the body of a prompt's request; the call's own fields take precedence.
 
-    An answer always comes as a stream, vectors always come whole.
+    An answer is always streamed, vectors are always returned whole.
 
     Raises:
-        TypeError: A value is nothing that JSON knows.
+        TypeError: A value is of a type that JSON lacks.
         ValueError: A number is infinite or not a number, or there is nothing to send or two things.
         RecursionError: The parameters are nested too deeply.
     """
@@ -51,7 +51,7 @@ def encode(call: Call) -> bytes:
 
 
 def post(url: httpx.URL, body: bytes, extensions: dict[str, Any]) -> httpx.Request:
-    """The request that sends `body`; a large one (images) in pieces, so that the loop is not held.
+    """Build the request that sends `body`; a large one in pieces, not to block the loop.
 
     aiohttp warns about large bodies in one piece for that reason.
     """

@@ -1,4 +1,4 @@
-"""What can be seen of a model and its host from outside, gathered for a benchmark."""
+"""State of a model and its host for a benchmark, as seen from outside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HALF_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look; what the host did not tell is None."""
+    """Result of one look; None stands for values that the host did not report."""
 
     version: str | None = None
     loaded: tuple[str, ...] | None = None
@@ -31,10 +31,10 @@ class Look:
 
 
 async def look_at_model(client: OllamaClient, model: str, known: ModelEnvironment) -> Look:
-    """What the host tells about itself and the model, beside what is known already.
+    """Ask a host about itself and a model, and complete the known values.
 
-    Nothing is raised: a host that does not answer a question leaves its part as it was. A model in
-    memory is described as it lies there, any other as it lies on the disk.
+    No error is raised: a question without a response leaves its values unchanged. A loaded model is
+    described as loaded, any other as installed.
     """
     version = loaded = None
     found = known

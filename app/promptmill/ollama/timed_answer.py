@@ -1,7 +1,6 @@
-"""Reading an answer while writing down when each of its lines came.
+"""Answer that records the times of its lines.
 
-The one rule to know: this is apart from `Answer` so that the prompts of a batch, whose pieces
-nobody times, pay nothing for it.
+Separate from `Answer`, so that prompts of batches, whose lines are not timed, do not pay for it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from promptmill.ollama.answer import Answer
 
 
 class TimedAnswer(Answer):
-    """An answer that fills in a timeline as it comes in."""
+    """Answer that fills in a timeline as it arrives."""
 
     __slots__ = ("_now", "_timeline")
 
@@ -23,14 +22,14 @@ class TimedAnswer(Answer):
         self._now = 0.0
 
     def feed(self, chunk: bytes, now: float) -> bool:
-        """Take the next bytes, read at `now`; whether nothing that follows matters any more."""
+        """Feed the next bytes, read at `now`; return whether the rest is irrelevant."""
         self._now = now
         over = super().feed(chunk, now)
         self._timeline.done_at = self.done_at
         return over
 
     def end(self, now: float) -> None:
-        """The connection says that this was all."""
+        """Note the end of the response."""
         self._now = now
         super().end(now)
         self._timeline.done_at = self.done_at

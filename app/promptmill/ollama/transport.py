@@ -1,4 +1,4 @@
-"""The network under the client: httpx's transport interface over aiohttp's connections."""
+"""Transport of the client: httpx's interface over aiohttp's connections."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from httpx_aiohttp import AiohttpTransport
 from promptmill.domain.hosts.credentials import Credentials
 
 _KEEPALIVE_S = 4.0
-"""An idle connection is closed after this, before a server behind uvicorn (5 s) or a proxy does:
-a prompt sent on a connection that is just being closed would count as a failed attempt."""
+"""Seconds until an idle connection is closed, before uvicorn (5 s) or a proxy closes it.
+
+A prompt sent on a connection that is just being closed would count as a failed attempt.
+"""
 
 HEADERS = {
     "Accept": "application/x-ndjson",
-    # A compressed stream would be held back until the compressor's block is full.
+    # A compressed stream would be delayed until the compressor's block is full.
     "Accept-Encoding": "identity",
     "Content-Type": "application/json",
     "User-Agent": "promptmill",
 }
-"""Of every request; in the session, since httpx takes 7 µs per call to copy and decode them."""
+"""Headers of every request, set in the session, because httpx takes 7 µs per call to copy them."""
 
 
 class CertificatesError(ValueError):
@@ -33,12 +35,12 @@ class CertificatesError(ValueError):
 def open_transport(
     base_url: str, *, credentials: Credentials | None = None
 ) -> httpx.AsyncBaseTransport:
-    """A transport to one server; nothing is opened before its first request.
+    """Build a transport to one server; no connection is opened before the first request.
 
-    Connections are not limited, the callers' limits are the limit. No proxy and no password file
-    is taken from the environment, since prompts go where the address says and nowhere else; the
-    certificates of `SSL_CERT_FILE` and `SSL_CERT_DIR` are. Redirects are not followed, so a key
-    goes to this server and to no other.
+    Connections are not limited, because callers have limits. No proxy and no password file is taken
+    from the environment, since prompts go where the address says and nowhere else; the certificates
+    of `SSL_CERT_FILE` and `SSL_CERT_DIR` are used. Redirects are not followed, so that a key goes
+    to this server only.
     """
     context = tls_for(base_url)
     headers = headers_with(credentials)
@@ -57,19 +59,19 @@ def open_transport(
 
 
 def headers_with(credentials: Credentials | None) -> dict[str, str]:
-    """The headers of every request to a host that wants these credentials."""
+    """Headers of every request to a host with these credentials."""
     if credentials is None:
         return HEADERS
     return HEADERS | {"Authorization": credentials.authorization}
 
 
 def tls_for(base_url: str) -> ssl.SSLContext:
-    """What checks the certificate of an `https` address, against certifi's or the environment's.
+    """TLS context for an address, with the certificates of certifi or of the environment.
 
-    For `http` an empty one, which is never used and spares reading the certificates (20 ms).
+    For `http` it is empty and unused, which saves reading the certificates (20 ms).
 
     Raises:
-        CertificatesError: What SSL_CERT_FILE or SSL_CERT_DIR names cannot be read.
+        CertificatesError: The certificates of SSL_CERT_FILE or SSL_CERT_DIR cannot be read.
     """
     if base_url.startswith("https:"):
         try:
@@ -84,18 +86,18 @@ def tls_for(base_url: str) -> ssl.SSLContext:
 
 
 def stream_of(response: httpx.Response) -> httpx.AsyncByteStream:
-    """The bytes of an answer as they come, neither decoded nor counted."""
+    """Bytes of a response as they arrive, neither decoded nor counted."""
     return cast("httpx.AsyncByteStream", response.stream)
 
 
 def is_encoded(response: httpx.Response) -> bool:
-    """Whether the body is compressed, although `Accept-Encoding` says not to."""
+    """Whether the body is compressed, although `Accept-Encoding` excludes it."""
     # `"…" in headers` would decode every name.
     return any(name.lower() == b"content-encoding" for name, _ in response.headers.raw)
 
 
 async def close_answer(response: httpx.Response) -> None:
-    """Close an answer, whatever has become of its connection."""
+    """Close a response, whatever the state of its connection."""
     # An error while closing says nothing about the answer.
     with contextlib.suppress(Exception):
         await stream_of(response).aclose()

@@ -1,4 +1,4 @@
-"""Reading an answer of `/api/embed`: one object with a vector for each text."""
+"""Reading of an answer of `/api/embed`: one object with a vector for each text."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from promptmill.ollama.failures.wording import server_words, spoken
 from promptmill.ollama.text import MOST_TOKENS, count
 
 _LARGEST: Final = 3.4e38
-"""What a 32-bit number can hold, about."""
+"""Largest 32-bit floating point number, approximately."""
 
 
 class Vectors(Answer):
-    """An answer that is done when it has ended, with as many vectors as there were texts."""
+    """Answer that is complete at its end, with as many vectors as texts."""
 
     __slots__ = ("_embedding", "_texts_sent")
 
@@ -28,7 +28,7 @@ class Vectors(Answer):
         self._embedding = b""
 
     def feed(self, chunk: bytes, now: float) -> bool:
-        """Take the next bytes; whether nothing that follows matters any more."""
+        """Feed the next bytes; return whether the rest is irrelevant."""
         del now
         self._size += len(chunk)
         if self._size > ANSWER_BOUND:
@@ -38,7 +38,7 @@ class Vectors(Answer):
         return False
 
     def end(self, now: float) -> None:
-        """The connection says that this was all."""
+        """Note the end of the response."""
         body = b"".join(self._held)
         self._held.clear()
         try:
@@ -56,7 +56,7 @@ class Vectors(Answer):
         return None
 
     def succeeded(self, *, latency_s: float, ttft_s: float | None) -> Succeeded:
-        """The vectors of all texts, one behind the other."""
+        """Build the outcome with the vectors of all texts, concatenated."""
         final = self._final or {}
         return Succeeded(
             response="",
@@ -72,12 +72,12 @@ class Vectors(Answer):
 
 
 def _joined(vectors: list[list[float]], texts: int) -> bytes:
-    """The vectors as bytes.
+    """Pack the vectors.
 
     Raises:
-        ValueError: There are too few, too many or empty ones, they differ in length, or a number
+        ValueError: There are too few, too many or empty vectors, they differ in length, or a number
             is too large for 32 bits.
-        TypeError: They are no lists of numbers.
+        TypeError: They are not lists of numbers.
     """
     sizes = {len(vector) for vector in vectors}
     if len(vectors) != texts or len(sizes) != 1 or 0 in sizes:

@@ -1,9 +1,9 @@
-"""The bodies of Ollama's answers about models, as pydantic checks them.
+"""Bodies of Ollama's responses about models, as pydantic models.
 
-The one rule to know: unknown fields are ignored and missing ones are None, since both come and go
-between versions of Ollama; only what a value cannot be without is required. Chunks of a prompt's
-answer have no model here: `ollama.answer` reads them as dicts, for speed. Names and numbers are
-bounded as they come in, because pulls and benchmarks store them.
+Unknown fields are ignored and missing ones are None, since both vary between versions of Ollama;
+only indispensable fields are required. Chunks of a prompt's answer have no model: `ollama.answer`
+reads them as dicts, for speed. Names and numbers are bounded when they are read, because pulls and
+benchmarks store them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Body(BaseModel):
 
 
 class Anything(BaseModel):
-    """An object of any fields."""
+    """Object with any fields."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -122,7 +122,7 @@ class Shown(_Body):
     modified_at: datetime | None = None
 
     def info(self) -> ModelInfo:
-        """The same as a value."""
+        """Convert to a value."""
         details = self.details or _NO_DETAILS
         return ModelInfo(
             parameter_size=details.parameter_size or None,
@@ -145,7 +145,7 @@ class Shown(_Body):
 
 
 class PullLine(_Body):
-    """A line of `/api/pull`; either `status` or `error` is there."""
+    """Line of `/api/pull`, with either `status` or `error`."""
 
     status: _Word | None = None
     error: _Word | None = None
@@ -154,7 +154,7 @@ class PullLine(_Body):
     completed: _Number | None = None
 
     def progress(self) -> PullProgress:
-        """The same as a value, of a line that is no error."""
+        """Convert a line without an error to a value."""
         return PullProgress(
             status=self.status or "",
             digest=self.digest,

@@ -18,12 +18,12 @@ __all__ = ["ReportFormat", "ReportInput", "render"]
 
 
 class ReportFormat(StrEnum):
-    """The forms of a report; the value is what `?format=` takes."""
+    """Formats of a report; the value is that of `?format=`."""
 
     HTML = "html"
-    """One file that needs no network: charts, tables, what the flags mean."""
+    """A file that needs no network: charts, tables, explanations of flags."""
     MARKDOWN = "md"
-    """To paste into an issue or a README."""
+    """Text for an issue or a README."""
     CSV = "csv"
     """A row for each model, prompt and level, for spreadsheets and data frames."""
     BENCHSTAT = "benchstat"
@@ -31,12 +31,12 @@ class ReportFormat(StrEnum):
 
     @property
     def media_type(self) -> str:
-        """The value of the header `Content-Type`."""
+        """Value of the header `Content-Type`."""
         return _MEDIA_TYPES[self]
 
     @property
     def extension(self) -> str:
-        """How the name of a file of it ends, without the dot."""
+        """Extension of a file in the format, without the dot."""
         return "bench" if self is ReportFormat.BENCHSTAT else self.value
 
 
@@ -55,6 +55,6 @@ _WRITERS = {
 
 
 def render(report: ReportInput, form: ReportFormat) -> bytes:
-    """The report as the bytes of a file, in UTF-8."""
+    """Render the report as the bytes of a file, in UTF-8."""
     # A lone surrogate has no UTF-8; it may stand in what a host said of itself.
     return _WRITERS[form](report).encode(errors="replace")

@@ -1,4 +1,4 @@
-"""The sections of a report that say what the benchmark is: its state, its request, its machine."""
+"""Sections of a report about the benchmark itself: state, request, environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptmill.reports.wording import MISSING, given, json_text, moment, one_li
 
 
 def sections(report: ReportInput) -> Sequence[Section]:
-    """State, request and environment."""
+    """Sections on state, request and environment."""
     benchmark = report.benchmark
     return [
         Section("Status", [_status(benchmark)]),

@@ -36,7 +36,7 @@ from promptmill.reports.wording import one_line
 
 
 def write(report: ReportInput) -> str:
-    """The text: of each model what it is, its runs, and what was left out."""
+    """Write the text: each model's description, its runs, and notes on what was left out."""
     benchmark = report.benchmark
     ordered = [run for run in report.runs_in_order() if run.phase is Phase.MEASURED]
     lines = [*_opening(benchmark)]

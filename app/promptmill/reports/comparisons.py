@@ -1,4 +1,4 @@
-"""What a report says of a comparison, with a baseline or among the models of the benchmark."""
+"""Sections of a report on comparisons, with a baseline or between the benchmark's models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READING: Final = (
 
 
 def sections(report: ReportInput) -> Sequence[Section]:
-    """The comparison with the baseline and that of the models; each may have no rows."""
+    """Sections on the comparison with the baseline and on that of the models, possibly empty."""
     found: list[Section] = []
     if report.comparison is not None:
         found.append(Section("Compared with the baseline", list(_with_baseline(report.comparison))))
@@ -40,7 +40,7 @@ def sections(report: ReportInput) -> Sequence[Section]:
 
 
 def told(measures: Sequence[ComparedMeasure]) -> list[ComparedMeasure]:
-    """The measures that have a value on a side; the others would be rows of nothing."""
+    """Measures with a value on at least one side."""
     return [each for each in measures if each.comparison.n_base or each.comparison.n_target]
 
 

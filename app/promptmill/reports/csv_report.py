@@ -42,7 +42,7 @@ _OF_MODEL: Final = (
 
 
 def write(report: ReportInput) -> str:
-    """The header and the rows; a model that has no figures has a row with its error."""
+    """Write the header and the rows; a model without figures has a row with its error."""
     rows = [
         {name: _cell(value) for name, value in _cells(report.benchmark, *place)}
         for place in _places(report)
@@ -67,7 +67,7 @@ def _places(
 def _cells(
     benchmark: Benchmark, model: str, result: ModelResult | None, level: LevelSummary | None
 ) -> Iterator[tuple[str, object]]:
-    """Every column with its value, in one order whatever is known."""
+    """Yield every column with its value, in a fixed order."""
     draft = benchmark.draft
     yield "benchmark_id", benchmark.id
     yield "label", _text(draft.label)
@@ -114,7 +114,7 @@ def _errors(level: LevelSummary | None) -> str | None:
 
 
 def _flags(result: ModelResult | None, level: LevelSummary | None) -> str:
-    """The level's flags, and those that are about the model as a whole."""
+    """Flags of the level, and those of the model as a whole."""
     of_levels = {flag for each in result.levels for flag in each.flags} if result else set[Flag]()
     found = set(level.flags) if level else set[Flag]()
     if result:

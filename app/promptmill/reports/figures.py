@@ -1,4 +1,4 @@
-"""The sections of a report that hold its figures: results, failures, cold loads, all measures."""
+"""Sections of a report with its figures: results, failures, cold loads, all measures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptmill.reports.tables import Cell, Column, Given, Section, Table, flags
 from promptmill.reports.wording import MISSING, given, interval, number, percent
 
 MOST_DETAILS: Final = 60
-"""Model, prompt and level: so many have a table of all their measures. CSV has them all."""
+"""Most combinations of model, prompt and level with a table of all measures; CSV has all."""
 MEASURE_NAMES: Final = {
     "latency_s": "latency, s",
     "ttft_s": "time to first token, s",
@@ -29,7 +29,7 @@ MEASURE_NAMES: Final = {
 
 
 def results(report: ReportInput) -> Sequence[Section]:
-    """What came out, what failed, and the cold loads."""
+    """Sections on results, failures and cold loads."""
     return [
         Section("Results", [_models(report), _levels(report)]),
         Section("Failures", [_failures(report)]),
@@ -38,7 +38,7 @@ def results(report: ReportInput) -> Sequence[Section]:
 
 
 def details(report: ReportInput) -> Section:
-    """A table of every measure for each model, prompt and level."""
+    """Section with a table of every measure for each model, prompt and level."""
     return Section("All measures", list(_details(report)))
 
 

@@ -1,7 +1,7 @@
-"""The report as one HTML file that needs no network and no script: charts, tables, flags.
+"""The report as one HTML file without network access and scripts: charts, tables, flags.
 
-Its own policy (CSP) forbids every request, so that nothing could be fetched even by mistake. All
-texts are escaped by Jinja, those of the charts by `markupsafe`.
+Its security policy (CSP) forbids every request. All texts are escaped by Jinja, those of the charts
+by `markupsafe`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from promptmill.reports.wording import one_line
 
 
 def write(report: ReportInput) -> str:
-    """The page."""
+    """Write the page."""
     return _template().render(
         title=title(report),
         sections=sections(report),

@@ -1,7 +1,7 @@
-"""The report as Markdown with tables (GitHub's kind), to paste into an issue or a README.
+"""The report as Markdown with tables (GitHub's kind), for an issue or a README.
 
-Every text that is not ours stands in a code span: nothing in it can be a table's border, a link, a
-mention, HTML or any other markup, whatever a label, a prompt or an error says.
+Every untrusted text is in a code span, so that it cannot act as a table's border, a link, a
+mention, HTML or other markup.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from promptmill.reports.wording import MISSING, one_line
 
 
 def write(report: ReportInput) -> str:
-    """The page."""
+    """Write the page."""
     lines = [f"# Benchmark {code_span(title(report))}"]
     for section in sections(report):
         lines += ["", f"## {section.title}"]
@@ -26,7 +26,7 @@ def write(report: ReportInput) -> str:
 
 
 def code_span(text: str) -> str:
-    """The text as a code span, which is the same in every place but a table's cell."""
+    """Format a text as a code span, valid everywhere except in a table's cell."""
     line = one_line(text)
     if not line:
         return MISSING

@@ -1,7 +1,7 @@
-"""The readable part of a report as sections of tables, before it is Markdown or HTML.
+"""Readable part of a report as sections of tables, before it is Markdown or HTML.
 
-Cells hold texts as they came, nothing is escaped here. `Given` marks what a user, a model or a host
-made, so that each writer shows it as it is and never as markup.
+Cells hold texts unescaped. `Given` marks texts of a user, a model or a host, which each writer
+shows literally and never as markup.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _READING: Final = (
 
 
 def sections(report: ReportInput) -> Sequence[Section]:
-    """The sections of a report in their order; those that have nothing to say are left out."""
+    """Sections of a report in their order, without empty ones."""
     candidates = [
         *about.sections(report),
         *figures.results(report),
@@ -44,7 +44,7 @@ def sections(report: ReportInput) -> Sequence[Section]:
 
 
 def title(report: ReportInput) -> str:
-    """What stands at the top: the label, or the id."""
+    """Title of the report: the label, or the id."""
     return one_line(report.benchmark.draft.label or report.benchmark.id, 120)
 
 

@@ -1,4 +1,4 @@
-"""Tables before they are Markdown or HTML."""
+"""Tables of a report, before they are Markdown or HTML."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from promptmill.reports.wording import MISSING
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A text that is shown as it is: a name, a flag, or what a user, a model or a host made."""
+    """Text that is shown literally: a name, a flag, or a text of a user, a model or a host."""
 
     text: str
 
 
 Cell = str | Given
-"""Words of ours, or a text that is never to be taken for markup."""
+"""Content of a cell: the report's own words, or a text that is never markup."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The head of a column."""
+    """Heading of a column."""
 
     title: str
     number: bool = False
-    """Whether it holds numbers, which stand to the right."""
+    """Whether the column holds numbers, which are aligned right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a head. The first cell of a row says what the row is about."""
+    """Rows under headings. The first cell of a row identifies it."""
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     of: Given | None = None
-    """Ends the title, where it is a table of something that has a name of its own."""
+    """Name that ends the title, if the table belongs to a named thing."""
     folded: bool = False
-    """Whether it is a detail that may be folded away."""
+    """Whether the table is a detail that may be folded."""
 
     @property
     def has_head(self) -> bool:
@@ -49,27 +49,27 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Tables under a heading."""
+    """Section of a report: tables under a title."""
 
     title: str
     tables: Sequence[Table]
 
 
 def place(model: str, prompt_index: int, concurrency: int) -> list[Cell]:
-    """The first cells of a row that is about one model, prompt and level."""
+    """First cells of a row about one model, prompt and level."""
     return [Given(model), str(prompt_index), str(concurrency)]
 
 
 def flags_cell(flags: Sequence[Flag]) -> Cell:
-    """The flags of something, or words that there are none."""
+    """Cell with flags, or with words for none."""
     return Given(" ".join(flags)) if flags else "none"
 
 
 def is_given(cell: Cell) -> bool:
-    """Whether the cell is a text to be shown as it is."""
+    """Whether the cell is a text to be shown literally."""
     return isinstance(cell, Given)
 
 
 def is_missing(cell: Cell) -> bool:
-    """Whether the cell stands for a value that there is not."""
+    """Whether the cell stands for a missing value."""
     return MISSING in (cell, getattr(cell, "text", None))

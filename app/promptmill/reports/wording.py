@@ -1,4 +1,4 @@
-"""How reports write numbers, moments and texts of other people, and what each flag means."""
+"""Formatting of numbers, moments and untrusted texts in reports, and explanations of the flags."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptmill.domain.benchmarks.records import Flag
 from promptmill.domain.benchmarks.statistics import Interval
 
 MISSING: Final = "-"
-"""What stands for a value that there is not. Never 0."""
+"""Sign for a missing value, never 0."""
 MISSING_TEXT: Final = (
     "Not known, or too few runs to say: a standard deviation takes 2 of them, p90 takes 10,"
     " p95 takes 20, p99 takes 100. It is never a zero."
@@ -42,7 +42,7 @@ FLAG_TEXTS: Final[Mapping[Flag, str]] = {
     Flag.REMOTE_MODEL: "The host passes the model's calls on to another server, which is what"
     " was measured.",
 }
-"""One line for each flag, for a reader who sees it for the first time."""
+"""Explanation of each flag, one line for new readers."""
 
 _SIGNIFICANT: Final = 4
 _MOST_DECIMALS: Final = 6
@@ -52,7 +52,7 @@ _UNPRINTABLE: Final = re.compile(
 
 
 def number(value: float | None) -> str:
-    """A measured value with four significant digits; whole numbers of counts stay whole."""
+    """Format a measured value with four significant digits; whole numbers of counts stay whole."""
     if value is None:
         return MISSING
     if isinstance(value, int) or not value:
@@ -62,50 +62,50 @@ def number(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1 in percent."""
+    """Format a share of 0 to 1 in percent."""
     return MISSING if share is None else f"{share * 100:.1f} %"
 
 
 def interval(found: Interval | None) -> str:
-    """From where to where."""
+    """Format an interval."""
     return MISSING if found is None else f"{number(found.low)} to {number(found.high)}"
 
 
 def p_value(value: float | None) -> str:
-    """A probability; very small ones only as that."""
+    """Format a probability; very small ones are given as a bound."""
     if value is None:
         return MISSING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 - beyond it, digits say nothing
 
 
 def moment(milliseconds: int | None) -> str:
-    """A moment in UTC, to the second."""
+    """Format a moment in UTC, to the second."""
     if milliseconds is None:
         return MISSING
     return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def size(amount: int | None) -> str:
-    """Bytes in GB of 10^9, as Ollama prints them."""
+    """Format bytes in GB of 10^9, as Ollama prints them."""
     return MISSING if amount is None else f"{number(amount / 1e9)} GB"
 
 
 def given(value: object) -> str:
-    """A value as it was given: texts as they are, all else as JSON, nothing as `-`."""
+    """Format a value as it was given: texts unchanged, others as JSON, None as `-`."""
     if value is None:
         return MISSING
     return value if isinstance(value, str) else json_text(value)
 
 
 def json_text(value: Any) -> str:  # noqa: ANN401 - whatever JSON can say
-    """The value as JSON in one line."""
+    """Format the value as JSON on one line."""
     return to_json(value, fallback=str).decode()
 
 
 def one_line(text: str, most: int = 300) -> str:
-    """A text in one line and of bounded length, without characters that act on what is around.
+    """Put a text on one line of bounded length, without control characters.
 
-    Control characters and those that turn the direction of writing become U+FFFD.
+    Control characters and those that change the direction of writing become U+FFFD.
     """
     line = " ".join(_UNPRINTABLE.sub("\ufffd", text[: 4 * most]).split())
     if len(line) <= most and len(text) <= 4 * most:

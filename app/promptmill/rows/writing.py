@@ -17,7 +17,7 @@ from promptmill.rows.opening import MARK
 
 _ROWS_AT_ONCE: Final = 1_000
 _GROUP_BYTES: Final = 4 * 1024 * 1024
-"""Of a row group of Parquet: what the file tells of each is in memory to the end."""
+"""Bytes of a row group of Parquet; each group's metadata stays in memory to the end."""
 _MOST_CELL: Final = 32_767
 _MOST_SHEET_ROWS: Final = 1_048_576
 _ESCAPED: Final = re.compile(r"_(?=x[0-9a-fA-F]{4}_)|[\x00-\x08\x0b-\x1f\ufffe\uffff]")

@@ -16,7 +16,7 @@ from promptmill.domain.batches import Batch
 from promptmill.domain.lifecycle import JobState
 from promptmill.domain.scheduling.forecast import Forecast
 from promptmill.services.resources import Resources
-from promptmill.store.batches import forecast_inputs
+from promptmill.store.batches.scheduling import forecast_inputs
 
 _GOING = frozenset({JobState.QUEUED, JobState.RUNNING})
 _FRESH_S = 0.25

@@ -35,7 +35,7 @@ class LastStats:
 
 @dataclass(slots=True)
 class KnownKeys:
-    """The API keys as they were last read from the database; kept by `services.keys`."""
+    """The API keys as they were last read from the database; kept by `services.access.keys`."""
 
     by_id: Mapping[str, ApiKey] = field(default_factory=dict[str, ApiKey])
     exist: bool = False

@@ -1,7 +1,7 @@
-"""A simulated Ollama server: to try the service without a model, and to measure it in tests.
+"""Simulated Ollama server, for trying the service without a model and for measuring it in tests.
 
-It is a second, independent reading of Ollama's protocol (version 0.24.0) and imports nothing else
-of `app`. In a test or a demo:
+It implements Ollama's protocol (version 0.24.0) independently and imports nothing else of the
+package. In a test or a demo:
 
     settings = SimulatorSettings(models=(ModelSpec(name="tiny", speed=Speed()),), num_parallel=4)
     simulator = create_simulator(settings)

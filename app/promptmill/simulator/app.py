@@ -1,6 +1,6 @@
-"""The simulator as an ASGI application: the routes, the Host and Origin checks, the log.
+"""The simulator's ASGI application: routes, Host and Origin checks, log.
 
-Deliberately without a framework: throughput is measured against it.
+It uses no framework, because throughput is measured against it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Simulator:
         return self.state.log
 
     def stats(self, *, with_prompts: bool = False) -> dict[str, Any]:
-        """The counts that GET /simulator/stats shows."""
+        """Counts that GET /simulator/stats shows."""
         return self.state.log.stats(with_prompts=with_prompts)
 
     async def until(self, met: Callable[[Tally], bool]) -> None:
@@ -45,7 +45,7 @@ class Simulator:
         self.state.log.reset()
 
     def crash(self, model: str | None = None) -> list[str]:
-        """The processes of one model (its full name, `tiny:latest`), or of all, die."""
+        """Let the processes of one model (its full name, `tiny:latest`), or of all, die."""
         return self.state.scheduler.kill(model)
 
     async def close(self) -> None:
@@ -54,7 +54,7 @@ class Simulator:
         self.state.log.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Serve one request."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return

@@ -1,4 +1,4 @@
-"""What a simulated server is: its models, its limits, its speeds and its faults.
+"""Settings of a simulated server: models, limits, speeds and faults.
 
 Everything is a frozen value and is given once, when the simulator is created. The names of the
 limits follow the environment variables of Ollama (`OLLAMA_NUM_PARALLEL` is `num_parallel`).
@@ -22,7 +22,7 @@ COMPLETION = "completion"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """How long a model takes. The default takes no time at all."""
+    """Speed of a model. The default takes no time at all."""
 
     load_s: float = 0.0
     """Seconds from the decision to load the model until it can answer."""
@@ -35,7 +35,7 @@ class Speed:
     text_s: float = 0.0
     """Fixed seconds of each text that is embedded, on top of those of its request."""
     full_speed_slots: int = 0
-    """So many slots may decode at full speed; with more, all get slower. 0 means any number."""
+    """Slots that may decode at full speed; with more, all get slower. 0 means any number."""
 
     def first_token_s(self, prompt_tokens: int) -> float:
         """Seconds from taking the slot to the first token; cached tokens are not to be counted."""
@@ -81,7 +81,7 @@ class ModelSpec:
     embedding_length: int = 256
     """Numbers in one embedding."""
     speed: Speed = PROFILES["recorded-small"]
-    """How long it takes."""
+    """Speed of the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,15 +109,15 @@ class SimulatorSettings:
     prefix_cache: bool = True
     """Whether a slot evaluates only what a prompt does not share with the one before in it."""
     faults: tuple[FaultRule, ...] = ()
-    """What goes wrong, and how often (`simulator.faults.rules`)."""
+    """Rules of simulated faults (`simulator.faults.rules`)."""
     refuses: Refusing | None = None
-    """What answers every request in Ollama's place; None: nothing does."""
+    """Program that answers every request in Ollama's place; None for Ollama itself."""
     seed: int = 0
     """Decides, with the prompt and its attempt, which calls a fault rate hits."""
     pull_s: float = 1.0
     """Seconds that a pull takes."""
     version: str = "0.24.0"
-    """What `/api/version` says."""
+    """Version that `/api/version` reports."""
     check_host: bool = True
     """Refuse strange Host headers with 403, as a server bound to a loopback address does."""
     write_interval_s: float = 0.01

@@ -1,1 +1,1 @@
-"""The database: the only package that knows SQL."""
+"""The database; the only package with SQL."""

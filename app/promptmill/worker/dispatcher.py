@@ -15,12 +15,13 @@ from promptmill.store.batches import transitions
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue import candidates, claims, completions
 from promptmill.store.queue.leases import Completion, HostShare, Lease, Recorded
-from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.closer import announce_ended
-from promptmill.worker.counting import count_recorded
 from promptmill.worker.executor import Executor
 from promptmill.worker.loops import wait_for
 from promptmill.worker.recorder import Recorder, could_not_be_stored
+from promptmill.worker.reporting.activity import ActivityCounts
+from promptmill.worker.reporting.call_log import CallLog
+from promptmill.worker.reporting.counting import count_claimed, count_recorded
 from promptmill.worker.scheduling.allocation import Allocation, WorkerHost, allocate, in_steps
 from promptmill.worker.scheduling.model_switching import ModelSwitcher
 from promptmill.worker.scheduling.prefix_affinity import PrefixTurns
@@ -54,6 +55,8 @@ class _Exchange:
     """Hosts with fewer claimable prompts than there was room for."""
     passed_over: bool = False
     """Whether a host has free slots at which another worker was claiming."""
+    claiming_s: float | None = None
+    """Seconds that claims took; None without claims."""
     interrupted: bool = False
     """Whether the exchange was committed early for a paced start, and more may be claimable."""
 
@@ -71,6 +74,7 @@ class Dispatcher:
         executor: Executor,
         recorder: Recorder,
         activity: ActivityCounts,
+        call_log: CallLog,
         owner: str,
         concurrency: int,
         lease_s: float,
@@ -85,6 +89,7 @@ class Dispatcher:
         self._executor = executor
         self._recorder = recorder
         self._activity = activity
+        self._call_log = call_log
         self._owner = owner
         self._concurrency = concurrency
         self._lease_ms = round(lease_s * 1000)
@@ -141,8 +146,7 @@ class Dispatcher:
         self._is_quick = time.monotonic() - began <= _QUICK_S
         self.finished += done.recorded.finished
         self.fenced += done.recorded.fenced
-        count_recorded(done.recorded, took_s=self.last_exchange_at - began)
-        self._activity.add(done.recorded.results)
+        self._report(done, took_s=self.last_exchange_at - began)
         if finished or done.leases:
             self._signals.job_changed.send()
         announce_ended(done.ended, self._signals)
@@ -158,6 +162,14 @@ class Dispatcher:
         if done.passed_over:
             return _try_again_s()
         return await self._wait_s(done.short) if done.short else self._pause_s()
+
+    def _report(self, done: _Exchange, *, took_s: float) -> None:
+        """Tell metrics, activity and the log what an exchange has done."""
+        count_recorded(done.recorded, took_s=took_s)
+        if done.claiming_s is not None:
+            count_claimed(done.leases, took_s=done.claiming_s)
+        self._activity.add(done.recorded.results)
+        self._call_log.note((*done.recorded.results, *done.recorded.returned))
 
     async def _wait_s(self, short: Sequence[WorkerHost]) -> float:
         """Seconds until more may be claimable at hosts that had too little."""
@@ -258,7 +270,8 @@ class Dispatcher:
             get_logger().exception(
                 "The outcome of a prompt cannot be recorded; it is kept and tried again.",
                 action="outcome_refused",
-                prompt=completion.lease.task_id,
+                batch_id=completion.lease.batch_id,
+                prompt_index=completion.lease.index,
             )
             self._refused.append(completion)
             self._refused_at = time.monotonic()
@@ -281,17 +294,22 @@ class Dispatcher:
         for ask in asked:
             ask.freed = recorded.freed.get(ask.place.share.key, 0)
         leases: list[Lease] = []
+        began = time.monotonic()
         for claimed in self._claims(tx, asked):
             leases += claimed
             if claimed and claimed[-1].is_paced:
                 # A paced start must not wait for claims at other hosts, which follow.
-                return _Exchange(recorded, ended, leases, (), interrupted=True)
+                claiming_s = time.monotonic() - began
+                return _Exchange(
+                    recorded, ended, leases, (), claiming_s=claiming_s, interrupted=True
+                )
         return _Exchange(
             recorded,
             ended,
             leases,
             short=[ask.place for ask in asked if ask.is_short],
             passed_over=any(ask.passed_over for ask in asked),
+            claiming_s=time.monotonic() - began if asked else None,
         )
 
     def _claims(self, tx: Transaction, asked: Sequence[Allocation]) -> Iterator[Sequence[Lease]]:

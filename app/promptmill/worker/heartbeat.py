@@ -17,9 +17,9 @@ from promptmill.store.db import schema
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import workers
 from promptmill.store.queue import completions
-from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.executor import Executor
+from promptmill.worker.reporting.activity import ActivityCounts
 
 
 class Heartbeat:

@@ -25,7 +25,6 @@ from promptmill.store.hosts.hosts import register_host
 from promptmill.store.openai import execution as openai
 from promptmill.store.queue.leases import HostShare
 from promptmill.version import version
-from promptmill.worker.activity import ActivityCounts
 from promptmill.worker.backoff import full_jitter
 from promptmill.worker.benchmarks.benchmarker import Benchmarker
 from promptmill.worker.closer import Closer
@@ -33,13 +32,15 @@ from promptmill.worker.dispatcher import Dispatcher
 from promptmill.worker.downloads import Puller
 from promptmill.worker.executor import Executor
 from promptmill.worker.heartbeat import Heartbeat
-from promptmill.worker.host_log import HostLog
 from promptmill.worker.loops import repeat, wait_for
 from promptmill.worker.openai.finalizer import Finalizer
 from promptmill.worker.openai.intake import Intake
 from promptmill.worker.purger import Purger
 from promptmill.worker.recorder import Recorder
-from promptmill.worker.reporter import Reporter
+from promptmill.worker.reporting.activity import ActivityCounts
+from promptmill.worker.reporting.call_log import CallLog
+from promptmill.worker.reporting.host_log import HostLog
+from promptmill.worker.reporting.reporter import Reporter
 from promptmill.worker.rescuer import Rescuer
 from promptmill.worker.scheduling.adaptive_concurrency import ConcurrencyAdapter
 from promptmill.worker.scheduling.allocation import WorkerHost
@@ -165,6 +166,7 @@ class Worker:
             executor=self.executor,
             recorder=self.recorder,
             activity=self.activity,
+            call_log=CallLog(with_texts=settings.log_texts),
             owner=identity.id,
             concurrency=settings.concurrency,
             lease_s=settings.lease_s,

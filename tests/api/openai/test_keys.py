@@ -13,7 +13,7 @@ import structlog
 
 from promptmill.domain.access.keys import KeyLimits, Scope
 from promptmill.observability.metrics import REGISTRY
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.store.db.tables.batches import job
 from promptmill.worker.runner import working
 from tests.api.openai.cases import expect, post_batch

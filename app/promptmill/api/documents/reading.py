@@ -8,7 +8,7 @@ from statistics import quantiles
 from typing import Any, Final
 
 from promptmill.api.documents.batches import result_document, timestamp
-from promptmill.domain.activity import SUCCEEDED, Bucket, Grouping, Throughput
+from promptmill.domain.hosts.activity import SUCCEEDED, Bucket, Grouping, Throughput
 from promptmill.domain.reading import (
     BatchFindings,
     Cause,

@@ -52,7 +52,7 @@ class Kind:
     status: int
     title: str
     meaning: str
-    """What has happened and what to do, for the page at the problem's address."""
+    """Explanation and remedy, for the page at the problem's address."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property

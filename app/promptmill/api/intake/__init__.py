@@ -1,1 +1,1 @@
-"""Request bodies on their way in: received, decoded, checked."""
+"""Intake of request bodies: receiving, decoding, checking."""

@@ -1,4 +1,4 @@
-"""Reading the body of `POST /batches`: one JSON object, or a prompt on each line."""
+"""Reading of the body of `POST /batches`: one JSON object, or a prompt on each line."""
 
 from __future__ import annotations
 
@@ -45,37 +45,37 @@ _LEAST_LONGEST_LINE: Final = 16 * 1024 * 1024
 
 
 class BodyForm(StrEnum):
-    """The forms that a batch may be sent in, by their media types."""
+    """Forms of a batch's body, by media type."""
 
     JSON = JSON
-    """One object with a list of prompts."""
+    """Object with a list of prompts."""
     NDJSON = "application/x-ndjson"
     """A prompt on each line; the other fields are query parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedBatch:
-    """A batch as it came in."""
+    """Batch that was received and checked."""
 
     draft: BatchDraft
     sha256: str
-    """Of the body's bytes, hexadecimal: two requests with the same one asked for the same."""
+    """SHA-256 of the body's bytes, hexadecimal, by which equal requests are recognised."""
     unchecked: list[str]
-    """What answers will not be checked for, a sentence each."""
+    """Rules that answers will not be checked against, one sentence each."""
 
 
 def body_form(request: Request) -> BodyForm:
-    """The form of the body, by its header.
+    """Determine the form of the body by its header.
 
     Raises:
-        Refused: It is neither, or not in UTF-8, or compressed.
+        Refused: The body has neither form, is not in UTF-8, or is compressed.
     """
     wanted = "application/json, or application/x-ndjson for a prompt per line"
     return BodyForm(require_media_type(request, set(BodyForm), wanted))
 
 
 def too_large(most_bytes: int) -> str:
-    """The sentence of a JSON body that has more bytes than that."""
+    """Sentence for a JSON body with more bytes than that."""
     return (
         f"A JSON body may have {most_bytes} bytes at most. Send the prompts as lines of JSON"
         " (Content-Type: application/x-ndjson), which are stored while they arrive, or in several"
@@ -91,9 +91,9 @@ async def receive_batch(
     `models` sees every model that is named, and says which have to be installed.
 
     Raises:
-        Refused: It is too large.
-        MalformedJson: It is no JSON.
-        Invalid: Everything else that is wrong with it, all at once.
+        Refused: The body is too large.
+        MalformedJson: The body is not JSON.
+        Invalid: The request has other faults; all are listed.
     """
     most = settings.max_body_bytes
     body = await receive_whole(request, most, too_large(most))
@@ -151,7 +151,7 @@ def _prompts_of(reader: JsonReader, prompts: PromptReader) -> Iterator[PromptDra
 def _fields(
     given: Mapping[str, Any], limits: ReadingLimits, faults: Faults, *, place: Path = ()
 ) -> BatchDraft:
-    """The batch that the fields describe, with no prompts; worthless if faults were noted."""
+    """Build the batch without prompts from its fields; worthless if faults were added."""
     sound = {
         name: value
         for name, value in given.items()
@@ -169,12 +169,12 @@ def _fields(
 
 
 class NdjsonBody:
-    """An NDJSON body on its way, with the batch that its query parameters describe."""
+    """NDJSON body that is being received, with the batch of its query parameters."""
 
     def __init__(
         self, request: Request, settings: Settings, models: ModelCheck | None = None
     ) -> None:
-        """Nothing of the body is read yet; `models` as in `receive_batch`.
+        """Read the query parameters, but not the body; `models` is as in `receive_batch`.
 
         Raises:
             Invalid: There are far too many query parameters.
@@ -185,7 +185,7 @@ class NdjsonBody:
         limits = _reading_limits(settings, settings.max_upload_prompts)
         fields = fields_of_query(request, self._faults)
         self.draft = _fields(fields, limits, self._faults, place=QUERY)
-        """The batch without its prompts; worthless until `pieces` has ended without an error."""
+        """Batch without its prompts; worthless until `pieces` has ended without an error."""
         self._models = models = models or ModelCheck()
         self._has_model = not self._faults
         if not self.draft.auto_pull:
@@ -199,21 +199,21 @@ class NdjsonBody:
 
     @property
     def sha256(self) -> str:
-        """Of what has been read and of the parameters, hexadecimal."""
+        """SHA-256 of the bytes read and of the parameters, hexadecimal."""
         return self._hash.hexdigest()
 
     @property
     def prompts(self) -> int:
-        """How many have been read."""
+        """Number of prompts read."""
         return self._prompts.count
 
     @property
     def unchecked(self) -> list[str]:
-        """What answers will not be checked for, a sentence each, once `pieces` has ended."""
+        """Rules that answers will not be checked against, available once `pieces` has ended."""
         return self._prompts.unchecked.sentences(self.draft.parameters.get("format"))
 
     async def pieces(self) -> AsyncIterator[list[PromptDraft]]:
-        """The prompts, some thousands at a time, for as long as nothing is wrong.
+        """Yield the prompts, some thousands at a time, until the first fault.
 
         Raises:
             Refused: The body is too large.
@@ -276,12 +276,12 @@ class NdjsonBody:
 
 
 class _LineFaults(Faults):
-    """Faults whose sentences begin with the line that is being read."""
+    """Faults whose sentences begin with the number of the current line."""
 
     def __init__(self) -> None:
         super().__init__()
         self.line: int | None = None
-        """None for what is wrong with the batch as a whole."""
+        """Number of the current line; None for faults of the batch as a whole."""
 
     def add(self, path: Path, detail: str) -> None:
         """Note one."""
@@ -291,7 +291,7 @@ class _LineFaults(Faults):
 def _check_fields(
     draft: BatchDraft, first_with: Mapping[str, int], faults: Faults, *, place: Path = ()
 ) -> None:
-    """Note the fields that have no meaning for a batch of its kind, or beside its prompts.
+    """Add faults for fields without meaning for the batch's kind, or beside its prompts.
 
     `first_with` is the index of the first prompt that has a field of its own, by the field's name.
     """

@@ -1,4 +1,4 @@
-"""Receiving the body of a request: whole within a bound, or line by line as it arrives."""
+"""Receiving of a request's body: whole within a bound, or line by line as it arrives."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ T = TypeVar("T")
 
 JSON: Final = "application/json"
 SMALL_BYTES: Final = 1024 * 1024
-"""Most bytes of a body that is no batch: 100,000 indexes of prompts have room."""
+"""Most bytes of a body other than a batch; 100,000 indexes of prompts have room."""
 
 SILENCE_S: Final = 60.0
-"""Seconds within which more of a body has to come."""
+"""Seconds within which more of a body must arrive."""
 _LONGEST_SILENCE_S: Final = 3600.0
-"""The same for bodies of lines, which may be made as they are sent."""
+"""The same for NDJSON bodies, which may be made while they are sent."""
 _BLOCK_BYTES: Final = 256 * 1024
 _INLINE_BYTES: Final = 16 * 1024
-"""Bodies up to this size are read on the spot; the way to a thread would take longer."""
+"""Bytes up to which a body is read at once, because the way to a thread takes longer."""
 
 
 def require_media_type(request: Request, known: Collection[str], wanted: str) -> str:
-    """The media type of the body, in lower case; `wanted` names the known ones in words.
+    """Determine the body's media type, in lower case; `wanted` names the known ones in words.
 
     Raises:
-        Refused: It is none of the known ones, or the body is not in UTF-8, or compressed.
+        Refused: The media type is unknown, or the body is not in UTF-8, or compressed.
     """
     given, _, parameters = request.headers.get("content-type", "").partition(";")
     media_type = given.strip().lower()
@@ -53,10 +53,10 @@ def require_media_type(request: Request, known: Collection[str], wanted: str) ->
 
 
 async def receive_small(request: Request) -> bytes:
-    """The bytes of a small JSON body; empty if there is none.
+    """Receive the bytes of a small JSON body; empty without a body.
 
     Raises:
-        Refused: There are too many of them, or by its header the body is no JSON.
+        Refused: The body is too large, or its header does not name JSON.
     """
     refusal = f"The body of this request may have {SMALL_BYTES} bytes at most."
     body = await receive_whole(request, SMALL_BYTES, refusal)
@@ -68,7 +68,7 @@ async def receive_small(request: Request) -> bytes:
 async def receive_whole(
     request: Request, most_bytes: int, refusal: str, *, silence_s: float = SILENCE_S
 ) -> bytes:
-    """The bytes of the body.
+    """Receive the bytes of the body.
 
     Raises:
         Refused: There are more than `most_bytes`, with the sentence `refusal`; or nothing came for
@@ -81,7 +81,7 @@ async def receive_whole(
 
 
 async def blocks(request: Request, most_bytes: int, refusal: str) -> AsyncIterator[bytes]:
-    """The body in blocks of about 256 KiB, however the network has cut it.
+    """Yield the body in blocks of about 256 KiB, however the network has cut it.
 
     Raises:
         Refused: There are more than `most_bytes`; with the sentence `refusal`.
@@ -97,7 +97,7 @@ async def blocks(request: Request, most_bytes: int, refusal: str) -> AsyncIterat
 
 
 async def read_aside(read: Callable[[bytes], T], body: bytes, received: int | None = None) -> T:
-    """What `read` makes of bytes, in a thread unless they, or those `received`, are few."""
+    """Run `read` on bytes, in a thread unless they, or the bytes `received`, are few."""
     if (len(body) if received is None else received) <= _INLINE_BYTES:
         return read(body)
     return await asyncio.to_thread(read, body)

@@ -1,4 +1,4 @@
-"""`?dry_run=true`: everything that a submission checks, and the models too; nothing is stored."""
+"""Dry runs (`?dry_run=true`): all checks of a submission, and of its models; nothing is stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from promptmill.services.resources import Resources
 async def dry_run(
     request: Request, resources: Resources, form: BodyForm, caller: Caller
 ) -> dict[str, Any]:
-    """What the batch would be.
+    """Describe the batch that the request would make.
 
     Raises:
         Refused, MalformedJson, Invalid: As on submitting; a model that is not installed as well.
@@ -50,7 +50,7 @@ async def dry_run(
 async def _read(
     request: Request, resources: Resources, form: BodyForm, check: ModelCheck
 ) -> tuple[BatchDraft, int, list[str]]:
-    """The batch without its prompts, their number, and what answers are not checked for."""
+    """Read the batch without prompts, their number, and rules that are not checked."""
     known = resources.settings.listed("pull_registries")
     if form is BodyForm.JSON:
         received = await receive_batch(request, resources.settings, check)

@@ -1,4 +1,4 @@
-"""JSON of a request: decoded value by value, without a long hold on the interpreter.
+"""Decoding of a request's JSON value by value, without holding the interpreter for long.
 
 One call of a decoder keeps the interpreter's lock until it returns, and the event loop waits for
 it: half a second for 32 MiB of small objects. `JsonReader` calls the standard library's decoder
@@ -30,7 +30,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class JsonReader:
-    """A place in a JSON text, and what is wrong with the values that were read."""
+    """Position in a JSON text, and the faults of the values that were read."""
 
     def __init__(self, faults: Faults) -> None:
         """Names given twice in one object, and values far too large, are added to `faults`."""
@@ -42,14 +42,14 @@ class JsonReader:
         self.open(b"")
 
     def open(self, body: bytes) -> None:
-        """Begin with another text."""
+        """Start with a text."""
         self._body = body
         self._taken = len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0
         self._text = ""
         self._at = self._passed = 0
 
     def peek(self) -> str:
-        """The next character that is not white space, or "" at the end; it stays unread."""
+        """Return the next character that is not white space, unread, or "" at the end."""
         while True:
             self._at = cast("re.Match[str]", _WHITE.match(self._text, self._at)).end()
             if self._at < len(self._text):
@@ -59,11 +59,11 @@ class JsonReader:
             self._read_more(_WINDOW)
 
     def value(self, path: Path) -> Any:  # noqa: ANN401 - any JSON
-        """The next value, whole; `path` is its place in the request.
+        """Read the next value as a whole; `path` is its place in the request.
 
         Raises:
             MalformedJson: It is none.
-            Invalid: It is larger than any field takes.
+            Invalid: The value is larger than any field may be.
         """
         first = self.peek()
         while True:
@@ -111,7 +111,7 @@ class JsonReader:
             yield name
 
     def only_value(self, path: Path) -> Any:  # noqa: ANN401 - any JSON
-        """The value that the whole text is.
+        """Read the whole text as one value.
 
         Raises:
             MalformedJson: It is none.
@@ -121,11 +121,11 @@ class JsonReader:
         return value
 
     def require_object(self, hint: str) -> None:
-        """Make sure that the text begins an object.
+        """Check that the text begins an object.
 
         Raises:
             MalformedJson: It is empty, or no JSON.
-            Invalid: It is another value.
+            Invalid: The text is another value.
         """
         opening = self.peek()
         if not opening:
@@ -136,7 +136,7 @@ class JsonReader:
             raise Invalid("The body must be a JSON object.", (FieldProblem("", hint),))
 
     def end(self) -> None:
-        """Make sure that nothing but white space follows."""
+        """Check that only white space follows."""
         if self.peek():
             self._refuse("Extra data", self._at)
 
@@ -211,7 +211,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 class _NoJsonConstantError(ValueError):
-    """NaN or Infinity, which Python's decoder would take."""
+    """The text has NaN or Infinity, which Python's decoder would accept."""
 
 
 def _reason_of(error: ValueError) -> str:

@@ -1,4 +1,4 @@
-"""From one decoded JSON value to a `PromptDraft`, the same for every form of a batch."""
+"""Conversion of a decoded JSON value to a `PromptDraft`, for every form of a batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from promptmill.domain.requests.known_ids import KnownIds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingLimits:
-    """What the service's settings allow a batch to be."""
+    """Bounds of a batch by the service's settings."""
 
     max_prompts: int
     max_prompt_bytes: int
@@ -29,7 +29,7 @@ class ReadingLimits:
 
 
 class PromptReader:
-    """Checks one prompt after the other."""
+    """Reader that checks one prompt after the other."""
 
     def __init__(
         self, limits: ReadingLimits, faults: Faults, ids: KnownIds, models: ModelCheck
@@ -37,11 +37,11 @@ class PromptReader:
         """`models` sees every model that is named."""
         self.faults = faults
         self.count = 0
-        """Prompts seen, also those beyond the limit."""
+        """Number of prompts read, including those beyond the limit."""
         self.first_with: dict[str, int] = {}
         """Index of the first prompt that has a field of its own, by the field's name."""
         self.unchecked = Unchecked()
-        """Sees the formats that prompts have of their own."""
+        """Collector of the formats of single prompts."""
         self._limits = limits
         self._ids = ids
         self._models = models
@@ -53,14 +53,14 @@ class PromptReader:
 
     @property
     def next_place(self) -> Path:
-        """Where the next prompt stands in the request."""
+        """Place of the next prompt in the request."""
         return ("prompts", self.count)
 
     def read(self, value: object) -> PromptDraft | None:
-        """The next prompt; None when it is wrong, or one too many.
+        """Read the next prompt; None if it is wrong, or beyond the limit.
 
         Raises:
-            MalformedJson: It is nested too deeply.
+            MalformedJson: The prompt is nested too deeply.
         """
         path = self.next_place
         self.count += 1
@@ -80,13 +80,13 @@ class PromptReader:
         return draft
 
     def skip(self, fault: str) -> None:
-        """Count the next prompt, which cannot even be read."""
+        """Count a prompt that cannot be read, with its fault."""
         if not self.is_full:
             self.faults.add(self.next_place, fault)
         self.count += 1
 
     def finish(self) -> None:
-        """Note what only the number of prompts tells."""
+        """Add the faults of the number of prompts."""
         if self.count > self._limits.max_prompts:
             self.faults.add(
                 ("prompts",),

@@ -1,4 +1,4 @@
-"""The fields of a batch out of query parameters, where the body has room for prompts alone.
+"""Fields of a batch in query parameters, beside an NDJSON body of prompts.
 
 A field that is text is taken as it stands (`system=Be brief.`). Any other is JSON, as it would
 stand in a JSON body (`max_concurrent=3`, `options={"seed":1}`); what is no JSON is taken for a
@@ -21,7 +21,7 @@ from promptmill.api.schemas.requests import BatchFields
 from promptmill.api.schemas.strict import Path
 
 QUERY: Final[Path] = ("query",)
-"""Where the fields of a batch of lines are."""
+"""Place of the fields of an NDJSON batch."""
 DRY_RUN: Final = "dry_run"
 LONGEST_VALUE: Final = 32 * 1024
 """Most bytes of a parameter's value; servers and proxies do not take much longer addresses."""
@@ -36,12 +36,12 @@ def wants_dry_run(request: Request, faults: Faults) -> bool:
 
 
 def check_json_query(request: Request, faults: Faults) -> None:
-    """Note every parameter that does not go with a JSON body."""
+    """Add faults for parameters that cannot be combined with a JSON body."""
     check_query(request, {DRY_RUN}, faults)
 
 
 def fields_of_query(request: Request, faults: Faults) -> dict[str, Any]:
-    """The fields as they would stand in a JSON body; what cannot be one is noted and left out.
+    """Convert the parameters to the fields of a JSON body; faulty ones are left out.
 
     Raises:
         Invalid: There are far too many parameters.
@@ -64,7 +64,7 @@ def fields_of_query(request: Request, faults: Faults) -> dict[str, Any]:
 
 
 def canonical(request: Request) -> bytes:
-    """What the parameters ask for, whatever their order: they belong to what a key stands for."""
+    """Canonical form of the parameters, which an idempotency key covers as well."""
     asked = sorted(one for one in request.query_params.multi_items() if one[0] != DRY_RUN)
     return json.dumps(asked).encode() + b"\n"
 

@@ -1,4 +1,4 @@
-"""Reading the bodies of `POST /benchmarks`, of changes, and of `/batches/{id}/retry`."""
+"""Reading of the bodies of `POST /benchmarks`, of changes, and of `/batches/{id}/retry`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from promptmill.settings import Settings
 M = TypeVar("M", bound=RequestModel)
 
 _LONGEST_TEXT_BYTES: Final = 4096
-"""More than any text of a change or a retry may have."""
+"""Bytes beyond any text of a change or a retry."""
 _FIXED: Final = BatchRequest.model_fields.keys() - BatchUpdate.model_fields.keys()
 
 
 def read_benchmark(body: bytes, settings: Settings) -> BenchmarkDraft:
-    """The benchmark that is asked for.
+    """Read the benchmark of a request.
 
     Raises:
-        MalformedJson: The body is no JSON.
+        MalformedJson: The body is not JSON.
         Invalid: Every field that is wrong.
     """
     faults = Faults()
@@ -47,10 +47,10 @@ def read_benchmark(body: bytes, settings: Settings) -> BenchmarkDraft:
 
 
 def read_changes(body: bytes) -> BatchChanges:
-    """What to change of a batch.
+    """Read the changes of a batch.
 
     Raises:
-        MalformedJson: The body is no JSON.
+        MalformedJson: The body is not JSON.
         Invalid: Every field that is wrong, or that there is none.
     """
     faults = Faults()
@@ -65,10 +65,10 @@ def read_changes(body: bytes) -> BatchChanges:
 
 
 def read_host_update(body: bytes) -> HostUpdate:
-    """What to change of a host.
+    """Read the change of a host.
 
     Raises:
-        MalformedJson: The body is no JSON.
+        MalformedJson: The body is not JSON.
         Invalid: Every field that is wrong or missing.
     """
     faults = Faults()
@@ -76,10 +76,10 @@ def read_host_update(body: bytes) -> HostUpdate:
 
 
 def read_retry(body: bytes) -> RetryRequest:
-    """Which prompts to run again; no body at all means all that had no success.
+    """Read which prompts to run again; an empty body stands for all that did not succeed.
 
     Raises:
-        MalformedJson: The body is no JSON.
+        MalformedJson: The body is not JSON.
         Invalid: Every field and index that is wrong.
     """
     if not body:
@@ -92,10 +92,10 @@ def read_retry(body: bytes) -> RetryRequest:
 def _members(
     body: bytes, faults: Faults, *, max_text_bytes: int = _LONGEST_TEXT_BYTES
 ) -> dict[str, Any]:
-    """The sound members of the object that the body is; what is wrong with others is noted.
+    """Decode the body to an object's members; faulty members are left out.
 
     Raises:
-        MalformedJson: It is no JSON.
+        MalformedJson: The body is not JSON.
         Invalid: It is no object, or one with far too many members.
     """
     reader = JsonReader(faults)
@@ -112,7 +112,7 @@ def _members(
 
 
 def _validated(model: type[M], given: dict[str, Any], faults: Faults) -> M:
-    """The model of the members.
+    """Validate the members as a model.
 
     Raises:
         Invalid: Something is wrong with them, or was before.

@@ -1,4 +1,4 @@
-"""What the formats of a batch ask for and answers will not be checked for."""
+"""Rules in the formats of a batch that answers are not checked against."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Unchecked:
         self._expressions: dict[str, None] = {}
 
     def see(self, schema: object) -> None:
-        """Look at the `format` of a prompt, which has been found sound."""
+        """Collect the expressions of a prompt's `format`, which is sound."""
         # One more than are named, for the sentence that there are more.
         if len(self._expressions) <= _MOST_NAMED:
             self._expressions.update(dict.fromkeys(unchecked_in(schema)))

@@ -1,4 +1,4 @@
-"""The dialect as one ASGI application, to be mounted under `/v1`."""
+"""The dialect's ASGI application, to be mounted under `/v1`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from promptmill.api.openai.operations import nothing_here
 
 
 def openai_dialect() -> ASGIApp:
-    """The dialect. Every answer of it, also to what there is not, has OpenAI's shape."""
+    """Build the dialect. All its responses, also for unknown paths, have OpenAI's form."""
     return Router(
         [
             Route("/files", FILES),

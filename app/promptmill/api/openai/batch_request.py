@@ -1,4 +1,4 @@
-"""The body of `POST /v1/batches`: which fields there are, and what they may be."""
+"""Reading of the body of `POST /v1/batches`: its fields and their bounds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _KNOWN: Final = (
 
 
 def read_batch(members: Mapping[str, Any], *, usual_window_s: int) -> OpenAIBatchDraft:
-    """The batch that is asked for; `usual_window_s` is what `24h` stands for.
+    """Read the batch of a request; `usual_window_s` is the length of the window `24h`.
 
     Raises:
         Refused: Something is wrong; all of it is listed.
@@ -72,7 +72,7 @@ def read_batch(members: Mapping[str, Any], *, usual_window_s: int) -> OpenAIBatc
 
 
 def hash_of(members: Mapping[str, Any]) -> str:
-    """A digest of all fields, the same for the same request."""
+    """SHA-256 of all fields, equal for equal requests."""
     ordered = sorted((name, value) for name, value in members.items() if value is not None)
     return hashlib.sha256(to_json(ordered)).hexdigest()
 

@@ -1,4 +1,4 @@
-"""`/v1/batches`: made, read, listed, cancelled, and their lines so far."""
+"""Endpoints of `/v1/batches`: create, read, list, cancel, and read the lines so far."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ENDS: Final = (Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLE
 
 
 def batch_document(batch: OpenAIBatch) -> dict[str, Any]:
-    """A batch as clients see it."""
+    """Document of a batch."""
     status = batch.status
     errors = [
         {"code": one.code, "line": one.line, "message": one.message, "param": one.param}

@@ -1,4 +1,4 @@
-"""Errors in OpenAI's shape: one envelope, and one table from our errors to it."""
+"""Errors in OpenAI's form: the envelope, and the table that maps the service's errors."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from promptmill.services.openai.batches import KeyReused, WrongPurpose
 from promptmill.services.openai.translation.faults import Fault, Refused
 
 PREFIX: Final = "/v1/"
-"""Begins the paths of the dialect, whose clients know errors in OpenAI's shape only."""
+"""Prefix of the dialect's paths, whose clients only understand OpenAI's errors."""
 REQUEST: Final = "invalid_request_error"
 SERVER: Final = "server_error"
 NO_RETRY: Final[Mapping[str, str]] = {"x-should-retry": "false"}
-"""For errors that OpenAI's libraries would send the request again for, and in vain."""
+"""Header for errors after which OpenAI's libraries would repeat the request in vain."""
 
 
 class ApiError(Exception):
-    """A request is answered with an error of HTTP."""
+    """The request gets an error of HTTP as response."""
 
     def __init__(
         self,
@@ -56,19 +56,19 @@ class ApiError(Exception):
 def json_response(
     document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """An answer in JSON."""
+    """JSON response."""
     return Response(
         to_json(document), status, headers=dict(headers or {}), media_type="application/json"
     )
 
 
 def error_response(error: ApiError) -> Response:
-    """The envelope of an error."""
+    """Response with the envelope of an error."""
     return json_response(envelope(error.faults, error.kind), error.status, error.headers)
 
 
 def envelope(faults: Sequence[Fault], kind: str = REQUEST) -> dict[str, Any]:
-    """The first fault as the error, and all of them as its details if there are several."""
+    """Build the envelope: the first fault as the error, and several as its details."""
     told: dict[str, Any] = {
         "message": faults[0].message,
         "type": kind,
@@ -84,7 +84,7 @@ _LATER: Final = {"Retry-After": f"{REGAIN_S:.0f}"}
 
 
 class _Row(NamedTuple):
-    """What one kind of our errors becomes."""
+    """Error of HTTP for one class of errors."""
 
     status: int
     code: str | None
@@ -113,7 +113,7 @@ _TABLE: Final[tuple[tuple[type[PromptmillError], _Row], ...]] = (
 
 
 def api_error(error: Exception, *, missing: tuple[str, str | None]) -> ApiError | None:
-    """What an error of a use case becomes; None for one that nobody foresaw.
+    """Map an error of a service function to one of HTTP; None for an unexpected error.
 
     `missing` are code and param of what is not found.
     """
@@ -133,12 +133,12 @@ def api_error(error: Exception, *, missing: tuple[str, str | None]) -> ApiError 
 
 
 def _fault_of(problem: FieldProblem) -> Fault:
-    """A fault of a field of the native API, which the dialect has in its extension."""
+    """Convert a fault of a native field, which the dialect has in its extension."""
     param = f"promptmill.{problem.pointer.removeprefix('/')}"
     return Fault(f"Invalid '{param}': it {problem.detail}.", param, "invalid_value")
 
 
 def internal_error() -> ApiError:
-    """A fault of the service itself."""
+    """Error of the service itself."""
     message = "The service failed; its log tells more under the x-request-id of this answer."
     return ApiError(500, Fault(message, None, "internal_error"), kind=SERVER)

@@ -1,4 +1,4 @@
-"""`/v1/files`: uploaded as they arrive, listed, read, deleted."""
+"""Endpoints of `/v1/files`: upload, list, read, delete."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NOT_IN_A_NAME: Final = re.compile(r'[^\x20-\x7e]|["\\]')
 
 
 def file_document(stored: StoredFile) -> dict[str, Any]:
-    """A file as clients see it."""
+    """Document of a file."""
     return {
         "id": stored.id,
         "object": "file",
@@ -135,7 +135,7 @@ async def _content(request: Request) -> Response:
 
 
 def _range(request: Request, size: int) -> tuple[int, int, int]:
-    """First and last byte to send, and the status; whatever is no single range is left aside."""
+    """First and last byte to send, and the status; only single ranges are supported."""
     asked = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     if asked is None or not (asked[1] or asked[2]):
         return 0, size - 1, 200

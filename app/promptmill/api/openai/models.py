@@ -1,4 +1,4 @@
-"""`/v1/models`: what the Ollama hosts have installed, each name once."""
+"""Endpoints of `/v1/models`: the models installed on the Ollama hosts, each name once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOCAL: Final = "library"
 
 
 async def _documents(request: Request) -> dict[str, dict[str, Any]]:
-    """The models by their normalised names."""
+    """Documents of the models by normalised names."""
     found = await installed_models(resources_of(request))
     return {
         name: {

@@ -1,4 +1,4 @@
-"""Reading a form of `multipart/form-data` while it arrives: one block and no part is in memory."""
+"""Parsing of `multipart/form-data` as it arrives; only one block is in memory."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]|[\ud800-\udfff]")
 
 
 class Begin(NamedTuple):
-    """A part begins."""
+    """Beginning of a part."""
 
     name: str
     filename: str | None
-    """The last component of what was sent; None where nothing was."""
+    """Last component of the file name; None without a file name."""
 
 
 Event = Begin | bytes
-"""A part begins, or goes on."""
+"""Beginning or next bytes of a part."""
 
 
 class FormReader:
-    """Cuts a form into its parts."""
+    """Parser that splits a form into its parts."""
 
     def __init__(self, content_type: str) -> None:
         """`content_type` is the header of the request.
 
         Raises:
-            Refused: It names no boundary.
+            Refused: The header names no boundary.
         """
         _, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
@@ -62,10 +62,10 @@ class FormReader:
             raise _malformed(str(error)) from None
 
     def feed(self, block: bytes) -> Iterable[Event]:
-        """What the block brings.
+        """Yield the events that the block completes.
 
         Raises:
-            Refused: It is no such form.
+            Refused: The body is not such a form.
         """
         try:
             self._parser.write(block)
@@ -75,7 +75,7 @@ class FormReader:
         return events
 
     def end(self) -> None:
-        """All of the body was fed.
+        """Note the end of the body.
 
         Raises:
             Refused: The form has no end.

@@ -67,7 +67,7 @@ async def _answer(request: Request, endpoint: Endpoint) -> Response:
 
 
 def _call(endpoint: Endpoint, members: dict[str, Any]) -> tuple[Call, Mapping[str, Any]]:
-    """The call to make, and what its answer has to be written with."""
+    """Translate a request to the call, and to the data that its response needs."""
     found = translate(endpoint, members, usable_schema=schema_fault)
     fields = dict(found.fields)
     messages, texts = fields.pop("messages", None), fields.pop(TEXTS, [found.text])
@@ -114,7 +114,7 @@ def _failure(outcome: Failed) -> ApiError:
 
 
 async def _unless_client_leaves(request: Request, asking: Asked) -> Outcome:
-    """The outcome; when the client leaves before, the call is broken off."""
+    """Wait for the outcome; if the client leaves before, the call is aborted."""
     leaving = asyncio.create_task(_left(request))
     try:
         await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -154,7 +154,7 @@ async def _stream(
 async def _unless_client_leaves_early(
     request: Request, asking: Asked, pieces: asyncio.Queue[Piece | None]
 ) -> Piece | None:
-    """The first piece; None when there is none."""
+    """Wait for the first piece; None without any."""
     hearing = asyncio.create_task(pieces.get())
     leaving = asyncio.create_task(_left(request))
     try:

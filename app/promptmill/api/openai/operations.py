@@ -1,4 +1,4 @@
-"""One address of the dialect: its methods, and what every request of it goes through."""
+"""Addresses of the dialect: their methods, and the common handling of requests."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _SMALL: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A method of an address."""
+    """Method of an address."""
 
     handler: Handler
     query: tuple[str, ...] = ()
-    """The query parameters that it takes."""
+    """Query parameters of the method."""
 
 
 class Address:
-    """An ASGI application that answers all methods of one address."""
+    """ASGI application of one address with all its methods."""
 
     def __init__(
         self, *, missing: tuple[str, str | None] = ("not_found", None), **operations: Operation
@@ -56,7 +56,7 @@ class Address:
         self._missing = missing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Serve one request."""
         request = Request(scope, receive)
         try:
             response = await self._response(request)
@@ -88,7 +88,7 @@ class Address:
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer under `/v1` for an address that there is not."""
+    """Respond to an unknown address under `/v1`."""
     method, path = scope["method"], scope["path"]
     fault = Fault(f"Invalid URL ({method} {path})", None, "unknown_url")
     await error_response(ApiError(404, fault, headers=NO_RETRY))(scope, receive, send)
@@ -98,10 +98,10 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def json_body(request: Request, *, most: int = MOST_JSON_BYTES) -> dict[str, Any]:
-    """The object that the body is.
+    """Read the body as a JSON object.
 
     Raises:
-        ApiError: It is too large, not sent as JSON, or no JSON object.
+        ApiError: The body is too large, not sent as JSON, or not a JSON object.
     """
     body = bytearray()
     async for block in request.stream():
@@ -126,10 +126,10 @@ async def json_body(request: Request, *, most: int = MOST_JSON_BYTES) -> dict[st
 
 
 def limit_of(query: Mapping[str, str], *, usual: int, most: int) -> int:
-    """The parameter `limit`.
+    """Read the parameter `limit`.
 
     Raises:
-        ApiError: It is no number from 1 to `most`.
+        ApiError: The parameter is not a number from 1 to `most`.
     """
     text = query.get("limit")
     if text is None:
@@ -146,10 +146,10 @@ def limit_of(query: Mapping[str, str], *, usual: int, most: int) -> int:
 
 
 def after_of(query: Mapping[str, str], is_id: Callable[[str], object]) -> str | None:
-    """The parameter `after`.
+    """Read the parameter `after`.
 
     Raises:
-        ApiError: It has not the form of an id.
+        ApiError: The parameter does not have the form of an id.
     """
     after = query.get("after")
     if after is not None and not is_id(after):
@@ -159,10 +159,10 @@ def after_of(query: Mapping[str, str], is_id: Callable[[str], object]) -> str | 
 
 
 def choice_of(query: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:
-    """A parameter that is one of some words.
+    """Read a parameter that takes one of several words.
 
     Raises:
-        ApiError: It is another one.
+        ApiError: The parameter is another word.
     """
     value = query.get(name)
     if value is not None and value not in choices:
@@ -171,10 +171,10 @@ def choice_of(query: Mapping[str, str], name: str, choices: tuple[str, ...]) -> 
 
 
 def idempotency_key(request: Request) -> str | None:
-    """The header `Idempotency-Key`.
+    """Read the header `Idempotency-Key`.
 
     Raises:
-        ApiError: It is no key.
+        ApiError: The header is not a valid key.
     """
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):  # noqa: PLR2004 - the column's width
@@ -184,12 +184,12 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def is_sent_again(request: Request) -> bool:
-    """Whether the client's library says that it sends the request once more."""
+    """Whether the client's library declares the request a repetition."""
     return request.headers.get("x-stainless-retry-count", "0") not in {"", "0"}
 
 
 def page(documents: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    """A list as OpenAI's clients page through it."""
+    """Page of a list in OpenAI's form."""
     return {
         "object": "list",
         "data": documents,
@@ -200,5 +200,5 @@ def page(documents: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
 
 
 def seconds(moment_ms: int | None) -> int | None:
-    """A moment in whole seconds, as the dialect tells it."""
+    """Moment in whole seconds, the dialect's unit."""
     return None if moment_ms is None else moment_ms // 1000

@@ -1,4 +1,4 @@
-"""The form of an upload: its file is stored as it arrives, its fields are judged at the end."""
+"""Form of an upload: its file is stored as it arrives, its fields are checked at the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FORMAT: Final = "Invalid file format for Batch API. Must be .jsonl"
 
 
 class Upload:
-    """What a form has brought so far."""
+    """Fields and file of a form that is being received."""
 
     def __init__(self, resources: Resources) -> None:
         self.writer = FileWriter(resources.database, purpose=Purpose.BATCH, filename="upload")
@@ -50,7 +50,7 @@ class Upload:
         self._dropped = 0
 
     async def take(self, event: Begin | bytes) -> None:
-        """The next piece of the form."""
+        """Take the next event of the form."""
         if isinstance(event, Begin):
             self._begin(event)
         elif self._name == "file":
@@ -87,7 +87,7 @@ class Upload:
         await self.writer.write(block)
 
     def _look_at(self, lines: list[tuple[int, bytes | None]]) -> None:
-        """Judge the first line that is not blank; the others are judged by the batch."""
+        """Check the first line that is not blank; the batch checks the others."""
         if not lines:
             return
         self._cutter, self._has_line = None, True
@@ -95,7 +95,7 @@ class Upload:
             self._faults.append(Fault(f"{_FORMAT}. {why}", "file", "invalid_jsonl"))
 
     def end(self) -> None:
-        """All of the form has come.
+        """Note the end of the form.
 
         Raises:
             Refused: Something in it is wrong.
@@ -119,7 +119,7 @@ class Upload:
             raise Refused(self._faults)
 
     def expires_in_s(self) -> int | None:
-        """Seconds that the file is to live; None: for ever."""
+        """Seconds for which the file is kept; None: for ever."""
         text = self._fields.get(_SECONDS)
         return self._usual_ttl_s if text is None else int(text)
 
@@ -136,7 +136,7 @@ class Upload:
 
 
 def ttl_faults(param: str, text: str) -> list[Fault]:
-    """What is wrong with the seconds that a file is to live."""
+    """Faults of the seconds for which a file is kept."""
     if not (text.isascii() and text.isdecimal()):
         message = f"Invalid type for '{param}': expected an integer."
         return [Fault(message, param, "invalid_type")]
@@ -151,8 +151,8 @@ async def read_form(request: Request, upload: Upload) -> None:
     """Read the form to its end.
 
     Raises:
-        Refused: It is none, or something in it is wrong.
-        ApiError: It is none by its header, or the file is too large.
+        Refused: The body is not a form, or a field is wrong.
+        ApiError: The header does not name a form, or the file is too large.
     """
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):

@@ -20,7 +20,7 @@ from promptmill.api.documents.reading import (
 from promptmill.api.openapi.document import always, success, unknown_batch
 from promptmill.api.schemas.queries import PromptsQuery, SeriesQuery
 from promptmill.contract import activity, examples, reading
-from promptmill.domain.activity import WINDOWS, Grouping
+from promptmill.domain.hosts.activity import WINDOWS, Grouping
 from promptmill.domain.lifecycle import TaskState
 from promptmill.services import batches
 from promptmill.services.reading import glance, search

@@ -1,1 +1,1 @@
-"""What `promptmill bench` asks for, follows, compares and prints."""
+"""Parts of `promptmill bench`: options, waiting, comparison, output."""

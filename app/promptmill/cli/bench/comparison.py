@@ -1,4 +1,4 @@
-"""A benchmark beside its baseline: shown, and judged for a build that must not become slower."""
+"""Comparison of a benchmark with its baseline, and the judgement for `--fail-if-slower`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LATENCY: Final = "latency_s"
 
 
 def share_of(text: str) -> float:
-    """`10%` or `0.1` as a share of 1.
+    """Parse `10%` or `0.1` as a share of 1.
 
     Raises:
-        typer.BadParameter: It is neither, or it is a number above 1 without the sign.
+        typer.BadParameter: The text is neither, or a number above 1 without the sign.
     """
     found = re.fullmatch(r"\s*([0-9.]+)\s*(%?)\s*", text)
     try:
@@ -37,7 +37,7 @@ def share_of(text: str) -> float:
 
 
 def slower_by(comparison: BenchmarkComparison, share: float) -> list[ComparedMeasure]:
-    """Latencies that are slower for certain and have grown by more than `share`, worst first."""
+    """List latencies that are significantly slower, by more than `share`, worst first."""
     found = [
         each
         for each in _latencies(comparison)
@@ -47,7 +47,7 @@ def slower_by(comparison: BenchmarkComparison, share: float) -> list[ComparedMea
 
 
 def tell_judgement(comparison: BenchmarkComparison, share: float) -> bool:
-    """Say to stderr what became slower, and what cannot be told; whether anything did."""
+    """Print what became slower, and what cannot be judged; return whether any latency did."""
     latencies = _latencies(comparison)
     slower = slower_by(comparison, share)
     for each in slower:

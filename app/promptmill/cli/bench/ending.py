@@ -1,4 +1,4 @@
-"""What happens when a benchmark has ended: files, tables, the comparison, the exit status."""
+"""End of a benchmark on the command line: files, tables, comparison, exit status."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Afterwards:
-    """What is wished for when the figures are there."""
+    """Options about the figures of a benchmark."""
 
     baseline_id: str | None
-    """What to compare with; None: the one with which the benchmark was made, if any."""
+    """Baseline to compare with; None: the benchmark's own, if any."""
     compare: bool
-    """Whether to show the models beside each other."""
+    """Whether to show the models side by side."""
     most_slower: float | None
-    """The share by which a latency may have grown; None: that is not judged."""
+    """Share by which a latency may have grown; None: no judgement."""
     outputs: Sequence[Path]
     as_json: bool
-    """Whether the document is printed in place of tables."""
+    """Whether to print the document instead of tables."""
 
     @property
     def is_anything(self) -> bool:
-        """Whether there is a wish that needs the figures; a baseline is stored with the rest."""
+        """Whether an option needs the figures; a baseline is stored with the benchmark."""
         return bool(self.compare or self.outputs or self.most_slower is not None)
 
 
 def finish(client: Promptmill, benchmark: Benchmark, wanted: Afterwards) -> int:
-    """Show what was found, and answer the exit status.
+    """Show the figures, and return the exit status.
 
     Raises:
-        typer.Exit: A file cannot be written, or there is nothing to compare with.
+        typer.Exit: A file cannot be written, or there is no baseline to compare with.
     """
     tell_ending(benchmark)
-    # Files first: they hold what was measured, whatever becomes of the comparison.
+    # Files are written first, so that a failing comparison does not lose the figures.
     write_outputs(client, benchmark, wanted.outputs)
     if wanted.as_json:
         typer.echo(as_json(benchmark))

@@ -1,4 +1,4 @@
-"""Staying with a benchmark until it has ended, and saying how it ended."""
+"""Waiting for a benchmark's end on the command line, and reporting it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RECONNECT_S = 60.0
 
 @contextmanager
 def left_running(benchmark_id: str, url: str) -> Generator[None]:
-    """Ctrl-C inside ends the command and not the benchmark, and says so."""
+    """Let Ctrl-C end the command but not the benchmark, with a message."""
     try:
         yield
     except KeyboardInterrupt:
@@ -33,7 +33,7 @@ def left_running(benchmark_id: str, url: str) -> Generator[None]:
 
 
 def follow(client: Promptmill, benchmark_id: str) -> Benchmark:
-    """The benchmark with its figures when it has ended; meanwhile its progress goes to stderr."""
+    """Wait for the benchmark's end, showing progress on stderr; return it with its figures."""
     from promptmill.client import Outage  # noqa: PLC0415 - loaded when a service is talked to
 
     is_away = False
@@ -55,12 +55,12 @@ def follow(client: Promptmill, benchmark_id: str) -> Benchmark:
 
 
 def _status(benchmark: Benchmark) -> str:
-    # It waits for what else uses the host, another benchmark for one: it shares it with nobody.
+    # A queued benchmark waits until its host is free of other work.
     return "waiting for the host" if benchmark.status == "queued" else benchmark.status
 
 
 def numbers(benchmark: Benchmark) -> str:
-    """Runs done, those without an answer, and remaining time on one line."""
+    """Finished runs, failed runs and remaining time on one line."""
     counts = benchmark.counts
     parts = [f"{counts.finished}/{counts.total} runs"]
     parts += [
@@ -78,7 +78,7 @@ def numbers(benchmark: Benchmark) -> str:
 
 
 def tell_ending(benchmark: Benchmark) -> None:
-    """To stderr: how the benchmark ended, and on what it was measured."""
+    """Report on stderr how the benchmark ended, and its conditions."""
     after = ""
     if benchmark.started_at is not None and benchmark.finished_at is not None:
         after = f" after {duration((benchmark.finished_at - benchmark.started_at).total_seconds())}"

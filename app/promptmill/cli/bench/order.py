@@ -1,4 +1,4 @@
-"""What `promptmill bench` is to measure: from options to the fields of a benchmark."""
+"""Conversion of the options of `promptmill bench` to the fields of a benchmark."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOrder:
-    """A benchmark that is asked for."""
+    """Benchmark that the options describe."""
 
     models: Sequence[str]
     source: PromptSource | None
-    """Its prompts; None leaves them to the service."""
+    """Prompts; None leaves them to the service."""
     fields: Mapping[str, Any]
-    """The fields of the contract; what is None was not given."""
+    """Fields of the request; None stands for options that were not given."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was asked for."""
+        """Whether no option was given."""
         given = any(value is not None for value in self.fields.values())
         return not (self.models or self.source or given)
 
     def create(self, client: Promptmill, *, baseline_id: str | None) -> Benchmark:
-        """Order it.
+        """Create the benchmark.
 
         Raises:
-            typer.Exit: One of the prompts is more than a text.
+            typer.Exit: A prompt is more than a text.
         """
         fields = {**self.fields, "baseline_id": baseline_id, "prompts": self._prompts()}
         given: BenchmarkFields = {  # pyright: ignore[reportAssignmentType] - the names are the contract's
@@ -45,7 +45,7 @@ class BenchOrder:
         return client.benchmarks.create(self.models, **given)
 
     def place_of(self, error: FieldError) -> str | None:
-        """Where a wrong prompt stands in the user's own input."""
+        """Place of a wrong prompt in the user's input."""
         found = re.match(r"/prompts/(\d+)$", error.pointer)
         if found is None or self.source is None:
             return None
@@ -68,17 +68,17 @@ class BenchOrder:
 
 
 def _text_of(prompt: Mapping[str, Any]) -> str | None:
-    """The text of a prompt object that says nothing besides, an id excepted."""
+    """Text of a prompt object without further fields, except an id."""
     text = prompt.get("prompt")
     return text if isinstance(text, str) and set(prompt) <= {"prompt", "id"} else None
 
 
 def prompts_of(texts: Sequence[str], file: str | None) -> PromptSource | None:
-    """The prompts that the options name, if they do.
+    """Prompts of the options, if any.
 
     Raises:
-        typer.BadParameter: Both of them do.
-        typer.Exit: The file cannot be read, or is not as its format wants it.
+        typer.BadParameter: Both options were given.
+        typer.Exit: The file cannot be read, or does not have its format.
     """
     if texts and file is not None:
         raise typer.BadParameter("give prompts either with --prompt or with --prompts-file")
@@ -90,10 +90,10 @@ def prompts_of(texts: Sequence[str], file: str | None) -> PromptSource | None:
 
 
 def levels_of(text: str) -> list[int]:
-    """`1,2,4` as numbers; which of them may be is for the service to say.
+    """Parse `1,2,4` as numbers; the service checks their bounds.
 
     Raises:
-        typer.BadParameter: It is no list of whole numbers.
+        typer.BadParameter: The text is not a list of whole numbers.
     """
     if not re.fullmatch(r"\s*[0-9]{1,9}\s*(,\s*[0-9]{1,9}\s*)*", text):
         raise typer.BadParameter(f"--concurrency takes numbers such as 1,2,4, not {text!r}")
@@ -101,10 +101,10 @@ def levels_of(text: str) -> list[int]:
 
 
 def options_of(given: Sequence[str] | None, num_predict: int | None) -> dict[str, Any] | None:
-    """Ollama's options, if any is given.
+    """Ollama's options, if any were given.
 
     Raises:
-        typer.BadParameter: One of them is no pair, or is given twice.
+        typer.BadParameter: An option is not a pair, or is given twice.
     """
     options = pairs("--option", given, json_or_text)
     if num_predict is not None:
@@ -115,6 +115,6 @@ def options_of(given: Sequence[str] | None, num_predict: int | None) -> dict[str
 
 
 def slo_of(**wishes: float | None) -> dict[str, float] | None:
-    """What makes a request a good one, if any wish is given."""
+    """Objectives of a good request, if any were given."""
     given = {name: value for name, value in wishes.items() if value is not None}
     return given or None

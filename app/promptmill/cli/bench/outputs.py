@@ -1,4 +1,4 @@
-"""Writing what a benchmark found to files; a file's extension says in which form."""
+"""Files of a benchmark's figures; the extension selects the format."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _ALL: Final = (*_REPORTS, _DOCUMENT, _RUNS)
 
 
 def checked_outputs(paths: Iterable[Path]) -> list[Path]:
-    """The files to write; what is wrong with one is said before anything is measured.
+    """Check the files to write before the benchmark starts.
 
     Raises:
-        typer.BadParameter: The extension of one says no form.
-        typer.Exit: The folder of one is not there.
+        typer.BadParameter: An extension stands for no format.
+        typer.Exit: A folder is missing.
     """
     found = list(paths)
     for path in found:
@@ -45,10 +45,10 @@ def checked_outputs(paths: Iterable[Path]) -> list[Path]:
 
 
 def write_outputs(client: Promptmill, benchmark: Benchmark, paths: Iterable[Path]) -> None:
-    """Each file in its form.
+    """Write each file in its format.
 
     Raises:
-        typer.Exit: One cannot be written.
+        typer.Exit: A file cannot be written.
     """
     for path in paths:
         with complete_file(path) as file:
@@ -66,5 +66,5 @@ def _content(client: Promptmill, benchmark: Benchmark, extension: str) -> Iterab
 
 
 def as_json(benchmark: Benchmark) -> str:
-    """The benchmark as the API has it."""
+    """Document of the benchmark, as in the API."""
     return benchmark.model_dump_json(exclude_unset=True)

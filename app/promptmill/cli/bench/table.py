@@ -1,6 +1,6 @@
-"""The figures of a benchmark as tables for a terminal, wide or narrow, in colour or without.
+"""Figures of a benchmark as tables for terminals, wide or narrow, with or without colours.
 
-Names and errors are other people's texts: they go into `Text`, never into markup.
+Names and errors are untrusted: they go into `Text`, never into markup.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
 
 MISSING: Final = "-"
-"""What stands for a value that there is not; never 0."""
+"""Sign for a missing value; never 0."""
 FLAG_TEXTS: Final[Mapping[str, str]] = {
     "no_done": "an answer broke off before its end; the run failed",
     "too_few_tokens": "an answer of fewer than 16 tokens; left out of rates",
@@ -47,7 +47,7 @@ FLAG_TEXTS: Final[Mapping[str, str]] = {
     "version_changed": "Ollama's version or the model changed meanwhile",
     "remote_model": "the host passed the calls on to another server",
 }
-"""What each flag means, for a reader who sees it for the first time."""
+"""Explanation of each flag for new readers."""
 METRICS: Final[Mapping[str, str]] = {
     "latency_s": "latency",
     "ttft_s": "TTFT",
@@ -58,7 +58,7 @@ METRICS: Final[Mapping[str, str]] = {
 _TEXT_COLUMNS: Final = frozenset(
     {"flags", "verdict", "error", "measure", "why", "baseline", "this one"}
 )
-"""Heads of columns that hold words and may be folded; numbers may not."""
+"""Columns whose words may be wrapped; numbers may not."""
 _VERDICT_STYLES: Final = {"slower": "bold red", "faster": "green"}
 _DIGITS: Final = 3
 _MOST_DECIMALS: Final = 6
@@ -69,9 +69,9 @@ _LONGEST_TEXT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A table before it is known how wide the terminal is.
+    """Table before its layout for a terminal's width.
 
-    The first `leading` cells of a row say what the row is about.
+    The first `leading` cells of a row identify it.
     """
 
     title: str
@@ -81,7 +81,7 @@ class Figures:
 
 
 def shown(figures: Figures, width: int) -> RenderableType:
-    """A table where it fits into so many columns, else a paragraph for each row."""
+    """Table if it fits into that many columns, else a paragraph for each row."""
     if _needed_width(figures) > width:
         return _paragraphs(figures)
     table = Table(title=Text(figures.title, style="bold"), title_justify="left")
@@ -100,7 +100,7 @@ def _is_text(place: int, head: str) -> bool:
 
 
 def _needed_width(figures: Figures) -> int:
-    """Columns of a terminal in which no number and no word is torn apart."""
+    """Columns of a terminal in which no number and no word is split."""
     needed = 1
     for place, cells in enumerate(zip(figures.heads, *figures.rows, strict=True)):
         parts = [
@@ -136,7 +136,7 @@ def _text(cell: str | Text) -> Text:
 
 
 def results_of(benchmark: Benchmark) -> Iterator[Figures]:
-    """What was measured: each model, prompt and level, and the cold loads."""
+    """Tables of the figures: each model, prompt and level, and the cold loads."""
     results = [benchmark.results[name] for name in benchmark.models if name in benchmark.results]
     has_prompts = len(benchmark.prompts) > 1
     has_slo = benchmark.slo is not None
@@ -204,7 +204,7 @@ def _level_row(
 def _mean_and_spread(found: Distribution) -> str:
     if found.mean is None or not found.stddev:
         return number(found.mean)
-    # As many decimals as the spread needs to be no zero.
+    # Enough decimals to show the spread as more than zero.
     decimals = max(_decimals(found.mean, _DIGITS), _decimals(found.stddev, 1))
     return f"{found.mean:.{decimals}f} ± {found.stddev:.{decimals}f}"
 
@@ -214,7 +214,7 @@ def _ok(good: int, attempted: int) -> Text:
 
 
 def failures_of(benchmark: Benchmark) -> Iterator[Text]:
-    """A line for each model that has an error, and for each kind of failed runs."""
+    """Lines for each model with an error, and for each kind of failed runs."""
     for result in benchmark.results.values():
         codes: dict[str, int] = {}
         for level in result.levels:
@@ -230,7 +230,7 @@ def failures_of(benchmark: Benchmark) -> Iterator[Text]:
 
 
 def legend_of(benchmark: Benchmark) -> RenderableType | None:
-    """What the prompts and the flags that are shown mean."""
+    """Explanations of the prompts and flags shown."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -248,7 +248,7 @@ def legend_of(benchmark: Benchmark) -> RenderableType | None:
 
 
 def comparison_of(found: BenchmarkComparison) -> Iterator[Figures]:
-    """The benchmark beside its baseline; measures without any value are left out."""
+    """Table of the benchmark over its baseline, without measures that have no value."""
     told = [each for each in found.comparisons if each.n_base or each.n_target]
     if told:
         yield Figures(
@@ -317,7 +317,7 @@ def _compared_row(each: ComparedMeasure) -> list[str | Text]:
 
 
 def models_side_by_side(benchmark: Benchmark) -> Figures | None:
-    """The means of every model over those of the first, at the same prompts and levels."""
+    """Table of each model's means over those of the first, at the same prompts and levels."""
     found = [benchmark.results[name] for name in benchmark.models if name in benchmark.results]
     if not found:
         return None
@@ -347,19 +347,19 @@ def _over(value: float | None, base: float | None) -> str:
 
 
 def number(value: float | None, digits: int = _DIGITS) -> str:
-    """A value with so many significant digits."""
+    """Format a value with that many significant digits."""
     if value is None:
         return MISSING
     return f"{value:.{_decimals(value, digits)}f}" if value else "0"
 
 
 def _decimals(value: float, digits: int) -> int:
-    """Places after the point that show so many significant digits of the value; 6 at most."""
+    """Decimal places that show that many significant digits of the value; at most 6."""
     return min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), _MOST_DECIMALS)
 
 
 def _ratio(value: float | None) -> str:
-    # Near 1 the third digit after the point is what matters.
+    # Near 1 the third decimal matters.
     return number(value, 4)
 
 
@@ -372,6 +372,6 @@ def _flag(name: str) -> str:
 
 
 def print_all(console: Console, parts: Iterable[Figures]) -> None:
-    """Each of them in the form that suits the console's width."""
+    """Print each table in the layout that fits the console's width."""
     for figures in parts:
         console.print(shown(figures, console.width))

@@ -1,1 +1,1 @@
-"""The commands of `promptmill`, one file each; slow imports stand inside the functions."""
+"""Commands of `promptmill`, one file each; slow imports are inside the functions."""

@@ -28,7 +28,7 @@ _AFTER: Final = "Afterwards"
 
 
 class RunOrder(StrEnum):
-    """In which order the runs of a model come."""
+    """Orders of a model's runs."""
 
     SEQUENTIAL = "sequential"
     """All runs of a prompt and level, then those of the next."""

@@ -122,7 +122,7 @@ def set_limits(
 
 
 def _told(batch: Batch, changes: BatchChanges) -> str:
-    """What was changed, as the service has it now."""
+    """Print the changed fields, as the service has them now."""
     delay = duration(batch.rate_limit_delay)
     told = {
         "max_concurrent": at_a_time(batch),

@@ -1,4 +1,4 @@
-"""`promptmill demo`: the main job end to end. What it does is in `cli.service.demonstration`."""
+"""`promptmill demo`: demonstration of the main job; implemented in `cli.service.demonstration`."""
 
 from __future__ import annotations
 

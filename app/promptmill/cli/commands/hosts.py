@@ -1,4 +1,4 @@
-"""`promptmill hosts`: which Ollama hosts there are, and how each stands."""
+"""`promptmill hosts`: the Ollama hosts and their state."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def hosts(
 
 
 def _place_of(wanted: str, found: Sequence[Host]) -> int:
-    """The place of the host of that address or id in the list."""
+    """Index in the list of the host with that address or id."""
     address = wanted.rstrip("/")
     places = [
         place
@@ -95,7 +95,7 @@ def _place_of(wanted: str, found: Sequence[Host]) -> int:
 
 
 def state_of(host: Host) -> str:
-    """How a host stands, in a word or two."""
+    """State of a host in a word or two."""
     if not host.enabled:
         return "out of service"
     if host.quarantine is not None:
@@ -108,7 +108,7 @@ def state_of(host: Host) -> str:
 
 
 def _loaded(host: Host) -> list[str]:
-    """What a host that answers has in memory, and how much of it lies on graphics cards."""
+    """Loaded models of a reachable host, with their shares on graphics cards."""
     if not host.reachable:
         return []
     return [

@@ -1,4 +1,4 @@
-"""`promptmill models`: what the service's Ollama hosts have installed."""
+"""`promptmill models`: models installed on the service's Ollama hosts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def models(*, url: Url = DEFAULT_URL) -> None:
 
 
 def _places(model: Model) -> str:
-    """On how many of its hosts a model is in memory; a plain yes where there is one host."""
+    """Number of hosts that have the model loaded; a plain yes with one host."""
     if len(model.hosts) < 2:  # noqa: PLR2004 - one or several
         return "yes" if model.loaded_on else ""
     return f"{len(model.loaded_on)} of {len(model.hosts)}"

@@ -1,4 +1,4 @@
-"""`promptmill results`: what the model answered, for people or for programs."""
+"""`promptmill results`: the answers of a batch, for people or for programs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LONGEST_ANSWER: Final = 480
 
 
 class OutputFormat(StrEnum):
-    """How results are written."""
+    """Formats of results."""
 
     TABLE = "table"
     """For reading: texts shortened, the first results only."""
@@ -56,12 +56,12 @@ class OutputFormat(StrEnum):
 
 
 class ResultStatus(StrEnum):
-    """How a prompt ended."""
+    """Outcomes of a prompt."""
 
     SUCCEEDED = "succeeded"
-    """It has an answer."""
+    """The prompt has an answer."""
     FAILED = "failed"
-    """It has an error."""
+    """The prompt has an error."""
     CANCELLED = "cancelled"
     """Its batch was cancelled first."""
     EXPIRED = "expired"
@@ -182,10 +182,10 @@ def _write(
     bom: bool,
     expand: bool,
 ) -> int:
-    """Write the results in that format and count them.
+    """Write the results in the format, and count them.
 
     Raises:
-        typer.Exit: The format cannot hold one of them.
+        typer.Exit: The format cannot hold a result.
     """
     count = 0
     if chosen in _TABLES:
@@ -204,7 +204,7 @@ def _write(
 def _tell_partial(
     client: Promptmill, batch_id: str, written: int | None, *, is_filtered: bool
 ) -> None:
-    """Say that results are missing, because the batch still runs or ran while it was read."""
+    """Report that results are missing, because the batch runs or ran during the read."""
     batch = client.get(batch_id)
     counts = batch.counts
     ended = counts.succeeded + counts.failed + counts.cancelled + counts.expired
@@ -217,7 +217,7 @@ def _tell_partial(
 
 
 def answers_table(results: Iterable[Result], *, has_ids: bool = False) -> Table:
-    """Results for reading, texts shortened to what a screen can take."""
+    """Print results for reading, with texts shortened for the screen."""
     table = Table(show_lines=True, expand=False)
     table.add_column("#", justify="right", no_wrap=True)
     if has_ids:
@@ -252,7 +252,7 @@ def _check_follow(chosen: OutputFormat, grep: str | None) -> None:
 
 
 def _format_for(output: Path | None, given: OutputFormat | None) -> OutputFormat:
-    """The format that was given or that the extension says.
+    """Format that was given, or that the extension stands for.
 
     Raises:
         typer.BadParameter: The two differ, or there is none.
@@ -287,7 +287,7 @@ def _print_table(
     filters: ResultFilters,
 ) -> None:
     found = client.results(batch_id, status=status, page_size=min(limit + 1, 1000), **filters)
-    # One more than is shown tells whether there are more.
+    # One more than shown, to see whether there are more.
     rows = list(islice(found, limit + 1))
     if not rows:
         found_none = "No results yet." if status is None else f"No {status} results."
@@ -301,12 +301,12 @@ def _print_table(
 
 @contextmanager
 def complete_file(path: Path) -> Generator[IO[bytes]]:
-    """A file to write, which appears at its place when all of it is there.
+    """File that appears at its place when it is complete.
 
     Raises:
-        typer.Exit: It cannot be written.
+        typer.Exit: The file cannot be written.
     """
-    # A connection that breaks must not leave half a file that looks like a whole one.
+    # A broken connection must not leave an incomplete file that looks complete.
     partial = path.with_name(f"{path.name}.part")
     try:
         with partial.open("wb") as file:

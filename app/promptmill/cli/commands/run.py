@@ -1,4 +1,4 @@
-"""`promptmill run`: ask a model, and print the answers. What it does is in `cli.service.asking`."""
+"""`promptmill run`: ask a model, and print the answers; implemented in `cli.service.asking`."""
 
 from __future__ import annotations
 

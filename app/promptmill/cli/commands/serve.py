@@ -1,4 +1,4 @@
-"""`promptmill serve`: the service. What it does is in `cli.service.serving`."""
+"""`promptmill serve`: the service; implemented in `cli.service.serving`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from promptmill.cli.output.terminal import out
 
 
 class ServeCommand(TyperCommand):
-    """Adds all settings to the help text, when somebody asks for it."""
+    """Command whose help includes all settings."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer's private types
-        """The help of the options, then the table of settings."""
-        # The settings are slow to load, and `promptmill --help` does not show them.
+        """Help of the options, then the table of settings."""
+        # The settings are slow to import, and `promptmill --help` does not show them.
         from promptmill.cli.service.service_settings import settings_table  # noqa: PLC0415
 
         super().format_help(ctx, formatter)

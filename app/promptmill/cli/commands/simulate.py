@@ -1,4 +1,4 @@
-"""`promptmill simulate`: a pretend Ollama on a port, until it is stopped."""
+"""`promptmill simulate`: a simulated Ollama server, until it is stopped."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _speed_of(profile: str) -> Speed | None:
 
 
 def _models(names: str, speed: Speed | None, **options: float | None) -> tuple[ModelSpec, ...]:
-    """The models, each at its own speed but for the fields of it that were given as options."""
+    """Build the models, each with its own speed except for fields given as options."""
     chosen = tuple(plain_model(name.strip()) for name in names.split(",") if name.strip())
     changes = {name: value for name, value in options.items() if value is not None}
     return tuple(
@@ -157,11 +157,11 @@ def _models(names: str, speed: Speed | None, **options: float | None) -> tuple[M
 
 
 def _mixed(rate: float, kinds: str) -> tuple[FaultRule, ...]:
-    """Rules that together hit `rate` of the calls, each kind as often as the others."""
+    """Build rules that together affect `rate` of the calls, each kind equally often."""
     names = [name.strip() for name in kinds.split(",") if name.strip()]
     if not rate or not names:
         return ()
-    # A rule only sees the calls that the rules before it have let through.
+    # A rule only applies to calls that earlier rules have let through.
     return tuple(
         FaultRule(
             fault=FaultRule.parse(name).fault,

@@ -310,7 +310,7 @@ def _stay(client: Promptmill, batch_id: str, url: str, *, is_shown: bool) -> NoR
     """Wait until the batch has ended.
 
     Raises:
-        typer.Exit: Always; the status says how it ended.
+        typer.Exit: Always, with the status of the batch's outcome.
     """
     with left_running(batch_id, url):
         ended = follow(client, batch_id, url) if is_shown else client.wait(batch_id)
@@ -321,7 +321,7 @@ def _stay(client: Promptmill, batch_id: str, url: str, *, is_shown: bool) -> NoR
 
 
 def _print_first(source: PromptSource, count: int) -> None:
-    """The prompts as lines of JSON; of an image only its size."""
+    """Print prompts as lines of JSON; of images only their sizes."""
     for prompt in first_of(source, count):
         if isinstance(prompt, dict) and "images" in prompt:
             prompt["images"] = [f"{len(image)} characters of base64" for image in prompt["images"]]
@@ -330,7 +330,7 @@ def _print_first(source: PromptSource, count: int) -> None:
 
 
 def _with_those_of_the_file(fields: dict[str, Any], found: dict[str, Any]) -> BatchFields:
-    """The options that were given, and what the file says of the batch where they say nothing."""
+    """Combine the options with the fields of the file, which apply where no option was given."""
     given = {name: value for name, value in fields.items() if value is not None}
     if "options" in given and isinstance(found.get("options"), dict):
         given["options"] = {**found["options"], **given["options"]}
@@ -346,7 +346,7 @@ def _schema_of(text: str) -> dict[str, Any]:
 
 
 def _count_or_share(text: str | None) -> int | str | None:
-    """What is no number is for the service to judge."""
+    """Pass on texts that are not numbers; the service checks them."""
     return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else text
 
 

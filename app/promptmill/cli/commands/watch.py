@@ -1,4 +1,4 @@
-"""`promptmill watch`: stay with a batch until it has ended."""
+"""`promptmill watch`: waiting for a batch's end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def watch(
 
 @contextmanager
 def left_running(batch_id: str, url: str, *, ends_with_service: bool = False) -> Generator[None]:
-    """Ctrl-C inside ends the command and not the batch, and says so.
+    """Let Ctrl-C end the command but not the batch, with a message.
 
     `ends_with_service` means that the command has started the service, which ends with it.
     """
@@ -70,7 +70,7 @@ def left_running(batch_id: str, url: str, *, ends_with_service: bool = False) ->
 def follow(
     client: Promptmill, batch_id: str, url: str, *, reconnect_s: float = RECONNECT_S
 ) -> Batch:
-    """The batch when it has ended; meanwhile its progress goes to stderr."""
+    """Wait until the batch has ended, showing progress on stderr."""
     from promptmill.client import Batch, Outage  # noqa: PLC0415 - loaded when a service is talked to
 
     is_away = is_paused = False
@@ -96,7 +96,7 @@ def follow(
 
 
 def tell_ending(batch: Batch, url: str) -> None:
-    """One line to stderr: how the batch ended."""
+    """Report on stderr how the batch ended, on one line."""
     took_s = None
     if batch.started_at is not None and batch.finished_at is not None:
         took_s = (batch.finished_at - batch.started_at).total_seconds()

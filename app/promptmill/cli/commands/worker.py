@@ -1,4 +1,4 @@
-"""`promptmill worker`: working off the queue without HTTP. It is done in `cli.service.working`."""
+"""`promptmill worker`: a worker without HTTP; implemented in `cli.service.working`."""
 
 from __future__ import annotations
 

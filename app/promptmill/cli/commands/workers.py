@@ -1,4 +1,4 @@
-"""`promptmill workers`: who works off the queue."""
+"""`promptmill workers`: the worker processes."""
 
 from __future__ import annotations
 

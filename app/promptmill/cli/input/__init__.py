@@ -1,1 +1,1 @@
-"""Prompts and options on their way in."""
+"""Prompts and options of commands."""

@@ -1,4 +1,4 @@
-"""Durations as people write them: `90d`, `24h`, `30m`, `45s`."""
+"""Durations in short form: `90d`, `24h`, `30m`, `45s`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _DURATION: Final = re.compile(r"(?P<number>\d{1,6})(?P<unit>[smhd])", re.ASCII)
 
 
 def parse_duration(text: str) -> int:
-    """The seconds of a duration.
+    """Parse a duration to seconds.
 
     Raises:
-        typer.BadParameter: It is none.
+        typer.BadParameter: The text is not a duration.
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None:

@@ -1,4 +1,4 @@
-"""The options that say how a file of prompts is read, and what they come to."""
+"""Options for reading a file of prompts."""
 
 from __future__ import annotations
 
@@ -130,11 +130,11 @@ def choice_of(
     limit: int | None = None,
     shuffle: int | None = None,
 ) -> Choice:
-    """The way to read a file that the options say.
+    """Build the options for reading a file.
 
     Raises:
-        typer.BadParameter: Two of them contradict each other.
-        typer.Exit: The template is none.
+        typer.BadParameter: Two options contradict each other.
+        typer.Exit: The template is invalid.
     """
     if template is not None and column is not None:
         raise typer.BadParameter("give either --template or --column (--field), not both")

@@ -1,4 +1,4 @@
-"""Options that are numbers, or `auto`."""
+"""Options that take a number or `auto`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import typer
 
 
 def number_or_auto(text: str | None) -> int | Literal["auto"] | None:
-    """What was given; None if it was not. Its bounds are for the service to judge.
+    """Parse the value; None if the option was not given. The service checks its bounds.
 
     Raises:
-        typer.BadParameter: It is neither a whole number nor `auto`.
+        typer.BadParameter: The value is neither a whole number nor `auto`.
     """
     if text is None or text == "auto":
         return text
@@ -23,10 +23,10 @@ def number_or_auto(text: str | None) -> int | Literal["auto"] | None:
 
 
 def finite(value: float | None) -> float | None:
-    """The number of an option; a callback for Typer.
+    """Check a number, as a callback for Typer.
 
     Raises:
-        typer.BadParameter: It is no number, or beyond all numbers, which JSON cannot say.
+        typer.BadParameter: The value is NaN or infinite, which JSON cannot represent.
     """
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a number that can be used")

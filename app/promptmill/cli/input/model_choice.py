@@ -1,4 +1,4 @@
-"""Which model of an Ollama server a demonstration should run on."""
+"""Choice of a model on an Ollama server for a demonstration."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from promptmill.ollama.models import InstalledModel, ModelInfo
 
 _QUICK: Final = Timeouts(connect_s=2.0, first_byte_s=5.0, between_chunks_s=5.0)
 _LEAST_BYTES: Final = 1_000_000
-"""What is smaller is no model but a reference to one in a cloud, which costs its owner money."""
+"""Bytes below which a model is a reference to a cloud model, which costs its owner money."""
 _ONLY_EMBEDS: Final = ("bert", "nomic-bert", "xlm-roberta")
-"""Architectures that complete no text, for servers that do not list capabilities."""
+"""Architectures that cannot complete text, for servers that do not list capabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A server that answers, and a model that it has."""
+    """Server that responds, with one of its models."""
 
     ollama_host: str
     version: str
     model: str
     thinks: bool
-    """Whether the model can be told not to think first."""
+    """Whether thinking of the model can be turned off."""
 
 
 async def choose_model(ollama_host: str, preferred: str) -> Choice | str:
-    """The preferred model if the server has it, else its smallest that completes text.
+    """Choose the preferred model if installed, else the smallest that completes text.
 
     A string says why there is none.
     """
@@ -56,14 +56,14 @@ async def choose_model(ollama_host: str, preferred: str) -> Choice | str:
 
 
 def candidates(installed: Sequence[InstalledModel], preferred: str) -> list[InstalledModel]:
-    """Models on the server's own disk: the preferred first, then from small to large."""
+    """Models on the server's own disk: the preferred first, then by size."""
     wanted = normalise_model(preferred)
     local = [model for model in installed if model.size >= _LEAST_BYTES]
     return sorted(local, key=lambda model: (normalise_model(model.name) != wanted, model.size))
 
 
 def completes_text(info: ModelInfo) -> bool:
-    """Whether a prompt can be sent to the model."""
+    """Whether the model accepts prompts."""
     if info.capabilities:
         return "completion" in info.capabilities
     return info.family not in _ONLY_EMBEDS

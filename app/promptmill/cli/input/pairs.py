@@ -1,4 +1,4 @@
-"""Options that take `NAME=VALUE` and can be given again."""
+"""Options that take `NAME=VALUE` and can be repeated."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from promptmill.rows import NotJsonError, parse_json
 def pairs(
     option: str, given: Sequence[str] | None, value_of: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """The pairs by their names; empty if the option was not given.
+    """Parse the pairs; empty if the option was not given.
 
     Raises:
-        typer.BadParameter: One of them is no pair, or its value is none.
+        typer.BadParameter: A text is not a pair, or its value is invalid.
     """
     found: dict[str, Any] = {}
     for pair in given or ():
@@ -31,10 +31,10 @@ def pairs(
 
 
 def json_or_text(value: str) -> Any:  # noqa: ANN401 - any JSON
-    """The JSON that the value is, or else the value as it stands.
+    """Parse the value as JSON, or else take it as text.
 
     Raises:
-        ValueError: The value is what only Python takes for JSON, such as NaN.
+        ValueError: Only Python takes the value for JSON, such as NaN.
     """
     try:
         return parse_json(value)

@@ -1,4 +1,4 @@
-"""Prompts of a command: its arguments, a file or a pipe; whole, or as they are read."""
+"""Prompts of a command, from its arguments, a file or a pipe; whole, or as they are read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Prompt = str | dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What was said about a file of prompts."""
+    """Options for a file of prompts."""
 
     reading: Reading = field(default_factory=Reading)
     columns: Columns = field(default_factory=Columns)
@@ -37,35 +37,35 @@ class Choice:
 
 
 class PromptSource(Protocol):
-    """The prompts of a batch; iterating begins anew, where that is possible."""
+    """Prompts of a batch, iterated again if possible."""
 
     is_read_once: bool
-    """Whether a second iteration would find nothing."""
+    """Whether the prompts can be iterated only once."""
 
     @property
     def batch_fields(self) -> dict[str, Any]:
-        """What the input says of the whole batch, once its first prompt has been read."""
+        """Fields of the whole batch in the input, available once its first prompt was read."""
         ...
 
     def __iter__(self) -> Generator[Prompt]:
-        """The prompts.
+        """Yield the prompts.
 
         Raises:
-            typer.Exit: The input cannot be used; why was said.
+            typer.Exit: The input cannot be used; a message was printed.
         """
         ...
 
     def place_of(self, index: int) -> str | None:
-        """Where that prompt stands, in the user's words; None if it has not been read."""
+        """Place of a prompt in the user's input; None if it was not read."""
         ...
 
     def tell_left_out(self) -> None:
-        """Say what was left out while the prompts were read."""
+        """Print what was left out while the prompts were read."""
         ...
 
 
 class GivenPrompts:
-    """Prompts that are arguments of the command."""
+    """Prompts given as arguments of the command."""
 
     is_read_once = False
 
@@ -75,15 +75,15 @@ class GivenPrompts:
         self.batch_fields: dict[str, Any] = {}
 
     def __iter__(self) -> Generator[Prompt]:
-        """The prompts."""
+        """Yield the prompts."""
         yield from self._texts
 
     def place_of(self, index: int) -> str | None:
-        """Which of the arguments the prompt is."""
+        """Number of the argument."""
         return f"{self._name} {index + 1}" if index < len(self._texts) else None
 
     def tell_left_out(self) -> None:
-        """Say nothing: every argument is a prompt."""
+        """Print nothing, because every argument is a prompt."""
 
 
 class FilePrompts:
@@ -98,14 +98,14 @@ class FilePrompts:
 
     @property
     def batch_fields(self) -> dict[str, Any]:
-        """What the file says of the whole batch."""
+        """Fields of the whole batch in the file."""
         return self._file.batch_fields
 
     def __iter__(self) -> Generator[Prompt]:
-        """The prompts.
+        """Yield the prompts.
 
         Raises:
-            typer.Exit: The file cannot be read, or something in it cannot be used.
+            typer.Exit: The file cannot be read, or an entry cannot be used.
         """
         try:
             yield from self._file
@@ -116,11 +116,11 @@ class FilePrompts:
             refuse(f"cannot use {self._shown}{kind}", *error.faults)
 
     def place_of(self, index: int) -> str | None:
-        """The line, row or file of the prompt."""
+        """Line, row or file of the prompt."""
         return self._file.place_of(index)
 
     def tell_left_out(self) -> None:
-        """Say which rows have no prompt, the first of them by their places, and how many."""
+        """Print which rows have no prompt, the first by their places, and how many."""
         notes = self._file.notes
         for remark in notes.remarks:
             warn(remark)
@@ -131,7 +131,7 @@ class FilePrompts:
 
 
 def open_source(prompts: Sequence[str], file: str | None, choice: Choice) -> PromptSource:
-    """The prompts that the command's arguments name.
+    """Choose the source of prompts by the command's arguments.
 
     Raises:
         typer.BadParameter: The arguments contradict each other.
@@ -155,14 +155,14 @@ def open_source(prompts: Sequence[str], file: str | None, choice: Choice) -> Pro
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Prompts on their way: what to hand to the client, and in which form."""
+    """Prompts to pass to the client, with the form in which they are sent."""
 
     prompts: Iterable[Prompt]
     is_streamed: bool
 
 
 def sending_of(source: PromptSource, *, stream: bool | None) -> Sending:
-    """The prompts whole, or from a certain size on as they are read; `stream` decides if given.
+    """Read the prompts as a whole, or large ones as a stream; `stream` decides if given.
 
     Raises:
         typer.Exit: The input cannot be used.
@@ -179,14 +179,14 @@ def sending_of(source: PromptSource, *, stream: bool | None) -> Sending:
     else:
         return Sending(begun, is_streamed=bool(stream))
     if source.is_read_once:
-        # An iterator tells the client that it cannot send these prompts again.
+        # With an iterator the client does not try to send the prompts again.
         return Sending(chain(begun, reading), is_streamed=True)
     reading.close()
     return Sending(source, is_streamed=True)
 
 
 def refuse(line: str, *details: str) -> NoReturn:
-    """End with a message about what was given.
+    """End with a message about the input.
 
     Raises:
         typer.Exit: Always.
@@ -196,7 +196,7 @@ def refuse(line: str, *details: str) -> NoReturn:
 
 
 def _check_for_files(prompts: Sequence[str]) -> None:
-    """Refuse names of files that were given as prompts; hint at what only looks like one."""
+    """Refuse names of files given as prompts; warn about texts that look like one."""
     for text in prompts:
         name = text.removeprefix("@")
         if len(name) > _LONGEST_NAME or "\n" in name:
@@ -227,7 +227,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def first_of(source: PromptSource, count: int) -> Iterator[Prompt]:
-    """The first prompts of a source.
+    """Read the first prompts of a source.
 
     Raises:
         typer.Exit: The input cannot be used.

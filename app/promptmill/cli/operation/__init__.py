@@ -1,1 +1,1 @@
-"""Commands for whoever runs the service; they work on its database and settings directly."""
+"""Commands for operators, which use the database and the settings directly."""

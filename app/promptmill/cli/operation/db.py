@@ -1,4 +1,4 @@
-"""`promptmill db`: the database's schema. `serve` brings it up to date by itself."""
+"""`promptmill db`: the database's schema, which `serve` upgrades by itself."""
 
 # ruff: noqa: PLC0415 - Alembic takes half a second to load; only these commands pay for it
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`promptmill doctor`: what is well, what is not, and what to do about it. It changes nothing."""
+"""`promptmill doctor`: checks of an installation, with advice. It changes nothing."""
 
 from __future__ import annotations
 

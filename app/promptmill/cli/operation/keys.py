@@ -1,4 +1,4 @@
-"""`promptmill keys`: who may use the service. Straight on the database, also while nothing runs."""
+"""`promptmill keys`: API keys, changed directly in the database, also while no service runs."""
 
 # ruff: noqa: PLC0415 - the database takes half a second to load; only these commands pay for it
 from __future__ import annotations

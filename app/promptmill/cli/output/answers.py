@@ -1,4 +1,4 @@
-"""Answers of a batch as they come: `promptmill run` and `promptmill results --follow`."""
+"""Answers of a batch as they arrive: `promptmill run` and `promptmill results --follow`."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _LONGEST_PROMPT: Final = 100
 
 
 class Spinner:
-    """How the batch stands, on the last line of a terminal; elsewhere only what it waits for."""
+    """Progress of the batch on the last line of a terminal; elsewhere only what it waits for."""
 
     def __init__(self, status: Status | None) -> None:
         self._status = status
         self._told: set[str] = set()
 
     def show(self, batch: BatchSummary) -> None:
-        """The batch as it stands."""
+        """Show the state of the batch."""
         awaited = [*pulling(batch), *waiting(batch)]
         if self._status is not None:
             self._status.update(one_line(", ".join([batch.status, numbers(batch), *awaited]), 400))
             return
         for sentence in awaited:
-            # A download tells a new share of itself each time; its beginning is news enough.
+            # A download's share changes at each event, so only its beginning is printed.
             news = sentence.partition(": ")[0] if sentence.startswith("pulling") else sentence
             if news not in self._told:
                 self._told.add(news)
@@ -42,7 +42,7 @@ class Spinner:
 
     @contextmanager
     def aside(self) -> Generator[None]:
-        """Leave the terminal to what is printed inside."""
+        """Clear the terminal's last line while the block prints."""
         if self._status is not None:
             self._status.stop()
         yield
@@ -53,7 +53,7 @@ class Spinner:
 
 @contextmanager
 def spinner() -> Generator[Spinner]:
-    """A spinner on stderr."""
+    """Spinner on stderr."""
     console = err()
     if mode().is_quiet or not console.is_terminal:
         yield Spinner(None)
@@ -69,9 +69,9 @@ def follow_answers(
     *,
     after: str | None = None,
 ) -> BatchSummary:
-    """Hand each result to `take` when it is there, with the id of its event; the ended batch.
+    """Pass each result to `take` as it arrives, with the id of its event; return the ended batch.
 
-    `after` is the id of an event: only what came after it is handed over.
+    `after` is the id of an event: only later results are passed.
     """
     from promptmill.client import EndEvent, ResultEvent  # noqa: PLC0415 - with the first request
 
@@ -88,7 +88,7 @@ def follow_answers(
 
 
 class InOrder:
-    """Results in the order of their prompts, each as soon as those before it are there."""
+    """Results in the order of their prompts, each as soon as those before it have arrived."""
 
     def __init__(self, take: Callable[[Result], None]) -> None:
         self._take = take
@@ -96,7 +96,7 @@ class InOrder:
         self._early: dict[int, Result] = {}
 
     def add(self, result: Result, event_id: str) -> None:
-        """Pass on what is next, and keep what is not."""
+        """Pass on the next results in order, and keep the others."""
         del event_id
         self._early[result.index] = result
         while self._next in self._early:
@@ -105,9 +105,9 @@ class InOrder:
 
 
 def print_answer(result: Result, *, total: int) -> None:
-    """An answer to stdout, of several below its prompt on stderr; a failure to stderr.
+    """Print an answer to stdout, with several below its prompt on stderr; a failure to stderr.
 
-    On a terminal the answer's control characters are made visible; a pipe gets the text as it is.
+    On a terminal the answer's control characters are escaped; a pipe gets the text unchanged.
     """
     if mode().as_json:
         print_json(result)
@@ -117,7 +117,7 @@ def print_answer(result: Result, *, total: int) -> None:
     if result.success:
         answer = result.response or ""
         gap = "\n" if result.index + 1 < total else ""
-        # Not by `typer.echo`, which takes colours out of a text that goes into a pipe.
+        # Not by `typer.echo`, which removes colours from text for a pipe.
         sys.stdout.write(f"{printable(answer) if sys.stdout.isatty() else answer}\n{gap}")
     else:
         place = f"prompt {result.index + 1}: " if total > 1 else ""

@@ -1,4 +1,4 @@
-"""Lists for people: a line for each thing; where a terminal is too narrow, a paragraph for each."""
+"""Lists for people: one line per item; on narrow terminals a paragraph per item."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LEADING: Final = 2
 def print_list(
     heads: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()
 ) -> None:
-    """Print rows of cells to stdout; columns in which every cell is empty are left out.
+    """Print rows of cells to stdout, without columns in which every cell is empty.
 
-    The first two cells say what a row is about and how it stands: they begin its paragraph. `notes`
-    has a sentence for each row, or an empty text; it stands below the row.
+    The first two cells identify a row and give its state; they begin its paragraph. `notes` has a
+    sentence for each row, or an empty text, which is printed below the row.
     """
     from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - slow to load
     from rich.padding import Padding  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""How much a command says, and in which form: `--quiet`, `--verbose` and `--json`.
+"""Verbosity and format of commands: `--quiet`, `--verbose` and `--json`.
 
-The rule to know: every command has the options, with one meaning each. Only the commands that run
-until they are stopped have no `--json`: they have no answer.
+Every command has the options, with the same meaning. Only commands that run until they are stopped
+lack `--json`, because they have no result.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _OPTIONS: Final[dict[str, Any]] = {"is_quiet": _Quiet, "is_verbose": _Verbose, "
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What the options say."""
+    """Values of the options."""
 
     is_quiet: bool = False
-    """Whether stderr has errors and warnings alone."""
+    """Whether stderr has only errors and warnings."""
     is_verbose: bool = False
     """Whether stderr also has the requests to the service."""
     as_json: bool = False
-    """Whether stdout has JSON, and stderr an error as a problem document."""
+    """Whether stdout has JSON, and stderr errors as problem documents."""
 
 
 _PLAIN: Final = Mode()
@@ -57,19 +57,19 @@ _mode: ContextVar[Mode] = ContextVar("_mode", default=_PLAIN)
 
 
 def mode() -> Mode:
-    """What the options of the command that runs say."""
+    """Options of the running command."""
     return _mode.get()
 
 
 def set_mode(wanted: Mode) -> None:
-    """Let the command speak so from now on."""
+    """Set the options of the running command."""
     _mode.set(wanted)
 
 
 def with_output_options(
     command: Callable[..., None], *, has_json: bool = True
 ) -> Callable[..., None]:
-    """The command with the options of this file beside its own."""
+    """Command with the options of this file beside its own."""
     options = {name: each for name, each in _OPTIONS.items() if has_json or each is not _Json}
 
     @wraps(command)

@@ -1,4 +1,4 @@
-"""Showing on the command line how a batch goes."""
+"""Progress of a batch on the command line."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from promptmill.client import Batch, BatchSummary, Pull
 
 _FAR_S: Final = 30.0
-"""Seconds from which it is worth telling when something is tried again."""
+"""Seconds from which on the next try is announced."""
 
 
 def display_on(console: Console) -> Display:
-    """The display that suits the console."""
+    """Display that suits the console."""
     if mode().is_quiet:
         return Lines(Console(quiet=True), time.monotonic)
     return Bar(console) if console.is_terminal else Lines(console, time.monotonic)
 
 
 def show(batch: Batch, display: Display) -> None:
-    """A batch as it stands."""
+    """Show the state of a batch."""
     counts, awaited = batch.counts, [*pulling(batch), *waiting(batch)]
     words = ", ".join([numbers(batch), *awaited])
     display.draw(batch.status, counts.finished, counts.total, words, news=tuple(awaited))
 
 
 def at_a_time(batch: Batch) -> str:
-    """Its `max_concurrent` in words."""
+    """`max_concurrent` of a batch in words."""
     return f"{batch.max_concurrent} at a time{' (auto)' if batch.auto_concurrency else ''}"
 
 
 def pulling(batch: BatchSummary) -> list[str]:
-    """What is pulled for a batch that waits for it, in words."""
+    """Downloads that a batch waits for, in words."""
     if batch.has_ended:
         return []
     told: list[str] = []
@@ -55,11 +55,11 @@ def pulling(batch: BatchSummary) -> list[str]:
 
 
 def waiting(batch: BatchSummary) -> list[str]:
-    """What a batch waits for, in words; nothing for a pause, which `status` says, or a download."""
+    """Reason why a batch waits, in words; empty for a pause or a download."""
     reason = batch.waiting_for
     if reason is None or reason.reason in {"paused", "model_missing"}:
         return []
-    # The time of day and not the seconds, so that the same wait is told once.
+    # The time of day, not the seconds, so that the same wait is printed once.
     until = "" if reason.until is None or not _is_far(reason.until) else _at(reason.until)
     return [f"waits: {one_line(reason.message, 300)}{until}"]
 

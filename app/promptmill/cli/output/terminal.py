@@ -1,6 +1,6 @@
-"""Writing to the terminal: results go to stdout, everything said about them to stderr.
+"""Output to the terminal: results on stdout, messages on stderr.
 
-What is said goes through `promptmill.display.texts.printable`, for much of it is foreign text.
+Messages go through `promptmill.display.texts.printable`, because they contain untrusted text.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from promptmill.client import Batch, Benchmark
 
 _PIPED_WIDTH: Final = 160
-"""Columns of a table that goes to a file or another program; rich would take 80."""
+"""Columns of a table for a file or another program; rich would use 80."""
 
 
 def out(*, piped_width: int = _PIPED_WIDTH) -> Console:
-    """Stdout, for what was asked for; `piped_width` holds where there is no terminal."""
+    """Console of stdout, for results; `piped_width` applies without a terminal."""
     from rich.console import Console  # noqa: PLC0415 - slow to load, as everywhere here
 
     console = Console(highlight=False, markup=False, emoji=False)
@@ -36,23 +36,23 @@ def out(*, piped_width: int = _PIPED_WIDTH) -> Console:
 
 
 def err() -> Console:
-    """Stderr, for progress, hints and errors."""
+    """Console of stderr, for progress, hints and errors."""
     from rich.console import Console  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    # A terminal gets whole words on its lines, a log each sentence on one line.
+    # A terminal wraps at words; a log gets each sentence on one line.
     console.soft_wrap = not console.is_terminal
     return console
 
 
 def say(line: str, *, style: str | None = None) -> None:
-    """One line to stderr, unless the command is quiet."""
+    """Print a line to stderr, unless the command is quiet."""
     if not mode().is_quiet:
         _print(line, style)
 
 
 def hint(command: str, what: str = "") -> None:
-    """A command to be typed next to stderr, unless the command is quiet, and what it does.
+    """Print a suggested command to stderr with its effect, unless the command is quiet.
 
     The command stays on one line, so that it can be copied.
     """
@@ -68,7 +68,7 @@ def hint(command: str, what: str = "") -> None:
 
 
 def warn(line: str) -> None:
-    """One line to stderr that nobody should miss: something was left out, or is not all there."""
+    """Print a warning to stderr: something was left out, or is incomplete."""
     _print(line, "yellow")
 
 
@@ -79,25 +79,25 @@ def _print(line: str, style: str | None) -> None:
 
 
 def print_json(value: BaseModel | Mapping[str, Any]) -> None:
-    """One thing to stdout, as an object on one line; a record with the fields that were sent."""
+    """Print an object to stdout on one line; a record with the fields that were sent."""
     is_plain = isinstance(value, Mapping)
     typer.echo(json.dumps(value) if is_plain else value.model_dump_json(exclude_unset=True))
 
 
 def print_one(thing: Batch | Benchmark) -> None:
-    """What was made to stdout: its id alone, or with `--json` all of it."""
+    """Print a created object to stdout: its id alone, or with `--json` all of it."""
     if mode().as_json:
         print_json(thing)
     else:
         typer.echo(thing.id)
-    # Whoever reads it from a pipe can use it while this command still waits.
+    # Flushed, so that a reader of the pipe can use it while this command waits.
     sys.stdout.flush()
 
 
 def fail(line: str, *details: str, problem: Mapping[str, Any] | None = None) -> None:
-    """An error to stderr: what happened, and below it what is known about it.
+    """Print an error to stderr: what happened, and details below.
 
-    With `--json` it is a problem document (RFC 9457): `problem`, or one of these lines.
+    With `--json` it is a problem document (RFC 9457): `problem`, or one made of these lines.
     """
     from rich.text import Text  # noqa: PLC0415
 

@@ -1,1 +1,1 @@
-"""Connections to a service, and running one."""
+"""Connections of commands to a service, and running a service."""

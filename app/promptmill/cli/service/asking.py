@@ -1,4 +1,4 @@
-"""Asking a model: a batch is submitted, and its answers are printed as they come."""
+"""Asking a model: a batch is submitted, and its answers are printed as they arrive."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _LOOK_S = 2.0
 
 
 def ask(url: str, source: PromptSource, fields: Mapping[str, Any]) -> None:
-    """Submit the prompts, and print each answer as soon as those before it are there.
+    """Submit the prompts, and print each answer as soon as those before it have arrived.
 
     Raises:
-        typer.Exit: Not every prompt has an answer, or something stood in the way.
+        typer.Exit: A prompt has no answer, or the command failed.
     """
     is_missing = False
 
@@ -54,10 +54,10 @@ def ask(url: str, source: PromptSource, fields: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _service_at(url: str) -> Generator[str]:
-    """The address of a service: `url`, or where none is expected there, of one that is started.
+    """Yield the address of a service: `url`, or a service that is started for the command.
 
     Raises:
-        typer.Exit: It cannot be started.
+        typer.Exit: The service cannot be started.
     """
     if url != DEFAULT_URL or _answers(url):
         yield url
@@ -75,7 +75,7 @@ def _service_at(url: str) -> Generator[str]:
 
 
 def _answers(url: str) -> bool:
-    """Whether a Promptmill answers there; another program at its usual port does not count."""
+    """Whether a Promptmill service responds at an address; other programs do not count."""
     try:
         with Promptmill(url, api_key=api_key(), timeout_s=_LOOK_S, attempts=1) as client:
             client.health()

@@ -1,4 +1,4 @@
-"""Commands of this program as child processes that announce the address they listen on."""
+"""Commands of this program as child processes, which print the address they listen on."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from typing import IO, Final
 
 _URL: Final = re.compile(r"https?://[\w.\[\]:-]+:\d+")
 _STOP_WITHIN_S: Final = 20.0
-"""A service that drains running calls needs its time; then it is killed."""
+"""Seconds for a service to drain running calls, before it is killed."""
 
 
 class ChildDied(Exception):  # noqa: N818 - named for what happened
-    """The process ended before it listened; the message is the end of what it wrote."""
+    """The process ended before it listened; the message is the end of its output."""
 
 
 @contextmanager
 def listening(command: Sequence[str], log: Path) -> Generator[str]:
-    """Run `promptmill <command>` and yield its URL; it is stopped at the end.
+    """Run `promptmill <command>`, yield its URL, and stop it at the end.
 
-    All that it writes goes to the file `log`.
+    Its output goes to the file `log`.
 
     Raises:
-        ChildDied: It did not come to listen.
+        ChildDied: The process ended before it listened.
     """
     with log.open("ab") as log_file:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            # -P: without it a folder `app` where the user happens to be would be run instead.
+            # -P: without it a folder `promptmill` in the current directory would be imported
+            # instead.
             [sys.executable, "-P", "-m", "promptmill", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log_file,
-            # A Ctrl-C at the terminal is for the parent, which then stops its children in order.
+            # Ctrl-C goes to the parent only, which then stops its children in order.
             start_new_session=True,
         )
         announcement = _Announcement(process, log_file)
@@ -54,7 +55,7 @@ def listening(command: Sequence[str], log: Path) -> Generator[str]:
 
 @contextmanager
 def sigterm_cleans_up() -> Generator[None]:
-    """Let SIGTERM end the program as an exception does, so that its children are stopped."""
+    """Make SIGTERM end the program by an exception, so that its children are stopped."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
@@ -68,7 +69,7 @@ def sigterm_cleans_up() -> Generator[None]:
 
 
 class _Announcement(threading.Thread):
-    """Reads a process's stdout to its end, so that it never blocks, and picks the first URL."""
+    """Reader of a process's stdout, which never lets it block, and finds the first URL."""
 
     def __init__(self, process: subprocess.Popen[bytes], log_file: IO[bytes]) -> None:
         super().__init__(name="child-output", daemon=True)
@@ -94,7 +95,7 @@ class _Announcement(threading.Thread):
         self._decided.set()
 
     def wait(self) -> str | None:
-        """The URL, or None when the process closed its output without naming one."""
+        """Wait for the URL; None if the process closed its output without one."""
         self._decided.wait()
         return self._url
 

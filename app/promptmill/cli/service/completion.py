@@ -1,7 +1,7 @@
-"""What a shell offers for a half-typed word: batches, models and states.
+"""Completions of a shell: batches, models and states.
 
-The rule to know: the shell waits meanwhile, so that a completion ends within two seconds, whatever
-the service does, and says nothing.
+The shell waits meanwhile, so that a completion ends within two seconds whatever the service does,
+and prints nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NEWEST: Final = 20
 
 
 def complete_batch(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The newest batches: their labels and ids, with how they stand."""
+    """Labels and ids of the newest batches, with their states."""
 
     def ask(client: Promptmill) -> list[tuple[str, str]]:
         batches = client.list_batches(limit=_NEWEST).data
@@ -29,7 +29,7 @@ def complete_batch(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]
         found = [
             (one.label, f"{one.status}, {one.model}")
             for one in batches
-            # A label of several batches names none of them; one with a space is for quotes.
+            # A label of several batches is ambiguous; one with a space would need quotes.
             if one.label and labels.count(one.label) == 1 and one.label.split() == [one.label]
         ]
         found += [(one.id, " ".join(filter(None, [one.status, one.label]))) for one in batches]
@@ -39,7 +39,7 @@ def complete_batch(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]
 
 
 def complete_model(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The installed models, with their sizes."""
+    """Installed models, with their sizes."""
 
     def ask(client: Promptmill) -> list[tuple[str, str]]:
         return [(one.name, one.parameter_size or "") for one in client.models()]
@@ -48,7 +48,7 @@ def complete_model(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]
 
 
 def complete_state(incomplete: str) -> list[tuple[str, str]]:
-    """The states of a batch."""
+    """States of a batch."""
     from promptmill.domain.lifecycle import JobState  # noqa: PLC0415 - only here
 
     states = [state.value for state in JobState if state is not JobState.RECEIVING]
@@ -62,7 +62,7 @@ def _starting(incomplete: str, found: Sequence[tuple[str, str]]) -> list[tuple[s
 def _asked(
     ctx: typer.Context, ask: Callable[[Promptmill], list[tuple[str, str]]]
 ) -> list[tuple[str, str]]:
-    """What the service tells in time; else nothing."""
+    """Response of the service if it arrives in time; else an empty list."""
     from promptmill.cli.service.connection import (  # noqa: PLC0415 - it imports this module
         DEFAULT_URL,
         api_key,

@@ -1,4 +1,4 @@
-"""The way from a client command to the service, and from the service's errors to an exit status."""
+"""Connection of commands to the service, and mapping of its errors to exit statuses."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def command_for(words: str, url: str) -> str:
-    """A command to be typed next, with the address if it is not the usual one."""
+    """Command to suggest, with the address unless it is the default."""
     return f"promptmill {words}" + ("" if url == DEFAULT_URL else f" --url {url}")
 
 
 def use_key_file(path: Path | None) -> None:
-    """Let the commands of this program send the key of a file, which is read when it is needed."""
+    """Make commands send the key of a file, which is read when it is needed."""
     _key_file.set(path)
 
 
 def api_key() -> str | None:
-    """The API key to send; None: none.
+    """Read the API key to send; None without a key.
 
     Raises:
         typer.Exit: The file cannot be read, or is empty.
@@ -90,7 +90,7 @@ BatchId = Annotated[
 
 
 def no_place(error: FieldError) -> str | None:
-    """The name of a field's place in the user's own words, where there are none."""
+    """Default name of a field's place: the pointer itself."""
     del error
     return None
 
@@ -99,11 +99,11 @@ def no_place(error: FieldError) -> str | None:
 def connected(
     url: str, *, place_of: Callable[[FieldError], str | None] = no_place
 ) -> Generator[Promptmill]:
-    """A client for `url`; what it raises inside becomes a message on stderr and an exit status.
+    """Client for `url`; its errors become messages on stderr and exit statuses.
 
-    `place_of` says where a wrong field stands in the user's own input, if it does.
+    `place_of` gives the place of a wrong field in the user's input, if known.
     """
-    # httpx takes a quarter of a second to load: only commands that talk to a service pay for it.
+    # Importing httpx takes a quarter of a second, so only commands with a service import it.
     import httpx  # noqa: PLC0415
 
     from promptmill.client import (  # noqa: PLC0415
@@ -124,7 +124,7 @@ def connected(
     try:
         client = Promptmill(url, api_key=key)
     except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-        # What is left to go wrong comes from the environment: httpx reads it for proxies and TLS.
+        # The remaining errors come from the environment, which httpx reads for proxies and TLS.
         fail(
             f"cannot reach the service at {url}: {_without_advice(error)}",
             "HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name proxies of http or https, NO_PROXY lists",
@@ -161,23 +161,23 @@ def connected(
 
 
 def _without_advice(error: Exception) -> str:
-    """What is wrong, for those who cannot install anything into this program."""
+    """Describe an error of proxies without the advice to install a package."""
     if isinstance(error, ImportError):
         return "the environment names a SOCKS proxy, which this program cannot use"
     return str(error) or type(error).__name__
 
 
 class _Said(logging.Handler):
-    """Says what the client logs, the requests alone."""
+    """Log handler that prints the client's requests."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it on stderr."""
+        """Print a log record to stderr."""
         say(record.getMessage(), style="dim")
 
 
 @contextlib.contextmanager
 def _requests_said() -> Generator[None]:
-    """With `--verbose` say every request, and the id under which the service's log has it."""
+    """With `--verbose` print every request, with its id in the service's log."""
     if not mode().is_verbose:
         yield
         return
@@ -193,7 +193,7 @@ def _requests_said() -> Generator[None]:
 def _document(
     problem: PromptmillProblem, place_of: Callable[[FieldError], str | None]
 ) -> dict[str, Any]:
-    """The problem as the service sent it, and where in the user's own input each error is."""
+    """Problem as the service sent it, with the place of each error in the user's input."""
     errors = [
         {"pointer": error.pointer, "detail": error.detail, "place": place_of(error)}
         for error in problem.errors
@@ -212,5 +212,5 @@ def _document(
 def _told(error: FieldError, place: str | None) -> str:
     if place is None:
         return ": ".join(filter(None, [error.pointer, error.detail]))
-    # The service counts the lines that were sent, the place those of the user's own file.
+    # The service counts the sent lines, the place those of the user's file.
     return f"{place}: {_SENT_LINE.sub('', error.detail, count=1)}"

@@ -1,4 +1,4 @@
-"""The demonstration: a service of its own, a batch of real questions, and what came of them."""
+"""The demonstration: a separate service, a batch of real questions, and its results."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _NAP_S: Final = 3600.0
 _SIMULATE: Final = ("simulate", "--port", "0", "--num-parallel", "4")
 _SYSTEM: Final = "Answer in one or two short sentences."
 _ANSWER_TOKENS: Final = 200
-"""Keeps a demonstration on a slow machine short; a cut answer still is one."""
+"""Most tokens, which keeps the demonstration short on slow machines; cut answers count."""
 
 
 def demonstrate(*, prompts_file: Path | None, limit: int | None, keep: bool) -> None:
-    """Run it all, and with `keep` stay until Ctrl-C.
+    """Run the demonstration, and with `keep` continue until Ctrl-C.
 
     Raises:
-        typer.Exit: With the status that the batch's outcome has.
+        typer.Exit: Always, with the status of the batch's outcome.
     """
     prompts = _prompts(prompts_file, limit)
     settings = checked_settings()
@@ -141,7 +141,7 @@ def _next_steps(url: str, batch: Batch) -> None:
 
 
 def _program() -> str:
-    """This program as it is called from here: by its name only where the shell finds it."""
+    """Command for this program: its name only if the shell finds it."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{sys.executable} -m promptmill"
@@ -157,7 +157,7 @@ def _until_interrupted(url: str) -> None:
     say("The service goes on until Ctrl-C. Its page:", style="bold")
     say(f"{url}/")
     try:
-        while True:  # A sleep is cut short by Ctrl-C on every system; `signal.pause` is not.
+        while True:  # Ctrl-C interrupts a sleep on every system, but not `signal.pause`.
             time.sleep(_NAP_S)
     except KeyboardInterrupt:
         say("Stopping.")

@@ -1,4 +1,4 @@
-"""What `promptmill doctor` does: runs all checks, prints what they found, and ends accordingly."""
+"""Implementation of `promptmill doctor`: runs all checks, prints findings, sets the exit status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def diagnose(*, database_url: str | None, probe: bool) -> None:
     """Run all checks.
 
     Raises:
-        typer.Exit: Not all is well; the status says how bad it is.
+        typer.Exit: A finding is not ok; the status gives the severity.
     """
     try:
         settings = load_settings(database_url=database_url)

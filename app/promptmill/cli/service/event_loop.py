@@ -1,7 +1,6 @@
-"""The event loop of a process and its signals, on systems with and without uvloop.
+"""Event loop and signals of a process, on systems with and without uvloop.
 
-Windows has neither uvloop nor handlers of signals in the event loop; the rest of the program does
-not need to know.
+Windows has neither uvloop nor signal handlers in the event loop; this module hides that.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from types import FrameType
 from typing import Final
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
-"""The signals that ask a process to end: Ctrl-C, and what a supervisor sends."""
+"""Signals that ask a process to end: Ctrl-C, and that of a supervisor."""
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """The fastest event loop there is: that of uvloop, else asyncio's own."""
+    """Fastest available event loop: uvloop's, else asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415  # absent on some systems
     except ImportError:
@@ -27,9 +26,9 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def when_told_to_stop(told: Callable[[], None], *, once: bool = False) -> None:
-    """Call `told` in the running loop at each of the signals of `STOPPING`.
+    """Call `told` in the running loop at each signal of `STOPPING`.
 
-    With `once` at the first of them only; the next ends the process as if nobody had looked.
+    With `once` only at the first; the next then ends the process as without a handler.
     """
     loop = asyncio.get_running_loop()
 

@@ -1,4 +1,4 @@
-"""What the `keys` commands do, apart from their options because it is slow to load."""
+"""Implementation of the `keys` commands, separate from their options as it is slow to import."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from promptmill.cli.service.service_settings import checked_settings
 from promptmill.display.texts import duration, local_time
 from promptmill.domain.access.keys import NAME, ApiKey, KeyLimits, parse_scopes
 from promptmill.domain.errors import Conflict, NotFound, PromptmillError
-from promptmill.services import keys
-from promptmill.services.keys import NewKey
+from promptmill.services.access import keys
+from promptmill.services.access.keys import NewKey
 from promptmill.settings import without_password
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
@@ -34,7 +34,7 @@ _PRIORITY: Final = "priority"
 
 
 class KeySteps:
-    """Changes and questions to the keys of one database.
+    """Changes and queries of the keys of one database.
 
     Raises:
         typer.Exit: A setting is wrong, the database cannot be reached, or it refuses.
@@ -121,7 +121,7 @@ class KeySteps:
         )
 
     def revoke(self, name: str) -> None:
-        """Let a key open nothing any more."""
+        """Revoke a key."""
         with self._database() as database:
             keys.revoke(database, name)
         if mode().as_json:
@@ -146,10 +146,10 @@ class KeySteps:
 
 
 def parse_limits(texts: Sequence[str]) -> KeyLimits:
-    """The limits of a list of `name=value`.
+    """Parse limits from a list of `name=value`.
 
     Raises:
-        typer.BadParameter: There is no such limit, or its value is not one.
+        typer.BadParameter: There is no such limit, or its value is invalid.
     """
     found: dict[str, int] = {}
     for text in texts:
@@ -190,7 +190,7 @@ def _state(key: ApiKey) -> str:
         return "revoked"
     if key.expires_at_ms is None:
         return "good"
-    # By this machine's clock, which is only for people to look at.
+    # By this machine's clock, for display only.
     left_s = key.expires_at_ms / 1000 - time.time()
     return f"good for {duration(left_s)}" if left_s > 0 else "expired"
 

@@ -1,7 +1,7 @@
-"""Names of batches and benchmarks on the command line: an id, its beginning, a label, or `@last`.
+"""Resolution of names of batches and benchmarks: an id, its beginning, a label, or `@last`.
 
-The rule to know: what has the form of a whole id goes to the service as it is; everything else is
-looked up in the list, newest first, and a label goes before the beginning of an id.
+A text with the form of a whole id is sent to the service; any other is searched in the list, newest
+first, and a label takes precedence over the beginning of an id.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_TOLD: Final = 5
 
 
 def batch_named(client: Promptmill, name: str) -> str:
-    """The id of the batch that a user means by `name`.
+    """Find the id of the batch that a user means by `name`.
 
     Raises:
         typer.Exit: There is no such batch, or more than one.
@@ -49,7 +49,7 @@ def batch_named(client: Promptmill, name: str) -> str:
 
 
 def benchmark_named(client: Promptmill, name: str) -> str:
-    """The id of the benchmark that a user means by `name`.
+    """Find the id of the benchmark that a user means by `name`.
 
     Raises:
         typer.Exit: There is no such benchmark, or more than one.
@@ -109,7 +109,7 @@ def _at_place(
 def _listed(
     page: Callable[[int, str | None], BatchPage | BenchmarkPage], limit: int
 ) -> Iterator[BatchSummary | BenchmarkSummary]:
-    """All of them, newest first, asked for page by page as they are looked at."""
+    """Yield all of them, newest first, requested page by page as they are consumed."""
     cursor = None
     while True:
         asked = page(limit, cursor)

@@ -1,4 +1,4 @@
-"""Results as they come, to the terminal or a file: `promptmill results --follow`."""
+"""Results as they arrive, to the terminal or a file: `promptmill results --follow`."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def follow_results(
     after: str | None,
     url: str,
 ) -> None:
-    """Write each result when it is there, until the batch has ended.
+    """Write each result as it arrives, until the batch has ended.
 
     Raises:
-        typer.Exit: The file cannot be written, or Ctrl-C ended it; then stderr says how to go on.
+        typer.Exit: The file cannot be written, or Ctrl-C ended the command; stderr says how to
+            continue.
     """
     last = after
     total = client.get(batch_id).counts.total
@@ -65,7 +66,7 @@ def follow_results(
 
 @contextmanager
 def _appended(output: Path | None, *, is_continued: bool) -> Generator[IO[bytes] | None]:
-    """The file, which others can read while it grows."""
+    """File that others can read while it grows."""
     if output is None:
         yield None
         return

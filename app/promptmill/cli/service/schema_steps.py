@@ -1,4 +1,4 @@
-"""What the `db` commands do, apart from their options because it is slow to load."""
+"""Implementation of the `db` commands, separate from their options because it is slow to import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from promptmill.store.db import schema
 
 
 class SchemaSteps:
-    """Changes and questions to the schema of one database; each says on stderr what became of it.
+    """Changes and queries of the schema of one database; each reports its result on stderr.
 
     Raises:
         typer.Exit: A setting is wrong, the database cannot be reached, or it refuses.
@@ -31,13 +31,13 @@ class SchemaSteps:
         self.shown_url = without_password(self._url)
 
     def upgrade(self, revision: str) -> None:
-        """Apply what is missing up to `revision`."""
+        """Apply missing migrations up to `revision`."""
         with self._errors_told():
             schema.upgrade(self._url, revision, transaction_pooling=self._pooling, waiting=say)
             self._tell(self._state(), "is at {}.")
 
     def downgrade(self, revision: str) -> None:
-        """Take back what is beyond `revision`."""
+        """Revert migrations beyond `revision`."""
         with self._errors_told():
             schema.downgrade(self._url, revision, transaction_pooling=self._pooling, waiting=say)
             self._tell(self._state(), "is at {}.")

@@ -1,4 +1,4 @@
-"""The service's settings, as the command line reads them, reports them and explains them."""
+"""Settings of the service on the command line: reading, reporting, explaining."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def checked_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - whatever an option holds
-    """The settings of the environment with options over them; what is wrong ends the program."""
+    """Load the settings with options over them; errors end the program."""
     try:
         return load_settings(**overrides)
     except SettingsError as error:
@@ -34,21 +34,21 @@ def checked_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - whatever a
 
 
 def wanted_log_level() -> str | None:
-    """The level of the log that `--quiet` or `--verbose` ask for; None: what the settings say."""
+    """Level of the log for `--quiet` or `--verbose`; None: that of the settings."""
     if mode().is_quiet:
         return "WARNING"
     return "DEBUG" if mode().is_verbose else None
 
 
 def tell_unknown_variables() -> None:
-    """Warn of variables that begin like a setting and are none: a typo would else pass silently."""
+    """Warn of variables with the prefix of settings that are none, such as misspelt ones."""
     for name, nearest in unknown_variables().items():
         meant = f"; did you mean {nearest}?" if nearest else ""
         warn(f"warning: {name} is no setting of Promptmill{meant}")
 
 
 def settings_table() -> Table:
-    """Every setting with its environment variable, default and meaning, out of `Settings`."""
+    """List every setting with its environment variable, default and meaning."""
     table = Table(title="Settings from the environment", title_justify="left", box=None)
     table.add_column("variable", overflow="fold")
     table.add_column("default", overflow="fold")
@@ -63,7 +63,7 @@ def settings_table() -> Table:
 
 
 def default_text(field: FieldInfo) -> str:
-    """A setting's default for people."""
+    """Default of a setting for display."""
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is PydanticUndefined:
         return "required"

@@ -1,4 +1,4 @@
-"""Running the service under uvicorn: socket, signals, and what is said before and after."""
+"""Running the service under uvicorn: socket, signals, and messages before and after."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ from promptmill.cli.service.service_settings import (
 from promptmill.domain.errors import PromptmillError, WorkerEnded
 from promptmill.main import create_app
 from promptmill.observability.logs import configure_logging, get_logger
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.settings import Settings, is_loopback, without_password
 from promptmill.store.db import schema
 from promptmill.store.db.database import Database
 from promptmill.version import version
 
 _REQUESTS_MAY_END_S: Final = 3
-"""Seconds that open requests get after SIGTERM: enough for all but long polls and streams, which
-are cut off; their clients come back."""
+"""Seconds that open requests have after SIGTERM.
+
+They suffice for all but long polls and streams, which are cut off, and whose clients reconnect.
+"""
 _BACKLOG: Final = 2048
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
 
 
 def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, checked there
-    """Serve until SIGTERM or Ctrl-C. `options` go before the environment where they are not None.
+    """Serve until SIGTERM or Ctrl-C. Options take precedence over the environment unless None.
 
     Raises:
-        typer.Exit: It could not start, or not go on; stderr says why.
+        typer.Exit: The service could not start, or not continue; stderr says why.
     """
     settings = checked_settings(**options, log_level=wanted_log_level())
     configure_logging(level=settings.log_level, as_json=settings.log_json)
@@ -50,7 +52,7 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
     has_keys = _has_keys(settings)
     _refuse_to_be_open(settings, has_keys=has_keys)
     listener = listen(settings.host, settings.port)
-    # The port is the kernel's choice with --port 0. Stdout, so that a program can wait for it.
+    # With --port 0 the kernel chooses the port. On stdout, so that a program can wait for it.
     url = url_of(settings.host, listener.getsockname()[1])
     typer.echo(f"Promptmill {version()} listens on {url}")
     _introduce(settings, url, has_keys=has_keys)
@@ -65,7 +67,7 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
             access_log=False,
             log_config=None,
             server_header=False,
-            # uvicorn would else believe whatever runs on this machine.
+            # By default uvicorn trusts headers of every program on this machine.
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=_REQUESTS_MAY_END_S,
@@ -76,7 +78,7 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
         with _signals_end_quietly():
             server.run(sockets=[listener])
     finally:
-        # Versions of uvicorn differ in whether they return or exit when the start has failed.
+        # Depending on its version, uvicorn returns or exits after a failed start.
         if lifespan.refusal is not None:
             fail(f"cannot start: {lifespan.refusal}")
     if lifespan.early_end is not None:
@@ -87,12 +89,12 @@ def run_service(**options: Any) -> None:  # noqa: ANN401 - one per setting, chec
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which a second signal ends at once, and which the application may stop."""
+    """Server of uvicorn that a second signal ends at once, and that the application may stop."""
 
     _told = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop gracefully; at the second signal end as if nobody had looked."""
+        """Stop gracefully; at the second signal end as without a handler."""
         if self._told:
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
@@ -105,22 +107,22 @@ class Server(uvicorn.Server):
 
 
 class WatchedLifespan:
-    """An application around the real one that notices why its lifespan did not begin, or ended.
+    """ASGI application around the service that detects a failed start or an early end.
 
-    uvicorn would write a traceback into the log; what the service itself refuses is one sentence.
-    Of an end before it asked for one, uvicorn would take no notice at all.
+    uvicorn would log a traceback for an error that the service reports in one sentence, and would
+    ignore an early end.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self.refusal: PromptmillError | None = None
         self.early_end: str | None = None
-        """Why the lifespan ended before it was asked to, in a sentence."""
+        """Why the lifespan ended early, in a sentence."""
         self.stop: Callable[[], None] = lambda: None
-        """Called at such an end."""
+        """Function to call at an early end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; look only at the lifespan."""
+        """Pass a request on; observe only the lifespan."""
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
@@ -138,7 +140,7 @@ class WatchedLifespan:
             if message["type"] == "lifespan.startup.failed":
                 failure = message
             elif message["type"] == "lifespan.shutdown.failed" and is_running:
-                # A traceback; the error itself comes next.
+                # A traceback is dropped; the error itself follows.
                 await send({"type": message["type"], "message": ""})
             else:
                 is_running = message["type"] == "lifespan.startup.complete"
@@ -165,16 +167,16 @@ class WatchedLifespan:
 
 
 def url_of(host: str, port: int) -> str:
-    """Where a browser on this machine finds the service."""
+    """Address at which a browser on this machine finds the service."""
     name = _WILDCARDS.get(host, host)
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
+    """Open a listening socket.
 
     Raises:
-        typer.Exit: It cannot.
+        typer.Exit: The address cannot be used.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(
@@ -208,7 +210,7 @@ def _has_keys(settings: Settings) -> bool:
     """Whether there is a key.
 
     Raises:
-        typer.Exit: The database cannot be asked, and it matters.
+        typer.Exit: The database cannot be read, and a key would be needed.
     """
     if settings.environment_keys:
         return True
@@ -222,7 +224,7 @@ def _has_keys(settings: Settings) -> bool:
             database.close_now()
     except PromptmillError as error:
         if is_loopback(settings.host):
-            return False  # The start itself will tell of it.
+            return False  # The start itself reports the error.
         fail(f"cannot start: {error}")
         raise typer.Exit(exit_codes.UNREACHABLE) from None
 
@@ -239,10 +241,10 @@ def _refuse_to_be_open(settings: Settings, *, has_keys: bool) -> None:
 
 @contextmanager
 def _signals_end_quietly() -> Generator[None]:
-    """Make a stop by signal an ordinary end with status 0.
+    """Make a stop by signal a normal end with status 0.
 
-    uvicorn stops gracefully, puts back the handlers that it found, and raises the signal again;
-    the usual ones would then report an interrupt or kill the process.
+    uvicorn stops gracefully, restores the handlers that it found, and raises the signal again; the
+    default ones would then report an interrupt or kill the process.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:

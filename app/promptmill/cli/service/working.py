@@ -1,4 +1,4 @@
-"""Running a worker by itself: event loop, signals, and what is said before and after."""
+"""Running a worker without HTTP: event loop, signals, and messages before and after."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from promptmill.worker.runner import working
 
 
 def run_worker(metrics_port: int | None = None, **options: Any) -> None:  # noqa: ANN401 - one per setting, checked there
-    """Work until SIGTERM or Ctrl-C. `options` go before the environment where they are not None.
+    """Work until SIGTERM or Ctrl-C. Options that are not None take precedence over the environment.
 
     Raises:
-        typer.Exit: It could not start; stderr says why.
+        typer.Exit: The worker could not start; stderr says why.
     """
     settings = checked_settings(**options, log_level=wanted_log_level())
     configure_logging(level=settings.log_level, as_json=settings.log_json)
@@ -62,22 +62,22 @@ async def _work(settings: Settings, metrics_port: int | None) -> None:
 
 @contextlib.asynccontextmanager
 async def _telling_metrics(resources: Resources, port: int | None) -> AsyncGenerator[None, None]:
-    """Answer `GET /metrics` on this machine while the block runs, if there is a port for it."""
+    """Serve `GET /metrics` on this machine while the block runs, if a port is given."""
     if port is None:
         yield
         return
-    # Only workers that are asked for metrics pay for loading HTTP.
+    # Imported here, because only workers with metrics need HTTP.
     import uvicorn  # noqa: PLC0415
 
     from promptmill.api.application import build_metrics_api  # noqa: PLC0415
     from promptmill.cli.service.serving import listen  # noqa: PLC0415
 
     class QuietServer(uvicorn.Server):
-        """uvicorn's server without handlers of signals: these are the worker's."""
+        """Server of uvicorn without signal handlers, which are the worker's."""
 
         @contextlib.contextmanager
         def capture_signals(self) -> Generator[None, None, None]:
-            """Leave all signals alone."""
+            """Install no signal handlers."""
             yield
 
     listener = listen("127.0.0.1", port)
@@ -102,14 +102,14 @@ async def _telling_metrics(resources: Resources, port: int | None) -> AsyncGener
 
 
 def _stop_signal() -> asyncio.Event:
-    """Set by the first SIGTERM or Ctrl-C; the second kills the process as if nobody had looked."""
+    """Event of the first SIGTERM or Ctrl-C; the second ends the process as without a handler."""
     stop = asyncio.Event()
     when_told_to_stop(stop.set, once=True)
     return stop
 
 
 def _introduce(settings: Settings, identity: WorkerIdentity) -> None:
-    # Stdout, so that a program can wait for it.
+    # On stdout, so that a program can wait for it.
     typer.echo(f"Promptmill {version()} works as {identity.id}")
     say(f"  database       {without_password(settings.database_url)}")
     say(f"  Ollama         {', '.join(host.url for host in settings.hosts)}")

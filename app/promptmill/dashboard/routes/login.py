@@ -11,8 +11,7 @@ from promptmill.access.sessions import LOGIN, page_after_login, sessions_in, set
 from promptmill.dashboard.pages import form_of, page_router, resources_of, show
 from promptmill.domain.errors import TooManyAttempts, Unauthenticated
 from promptmill.observability.logs import get_logger
-from promptmill.services import keys
-from promptmill.services.access import sessions
+from promptmill.services.access import keys, sessions
 
 router = page_router()
 _log = get_logger()

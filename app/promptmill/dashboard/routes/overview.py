@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from promptmill.dashboard import activity_charts
 from promptmill.dashboard.pages import page_router, resources_of, show
-from promptmill.domain.activity import SUCCEEDED, WINDOWS, Grouping
+from promptmill.domain.hosts.activity import SUCCEEDED, WINDOWS, Grouping
 from promptmill.services.reading import glance
 from promptmill.version import version
 

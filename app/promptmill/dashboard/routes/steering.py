@@ -1,4 +1,4 @@
-"""What the buttons do: pause, resume, change, cancel, retry, delete; also without scripts.
+"""Actions of the buttons: pause, resume, change, cancel, retry, delete; without scripts too.
 
 That a page of this service has asked, and that its caller may, was decided by `access` before.
 """

@@ -29,7 +29,7 @@ class Phase(StrEnum):
 
 
 class PrefixCache(StrEnum):
-    """How a benchmark treats Ollama's prefix cache, which is always on."""
+    """Uses of Ollama's prefix cache, which is always on."""
 
     AVOID = "avoid"
     """Unique digits precede each prompt, so that nothing of it is cached."""
@@ -61,7 +61,7 @@ class Flag(StrEnum):
     PREFIX_CACHE_HIT = "prefix_cache_hit"
     """Ollama had the beginning of the prompt in its cache."""
     CACHE_UNKNOWN = "cache_unknown"
-    """How much of the prompt was cached is unknown, so that there is no prefill rate."""
+    """The cached part of the prompt is unknown, so that there is no prefill rate."""
     PROMPT_TRUNCATED = "prompt_truncated"
     """Ollama cut the prompt to its window silently."""
     IMPOSSIBLE_RATE = "impossible_rate"
@@ -233,7 +233,7 @@ class Benchmark:
     read_at_ms: int
     """The database's clock when this was read."""
     sessions: int = 0
-    """How often a worker has leased the benchmark; more than once after a crash."""
+    """Number of leases of the benchmark; more than one after a crash."""
 
     @property
     def progress(self) -> float:

@@ -208,7 +208,7 @@ def drift(values_in_order: Sequence[float]) -> float | None:
 
 
 def rank_correlation_p_value(values_in_order: Sequence[float], slopes: Iterable[float]) -> float:
-    """How likely, by chance, values are as ordered as these or more; 1 where all are equal.
+    """Probability of at least this order of values by chance; 1 if all are equal.
 
     Kendall's tau with its normal approximation and the correction for ties (Kendall 1970, Rank
     Correlation Methods, 4.2 and 5.1). `slopes` are those between any two of the values.

@@ -1,1 +1,1 @@
-"""Checks of a finished answer: JSON Schemas and other requirements of the prompt."""
+"""Checks of a complete answer: JSON Schemas and other requirements of the prompt."""

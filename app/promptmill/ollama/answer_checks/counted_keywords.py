@@ -1,8 +1,8 @@
-"""JSON Schema's keywords with their work counted, so that none runs without end.
+"""Keywords of JSON Schema with counted work, so that no check runs without end.
 
 The unit is a step: a keyword that is applied to a value, about 10 microseconds. jsonschema's own
 checks are wrapped; those that would run a regular expression with backtracking, or compare each
-item with each, are written anew.
+item with each, are replaced.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ DIALECTS: Final = {
         jsonschema.Draft4Validator,
     )
 }
-"""The dialects that are understood, the newest first: jsonschema's class for each `$schema`."""
+"""Supported dialects, newest first: jsonschema's class for each `$schema`."""
 
 
 class TooCostly(Exception):  # noqa: N818 - named for what it is
-    """The work was given up; the message says why."""
+    """The check was given up because it is too costly; the message says why."""
 
 
 class _Work(threading.local):
-    """What one thread is at; jsonschema has no place for it."""
+    """State of the check in one thread, for which jsonschema has no place."""
 
     left = 0
     patterns: Mapping[str, Pattern | Unchecked] = {}
@@ -56,16 +56,16 @@ def errors(
     *,
     steps: int,
 ) -> Iterator[Any]:
-    """What does not fit, one after the other; to be read to its end by one thread.
+    """Yield the errors of a value; the iterator must be consumed by one thread.
 
     Args:
-        validator: Of a class in `COUNTED`.
-        patterns: Every regular expression of its schema.
-        value: What is checked.
-        steps: What it may cost.
+        validator: Instance of a class in `COUNTED`.
+        patterns: All regular expressions of its schema.
+        value: Value to check.
+        steps: Most steps of the check.
 
     Raises:
-        TooCostly: It costs more.
+        TooCostly: The check needs more steps.
     """
     _work.left, _work.patterns = steps, patterns
     yield from validator.iter_errors(value)
@@ -78,7 +78,7 @@ def _spend(steps: int) -> None:
 
 
 def _counted(check: Any) -> Any:  # noqa: ANN401 - jsonschema's keywords have no type
-    """The keyword's own check, which counts itself; a list is so many steps as it has items."""
+    """Wrap a keyword's check to count its work; a list counts as many steps as it has items."""
 
     def counting(validator: Any, value: Any, instance: Any, schema: Any) -> Any:  # noqa: ANN401
         _spend(1 + len(cast("list[Any]", value)) if isinstance(value, list) else 1)
@@ -148,7 +148,7 @@ def _unique_items(
     instance: Any,  # noqa: ANN401
     _schema: object,
 ) -> Iterator[ValidationError]:
-    # jsonschema compares each item with each; here each is looked up.
+    # jsonschema compares each item with each; here a look-up per item suffices.
     if wanted is True and validator.is_type(instance, "array"):
         _spend(len(instance))
         if len({_lookup(item) for item in instance}) < len(instance):
@@ -156,7 +156,7 @@ def _unique_items(
 
 
 def _lookup(value: object) -> object:
-    """What two values have in common exactly if they are equal in JSON: 1 is 1.0, but not true."""
+    """Key that is equal for two values if they are equal in JSON: 1 is 1.0, but not true."""
     if isinstance(value, dict):
         members = cast("dict[str, object]", value).items()
         return frozenset((name, _lookup(member)) for name, member in members)

@@ -1,8 +1,8 @@
-"""JSON Schemas of strangers: whether one is sound, and where a value does not fit it.
+"""Untrusted JSON Schemas: whether a schema is sound, and where a value does not fit it.
 
-The rules to know: nothing is ever fetched, references lead to places in the schema itself; and no
-schema and no value makes the work endless. The work is counted in steps (a keyword applied to a
-value is one, about 10 microseconds), regular expressions are run by an engine without backtracking
+Nothing is ever fetched: references may only lead into the schema itself. No schema and no value
+makes the work endless: it is counted in steps (a keyword applied to a value is one, about 10
+microseconds), regular expressions run in an engine without backtracking
 (`ollama.answer_checks.patterns`), and two keywords whose work cannot be counted are refused.
 """
 
@@ -32,11 +32,11 @@ from promptmill.ollama.text import one_line
 LARGEST: Final = 64 * 1024
 """Most bytes of a schema, as JSON without spaces."""
 DEEPEST: Final = 64
-"""Most levels of arrays and objects in it."""
+"""Most levels of arrays and objects in a schema."""
 MOST_PATTERNS: Final = 50
-"""Most different regular expressions in it."""
+"""Most different regular expressions in a schema."""
 MOST_STEPS: Final = 500_000
-"""Most steps that one value may take: some seconds."""
+"""Most steps for one value: some seconds."""
 
 _STEPS_OF_A_LOOK = 10_000
 _ERRORS_LOOKED_AT = 5
@@ -53,7 +53,7 @@ class Unsound(ValueError):  # noqa: N818 - named for what it is
 
 
 def schema_fault(schema: object) -> str | None:
-    """What is wrong with a schema, as the rest of a sentence about it; None when it is sound."""
+    """Fault of a schema, as the rest of a sentence about it; None for a sound schema."""
     if not isinstance(schema, Mapping):
         return "must be a JSON Schema object"
     try:
@@ -64,24 +64,24 @@ def schema_fault(schema: object) -> str | None:
 
 
 def unchecked_in(schema: object) -> tuple[str, ...]:
-    """The regular expressions of a sound schema that are not checked in answers."""
+    """Regular expressions of a sound schema that answers are not checked against."""
     if not isinstance(schema, Mapping):
         return ()
     return _sound(cast("Mapping[str, Any]", schema)).unchecked
 
 
 def mismatch(schema: Mapping[str, Any], value: object) -> str | None:
-    """Where and how a value does not fit the schema; None when it does.
+    """Describe where and how a value does not fit the schema; None if it fits.
 
     Raises:
         Unsound: The schema itself cannot be used.
-        TooCostly: It takes too long to find out.
+        TooCostly: The check takes too long.
     """
     sound = _sound(schema)
     try:
         error = _most_telling(sound.errors(value, steps=MOST_STEPS))
         if error is not None and sound.unchecked:
-            # It may come of the assumption: then the other one has none.
+            # The error may result from the assumption; then the opposite one gives none.
             other = _most_telling(sound.errors(value, steps=MOST_STEPS, assumed=False))
             error = None if other is None else error
     except TooCostly:
@@ -101,7 +101,7 @@ class _Sound:
     """Regular expressions that are not run."""
 
     def errors(self, value: object, *, steps: int, assumed: bool = True) -> Iterator[Any]:
-        """Where the value does not fit, if what is not run matches every text, or none."""
+        """Yield the errors of a value; expressions that are not run match every text, or none."""
         others = dict.fromkeys(self.unchecked, Unchecked(matches=assumed))
         return errors(self.validator, {**self.patterns, **others}, value, steps=steps)
 
@@ -123,7 +123,7 @@ def _sound(schema: Mapping[str, Any]) -> _Sound:
 
 @lru_cache(maxsize=32)
 def _compiled(text: str) -> _Sound | str:
-    """The schema ready for use, or what is wrong with it; kept, because batches repeat theirs."""
+    """Compile a schema, or return its fault; results are kept, because batches repeat theirs."""
     try:
         return _compile(json.loads(text))
     except Unsound as reason:
@@ -153,7 +153,7 @@ def _compile(schema: dict[str, Any]) -> _Sound:
 
 
 def _look(sound: _Sound) -> None:
-    """Apply it once to almost nothing, which shows what never ends."""
+    """Apply the schema once to a trivial value, which reveals endless references."""
     try:
         for _ in sound.errors(None, steps=_STEPS_OF_A_LOOK):
             pass
@@ -164,7 +164,7 @@ def _look(sound: _Sound) -> None:
 
 
 def _patterns(expressions: Iterable[str]) -> tuple[dict[str, Pattern], tuple[str, ...]]:
-    """The expressions ready for use, and those that are not run."""
+    """Compile the expressions, and list those that are not run."""
     patterns: dict[str, Pattern] = {}
     unchecked: list[str] = []
     weight = 0
@@ -186,10 +186,10 @@ def _patterns(expressions: Iterable[str]) -> tuple[dict[str, Pattern], tuple[str
 
 
 def _check_nesting(schema: dict[str, Any]) -> None:
-    """Refuse what is too deep, and a change of dialect on the way.
+    """Refuse schemas that are nested too deeply, or that change the dialect.
 
-    jsonschema takes up the dialect of any schema that it comes to, and would run its keywords
-    instead of the counted ones. A property may have that name; its value is no text.
+    jsonschema adopts the dialect of any schema that it meets, and would run its keywords instead of
+    the counted ones. A property may be named `$schema`; then its value is not a string.
     """
     waiting: list[tuple[object, int]] = [(schema, 1)]
     while waiting:
@@ -206,12 +206,12 @@ def _check_nesting(schema: dict[str, Any]) -> None:
 
 
 class _Inspection:
-    """One walk over every schema inside a schema, wherever a reference may lead."""
+    """Walk over every schema inside a schema, wherever a reference may lead."""
 
     def __init__(self, dialect: str, schema: dict[str, Any]) -> None:
         self._specification = specification_with(dialect)
         kind = DIALECTS[dialect]
-        # Not `check_schema`: it raises the first error, and not the one that tells most.
+        # Not `check_schema`, which raises the first error and not the most informative.
         self._meta: Any = kind(kind.META_SCHEMA)
         self._root = schema
         self._seen: set[int] = set()
@@ -219,17 +219,17 @@ class _Inspection:
         self._targets: list[tuple[object, Any]] = []
 
     def expressions(self) -> set[str]:
-        """The regular expressions of the schema, if all of it is sound.
+        """Collect the regular expressions of a schema that is sound.
 
         Raises:
-            Unsound: Something is not.
+            Unsound: A part is not sound.
         """
         resource = self._specification.create_resource(self._root)
         self._targets.append((self._root, EMPTY_REGISTRY.resolver_with_root(resource)))
         while self._targets:
             target, resolver = self._targets.pop()
             if id(target) not in self._seen and not isinstance(target, bool):
-                # Also what a reference found in a place where no schema is looked for.
+                # References may also lead to places where no schema is expected.
                 self._check_shape(target)
                 self._walk(cast("dict[str, Any]", target), resolver)
         return self._expressions
@@ -254,9 +254,9 @@ class _Inspection:
                 waiting.append((inner, resolver.in_subresource(resource)))
 
     def _inside(self, schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The schemas right below a schema, but for true and false."""
+        """Yield the schemas directly below a schema, except true and false."""
         found: list[Any] = list(self._specification.subresources_of(schema))
-        # The library passes over those of older drafts' `dependencies` that stand beside lists.
+        # The library skips schemas in older drafts' `dependencies` beside lists.
         if isinstance(dependencies := schema.get("dependencies"), dict):
             found.extend(cast("dict[str, Any]", dependencies).values())
         for one in found:
@@ -291,7 +291,7 @@ class _Inspection:
 
 
 def _sentence(error: Any) -> str:  # noqa: ANN401 - the stubs know less than the documentation
-    """Where the error is and what it is, in the terms of JSON and not of Python."""
+    """Describe the place and the kind of an error, in terms of JSON and not of Python."""
     place = one_line(error.json_path, _LONGEST_PATH)
     if error.validator is None:
         return f"`{place}` is {_shown(error.instance)}, where nothing is allowed"
@@ -307,7 +307,7 @@ def _sentence(error: Any) -> str:  # noqa: ANN401 - the stubs know less than the
 
 
 def _most_telling(errors: Iterable[Any]) -> Any:  # noqa: ANN401 - as above
-    """Of the first errors the one that says most; None if there is none."""
+    """Choose the most informative of the first errors; None without errors."""
     first = islice(errors, _ERRORS_LOOKED_AT)
     return cast("Any", exceptions.best_match(first))  # pyright: ignore[reportUnknownMemberType]
 

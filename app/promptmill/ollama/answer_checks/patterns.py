@@ -1,8 +1,8 @@
-"""Regular expressions of strangers, matched in time that grows with the text and not faster.
+"""Untrusted regular expressions, matched in time that is linear in the text.
 
-They are run by pydantic's engine (Rust's `regex`), which has no backtracking: no look-around and no
-back-references, and no expression that takes for ever. What it still costs is known beforehand, so
-that a caller can keep a budget.
+They run in pydantic's engine (Rust's `regex`), which has no backtracking: no look-around, no
+back-references, and no expression without end. The remaining cost is known beforehand, so that a
+caller can keep a budget.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 LONGEST = 1_000
 """Most characters of an expression."""
 HEAVIEST = 10_000
-"""Most weight of an expression; a character costs about 10 nanoseconds for each."""
+"""Most weight of an expression; each character of a text costs about 10 ns per unit of weight."""
 
 _OF_A_CLASS = 40  # \w and its like have hundreds of ranges, and take 40 kB
 _OF_ALMOST_ANY = 3  # `.` and `[^x]` are ten ranges of bytes
@@ -31,46 +31,46 @@ class Unusable(ValueError):  # noqa: N818 - named for what it is
 
 
 class NeedsBacktracking(Unusable):
-    """The expression has look-around or back-references: it may be good, and is not run."""
+    """The expression has look-around or back-references, and is not run."""
 
 
 class Unchecked:
-    """Stands for an expression that is not run; what it would say is assumed."""
+    """Expression that is not run; its result is assumed."""
 
     weight = 0
 
     def __init__(self, *, matches: bool) -> None:
-        """`matches` is what is assumed of every text."""
+        """Set the result that is assumed for every text."""
         self._matches = matches
 
     def is_in(self, text: str) -> bool:
-        """What is assumed."""
+        """The assumed result."""
         del text
         return self._matches
 
 
 class Pattern:
-    """An expression that is found anywhere in a text, as JSON Schema has it."""
+    """Expression that matches anywhere in a text, as JSON Schema defines it."""
 
     __slots__ = ("_engine", "weight")
 
     def __init__(self, expression: str) -> None:
-        """Compile it.
+        """Compile the expression.
 
         Raises:
-            NeedsBacktracking: It has look-around or back-references.
-            Unusable: It is malformed or too large.
+            NeedsBacktracking: The expression has look-around or back-references.
+            Unusable: The expression is malformed or too large.
         """
         if len(expression) > LONGEST:
             raise Unusable(f"has more than {LONGEST} characters")
         self.weight = _weight(expression)
-        """How much it has to look for at each character, in plain characters."""
+        """Weight of the expression: its size in plain characters."""
         if self.weight > HEAVIEST:
             raise Unusable("repeats too much")
         try:
             self._engine = SchemaValidator(core_schema.str_schema(pattern=expression))
         except SchemaError as error:
-            # The last line is `error: ...`, or names the exception where there is but one line.
+            # The last line is `error: ...`, or the exception's name if it is the only line.
             reason = str(error).rstrip().rpartition(": ")[2]
             kind = NeedsBacktracking if _BACKTRACKING.search(reason) else Unusable
             raise kind(reason) from None
@@ -81,9 +81,9 @@ class Pattern:
 
 
 def _weight(expression: str) -> int:
-    """The size of the expression with its repetitions written out, more or less.
+    """Estimate the size of the expression with its repetitions written out.
 
-    It bounds the engine's work; the engine itself says whether the expression is well formed.
+    It bounds the engine's work; the engine itself checks whether the expression is well formed.
     """
     sums, last, at = [0], 0, 0
     while at < len(expression):

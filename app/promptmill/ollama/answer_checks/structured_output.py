@@ -1,8 +1,8 @@
-"""What an answer with `done: true` may still have wrong, and whether that makes it a failure.
+"""Defects of an answer with `done: true`, and whether they make it a failure.
 
-The rule to know: all defects of an answer are looked for, in the order of `DEFECTS`. The first that
-the batch counts as a failure fails the prompt; if it counts none of them, the prompt succeeds and
-its first defect is noted. With `Call.cut_is_answer` an answer that was cut succeeds in any case.
+All defects of an answer are determined, in the order of `DEFECTS`. The first that the batch counts
+as a failure fails the prompt; without one, the prompt succeeds and its first defect is recorded.
+With `Call.cut_is_answer` a cut answer succeeds in any case.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BLAMES: Final = {
     ErrorCode.INVALID_JSON: Blame.ATTEMPT,
     ErrorCode.SCHEMA_MISMATCH: Blame.ATTEMPT,
 }
-"""Whether another try may do better; none does when the model has no choice in what it says."""
+"""Blame of a defect if a repetition would give the same answer."""
 
 _QUICK = 64 * 1024
 _LONGEST_EXCERPT = 200
@@ -42,7 +42,7 @@ class _Defect:
     code: ErrorCode
     message: str
     of_the_request: bool = False
-    """Whether it comes of the request, so that the same again has it again."""
+    """Whether the request causes the defect, so that a repetition has it again."""
 
 
 def judge(
@@ -52,11 +52,11 @@ def judge(
     fail_on: Collection[ErrorCode] | None,
     windows: Collection[int] = _NO_WINDOWS,
 ) -> Outcome:
-    """The answer of a call, with its defects made a failure or noted.
+    """Check an answer, and return it with its defects recorded or made a failure.
 
-    `fail_on` holds the defects that are failures; None means `DEFAULT_FAIL_ON`. `windows` are the
-    context windows that the model may have had (see `domain.context_window.was_cut`). With a schema
-    this may take seconds (see `is_quick`).
+    `fail_on` holds the defects that are failures; None stands for `DEFAULT_FAIL_ON`. `windows` are
+    the context windows that the model may have had (see `domain.context_window.was_cut`). With a
+    schema the check may take seconds (see `is_quick`).
     """
     defects = _defects(answer, call, windows)
     if not defects:
@@ -80,13 +80,13 @@ def judge(
 
 
 def is_quick(answer: Succeeded, call: Call) -> bool:
-    """Whether judging the answer takes so little time that an event loop may do it."""
+    """Whether the check is quick enough for the event loop."""
     wanted = call.parameters.get("format")
     return not wanted or (isinstance(wanted, str) and len(answer.response) <= _QUICK)
 
 
 def _defects(answer: Succeeded, call: Call, windows: Collection[int]) -> list[_Defect]:
-    """Everything that is wrong with the answer, in the order of `DEFECTS`."""
+    """List the defects of the answer, in the order of `DEFECTS`."""
     found: list[_Defect] = []
     tokens, sent = answer.metrics.prompt_eval_count, text_of(call)
     if sent is not None and was_cut(tokens, sent, windows):
@@ -99,7 +99,7 @@ def _defects(answer: Succeeded, call: Call, windows: Collection[int]) -> list[_D
     if answer.done_reason == "length":
         found.append(_Defect(ErrorCode.TRUNCATED, _CUT))
     if not has_text and answer.tool_calls:
-        return found  # What was asked for is the call of the tool.
+        return found  # With a tool call the text need not have the format.
     if not has_text:
         only = "only thought" if answer.thinking else "answered"
         found.append(_Defect(ErrorCode.EMPTY, f"The model {only}, with no text."))
@@ -119,7 +119,7 @@ def _format_defects(response: str, wanted: object) -> list[_Defect]:
     try:
         reason = mismatch(cast("Mapping[str, Any]", wanted), value)
     except Unsound as fault:
-        # Of a batch that was accepted before schemas were looked at.
+        # The batch was accepted by a version that did not check schemas.
         message = f"The answer cannot be checked: the format {fault}."
         return [_Defect(ErrorCode.SCHEMA_MISMATCH, message, of_the_request=True)]
     except TooCostly as limit:
@@ -141,7 +141,7 @@ def _blame(defect: _Defect, call: Call) -> Blame:
 
 
 def _says_the_same_again(call: Call) -> bool:
-    """Whether the model has no choice: it takes the likeliest token, or draws with a fixed seed."""
+    """Whether the model is deterministic: it takes the likeliest token, or has a fixed seed."""
     options: object = call.parameters.get("options")
     if not isinstance(options, Mapping):
         return False

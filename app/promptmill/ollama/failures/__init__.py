@@ -1,1 +1,1 @@
-"""The failure table: how a call to Ollama fails and what it means for a prompt."""
+"""The failure table: how a call to Ollama can fail, and what that means for a prompt."""

@@ -1,8 +1,8 @@
-"""Telling the collapse of a model's process, or of its host, from the failure of a single call.
+"""Distinction between the collapse of a model's process or host and the failure of a single call.
 
-Ollama runs the calls to a model in one process. When that dies, or the host does, every call that
-is in flight fails at the same moment, whichever of them was at fault; and a call that fails while
-the others go on has only itself, or bad luck, to blame.
+Ollama runs the calls to a model in one process. If it or the host goes down, every call in flight
+fails at the same moment, whichever was at fault; a call that fails while others continue has only
+itself, or chance, to blame.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from promptmill.domain.model_names import normalise_model
 from promptmill.domain.outcomes import Blame, ErrorCode, Failed, Outcome
 
 GRACE_S = 0.25
-"""So much later than the first of them the calls of a process that died fail at most."""
+"""Seconds after the first failure within which the other calls of a dead process fail."""
 _COLLAPSES = frozenset({ErrorCode.SERVER_ERROR, ErrorCode.INCOMPLETE, ErrorCode.HOST_UNREACHABLE})
 _TURNED_AWAY = frozenset({Blame.HOST, Blame.REFUSAL, Blame.LIMIT})
 
 
 class Flight:
-    """A call that is under way."""
+    """Call that is in flight."""
 
     __slots__ = ("_all", "collapse")
 
     def __init__(self, all_of_model: set[Flight]) -> None:
         self._all = all_of_model
         self.collapse: _Collapse | None = None
-        """The one that it may be part of."""
+        """Collapse that the call may be part of."""
 
     async def fell_with_others(self, outcome: Outcome) -> bool:
-        """Whether the call failed together with every other one to its model that was in flight.
+        """Whether the call failed together with every other call to its model in flight.
 
-        A failure waits for up to `GRACE_S` to see what becomes of the others.
+        The result of a failure is delayed by up to `GRACE_S`, to see the fate of the others.
         """
         if isinstance(outcome, Failed) and outcome.blame in _TURNED_AWAY:
-            return False  # it never got through, which says nothing about the others
+            return False  # the call did not reach the host, which is no evidence about the others
         if not _may_be_a_collapse(outcome):
             if self.collapse is not None:
                 self.collapse.deny()
@@ -55,7 +55,7 @@ def _may_be_a_collapse(outcome: Outcome) -> bool:
 
 
 class _Collapse:
-    """A suspicion: these calls were in flight when one of them failed."""
+    """Suspected collapse: the calls that were in flight when one of them failed."""
 
     def __init__(self, flights: set[Flight]) -> None:
         self._standing = {flight for flight in flights if flight.collapse is None}
@@ -65,7 +65,7 @@ class _Collapse:
             flight.collapse = self
 
     def deny(self) -> None:
-        """One of them did not fail, or not in time."""
+        """Note that one of the calls did not fail, or not in time."""
         if not self._verdict.done():
             self._verdict.set_result(False)
         for flight in self._standing:
@@ -73,12 +73,12 @@ class _Collapse:
         self._standing.clear()
 
     def left(self, flight: Flight) -> None:
-        """One of them has ended in a way that says nothing."""
+        """Note that one of the calls ended without evidence."""
         self._standing.discard(flight)
         self._decide()
 
     async def joined(self, flight: Flight) -> bool:
-        """One of them failed, too; whether all did in the end."""
+        """Note that another call failed; return whether all of them did in the end."""
         self._standing.discard(flight)
         self._decide()
         with contextlib.suppress(TimeoutError):
@@ -93,14 +93,14 @@ class _Collapse:
 
 
 class Flights:
-    """The calls of this process that are under way at a host."""
+    """Calls of this process in flight at a host."""
 
     def __init__(self) -> None:
         self._by_model: dict[str, set[Flight]] = {}
 
     @contextlib.contextmanager
     def begin(self, model: str) -> Generator[Flight]:
-        """A call to the model is under way while the block runs."""
+        """Count a call to the model as in flight while the block runs."""
         flights = self._by_model.setdefault(normalise_model(model), set())
         flight = Flight(flights)
         flights.add(flight)

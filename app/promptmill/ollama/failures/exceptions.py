@@ -1,7 +1,7 @@
-"""The part of the failure table that is about exceptions of the transport.
+"""Rows of the failure table for exceptions of the transport.
 
-Two tests hold the table complete: one fails when httpx or aiohttp has an exception that no row
-covers, another compares it with `docs/ollama-failures.md`.
+Two tests hold the table complete: one fails if httpx or aiohttp has an exception without a row,
+another compares it with `docs/ollama-failures.md`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from promptmill.ollama.text import one_line
 
 
 class CallPhase(Enum):
-    """How far a call had come when something broke."""
+    """Progress of a call at the moment of a failure."""
 
     ASKED = "before any answer"
     ANSWERING = "during the answer"
@@ -33,7 +33,7 @@ class CallPhase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ExceptionRule:
-    """A row of `EXCEPTIONS`: the verdict before any answer, and during one."""
+    """Row of `EXCEPTIONS`: the meaning before any answer, and during one."""
 
     before: FailureMeaning
     during: FailureMeaning
@@ -132,7 +132,7 @@ EXCEPTIONS: dict[type[BaseException], ExceptionRule] = {
 def failed_exception(
     base_url: str, error: BaseException, phase: CallPhase, *, connect_s: float | None = None
 ) -> Failed:
-    """What an exception out of the transport means, at that point of the call.
+    """Build the failure for an exception of the transport at a phase of the call.
 
     `connect_s` is the connect timeout, for the message.
     """
@@ -155,7 +155,7 @@ def failed_exception(
 
 
 def _words_of(error: BaseException) -> str:
-    """The system's own words where it has some: aiohttp's only repeat the address."""
+    """Message of the operating system, if any; aiohttp's own only repeats the address."""
     system = getattr(error, "os_error", error)
     if isinstance(system, socket.gaierror):
         text = system.strerror or ""
@@ -169,11 +169,11 @@ def _words_of(error: BaseException) -> str:
 _DEEPEST = 8
 _NAME_MISMATCHES = frozenset({62, 64})
 _EXPIRED = 10
-"""OpenSSL's numbers of what is wrong with a certificate (X509_V_ERR_...)."""
+"""OpenSSL's numbers of certificate errors (X509_V_ERR_...)."""
 
 
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
-    """The error of TLS that an exception of httpx or aiohttp wraps, if that is what it wraps."""
+    """TLS error that an exception of httpx or aiohttp wraps, if any."""
     inner: object = error
     found: ssl.SSLError | None = None
     for _ in range(_DEEPEST):
@@ -192,7 +192,7 @@ def _tls_error(error: BaseException) -> ssl.SSLError | None:
 
 
 def _words_of_tls(error: ssl.SSLError) -> str:
-    """What is wrong, and what helps. The error number of such an error means nothing."""
+    """Message and remedy of a TLS error, whose error number is meaningless."""
     if isinstance(error, ssl.SSLCertVerificationError):
         wrong: str = getattr(error, "verify_message", "") or str(error)
         wrong = one_line(wrong, WORDS_BOUND).rstrip(".")

@@ -1,6 +1,6 @@
-"""THE failure table: every way in which a call to Ollama can fail, and what it means for a prompt.
+"""The failure table: every way in which a call to Ollama can fail, and what it means for a prompt.
 
-The one rule to know: nothing elsewhere decides a `Blame`. A failure enters as a status with a body
+No other code decides a `Blame`. A failure enters as a status with a body
 (`ANSWERS`), as an exception (`exceptions.EXCEPTIONS`), as a broken stream (`BREAKS`) or as a passed
 timeout (`TIMEOUTS`) and leaves as a `Failed`. `docs/ollama-failures.md` shows these tables to users
 and a test compares the two.
@@ -22,7 +22,7 @@ from promptmill.ollama.text import one_line
 
 
 class OllamaError(Exception):
-    """A request that is no prompt (the list of models, a pull, ...) failed; `failed` says how."""
+    """A request other than a prompt (the list of models, a pull, ...) failed; `failed` says how."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.message)
@@ -34,16 +34,16 @@ class OllamaError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRule:
-    """A row of `ANSWERS`; the first row that fits decides."""
+    """Row of `ANSWERS`; the first row that matches decides."""
 
     statuses: range
     speaker: Speaker | None = None
-    """None fits both."""
+    """Sender of the answer; None matches all."""
     words: re.Pattern[str] | None = None
-    """Searched in the server's words; None fits all."""
+    """Pattern searched in the server's words; None matches all."""
     verdict: FailureMeaning
     meaning: str
-    """Beginning of the message, up to the server's own words."""
+    """Beginning of the message, before the server's own words."""
 
 
 def _only(status: int) -> range:
@@ -77,7 +77,7 @@ ANSWERS: tuple[AnswerRule, ...] = (
         meaning="The host demands a payment for the model",
     ),
     AnswerRule(
-        # Of a cloud model; Ollama's check of the `Host` header has no words.
+        # For cloud models; the refusal by Ollama's check of the `Host` header has no text.
         statuses=_only(403),
         speaker=Speaker.OLLAMA,
         verdict=verdicts.MODEL_REFUSED,
@@ -122,8 +122,8 @@ ANSWERS: tuple[AnswerRule, ...] = (
         statuses=_only(501), speaker=Speaker.OTHER, verdict=verdicts.REFUSED, meaning=_NO_API
     ),
     AnswerRule(statuses=_only(501), verdict=verdicts.INVALID, meaning="The model cannot do this"),
-    # A page under these is a proxy's. Ollama itself says 502 when a cloud model is down, and 503
-    # when its queue is full.
+    # With these statuses a page comes from a proxy. Ollama itself sends 502 if a cloud model is
+    # down, and 503 if its queue is full.
     AnswerRule(
         statuses=range(502, 504),
         speaker=Speaker.OTHER,
@@ -176,9 +176,9 @@ def failed_answer(
     after_s: float | None = None,
     retry_after_s: float | None = None,
 ) -> Failed:
-    """What an answer with another status than 200 means. `body` may be cut.
+    """Build the failure of a response with a status other than 200. `body` may be cut.
 
-    `after_s` is how long the answer took, `retry_after_s` what its `Retry-After` says.
+    `after_s` is how long the response took, `retry_after_s` the value of its `Retry-After`.
     """
     speaker, words = server_words(body)
     rule = next((rule for rule in ANSWERS if _fits(rule, status, speaker, words)), ANSWERS[-1])
@@ -208,7 +208,7 @@ def _fits(rule: AnswerRule, status: int, speaker: Speaker, words: str) -> bool:
 
 
 class Timeout(Enum):
-    """Which of the four timeouts passed; the value says what did not come in time."""
+    """The four timeouts; the value names what did not arrive in time."""
 
     CONNECT = "no connection to {url} within {seconds:g} s (connect timeout)"
     FIRST_BYTE = "{url} sent nothing within {seconds:g} s (first byte timeout)"
@@ -225,14 +225,14 @@ TIMEOUTS: dict[Timeout, FailureMeaning] = {
 
 
 def failed_timeout(base_url: str, timeout: Timeout, seconds: float) -> Failed:
-    """What it means that this timeout of so many seconds passed."""
+    """Build the failure of a timeout after so many seconds."""
     verdict = TIMEOUTS[timeout]
     text = timeout.value.format(url=base_url, seconds=seconds)
     return Failed(code=verdict.code, blame=verdict.blame, message=f"Timeout: {text}")
 
 
 class Break(Enum):
-    """How an answer with status 200 can be unusable; the value is the message's beginning."""
+    """Ways in which an answer with status 200 is unusable; the value begins the message."""
 
     ERROR_LINE = "The host failed while it worked on the prompt"
     NO_DONE = "The answer ended without 'done': the model repeated itself or the host stopped"
@@ -257,7 +257,7 @@ BREAKS: dict[Break, FailureMeaning] = {
 
 
 def failed_break(kind: Break, words: str = "") -> Failed:
-    """What it means that an answer with status 200 broke this way; `words` are the server's."""
+    """Build the failure of a broken answer; `words` are the server's."""
     verdict = BREAKS[kind]
     said = one_line(words, WORDS_BOUND)
     return Failed(
@@ -268,7 +268,7 @@ def failed_break(kind: Break, words: str = "") -> Failed:
 
 
 def failed_pull(words: str) -> Failed:
-    """What an error line of a pull means: the model is unknown, or the fetching failed."""
+    """Build the failure of a pull's error line: the model is unknown, or the download failed."""
     verdict = verdicts.NO_MODEL if _UNKNOWN_TO_REGISTRY.search(words) else verdicts.ERROR
     return Failed(
         code=verdict.code,
@@ -278,7 +278,7 @@ def failed_pull(words: str) -> Failed:
 
 
 def failed_unload(base_url: str, model: str, seconds: float) -> Failed:
-    """A model that is still in the server's memory so many seconds after it promised to go."""
+    """Build the failure of a model that is still loaded that many seconds after it was unloaded."""
     return Failed(
         code=verdicts.LATE.code,
         blame=verdicts.LATE.blame,
@@ -291,7 +291,7 @@ _UNKNOWN_TO_REGISTRY = re.compile(r"file does not exist|not found")
 
 
 def failed_request(error: Exception) -> Failed:
-    """A call that cannot even be written down as a request."""
+    """Build the failure of a call that cannot be encoded as a request."""
     return Failed(
         code=verdicts.INVALID.code,
         blame=verdicts.INVALID.blame,

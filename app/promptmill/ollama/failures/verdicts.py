@@ -1,4 +1,4 @@
-"""What a failure of a call can mean: a code for the user, and whose fault the failure is."""
+"""Meaning of a failure: a code for the user, and its cause."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from promptmill.domain.outcomes import Blame, ErrorCode
 
 @dataclass(frozen=True, slots=True)
 class FailureMeaning:
-    """What a failure means: the code that the user sees, and whose fault it is."""
+    """Meaning of a failure: the code that the user sees, and its cause."""
 
     code: ErrorCode
     blame: Blame

@@ -1,4 +1,4 @@
-"""What a server says in an error, told from the body that it sends."""
+"""Parsing of a server's error message from the body of its response."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ WORDS_BOUND = 500
 
 
 class Speaker(Enum):
-    """Who wrote an error answer, told by its body."""
+    """Sender of an error response, recognised by its body."""
 
     OLLAMA = "Ollama"
-    """The body is JSON with `error`."""
+    """Ollama: the body is JSON with `error`."""
     CLOUD = "Ollama's cloud"
-    """The body is JSON with `error` and `signin_url`: the cloud refuses one of its models."""
+    """Ollama's cloud: the body is JSON with `error` and `signin_url`."""
     OTHER = "a proxy or another program"
-    """The body is empty, text, HTML or another JSON."""
+    """Another program: the body is empty, text, HTML or other JSON."""
 
     @property
     def hands_on(self) -> Speaker:
-        """Who says it to us: what the cloud says comes out of Ollama."""
+        """Sender as the client sees it: messages of the cloud are sent by Ollama."""
         return Speaker.OLLAMA if self is Speaker.CLOUD else self
 
 
@@ -34,7 +34,7 @@ _TAG = re.compile(r"<[^>]*>")
 
 
 def server_words(body: bytes) -> tuple[Speaker, str]:
-    """Who speaks in an error's body and what it says, on one line of bounded length."""
+    """Sender and message of an error's body, on one line of bounded length."""
     text = body.decode("utf-8", "replace")
     error = error_in_json(text)
     if error is not None:
@@ -49,10 +49,10 @@ def server_words(body: bytes) -> tuple[Speaker, str]:
 
 
 def error_in_json(text: str) -> str | None:
-    """The text of `{"error": …}`, or None when `text` is something else.
+    """Text of `{"error": …}`; None for any other text.
 
-    Ollama hands on what the model's process said as a string that is JSON again, and its OpenAI
-    routes wrap the text in an object; both are unwrapped.
+    Ollama passes on the message of the model's process as a string that is JSON again, and its
+    OpenAI routes wrap the text in an object; both are unwrapped.
     """
     if not text.lstrip().startswith("{"):
         return None
@@ -66,7 +66,7 @@ def error_in_json(text: str) -> str | None:
 
 
 def spoken(error: object) -> str:
-    """The words in the value of an `error` field, whatever its shape."""
+    """Message in the value of an `error` field, whatever its form."""
     if isinstance(error, str):
         return error_in_json(error) or error
     if isinstance(error, dict):

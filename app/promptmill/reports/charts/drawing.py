@@ -1,6 +1,7 @@
-"""What all charts of a report share: their look, their colours, and how texts are shortened.
+"""Common parts of a report's charts: layout, colours, shortening of texts.
 
-A trace is a dict as Plotly's reference describes it; `svg` draws what is used of that language.
+A trace is a dict as Plotly's reference describes it; `svg` draws the part of that language that is
+used.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from promptmill.reports.report_input import ReportInput
 from promptmill.reports.wording import one_line
 
 MOST_DOTS: Final = 5000
-"""So many dots a chart draws; of more, evenly chosen ones."""
+"""Most dots of a chart; of more, evenly spaced ones are drawn."""
 MOST_ROWS: Final = 48
-"""So many rows, or lines, a chart draws; of more, evenly chosen ones."""
+"""Most rows or lines of a chart; of more, evenly spaced ones are drawn."""
 GREY: Final = "#8a8f98"
-"""For what is no model; to be seen on white and on black."""
+"""Colour of marks that belong to no model; visible on white and on black."""
 PART_COLOURS: Final = ("#4c5c8a", "#8f8d86", "#c4b56c", "#fde737")
-"""An order from dark to light that the colour-blind see too (after Cividis)."""
+"""Colours ordered from dark to light, distinguishable by the colour-blind (after Cividis)."""
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-"""What Okabe and Ito proposed for all eyes, without black and yellow, which a page may hide."""
+"""Palette of Okabe and Ito, without black and yellow, which a page's background may hide."""
 _SYMBOLS: Final = ("circle", "diamond", "square", "triangle-up", "star", "hexagon")
 DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _LONGEST: Final = 30
@@ -33,26 +34,26 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A chart with its words."""
+    """Chart with its title and caption."""
 
     name: str
-    """Unique on the page, and fit for an HTML id."""
+    """Unique on the page, and valid as an HTML id."""
     title: str
     caption: str
     height: int
-    """In pixels."""
+    """Height in pixels."""
     figure: Figure
 
 
 def axis(title: str, **more: object) -> dict[str, Any]:
-    """An axis that makes room for its labels."""
+    """Build an axis with room for its labels."""
     return {"title": {"text": title}, "automargin": True, "zeroline": False, **more}
 
 
 def rows_layout(x_axis: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    """A layout with a row for each label, the first on top; what is drawn in row n has y = n.
+    """Build a layout with a row for each label, the first on top; marks in row n have y = n.
 
-    The labels stand above what they name, not beside it: on a telephone nothing else would fit.
+    Labels are above their rows, because beside them there would be no room on a telephone.
     """
     return {
         "xaxis": x_axis,
@@ -74,51 +75,51 @@ def rows_layout(x_axis: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]
 
 
 def rows_height(rows: int) -> int:
-    """Pixels for so many rows, the axis and the legend."""
+    """Height in pixels of that many rows, the axis and the legend."""
     return 150 + 64 * rows
 
 
 def evenly(items: Sequence[_T], most: int) -> Sequence[_T]:
-    """All, or `most` of them from all over."""
+    """Choose all items, or `most` evenly spaced ones."""
     if len(items) <= most:
         return items
     return [items[place * len(items) // most] for place in range(most)]
 
 
 def cut_note(drawn: int, all_of_them: int, what: str) -> str:
-    """What a caption says when not everything is drawn."""
+    """Sentence for the caption if not everything is drawn."""
     if drawn >= all_of_them:
         return ""
     return f" Drawn are {drawn:,} of {all_of_them:,} {what}, evenly chosen."
 
 
 def model_colour(report: ReportInput, model: str) -> str:
-    """The same for a model in all charts."""
+    """Colour of a model, the same in all charts."""
     return _COLOURS[report.models.index(model) % len(_COLOURS)]
 
 
 def model_symbol(report: ReportInput, model: str) -> str:
-    """Tells models apart whose colours are alike, or look so."""
+    """Symbol of a model, which distinguishes models with similar colours."""
     index = report.models.index(model)
     return _SYMBOLS[(index + index // len(_COLOURS)) % len(_SYMBOLS)]
 
 
 def shown(text: str) -> str:
-    """A name for a chart.
+    """Shorten a name for a chart.
 
-    Of a long one the middle is left out: models differ in their beginnings, or in their tags.
+    The middle is left out, because models differ in their beginnings, or in their tags.
     """
     line = one_line(text)
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]}…{line[-_LONGEST // 2 :]}"
 
 
 def place_label(draft: BenchmarkDraft, model: str, prompt_index: int, concurrency: int) -> str:
-    """The model, and which prompt and level of it."""
+    """Label of a model, prompt and level."""
     return ", ".join([shown(model), *within_model(draft, prompt_index, concurrency)])
 
 
 def within_model(draft: BenchmarkDraft, prompt_index: int, concurrency: int) -> list[str]:
-    """Of prompt and level what there is more than one of."""
+    """Prompt and level, as far as the benchmark has several."""
     words: list[str] = []
     if len(draft.prompts) > 1:
         words.append(f"prompt {prompt_index}")
@@ -128,14 +129,14 @@ def within_model(draft: BenchmarkDraft, prompt_index: int, concurrency: int) -> 
 
 
 def centre(found: Distribution) -> float | None:
-    """What the interval is an interval of: the median, or of few values the mean."""
+    """Centre of an interval: the median, or of few values the mean."""
     if found.ci95 is not None and found.ci95.of is Estimand.MEAN:
         return found.mean
     return found.p50
 
 
 def error_bars(found: Sequence[Distribution]) -> dict[str, Any]:
-    """The intervals as they are drawn: how far from the centre to either side."""
+    """Intervals as they are drawn: distances from the centre to either side."""
     above: list[float] = []
     below: list[float] = []
     for each in found:

@@ -1,4 +1,4 @@
-"""The chart of the latencies in the order in which the runs were made."""
+"""Chart of the latencies in the order of the runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FAILED: Final = "#d55e00"
 
 
 def order_of_runs(report: ReportInput) -> Chart | None:
-    """Every run in its order: shows warming up, drift, and where a crash broke in."""
+    """Draw every run in its order, which shows warming up, drift, and interruptions."""
     everything = list(enumerate(report.runs_in_order()))
     drawn = evenly(everything, MOST_DOTS)
     timed = [(place, run) for place, run in drawn if run.succeeded and run.latency_s is not None]

@@ -1,4 +1,4 @@
-"""The charts of ratios around 1, of a comparison with a baseline or among models."""
+"""Charts of ratios around 1, of a comparison with a baseline or between models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from promptmill.reports.report_input import ReportInput
 from promptmill.reports.wording import one_line
 
 _WIDEST: Final = 16.0
-"""An interval may reach out of any measure; the axis does not follow it further than this."""
+"""Largest ratio to which the axis extends, because an interval may be very wide."""
 _TICKS: Final = (0.0625, 0.125, 0.25, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4, 8, 16)
 _WIDE_TICKS: Final = (0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16)
 _FINE_TICKS: Final = tuple(hundredths / 100 for hundredths in range(80, 126, 5))
@@ -39,7 +39,7 @@ _READING: Final = (
 
 
 def with_baseline(report: ReportInput) -> Chart | None:
-    """This benchmark over its baseline."""
+    """Draw the ratios of this benchmark over its baseline."""
     return _ratios(
         report,
         report.comparison.measures if report.comparison else (),
@@ -50,7 +50,7 @@ def with_baseline(report: ReportInput) -> Chart | None:
 
 
 def between_models(report: ReportInput) -> Chart | None:
-    """Each further model over the first."""
+    """Draw the ratios of each further model over the first."""
     return _ratios(
         report,
         report.model_comparison,
@@ -138,7 +138,7 @@ def _trace(report: ReportInput, model: str, rows: Sequence[tuple[int, ComparedMe
 
 
 def _span(rows: Sequence[ComparedMeasure]) -> tuple[float, float]:
-    """From where to where the axis goes: all that is drawn, and 1, with some air."""
+    """Range of the axis: all that is drawn, and 1, with a margin."""
     ends = [1 / 1.1, 1.1]
     for each in rows:
         found = each.comparison

@@ -1,7 +1,7 @@
-"""The charts of a report, as figures. A chart that would be empty is not made.
+"""Charts of a report's runs, as figures; empty charts are left out.
 
-Everything is drawn from the same runs and figures as the tables: the dots are the runs that count
-for the distribution, failed ones are marked and never drawn as 0.
+They are drawn from the same runs and figures as the tables: dots are the runs that count for the
+distribution, failed runs are marked and never drawn as 0.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _Place = tuple[str, int, int]
 
 
 def charts(report: ReportInput) -> list[Chart]:
-    """The charts that this benchmark has something for, in the order of the page."""
+    """Build the charts for which the benchmark has data, in the order of the page."""
     makers: Sequence[Callable[[ReportInput], Chart | None]] = (
         single_runs,
         latency_parts,
@@ -56,7 +56,7 @@ def charts(report: ReportInput) -> list[Chart]:
 
 
 def single_runs(report: ReportInput) -> Chart | None:
-    """A dot for each run, and the interval of each row."""
+    """Draw a dot for each run, and the interval of each row."""
     by_place = _latencies(report)
     everything = [(result.model, level) for result, level in report.levels() if level.latency_s.n]
     rows = evenly(everything, MOST_ROWS)
@@ -127,7 +127,7 @@ def _intervals(model: str, found: Sequence[tuple[int, LevelSummary]]) -> Trace:
 
 
 def latency_parts(report: ReportInput) -> Chart | None:
-    """Where the time goes, as the host tells it."""
+    """Draw the parts of the latency, as the host reports them."""
     everything = [
         (result.model, level)
         for result, level in report.levels()
@@ -168,7 +168,7 @@ def latency_parts(report: ReportInput) -> Chart | None:
 
 
 def throughput(report: ReportInput) -> Chart | None:
-    """Tokens per second of the whole level against requests in flight."""
+    """Draw tokens per second of the whole level against requests in flight."""
     return _against_concurrency(
         report,
         name="throughput",
@@ -181,7 +181,7 @@ def throughput(report: ReportInput) -> Chart | None:
 
 
 def ttft(report: ReportInput) -> Chart | None:
-    """Time to the first token against requests in flight."""
+    """Draw the time to the first token against requests in flight."""
     return _against_concurrency(
         report,
         name="ttft",
@@ -245,7 +245,7 @@ def _against_concurrency(
 
 
 def ecdf(report: ReportInput) -> Chart | None:
-    """Which share of the runs was done within a time."""
+    """Draw the share of the runs that were done within a time."""
     everything = [(place, sorted(values)) for place, values in _latencies(report).items() if values]
     lines = evenly(everything, MOST_ROWS)
     if not lines:
@@ -293,7 +293,7 @@ def ecdf(report: ReportInput) -> Chart | None:
 
 
 def _latencies(report: ReportInput) -> dict[_Place, list[float]]:
-    """The latencies that count, of each model, prompt and level in the order of the page."""
+    """Latencies that count, of each model, prompt and level in the order of the page."""
     found: dict[_Place, list[float]] = {
         (result.model, level.prompt_index, level.concurrency): []
         for result, level in report.levels()

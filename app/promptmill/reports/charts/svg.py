@@ -20,7 +20,7 @@ Trace = dict[str, Any]
 _WIDTH: Final = 720
 _RIGHT, _TOP, _BOTTOM = 18, 10, 46
 _MOST_TITLED: Final = 400
-"""Marks of a figure that say their values when pointed at; of more, a trace is one path."""
+"""Most marks of a figure that show their values on hover; with more, a trace is one path."""
 _DASHES: Final = {
     "solid": "",
     "dash": "8 5",
@@ -44,19 +44,19 @@ _VALUE: Final = re.compile(r"%\{(x|y|text)(?::([^}]*))?\}")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a chart shows, before it is drawn."""
+    """Content of a chart, before it is drawn."""
 
     traces: Sequence[Trace]
     layout: dict[str, Any]
 
     def keys(self) -> list[tuple[str, str, str]]:
-        """Colour, dashes and name of each trace that has a name of its own."""
+        """Colour, dashes and name of each trace that has a name."""
         named = (each for each in self.traces if each.get("name") and each.get("showlegend", True))
         return [(_colour(each), _dashes(each), str(each["name"])) for each in named]
 
 
 def draw(figure: Figure, *, height: int, title: str) -> Markup:
-    """The figure as one `<svg>`."""
+    """Draw the figure as one `<svg>`."""
     return _Drawing(figure, height).drawn(title)
 
 
@@ -71,7 +71,7 @@ def _colour(trace: Trace) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """One direction of a figure: from its values to pixels."""
+    """Axis of a figure, which maps values to pixels."""
 
     low: float
     high: float
@@ -87,7 +87,7 @@ class _Axis:
 
 
 class _Drawing:
-    """One figure on its way to elements."""
+    """Drawing of one figure as SVG elements."""
 
     def __init__(self, figure: Figure, height: int) -> None:
         self._figure = figure
@@ -314,7 +314,7 @@ def _shape(name: str, size: float) -> str:
 
 
 def _told(trace: Trace, place: int) -> str:
-    """What a mark says when it is pointed at."""
+    """Text that a mark shows on hover."""
 
     def value(found: re.Match[str]) -> str:
         one = trace[found[1]][place]
@@ -325,7 +325,7 @@ def _told(trace: Trace, place: int) -> str:
 
 
 def round_values(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`, about `count` of them."""
+    """Choose round numbers from `low` to `high`, about `count` of them."""
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= raw * (1 - 1e-9))

@@ -1,1 +1,1 @@
-"""Service functions for sessions of browsers."""
+"""Service functions for access: API keys, and the sessions of browsers."""

@@ -10,7 +10,7 @@ import secrets
 from typing import Final
 
 from promptmill.domain.access.keys import Caller, digest_of
-from promptmill.services import keys
+from promptmill.services.access import keys
 from promptmill.services.resources import Resources
 from promptmill.store.access import sessions
 

@@ -6,7 +6,7 @@ import platform
 import shutil
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from promptmill.domain.errors import Unavailable
 from promptmill.domain.lifecycle import JobState
@@ -16,6 +16,7 @@ from promptmill.services.resources import Resources
 from promptmill.services.workers import list_workers
 from promptmill.store.batches import stats
 from promptmill.store.benchmarks import registry
+from promptmill.store.db import inspection
 from promptmill.store.db.database import Transaction
 from promptmill.store.hosts import hosts
 from promptmill.version import version
@@ -26,6 +27,15 @@ _OF_BATCHES: Final = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED, JobSta
 _OF_BENCHMARKS: Final = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
 
 
+class _Sizes(NamedTuple):
+    """Bytes that the database itself tells."""
+
+    whole: int | None = None
+    """Of PostgreSQL; the size of a SQLite file is read from its folder."""
+    free: int | None = None
+    """Of SQLite."""
+
+
 async def refresh(resources: Resources) -> None:
     """Set all gauges; those of the database keep their values while it is away."""
     _set_hosts(resources)
@@ -33,7 +43,7 @@ async def refresh(resources: Resources) -> None:
         return
     resources.last_stats.fresh_until = time.monotonic() + _FRESH_S
     try:
-        queue, benchmarks, used, size = await resources.database.read(_read)
+        queue, benchmarks, used, sizes = await resources.database.read(_read)
         workers = await list_workers(resources)
     except Unavailable:
         return
@@ -58,23 +68,31 @@ async def refresh(resources: Resources) -> None:
         if use.url in own:
             metrics.HOST_IN_FLIGHT.labels(use.url).set(use.in_flight)
             metrics.HOST_HELD.labels(use.url).set(use.held_by is not None)
-    _set_sizes(resources.settings.sqlite_path, size)
+    _set_sizes(resources.settings.sqlite_path, sizes)
 
 
 def _read(
     tx: Transaction,
-) -> tuple[stats.QueueStats, dict[JobState, int], list[hosts.HostUse], int | None]:
+) -> tuple[stats.QueueStats, dict[JobState, int], list[hosts.HostUse], _Sizes]:
     return (
         stats.read_queue(tx),
         dict(registry.count_alive(tx)),
         list(hosts.list_hosts(tx)),
-        None if tx.is_sqlite else stats.postgresql_bytes(tx),
+        _sizes(tx),
     )
 
 
-def _set_sizes(path: Path | None, size: int | None) -> None:
-    if size is not None:
-        metrics.DATABASE_BYTES.set(size)
+def _sizes(tx: Transaction) -> _Sizes:
+    if tx.is_sqlite:
+        return _Sizes(free=inspection.free_page_bytes(tx))
+    return _Sizes(whole=stats.postgresql_bytes(tx))
+
+
+def _set_sizes(path: Path | None, sizes: _Sizes) -> None:
+    if sizes.whole is not None:
+        metrics.DATABASE_BYTES.set(sizes.whole)
+    if sizes.free is not None:
+        metrics.DATABASE_FREE_BYTES.set(sizes.free)
     if path is not None and path.exists():
         log = path.with_name(f"{path.name}-wal")
         metrics.DATABASE_BYTES.set(path.stat().st_size)

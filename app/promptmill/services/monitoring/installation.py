@@ -1,4 +1,4 @@
-"""What runs here: versions, the settings in force, the database, and how long things are kept."""
+"""The installation: versions, settings in force, the database, retention times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptmill.domain.activity import HOUR_S, KEPT_S, MINUTE_S
+from promptmill.domain.hosts.activity import HOUR_S, KEPT_S, MINUTE_S
 from promptmill.services.resources import Resources
 from promptmill.settings import ListedSetting, list_settings, without_password
 from promptmill.store.db import facts

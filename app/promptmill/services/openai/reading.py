@@ -17,7 +17,8 @@ from promptmill.domain.batches import PromptDraft
 from promptmill.domain.errors import Invalid, LimitExceeded, NotFound
 from promptmill.domain.openai import LineError
 from promptmill.ollama.answer_checks.json_schema import schema_fault
-from promptmill.services import admission, keys
+from promptmill.services import admission
+from promptmill.services.access import keys
 from promptmill.services.openai import files
 from promptmill.services.openai.job_draft import job_draft
 from promptmill.services.openai.lines import LineLimit, LineReader, fault_of

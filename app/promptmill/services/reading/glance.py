@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from promptmill.domain.activity import Grouping, RecentOutcomes, Throughput, Window
 from promptmill.domain.batches import Batch
 from promptmill.domain.errors import Unavailable
+from promptmill.domain.hosts.activity import Grouping, RecentOutcomes, Throughput, Window
 from promptmill.domain.lifecycle import LIVE_JOB_STATES, TERMINAL_JOB_STATES
 from promptmill.domain.reading import BatchFilter, BatchFindings, Causes, QueueCounts
 from promptmill.domain.workers import Worker, WorkerState

@@ -9,7 +9,7 @@ from promptmill.domain.batches import Batch, WaitingFor
 from promptmill.domain.scheduling.waiting import is_blocked, may_wait, waiting_for
 from promptmill.services.forecasts import foretold
 from promptmill.services.resources import Resources
-from promptmill.store.batches import waiting
+from promptmill.store.batches.scheduling import waiting
 
 
 async def with_prospects(resources: Resources, batches: Sequence[Batch]) -> list[Batch]:

@@ -1,4 +1,4 @@
-"""What is going to be said: the tokens of an answer, composed before the first one is sent.
+"""Composition of an answer's tokens before the first one is sent.
 
 Pure: the same request always gives the same answer.
 """
@@ -21,7 +21,7 @@ from promptmill.simulator.protocol.options import Options
 from promptmill.simulator.settings import SimulatorSettings
 
 REPEATS = 30
-"""Equal tokens after which the server ends an answer by itself (as recorded)."""
+"""Equal tokens in a row after which the server ends an answer (as recorded)."""
 
 STOP = "stop"
 LENGTH = "length"
@@ -36,7 +36,7 @@ class Answer:
     tokens: list[str]
     done_reason: str = STOP
     eval_tokens: int = 0
-    """What `eval_count` says."""
+    """Value of `eval_count`."""
     thinking: list[str] = field(default_factory=list[str])
     tool_calls: str = ""
     """The items of `tool_calls`, joined by commas."""
@@ -44,7 +44,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a request wants said, besides its prompt."""
+    """Parts of a request that shape the answer, beside its prompt."""
 
     options: Options
     format: str | Mapping[str, object] | None = None
@@ -62,7 +62,7 @@ def compose(
     settings: SimulatorSettings,
     fault: Fault | None,
 ) -> Answer:
-    """The answer of at most `limit` tokens, spoilt by the fault if that is its way."""
+    """Compose the answer of at most `limit` tokens, with the fault if it changes the text."""
     voice = Voice(model, prompt, wanted.options.seed)
     if fault is not None and fault.kind is FaultKind.ONE_TOKEN:
         return Answer([voice.mark], STOP, 1)
@@ -88,7 +88,7 @@ def _spoken(
     settings: SimulatorSettings,
     kind: FaultKind | None,
 ) -> Answer:
-    """The part of the answer that is not thinking."""
+    """Part of the answer that is not thinking."""
     if kind is FaultKind.EMPTY:
         return Answer([], STOP, 1)
     if kind is FaultKind.EMPTY_LENGTH:
@@ -110,7 +110,7 @@ def _spoken(
 
 
 def _stop_at(answer: Answer, words: Sequence[str]) -> None:
-    """Cut the answer before the first stop word, which itself is not said."""
+    """Cut the answer before the first stop word, which is left out."""
     text = "".join(answer.tokens)
     places = [place for word in words if word and (place := text.find(word)) >= 0]
     if not places:
@@ -127,7 +127,7 @@ def _stop_at(answer: Answer, words: Sequence[str]) -> None:
 
 
 def _tool_call(voice: Voice, tools: Sequence[object], name: str | None) -> str:
-    """A call of the named tool, or of the first, with arguments that fit its schema."""
+    """Call of the named tool, or of the first, with arguments that fit its schema."""
     known = [
         function
         for tool in tools
@@ -144,7 +144,7 @@ def _tool_call(voice: Voice, tools: Sequence[object], name: str | None) -> str:
 
 
 def logprob_items(tokens: Sequence[str], top: int) -> list[str]:
-    """An item of `logprobs` for each token, with its `top` alternatives."""
+    """Item of `logprobs` for each token, with its `top` alternatives."""
     items: list[str] = []
     for token in tokens:
         source = shake_128(token.encode("utf-8", "replace")).digest(2 + top)
@@ -157,12 +157,12 @@ def logprob_items(tokens: Sequence[str], top: int) -> list[str]:
 
 
 def _logprob(token: str, weight: int) -> str:
-    """The members of one log probability."""
+    """Members of one log probability."""
     numbers = ",".join(map(str, token.encode("utf-8", "replace")))
     return f'"token":{quote(token)},"logprob":{-(weight + 1) / 64},"bytes":[{numbers}]'
 
 
 @lru_cache(maxsize=1024)
 def context_numbers(length: int) -> str:
-    """So many numbers for `context`. They mean nothing, as nothing reads them."""
+    """Numbers for `context`, without meaning, because nothing reads them."""
     return ",".join(str(300 + place * 7919 % 7600) for place in range(length))

@@ -1,7 +1,7 @@
-"""The log of calls: what arrived when, how long it took, how many at a time.
+"""Log of calls: arrival, duration, concurrency.
 
 A call is in flight from the arrival of its request to the end of its answer (or of its connection).
-The numbers are counted as things happen, so asking for them costs nothing while calls run.
+Numbers are counted as calls happen, so that reading them costs nothing while calls run.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Call:
         self.prompt_tokens: int | None = None
         """Tokens of the prompt in the window; None until its evaluation begins."""
         self.cached_tokens: int | None = None
-        """How many of them are not evaluated; None as well where that takes no time anyway."""
+        """Tokens of the prompt that are not evaluated; None if evaluation takes no time."""
         self.keep_alive_s: float | None = None
         self.fault: str | None = None
         self.slot_at: float | None = None
@@ -88,7 +88,7 @@ class Call:
         self.outcome: str | None = None
         """answered, refused, error_line, no_done, cut, client_left or broken."""
         self.counted: tuple[Tally, ModelTally] | None = None
-        """The counts that it is part of, so that a reset does not mix old and new."""
+        """Counts that the call belongs to, so that a reset does not mix old and new."""
 
     def as_dict(self) -> dict[str, object]:
         """The call as it is shown to readers of the log."""
@@ -131,7 +131,7 @@ class Tally:
 
 
 def prompt_hash(model_key: str, prompt: str) -> str:
-    """What stands for a prompt in the log: 16 hexadecimal digits of model and text."""
+    """Fingerprint of a prompt for the log: 16 hexadecimal digits of model and text."""
     text = f"{model_key}\0{prompt}".encode("utf-8", "surrogatepass")
     return blake2b(text, digest_size=8).hexdigest()
 
@@ -163,7 +163,7 @@ class CallLog:
             self._file = None
 
     def arrive(self, method: str, path: str) -> Call:
-        """A request has come."""
+        """Note the arrival of a request."""
         self._number += 1
         call = Call(self._number, method, path, time.monotonic())
         self._calls.append(call)
@@ -171,7 +171,7 @@ class CallLog:
         return call
 
     def name(self, call: Call, model_key: str, prompt: str) -> int:
-        """The call asks a model for something and is in flight; how often its prompt came."""
+        """Note that the call asks a model for an answer, and return how often its prompt came."""
         tally = self.tally
         call.model = model_key
         call.prompt = prompt
@@ -195,7 +195,7 @@ class CallLog:
         return tally.prompts[call.prompt_hash]
 
     def take_slot(self, call: Call) -> None:
-        """The call has its slot."""
+        """Note that the call has its slot."""
         call.slot_at = time.monotonic()
         if call.counted is not None:
             _, model = call.counted
@@ -204,12 +204,12 @@ class CallLog:
         self._notify()
 
     def leave_slot(self, call: Call) -> None:
-        """The call gives its slot back."""
+        """Note that the call gives its slot back."""
         if call.counted is not None:
             call.counted[1].in_slots -= 1
 
     def end(self, call: Call) -> None:
-        """The answer, or the connection, has ended."""
+        """Note the end of the answer, or of the connection."""
         call.ended = time.monotonic()
         self.tally.outcomes[call.outcome or "broken"] += 1
         if call.counted is not None:
@@ -220,12 +220,12 @@ class CallLog:
         self._notify()
 
     def count_load(self, model_key: str) -> None:
-        """A model begins to load."""
+        """Note that a model begins to load."""
         self.of_model(model_key).loads += 1
         self._notify()
 
     def count_unload(self, model_key: str) -> None:
-        """A model has been unloaded, or its process has died."""
+        """Note that a model was unloaded, or its process has died."""
         self.of_model(model_key).unloads += 1
         self._notify()
 
@@ -234,14 +234,14 @@ class CallLog:
         return self.tally.models[model_key]
 
     async def until(self, met: Callable[[Tally], bool]) -> None:
-        """Wait until the counts are as `met` wants them."""
+        """Wait until the counts satisfy `met`."""
         if not met(self.tally):
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._watchers.append((met, turn))
             await turn
 
     def _notify(self) -> None:
-        """Wake those whose wish has come true."""
+        """Wake the waits that are satisfied."""
         if not self._watchers:
             return
         for met, turn in self._watchers:

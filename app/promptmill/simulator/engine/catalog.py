@@ -1,4 +1,4 @@
-"""The models on the simulated disk, and the set that is there when nobody says otherwise."""
+"""Catalogue: the models on the simulated disk, and the default set of models."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ DEFAULT_MODELS: tuple[ModelSpec, ...] = (
         ),
     ),
 )
-"""What `promptmill simulate` offers without `--models`; the last one is the newest."""
+"""Models of `promptmill simulate` without `--models`; the last one is the newest."""
 
 PULLABLE_MODELS: tuple[ModelSpec, ...] = (
     ModelSpec(
@@ -81,7 +81,7 @@ PULLABLE_MODELS: tuple[ModelSpec, ...] = (
         speed=PROFILES["gpu"],
     ),
 )
-"""What a pull finds in the simulated registry, besides what is on the disk."""
+"""Models in the simulated registry, beside those on the disk."""
 
 _RECORDED = {
     "tiny": ModelSpec(
@@ -99,9 +99,9 @@ _ONLY_EMBED = {
 
 
 def plain_model(name: str) -> ModelSpec:
-    """A model of that name that can only complete text, like those of the recordings.
+    """Model of that name that can only complete text, like those of the recordings.
 
-    A name that is known for a model of embeddings is that model.
+    A name that is known for a model of embeddings stands for that model.
     """
     return _RECORDED.get(name) or _ONLY_EMBED.get(name) or ModelSpec(name=name, quantization="F16")
 
@@ -128,7 +128,7 @@ class StoredModel:
 
     @property
     def key(self) -> str:
-        """What the scheduler and the log call the model."""
+        """Name of the model for the scheduler and the log."""
         return self.name.key
 
     def details(self, parent: str = "") -> dict[str, object]:
@@ -185,11 +185,11 @@ class Catalog:
         return self._stored.get(name.key)
 
     def in_registry(self, name: ModelName) -> ModelSpec | None:
-        """What a pull of that name finds."""
+        """Find the model that a pull of that name gets."""
         return self._registry.get(name.key)
 
     def require(self, sent: str) -> StoredModel:
-        """The model that a request names, or the refusal of it (rows 4 to 8 of the checks)."""
+        """Find the model of a request, or raise its refusal (rows 4 to 8 of the checks)."""
         if not sent.strip():
             raise Refusal(404, "model '' not found")
         text = source_of(sent)

@@ -1,8 +1,8 @@
-"""A valid instance of a JSON Schema, decided by a few bytes.
+"""Valid instances of JSON Schemas, determined by a few bytes.
 
-Reads what people send as `format`: types, properties, enum, const, arrays with their bounds,
-numbers with their bounds, lengths, the common formats, anyOf/oneOf/allOf and local `$ref`. A schema
-beyond that (`pattern`, `not`, `if`) may get an instance that does not fit it.
+Supported are common forms of `format`: types, properties, enum, const, arrays with bounds, numbers
+with bounds, lengths, the common formats, anyOf/oneOf/allOf and local `$ref`. A schema with more
+(`pattern`, `not`, `if`) may get an instance that does not fit it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from promptmill.simulator.engine.vocabulary import WORDS
 from promptmill.simulator.protocol.narrow import as_list, as_object
 
 _DEEP = 4
-"""Levels of nesting after which only required properties are written, so recursion ends."""
+"""Levels of nesting after which only required properties are written, so that recursion ends."""
 
 _DEEPEST = 40
 

@@ -1,8 +1,8 @@
-"""The prefix cache: what a slot still knows of the prompt before, and need not evaluate again.
+"""Prefix cache: the evaluated tokens that a slot keeps of its last prompt.
 
-The rule a reader must know: a slot keeps the tokens that it evaluated or said last, and a new
-prompt only pays for what follows its longest common beginning with them, but always for its last
-token. Tokens here are words and punctuation marks, as `prompt_eval_count` counts them.
+A slot keeps the tokens that it evaluated or generated last, and a new prompt only evaluates what
+follows its longest common beginning with them, but always its last token. Tokens are words and
+punctuation marks, as `prompt_eval_count` counts them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _MARK = ""
 """Stands for a token that the template or the beginning of the text adds."""
 
 TEMPLATE_TOKENS = 2
-"""What the template and the beginning of the text put before a prompt."""
+"""Tokens that the template and the beginning of the text put before a prompt."""
 
 
 class Slot:
-    """A place in a loaded model, with what its cache holds."""
+    """Slot of a loaded model, with the contents of its cache."""
 
     __slots__ = ("held",)
 
@@ -31,7 +31,7 @@ class Slot:
         """The tokens whose evaluation is kept, from the first one on."""
 
     def shared(self, tokens: Sequence[str]) -> int:
-        """How many of the first tokens are in the cache."""
+        """Number of the first tokens that are in the cache."""
         for place, (held, token) in enumerate(zip(self.held, tokens, strict=False)):
             if held != token:
                 return place

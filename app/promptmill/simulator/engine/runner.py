@@ -1,8 +1,8 @@
-"""One loaded model: its slots, what it is doing, and its death.
+"""One loaded model: its slots, its work, and its death.
 
-The slots are given out in the order in which they were asked for; where several are free, the one
-whose cache serves the prompt best is taken. Everything that takes time inside a runner sleeps
-through `pause`, so that the death of the runner ends it at once.
+Slots are given out in the order of requests; of several free ones, that whose cache serves the
+prompt best. Everything that takes time sleeps through `pause`, so that the runner's death ends it
+at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from promptmill.simulator.protocol.options import RunnerOptions
 from promptmill.simulator.settings import ModelSpec
 
 TOLERANCE_S = 0.0003
-"""Seconds by which a pause may be too short; a timer is not finer than a millisecond."""
+"""Seconds by which a pause may be too short; timers are no finer than a millisecond."""
 
 
 class Runner:
@@ -37,19 +37,21 @@ class Runner:
         self.key = key
         self.options = options
         self.slots = slots
-        """How many requests it answers at a time."""
+        """Number of requests that the model answers at a time."""
         self._free = [Slot() for _ in range(slots)]
         """The free slots, the one that was left longest ago first."""
         self.keep_alive_s = keep_alive_s
-        """Seconds that it stays after its last request; infinite is for ever, 0 is not at all.
-        Also the mark of a runner that has to go."""
+        """Seconds that the model stays after its last request; infinite for ever, 0 not at all.
+
+        Also the mark of a runner that must go.
+        """
         self.users = 0
         """Requests that have it, in a slot or waiting for one (Ollama's refCount)."""
         self.loading: asyncio.Future[None] | None = None
         """Set while it loads; done when the load has ended, well or badly."""
         self.dead = False
         self.expires_at: float | None = None
-        """When it goes if nobody comes (seconds since 1970)."""
+        """Moment of unloading without further requests (seconds since 1970)."""
         self.timer: asyncio.TimerHandle | None = None
         self._queue: deque[asyncio.Future[Slot]] = deque()
         self._pauses: set[asyncio.Future[None]] = set()
@@ -92,7 +94,7 @@ class Runner:
         self._free.append(slot)
 
     async def pause(self, seconds: float | None) -> None:
-        """Let time pass (None is for ever); raises RunnerDiedError if the runner dies meanwhile."""
+        """Let time pass (None: for ever); raises RunnerDiedError if the runner dies meanwhile."""
         if self.dead:
             raise RunnerDiedError
         if seconds is None:
@@ -124,7 +126,7 @@ class Runner:
             raise RunnerDiedError
 
     def die(self) -> None:
-        """The process is gone: what runs is lost, and so is who waits for a slot."""
+        """End the process: running calls are lost, and so are calls that wait for a slot."""
         self.dead = True
         for future in (*self._pauses, *self._queue):
             if not future.done():

@@ -1,4 +1,4 @@
-"""Which models are loaded: the load queue, the loader, eviction and keep_alive.
+"""Loaded models: the load queue, the loader, eviction and keep_alive.
 
 A second reading of Ollama's scheduler (protocol facts, part 11), with what looks like its mistakes:
 
@@ -54,7 +54,7 @@ class _Wanted:
 
 
 class Scheduler:
-    """The loaded models and who waits for one."""
+    """Loaded models, and the requests that wait for one."""
 
     def __init__(self, settings: SimulatorSettings, log: CallLog) -> None:
         self._settings = settings
@@ -76,11 +76,11 @@ class Scheduler:
         failure: str | None = None,
         anew: bool = False,
     ) -> Runner:
-        """The loaded model, counted as used until `release`.
+        """Get the loaded model, counted as used until `release`.
 
-        Waits for a load if it must. Refused with 503 if the load queue is full, with 500 if the
-        load fails; `failure` is a text with which it has to fail. With `anew` a model that is
-        loaded already is reloaded, as if its runner options differed.
+        Waits for a load if needed. Refused with 503 if the load queue is full, with 500 if the load
+        fails; `failure` is a text with which it must fail. With `anew` a loaded model is reloaded,
+        as if its runner options differed.
         """
         stale = self.loaded.get(key) if anew else None
         while (runner := self._fitting(key, options)) is not None and runner is not stale:
@@ -93,7 +93,7 @@ class Scheduler:
         return await self._stand_in_line(_Wanted(spec, key, options, keep_alive_s, failure, stale))
 
     def release(self, runner: Runner) -> None:
-        """A request is done with the model; the last one starts the time to its unloading."""
+        """Release the model after a request; the last request starts the time to its unloading."""
         runner.users -= 1
         if runner.users > 0 or self.loaded.get(runner.key) is not runner:
             return
@@ -106,13 +106,13 @@ class Scheduler:
             runner.timer = loop.call_later(runner.keep_alive_s, self._expire, runner)
 
     def unload(self, key: str) -> None:
-        """Let a model go as soon as nobody uses it; nothing if it is not loaded."""
+        """Unload a model as soon as it is idle; without effect if it is not loaded."""
         runner = self.loaded.get(key)
         if runner is not None:
             self._mark(runner)
 
     def kill(self, key: str | None = None) -> list[str]:
-        """The processes of one model, or of all, die at once. The names of the dead."""
+        """Let the processes of one model, or of all, die at once; return the names of the dead."""
         dead = [runner for runner in self.loaded.values() if key in {None, runner.key}]
         for runner in dead:
             runner.die()
@@ -204,7 +204,7 @@ class Scheduler:
         )
 
     def _mark(self, runner: Runner) -> bool:
-        """Have the runner go when it is idle; whether it is still there."""
+        """Have the runner go when it is idle; return whether it is still there."""
         runner.keep_alive_s = 0.0
         if runner.users == 0 and runner.loading is None:
             self._unload(runner)

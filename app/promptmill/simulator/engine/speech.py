@@ -1,7 +1,7 @@
-"""Saying an answer: the slot, the time each token takes, the lines, and the faults in mid-answer.
+"""Sending of an answer: the slot, the time of each token, the lines, and faults in mid-answer.
 
-The metrics are the times that really passed. A token is due at a fixed moment after the first one,
-so delays do not add up; tokens that are due together share one write.
+The metrics are real times. A token is due at a fixed moment after the first one, so that delays do
+not add up; tokens that are due together share one write.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class TextRequest:
     model: StoredModel
     style: Style
     prompt: str
-    """What decides the answer."""
+    """Source that determines the answer."""
     prompt_tokens: int
     wanted: Wanted
     started_ns: int
@@ -291,14 +291,14 @@ class _Speech:
         return [*self._answer.thinking, *self._answer.tokens]
 
     def _spoken_tokens(self) -> list[str]:
-        """What is said before a fault strikes; everything if none does."""
+        """Tokens before a fault strikes; all without a fault."""
         tokens = self._all_tokens()
         return tokens if self._fault is None else tokens[: self._fault.after]
 
     async def _say_in_time(self, tokens: list[str], *, said: int = 0) -> str:
         """Write the tokens after the first `said`, each when it is due, the next one now.
 
-        The lines of the last ones are returned.
+        The lines of the last tokens are returned.
         """
         if math.isinf(self._rate):
             return self._lines(tokens[said:], said)
@@ -319,7 +319,7 @@ class _Speech:
             await self._runner.pause(min(max(said / self._rate - now, interval), last_due))
 
     def _lines(self, tokens: Sequence[str], place: int) -> str:
-        """The pieces of a stream; `place` is how many tokens were said before."""
+        """Pieces of a stream; `place` is the number of tokens sent before."""
         created = timestamp()
         piece = self._style.piece
         thoughts = len(self._answer.thinking)

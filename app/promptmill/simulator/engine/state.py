@@ -1,4 +1,4 @@
-"""The state of one simulated server, which every route is handed."""
+"""State of one simulated server, passed to every route."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ServerState:
         self.settings = settings
         self.check_host = settings.check_host
         self.refuses = settings.refuses
-        """What answers every request in Ollama's place; may be changed while it runs."""
+        """Response to every request in Ollama's place; may be changed while the server runs."""
         self.catalog = Catalog(
             settings.models or DEFAULT_MODELS,
             settings.pullable or (() if settings.models else PULLABLE_MODELS),
@@ -42,7 +42,7 @@ class ServerState:
         stream: bool,
         keep_alive_s: float | None,
     ) -> Fault | None:
-        """Log that the call asks a model for something; the fault that shall strike it."""
+        """Log that the call asks a model for an answer, and return the fault that strikes it."""
         call = exchange.call
         call.stream = stream
         call.keep_alive_s = keep_alive_s

@@ -1,8 +1,8 @@
-"""What a simulated model says: a pure function of the model, the prompt and the seed.
+"""Text of a simulated model: a pure function of the model, the prompt and the seed.
 
-An answer begins with eight hexadecimal digits that only this model, prompt and seed have, so a
-test can tell that an answer belongs to its prompt even when it is one token long. A prompt may
-choose its answer: `[[say:TEXT]]` is answered with TEXT, and `[[tokens:N]]` with N tokens.
+An answer begins with eight hexadecimal digits that are unique to model, prompt and seed, so that a
+test can match answers to prompts even when they are one token long. A prompt may choose its answer:
+`[[say:TEXT]]` is answered with TEXT, and `[[tokens:N]]` with N tokens.
 """
 
 from __future__ import annotations

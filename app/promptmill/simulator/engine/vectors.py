@@ -1,4 +1,4 @@
-"""Embeddings: unit vectors that only the model and the text decide."""
+"""Embeddings: unit vectors determined by the model and the text."""
 
 from __future__ import annotations
 

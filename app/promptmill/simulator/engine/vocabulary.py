@@ -1,6 +1,6 @@
-"""The 256 words that every simulated answer is made of.
+"""The 256 words of every simulated answer.
 
-Exactly 256, because a byte of a hash chooses a word.
+Exactly 256, because a byte of a hash selects a word.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Faults on purpose, refusals and access checks."""
+"""Simulated faults, refusals and access checks."""

@@ -1,6 +1,6 @@
-"""Who may ask: the checks of the Host and Origin headers, which both answer 403 without a body.
+"""Access checks of the Host and Origin headers, which respond with 403 without a body.
 
-And who may not ask at all: what stands at the address lets nobody through, or is no Ollama.
+Also gateways and other programs that answer in Ollama's place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _APP_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "vscode-file
 
 
 class Refusing(StrEnum):
-    """What answers every request but those under /simulator, in Ollama's place."""
+    """Program that answers every request except those under /simulator, in Ollama's place."""
 
     UNAUTHORIZED = "401"  #: a gateway that wants a key
     FORBIDDEN = "403"  #: a gateway that denies access

@@ -16,7 +16,7 @@ from hashlib import blake2b
 
 
 class FaultKind(StrEnum):
-    """What can go wrong. The value is the word that is written in a prompt or a rule."""
+    """Kinds of faults. The value is the word for prompts and rules."""
 
     CLOSE = "close"  #: the connection is closed without an answer
     RESET = "reset"  #: the connection is reset (TCP RST)
@@ -83,7 +83,7 @@ MIXED: tuple[FaultKind, ...] = (
     FaultKind.CUT,
     FaultKind.BAD_GATEWAY,
 )
-"""What `--fault-rate` spreads its rate over when no kinds are named: all may pass on a retry."""
+"""Kinds over which `--fault-rate` is spread without named kinds: all may succeed on a retry."""
 
 _WORD = re.compile(r"\[\[fault:([a-z0-9_]+)((?:\s+[a-z]+=[^\s\]]+)*)\s*\]\]")
 _OPENING = "[[fault:"
@@ -96,15 +96,15 @@ class FaultSyntaxError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault, as it will strike one call."""
+    """Fault that will strike one call."""
 
     kind: FaultKind
     after: int = 3
-    """Tokens that come through before a fault in mid-stream."""
+    """Tokens that are sent before a fault in mid-stream."""
     seconds: float | None = None
-    """How long it lasts; None is for ever."""
+    """Seconds of the fault; None for ever."""
     times: int = 0
-    """It strikes so many first attempts of a prompt; 0 is all."""
+    """Number of first attempts of a prompt that it strikes; 0 for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ def _fault(name: str, values: dict[str, str]) -> Fault:
 
 
 def faults_in(prompt: str) -> tuple[Fault, ...]:
-    """The faults that a prompt asks for, in their order. A misspelled one is no fault."""
+    """Parse the faults that a prompt asks for, in their order; misspelled ones are ignored."""
     if _OPENING not in prompt:
         return ()
     found: list[Fault] = []

@@ -1,4 +1,4 @@
-"""Faults that strike when a request arrives, before anything was looked at."""
+"""Faults that strike when a request arrives, before it is examined."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TITLES = {
     FaultKind.PROXY_LATE: "504 Gateway Time-out",
     FaultKind.CLOUDFLARE_LATE: "524: A timeout occurred",
 }
-"""Pages with these come from a reverse proxy in front of Ollama."""
+"""Pages that a reverse proxy in front of Ollama sends."""
 
 
 def _page(title: str) -> str:
@@ -37,7 +37,7 @@ _SIGN_IN = (
     "<!doctype html>\r\n<html>\r\n<head><title>Sign in</title></head>\r\n"
     "<body><form></form></body>\r\n</html>\r\n"
 )
-"""And such a one from a gateway that lets nobody through who has not signed in."""
+"""Page of a gateway that requires a sign-in."""
 
 _PAGES = {
     **{kind: (int(title[:3]), b"text/html", _page(title)) for kind, title in _TITLES.items()},
@@ -49,7 +49,7 @@ _PAGES = {
 async def strike_on_arrival(
     server: ServerState, exchange: Exchange, fault: Fault, model_sent: str
 ) -> bool:
-    """Let the fault strike; whether the request has been answered by that."""
+    """Let the fault strike; return whether the request was answered by it."""
     match fault.kind:
         case FaultKind.CLOSE:
             await exchange.cut()
@@ -78,7 +78,7 @@ async def strike_on_arrival(
 
 
 async def _hang(fault: Fault) -> None:
-    """Say nothing, for a while or until the client leaves."""
+    """Send nothing, for a while or until the client leaves."""
     if fault.seconds is None:
         await asyncio.Event().wait()
     else:

@@ -1,1 +1,1 @@
-"""Ollama's protocol on the wire, as Go reads and writes it."""
+"""Ollama's wire protocol, as Go reads and writes it."""

@@ -34,7 +34,7 @@ def _refuse_constant(name: str) -> object:
 
 
 NOT_JSON = "the request body is not valid JSON"
-"""The simulator's own sentence: Go's names the character and what it was looking for."""
+"""The simulator's own sentence for malformed JSON; Go's names the character."""
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 

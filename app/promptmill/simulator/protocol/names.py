@@ -43,7 +43,7 @@ class ModelName:
 
     @property
     def key(self) -> str:
-        """What two spellings of one model have in common."""
+        """Key that is equal for two spellings of one model."""
         return self.short.lower()
 
     @property

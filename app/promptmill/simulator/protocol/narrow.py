@@ -1,4 +1,4 @@
-"""Decoded JSON as the kind of value that it has to be, or nothing."""
+"""Narrowing of decoded JSON to one kind of value, or None."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _LEAST_CONTEXT = 4
 
 @dataclass(frozen=True, slots=True)
 class RunnerOptions:
-    """What a model is loaded with. Two requests that differ here cannot share a loaded model."""
+    """Load options of a model. Requests that differ in them cannot share a loaded model."""
 
     num_ctx: int
     num_batch: int = 512

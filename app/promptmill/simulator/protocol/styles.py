@@ -1,7 +1,7 @@
-"""How a text answer is written down: the native shapes of /api/generate and /api/chat.
+"""Forms of text answers: the native ones of /api/generate and /api/chat.
 
-A style turns pieces of text into lines and knows the order of the keys. The metrics are absent when
-they are 0, as Go's `omitempty` has it.
+A style turns pieces of text into lines and knows the order of the keys. Metrics that are 0 are left
+out, as by Go's `omitempty`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NO_TEXT = '""'
 
 @dataclass(slots=True, kw_only=True)
 class Ending:
-    """How an answer ended, and its metrics; durations in nanoseconds."""
+    """End of an answer, with its metrics; durations in nanoseconds."""
 
     done_reason: str
     total_ns: int
@@ -50,7 +50,7 @@ class Ending:
 
 
 class Style(Protocol):
-    """The shape of one route's answers. Texts come in already quoted as JSON strings."""
+    """Form of one route's answers. Texts arrive quoted as JSON strings."""
 
     stream_type: bytes
     """Media type of a streamed answer."""
@@ -58,30 +58,30 @@ class Style(Protocol):
     """Media type of an unstreamed answer."""
 
     def piece(self, created: str, text: str, *, thinking: bool, logprobs: str) -> str:
-        """A piece of a stream."""
+        """Line of a stream."""
         ...
 
     def last(self, created: str, ending: Ending, tool_calls: str) -> str:
-        """What ends a stream."""
+        """End of a stream."""
         ...
 
     def whole(
         self, created: str, text: str, thinking: str, ending: Ending | None, tool_calls: str
     ) -> str:
-        """An unstreamed answer; without an ending it is the one that says `done:false`."""
+        """Unstreamed answer; without an ending it has `done:false`."""
         ...
 
     def without_text(self, created: str, done_reason: str) -> str:
-        """The answer to an empty prompt: the model was loaded or unloaded."""
+        """Answer to an empty prompt: the model was loaded or unloaded."""
         ...
 
     def error_line(self, message: str) -> str:
-        """An error inside a stream that has begun."""
+        """Error inside a stream that has begun."""
         ...
 
 
 class _NativeStyle:
-    """What the two native routes have in common."""
+    """Common parts of the two native routes."""
 
     stream_type = NDJSON
     whole_type = JSON

@@ -22,9 +22,9 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json; charset=utf-8"
-"""What the server writes by itself."""
+"""Content type that the server writes by default."""
 BARE_JSON = b"application/json"
-"""What it writes where a stream or a pull chose the type before."""
+"""Content type of an error after a stream or a pull has chosen the type."""
 NDJSON = b"application/x-ndjson"
 TEXT = b"text/plain"
 
@@ -33,7 +33,7 @@ _WHOLE_BYTES = 2048
 
 
 class Connection(Protocol):
-    """What the server under the simulator offers besides ASGI."""
+    """Extensions of ASGI by the server under the simulator."""
 
     task: asyncio.Task[None] | None
     """Cancelled when the client goes."""

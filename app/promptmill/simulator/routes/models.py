@@ -113,7 +113,7 @@ async def show(server: ServerState, exchange: Exchange) -> None:
 
 
 def _shown(model: StoredModel) -> dict[str, object]:
-    """What show tells about a model; the template is that of the recorded models."""
+    """Response of show for a model; the template is that of the recorded models."""
     spec = model.spec
     blob = f"/models/blobs/sha256-{model.digest}"
     template = "{{ if .System }}{{ .System }}\n{{ end }}{{ .Prompt }}\n"

@@ -1,4 +1,7 @@
-"""API keys in the database: made, read, rotated, revoked. Few, so they are always read whole."""
+"""API keys in the database: made, read, rotated, revoked.
+
+Keys are few, so they are always read as a whole.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def insert(
     """Store a new key.
 
     Raises:
-        Conflict: The name is taken, if only by a key that was revoked.
+        Conflict: The name is taken, even if by a revoked key.
     """
     if tx.execute(sa.select(api_key.c.id).where(api_key.c.name == name)).first() is not None:
         raise Conflict(f"There is a key {name} already; take another name, or rotate that one.")
@@ -47,16 +50,16 @@ def insert(
 
 
 def list_keys(tx: Transaction) -> Sequence[ApiKey]:
-    """All keys, the newest first."""
+    """List all keys, newest first."""
     statement = sa.select(api_key).order_by(api_key.c.created_at_ms.desc(), api_key.c.id)
     return [_key(row) for row in tx.execute(statement)]
 
 
 def get(tx: Transaction, name: str) -> ApiKey:
-    """The key of that name.
+    """Read the key of a name.
 
     Raises:
-        NotFound: There is none.
+        NotFound: There is no key of that name.
     """
     row = tx.execute(sa.select(api_key).where(api_key.c.name == name)).first()
     if row is None:
@@ -65,17 +68,17 @@ def get(tx: Transaction, name: str) -> ApiKey:
 
 
 def find(tx: Transaction, key_id: str) -> ApiKey | None:
-    """The key of that id; None if there is none."""
+    """Read the key of an id; None without such a key."""
     row = tx.execute(sa.select(api_key).where(api_key.c.id == key_id)).first()
     return None if row is None else _key(row)
 
 
 def rotate(tx: Transaction, name: str, *, digest: str, overlap_ms: int) -> ApiKey:
-    """Give a key a new secret; the old one is taken for `overlap_ms` more.
+    """Give a key a new secret; the old one stays valid for `overlap_ms`.
 
     Raises:
-        NotFound: There is none of that name.
-        Conflict: It was revoked, or has expired.
+        NotFound: There is no key of that name.
+        Conflict: The key was revoked or has expired.
     """
     key, now = get(tx, name), tx.now_ms()
     if not key.is_live(now):
@@ -85,10 +88,10 @@ def rotate(tx: Transaction, name: str, *, digest: str, overlap_ms: int) -> ApiKe
 
 
 def revoke(tx: Transaction, name: str) -> ApiKey:
-    """Let a key open nothing any more; that it was there stays known.
+    """Revoke a key; its row stays.
 
     Raises:
-        NotFound: There is none of that name.
+        NotFound: There is no key of that name.
     """
     key = get(tx, name)
     if key.revoked_at_ms is None:
@@ -97,7 +100,7 @@ def revoke(tx: Transaction, name: str) -> ApiKey:
 
 
 def note_use(tx: Transaction, key_id: str) -> None:
-    """Note that a key was used now."""
+    """Record that a key was used now."""
     _update(tx, key_id, last_used_at_ms=tx.now_ms())
 
 

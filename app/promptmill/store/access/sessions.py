@@ -1,4 +1,4 @@
-"""Sessions of browsers in the database: begun, found, ended."""
+"""Sessions of browsers in the database."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from promptmill.store.db.tables.keys import session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSession:
-    """The key that a session stands for; whether it is still good is not told here."""
+    """Key of a session; whether the key is still valid is not checked here."""
 
     key_id: str
     key_hash: str
 
 
 def insert(tx: Transaction, *, digest: str, key_id: str, key_hash: str, lasts_ms: int) -> None:
-    """Store a new session, and remove those that are over."""
+    """Store a new session, and remove expired ones."""
     now = tx.now_ms()
     tx.execute(sa.delete(session).where(session.c.expires_at_ms <= now))
     tx.execute(
@@ -34,7 +34,7 @@ def insert(tx: Transaction, *, digest: str, key_id: str, key_hash: str, lasts_ms
 
 
 def find(tx: Transaction, digest: str) -> StoredSession | None:
-    """The session of that digest; None when there is none, or it is over."""
+    """Read the session of a digest; None without such a session, or if it has expired."""
     statement = sa.select(session.c.key_id, session.c.key_hash).where(
         session.c.hash == digest, session.c.expires_at_ms > tx.now_ms()
     )
@@ -43,5 +43,5 @@ def find(tx: Transaction, digest: str) -> StoredSession | None:
 
 
 def delete(tx: Transaction, digest: str) -> None:
-    """Remove a session, if it is there."""
+    """Delete a session, if it exists."""
     tx.execute(sa.delete(session).where(session.c.hash == digest))

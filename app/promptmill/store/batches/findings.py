@@ -1,7 +1,7 @@
-"""What the results of a batch say together: its course, a sample of their times, its failures.
+"""Statistics of a batch's results: progress over time, a sample of their times, failures.
 
-The rule to know: nothing here reads all rows of a large batch. Results are numbered in the order
-in which they were stored, so evenly spread numbers are an even sample, each a look into the index.
+No statement reads all rows of a large batch. Results are numbered in the order of storing, so that
+evenly spread numbers are an even sample, each found by the index.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from promptmill.store.db.sql import WITHOUT_SUCCESS
 from promptmill.store.db.tables.batches import id_range, index_of, prompt_id, result
 
 MOST_SAMPLED: Final = 4_000
-"""Results whose times are read, of a batch of any size."""
+"""Results whose times are read, for a batch of any size."""
 MOST_FAILURES: Final = 20_000
-"""Failures that are grouped; of more it is said that there are more."""
+"""Most failures that are grouped."""
 _POINTS: Final = 120
 _MOST_CAUSES: Final = 50
 
@@ -98,7 +98,7 @@ def _spread(last: int, most: int) -> list[int]:
 
 
 def causes(tx: Transaction, key: int) -> Causes:
-    """What did not succeed, grouped by its code and by its sentence without numbers."""
+    """Group the failures by code and by sentence without numbers."""
     low, high = id_range(key)
     rows = tx.execute(_CAUSES, {"low": low, "high": high, "most": MOST_FAILURES}).all()
     groups: dict[tuple[ErrorCode | None, str], list[sa.Row[Any]]] = {}
@@ -124,7 +124,7 @@ def causes(tx: Transaction, key: int) -> Causes:
 def indexes_of_cause(
     tx: Transaction, key: int, code: ErrorCode, sentence: str | None = None
 ) -> Sequence[int]:
-    """The prompts that failed by that code, or by that code and cause; as many as are grouped."""
+    """Find the prompts that failed by a code, or by a code and cause; as many as are grouped."""
     low, high = id_range(key)
     rows = tx.execute(_OF_CODE, {"low": low, "high": high, "code": code, "most": MOST_FAILURES})
     return [

@@ -1,8 +1,8 @@
-"""The history of a batch: its states with their times, and what was done to it.
+"""History of a batch: its states with their times, and the requests that changed it.
 
-The rule to know: creation, start and end are columns of the batch and cost nothing here. Rows are
-written for requests that change a batch, and for an end that a retry undoes, in the transaction
-that does so; of each batch the newest `MOST_KEPT` stay.
+Creation, start and end are columns of the batch. Rows are written for requests that change a batch,
+and for an end that a retry reverts, in the same transaction; of each batch the newest `MOST_KEPT`
+stay.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def note(
 
 
 def note_end(tx: Transaction, job_key: int) -> None:
-    """Record how and when a batch ended, before the batch's row forgets it."""
+    """Record how and when a batch ended, before a retry clears the batch's row."""
     tx.execute(_NOTE_END, {"job_key": job_key})
 
 
@@ -116,7 +116,8 @@ def of_batch(tx: Transaction, batch_id: str) -> Sequence[HistoryEntry]:
         )
         for each in tx.execute(_ROWS, {"job_key": row.key})
     ]
-    # A stable sort: of events of one millisecond those of the batch's row come first, but its end.
+    # The sort is stable: within a millisecond, events of the batch's row come first, except its
+    # end.
     return sorted([*_begun(row), *noted, *_ended(row)], key=lambda entry: entry.at_ms)
 
 

@@ -1,6 +1,6 @@
 """Batches as a whole: stored, read, listed, deleted.
 
-How they change is in `transitions`, how their prompts do in `queue` and `sweeps`.
+Changes of a batch are in `transitions`, those of its prompts in `store.queue`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def insert_row(
     total: int,
     idempotency: IdempotencyKey | None = None,
 ) -> int:
-    """Store a batch without its prompts; returns its key."""
+    """Store a batch without its prompts, and return its key."""
     now = tx.now_ms()
     job_key = tx.execute(
         sa.insert(job)
@@ -125,12 +125,12 @@ def insert_row(
 
 
 def expiry(now_ms: int, expires_in_s: float | None) -> int | None:
-    """The moment of expiry, rounded up; None: never."""
+    """Moment of expiry, rounded up; None: never."""
     return None if expires_in_s is None else now_ms + math.ceil(expires_in_s * 1000)
 
 
 def prompts_without_outcome(tx: Transaction, *, key_id: str | None = None) -> int:
-    """Prompts of all batches that wait or run, or only of those sent with one API key."""
+    """Number of prompts of all batches that wait or run, or of those of one API key."""
     left = job_stats.c.total - FINISHED
     statement = (
         sa.select(sa.func.coalesce(sa.func.sum(left), 0))
@@ -168,7 +168,7 @@ _POSITIONS = (
     .where(_IS_QUEUED)
     .subquery("positions")
 )
-"""The queue positions of all queued batches, for pages of them."""
+"""Queue positions of all queued batches, for pages of batches."""
 
 
 def _batch_rows(position: sa.ColumnElement[int]) -> sa.Select[*tuple[Any, ...]]:
@@ -197,12 +197,12 @@ _BATCHES = _batch_rows(_POSITIONS.c.place).outerjoin(_POSITIONS, _POSITIONS.c.ke
 _BATCH = _batch_rows(_NUMBER_AHEAD + 1)
 _BATCH_BY_ID = _BATCH.where(job.c.id == sa.bindparam("batch_id"))
 _KEYS = sa.bindparam("keys", expanding=True, type_=sa.BigInteger)
-# Both tables by their keys: PostgreSQL would read all of the second one for a few of the first.
+# Both tables by key: PostgreSQL would read all of the second for a few rows of the first.
 _BATCHES_BY_KEY = _BATCHES.where(job.c.key.in_(_KEYS), job_stats.c.job_key.in_(_KEYS))
 
 
 def get(tx: Transaction, batch_id: str) -> Batch:
-    """A batch; its counts are of one moment, because one statement reads them.
+    """Read a batch; its counts are of one moment, because one statement reads them.
 
     Raises:
         NotFound: There is none of that id.
@@ -214,11 +214,11 @@ def get(tx: Transaction, batch_id: str) -> Batch:
 
 
 def page(tx: Transaction, *, limit: int, before: str | None = None) -> Sequence[Batch]:
-    """Up to `limit` batches, newest first, made before the one of id `before`.
+    """List up to `limit` batches, newest first, created before the batch of id `before`.
 
-    Those that match a filter are found by `overview.page`.
+    Batches that match a filter are found by `overview.page`.
     """
-    # By what the cursor holds: the ids of batches of one millisecond do not sort like their keys.
+    # Ordered by id, as the cursor is: ids of one millisecond do not sort like keys.
     statement = _BATCHES.order_by(job.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(job.c.id < before)
@@ -226,7 +226,7 @@ def page(tx: Transaction, *, limit: int, before: str | None = None) -> Sequence[
 
 
 def of_keys(tx: Transaction, keys: Sequence[int]) -> Sequence[Batch]:
-    """The batches of these keys, in any order; those that were deleted are left out."""
+    """Read the batches of these keys, in any order; deleted ones are left out."""
     return _batches(tx, tx.execute(_BATCHES_BY_KEY, {"keys": list(keys)}).all() if keys else ())
 
 
@@ -287,7 +287,7 @@ def _batch(
 
 
 def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
-    """Remove some rows of deleted batches, in one short transaction; 0 when nothing is left."""
+    """Remove some rows of deleted batches, in one short transaction; 0 if none are left."""
     return BATCHES.purge_some(
         tx, prompt, limit=limit, purge_children=_purge_prompts, purge_row=_purge_row
     )

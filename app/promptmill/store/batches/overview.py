@@ -1,7 +1,7 @@
-"""All batches at a glance: how many are in which state, and pages of those that match a filter.
+"""Overview of all batches: numbers by state, and pages of batches that match a filter.
 
-The rule to know: batches that have ended are never counted. What is alive is counted by its own
-partial index; a page with a filter looks at `MOST_SCANNED` batches at most, and says where it is.
+Ended batches are never counted. Live ones are counted by their own partial index; a page with a
+filter examines at most `MOST_SCANNED` batches, and gives its position.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from promptmill.store.db.tables.batches import job, job_stats, task
 from promptmill.store.db.tables.keys import api_key
 
 MOST_SCANNED: Final = 20_000
-"""Batches that one page looks at."""
+"""Most batches that one page examines."""
 _PIECE: Final = 1_000
 _AFTER_ALL_IDS: Final = "batch_~"
 
@@ -54,7 +54,7 @@ _LIVE_KEYS = (
 
 
 def counts(tx: Transaction) -> QueueCounts:
-    """The batches that have not ended, and their prompts."""
+    """Count the batches that have not ended, and their prompts."""
     rows = tx.execute(_BY_STATE).all()
     running = int(tx.execute(_RUNNING_PROMPTS).scalar_one())
     left = sum(int(row.prompts) for row in rows)
@@ -68,7 +68,7 @@ def counts(tx: Transaction) -> QueueCounts:
 
 
 def live(tx: Transaction, *, limit: int) -> Sequence[Batch]:
-    """Batches that have not ended, those that have started first."""
+    """List batches that have not ended, started ones first."""
     keys = tx.execute(_LIVE_KEYS, {"most": limit}).scalars().all()
     found = {batch.key: batch for batch in jobs.of_keys(tx, keys)}
     return [found[key] for key in keys if key in found]
@@ -76,17 +76,17 @@ def live(tx: Transaction, *, limit: int) -> Sequence[Batch]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some batches, and where the search for more goes on."""
+    """Page of batches, with the position from which the search continues."""
 
     batches: Sequence[Batch]
     next_before: str | None
     """Id below which the next page begins; None at the end."""
     complete: bool
-    """False when the search stopped at its bound before the page was full."""
+    """False if the search reached its bound before the page was full."""
 
 
 def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None = None) -> Page:
-    """Up to `limit` batches that match, newest first, with ids below `before`."""
+    """List up to `limit` batches that match, newest first, with ids below `before`."""
     if set(wanted.states) and set(wanted.states) <= LIVE_JOB_STATES:
         return _page_of_live(tx, wanted, limit=limit, before=before)
     conditions = _conditions(tx, wanted)
@@ -104,7 +104,7 @@ def page(tx: Transaction, wanted: BatchFilter, *, limit: int, before: str | None
         at_end = seen.number < size
         if not seen.number:
             break
-        # By the ids of the piece, so that both databases go along the index of ids.
+        # Bounded by the ids of the piece, so that both databases use the index of ids.
         matching = (
             sa.select(job.c.key, job.c.id)
             .where(job.c.id < last, job.c.id >= seen.lowest, VISIBLE_BATCH, *conditions)

@@ -1,4 +1,4 @@
-"""Single prompts of a batch: one as a whole, and those that have no result yet."""
+"""Single prompts of a batch: one as a whole, and prompts without a result."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _RESULT = (
 def without_result(
     tx: Transaction, key: int, state: TaskState, *, limit: int
 ) -> Sequence[WaitingPrompt]:
-    """Up to `limit` prompts of the job that run, by index, or wait, in the order of their start."""
+    """List up to `limit` prompts of the job that run, by index, or wait, in the order of start."""
     statement = _RUNNING if state is TaskState.RUNNING else _PENDING
     return [
         WaitingPrompt(
@@ -83,7 +83,7 @@ def without_result(
 
 
 def whole(tx: Transaction, key: int, index: int) -> WholePrompt:
-    """One prompt with its result, if it has one.
+    """Read a prompt with its result, if any.
 
     Raises:
         NotFound: The job has no prompt of that index.

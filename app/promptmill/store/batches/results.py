@@ -1,4 +1,4 @@
-"""Results of a batch: read in prompt order and by pages, in constant memory."""
+"""Results of a batch, read in prompt order and by pages, in constant memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def page(
     after_index: int | None = None,
     status: TaskState | None = None,
 ) -> Sequence[TaskResult]:
-    """Up to `limit` results of the job, those whose index is above `after_index`."""
+    """List up to `limit` results of the job with indexes above `after_index`."""
     low, high = id_range(key)
     parameters: dict[str, Any] = {
         "low": low if after_index is None else prompt_id(key, after_index + 1),
@@ -71,9 +71,9 @@ _SINCE = (
 
 
 def since(tx: Transaction, key: int, event: int, *, limit: int) -> Sequence[TaskResult]:
-    """Up to `limit` results that were stored after the one of that number, in their order.
+    """List up to `limit` results that were stored after the number `event`, in their order.
 
-    Nothing can be missed by going on from the last number seen: numbers become visible in order.
+    Continuing from the last number seen misses no result, because numbers become visible in order.
     """
     _, high = id_range(key)
     low = prompt_id(key, event + 1)
@@ -81,8 +81,8 @@ def since(tx: Transaction, key: int, event: int, *, limit: int) -> Sequence[Task
 
 
 def as_result(row: sa.Row[Any]) -> TaskResult:
-    """The result of a row that has the columns of `result`, `text`, `custom_id` and `data`."""
-    # As a dict, because an attribute of a row costs more than its place in a dict.
+    """Build the result of a row with the columns of `result`, `text`, `custom_id` and `data`."""
+    # As a dict, because reading an attribute of a row costs more than an item of a dict.
     names = row._fields  # pyright: ignore[reportPrivateUsage] - public, as those of a namedtuple
     values: dict[str, Any] = dict(zip(names, row, strict=True))
     reply = {name: values[name] for name in REPLIED}

@@ -1,8 +1,7 @@
-"""Results that match a filter, found in pieces: no statement looks at more rows than its piece.
+"""Search of results by a filter, in pieces: no statement examines more rows than its piece.
 
-The rule to know: a filter never makes a statement run long. A piece is the next few hundred
-results in the order of their index; the filter is applied to these alone, and the caller decides
-whether another piece is read.
+A piece is the next few hundred results by index; the filter applies to these alone, and the caller
+decides whether another piece is read.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from promptmill.store.db.sql import WITHOUT_SUCCESS
 from promptmill.store.db.tables.batches import id_range, index_of, prompt, prompt_id, result
 
 PIECE: Final = 500
-"""Results that are looked at by one statement."""
+"""Results that one statement examines."""
 _TEXTS = {
     SearchedText.PROMPT: prompt.c.text,
     SearchedText.RESPONSE: result.c.response,
@@ -32,12 +31,12 @@ _TEXTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """What one piece of a search gave."""
+    """Result of one piece of a search."""
 
     results: list[TaskResult]
     scanned: int
     last_index: int | None
-    """The last index that was looked at; None when the piece was empty."""
+    """Last index that was examined; None for an empty piece."""
 
 
 def piece(
@@ -51,9 +50,9 @@ def piece(
     size: int = PIECE,
     preview: int | None = None,
 ) -> Piece:
-    """Up to `limit` matching results among the next `size` ones beyond the index `after`.
+    """Find up to `limit` matching results among the next `size` beyond the index `after`.
 
-    `preview` cuts texts to so many characters before they leave the database.
+    `preview` cuts texts to that many characters in the database.
     """
     low, high = id_range(key)
     if after is not None:
@@ -70,7 +69,7 @@ def piece(
     statement = (
         _columns(preview)
         .join(prompt, prompt.c.id == result.c.id)
-        # Both tables by the range: PostgreSQL would read all of the second one for a few ids.
+        # Both tables by range: PostgreSQL would read all of the second for a few ids.
         .where(result.c.id.between(first, last), prompt.c.id.between(first, last))
         .where(*_conditions(wanted))
         .order_by(result.c.id.desc() if backwards else result.c.id)

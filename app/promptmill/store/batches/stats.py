@@ -38,18 +38,18 @@ _ALIVE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStats:
-    """The queue at one moment."""
+    """State of the queue at one moment."""
 
     batches: Mapping[JobState, int]
     pending: Mapping[str, int]
-    """Prompts that wait, by the model of their batch."""
+    """Waiting prompts, by the model of their batch."""
     running: int
     oldest_wait_ms: int
-    """Longest time since a batch that has prompts to start got a start; 0 without such a batch."""
+    """Longest time since a batch with prompts to start got a start; 0 without such a batch."""
 
 
 def read_queue(tx: Transaction) -> QueueStats:
-    """Count what has not ended, in one statement."""
+    """Count batches and prompts that have not ended, in one statement."""
     batches, pending = Counter[JobState](), Counter[str]()
     running = oldest_wait_ms = 0
     rows = tx.execute(_ALIVE).all()
@@ -68,5 +68,5 @@ def read_queue(tx: Transaction) -> QueueStats:
 
 
 def postgresql_bytes(tx: Transaction) -> int:
-    """The size of the database of PostgreSQL."""
+    """Size of PostgreSQL's database."""
     return int(tx.execute(sa.text("SELECT pg_database_size(current_database())")).scalar_one())

@@ -1,7 +1,7 @@
-"""Throughput of running batches, from the numbers and times of their last results.
+"""Throughput of running batches, from the numbers and times of their latest results.
 
-The rule to know: nothing is counted here. Results are numbered in their order, so that the time of
-the one before the last `n` is a single look into an index, and `n` results came since.
+Nothing is counted: results are numbered in order, so that the time of the one before the last `n`
+is found by the index, and `n` results followed it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _FINISHED_AT = sa.select(result.c.event_id, result.c.finished_at_ms).where(
 
 
 def windows(tx: Transaction, rows: Sequence[sa.Row[Any]]) -> Mapping[int, Window]:
-    """The last results of the jobs that run, by the jobs' keys.
+    """Latest results of running jobs, by the jobs' keys.
 
-    A row has the job's columns, its `last_event` and how many prompts are `running_now`.
+    A row has the job's columns, its `last_event` and the number `running_now` of running prompts.
     """
     found: dict[int, Window] = {}
     sizes: dict[int, int] = {}
@@ -33,7 +33,7 @@ def windows(tx: Transaction, rows: Sequence[sa.Row[Any]]) -> Mapping[int, Window
         since_ms = row.rate_since_ms or row.started_at_ms
         if row.state != JobState.RUNNING or not stored or since_ms is None:
             continue
-        # What is found below takes its place: the result before may have been taken back.
+        # A default, replaced below: the result before may have been removed by a retry.
         found[row.key] = Window(results=stored, since_ms=since_ms)
         size = results_in_window(stored, row.running_now)
         if size < stored:

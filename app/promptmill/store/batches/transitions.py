@@ -1,7 +1,7 @@
 """Transitions of batches: pause, resume, update, reopen, cancel, end.
 
-Each change is one guarded UPDATE along `domain.lifecycle`; a change that the batch's state forbids
-is a `Conflict`, one that changes nothing is none.
+Each change is one guarded UPDATE by `domain.lifecycle`; a change that the batch's state forbids
+raises `Conflict`, and one without effect does not.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from promptmill.store.queue.bulk import IS_OUT_OF_TIME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndingEarly:
-    """A job that is being cancelled."""
+    """Job that is being cancelled."""
 
     job_key: int
     abort_running: bool
-    """Whether running calls are given up; a job that its stop rule ends lets them finish."""
+    """Whether running calls are aborted; a job that its stop rule ends lets them finish."""
 
 
 # --- change ----------------------------------------------------------------------------------
 
 
 def request_pause(tx: Transaction, batch_id: str) -> bool:
-    """Pause a batch; a paused one stays as it is. Returns whether the state changed.
+    """Pause a batch; a paused one stays as it is. Return whether the state changed.
 
     Raises:
-        NotFound: There is none of that id.
-        Conflict: It has ended, or is about to.
+        NotFound: There is no batch of that id.
+        Conflict: The batch has ended, or is being cancelled.
     """
     if BATCHES.move(tx, batch_id, JobEvent.PAUSE):
         return True
@@ -60,11 +60,11 @@ def request_pause(tx: Transaction, batch_id: str) -> bool:
 
 
 def request_resume(tx: Transaction, batch_id: str) -> bool:
-    """Resume a paused batch; any other stays as it is. Returns whether the state changed.
+    """Resume a paused batch; any other stays as it is. Return whether the state changed.
 
     Raises:
-        NotFound: There is none of that id.
-        Conflict: It has ended, or is about to.
+        NotFound: There is no batch of that id.
+        Conflict: The batch has ended, or is being cancelled.
     """
     started = job.c.started_at_ms.is_not(None)
     if BATCHES.move(tx, batch_id, JobEvent.RESUME, started, **_rate_anew(tx)):
@@ -78,15 +78,15 @@ def request_resume(tx: Transaction, batch_id: str) -> bool:
 
 
 def request_cancel(tx: Transaction, batch_id: str) -> bool:
-    """Request a batch's cancellation; returns whether it was not being ended already.
+    """Request a batch's cancellation; return whether this request was the first.
 
     Raises:
-        NotFound: There is none of that id.
-        Conflict: It has ended.
+        NotFound: There is no batch of that id.
+        Conflict: The batch has ended.
     """
     if BATCHES.move(tx, batch_id, JobEvent.REQUEST_CANCEL):
         return True
-    # Its stop rule may be ending it, which lets running calls finish; the client's wish does not.
+    # A stop rule lets running calls finish; a client's cancellation does not.
     is_under_way = tx.execute(
         sa.update(job)
         .where(job.c.id == batch_id, VISIBLE_BATCH, job.c.state == JobState.CANCELLING)
@@ -104,15 +104,15 @@ _LAST_EVENT = (
 
 
 def _rate_anew(tx: Transaction) -> dict[str, Any]:
-    """The columns that start the measurement of the rate anew, after a standstill."""
+    """Columns that restart the measurement of the rate after a standstill."""
     return {"rate_since_ms": tx.now_ms(), "rate_since_event": _LAST_EVENT}
 
 
 def update(tx: Transaction, batch_id: str, changes: BatchChanges) -> None:
-    """Change what may be changed of a batch, in whatever state; the next claim goes by it.
+    """Change fields of a batch in any state; the next claim uses them.
 
     Raises:
-        NotFound: There is none of that id.
+        NotFound: There is no batch of that id.
     """
     values: dict[str, Any] = {}
     if changes.max_concurrent is not None:
@@ -120,12 +120,12 @@ def update(tx: Transaction, batch_id: str, changes: BatchChanges) -> None:
     if changes.auto_concurrency:
         values["auto_concurrency"] = True
     if "auto_concurrency" in values:
-        values["auto_state"] = None  # What was found out before does not hold for the new number.
+        values["auto_state"] = None  # The earlier search does not apply to the new limit.
     if changes.rate_limit_delay_s is not None:
         delay = Limits(rate_limit_delay_s=changes.rate_limit_delay_s)
         values["rate_limit_delay_s"] = changes.rate_limit_delay_s
-        # The old delay's moment may be an hour away; the new one counts from the same last start,
-        # which may come as late as it was allowed to.
+        # The old delay may end an hour from now; the new one counts from the same last start, which
+        # may be as late as its permit allowed.
         was_ms = sa.cast(job.c.rate_limit_delay_s * 1000, sa.BigInteger)
         last_start_ms = sa.case(
             (job.c.rate_limit_delay_s > 0, job.c.next_start_at_ms - was_ms),
@@ -155,15 +155,15 @@ def reopen(
     expires_in_s: float | None,
     unless: frozenset[JobState] = frozenset({JobState.CANCELLING}),
 ) -> int:
-    """Make a batch ready for prompts that run again; returns its key.
+    """Prepare a batch for prompts that run again, and return its key.
 
-    One that has ended goes on. A deadline that has passed is dropped, unless there is a new one.
+    An ended batch becomes live. A deadline that has passed is dropped, unless a new one is given.
 
     Raises:
-        NotFound: There is none of that id.
-        Conflict: Its state is one of `unless`.
+        NotFound: There is no batch of that id.
+        Conflict: The batch's state is one of `unless`.
     """
-    # The counters before the job, as whoever counts a failure and then stops the job does it.
+    # Counters are locked before the job, as when a failure is counted and stops the job.
     tx.execute(
         sa.select(job_stats.c.job_key)
         .join(job, job.c.key == job_stats.c.job_key)
@@ -216,7 +216,7 @@ def ending_early(tx: Transaction) -> Sequence[EndingEarly]:
 
 
 def out_of_time(tx: Transaction) -> Sequence[int]:
-    """Keys of the jobs whose time has run out while some of their prompts wait."""
+    """Keys of the jobs that have expired while prompts of theirs wait."""
     waiting = sa.exists().where(task.c.job_key == job.c.key, PENDING)
     statement = sa.select(job.c.key).where(IS_OUT_OF_TIME, waiting)
     return tx.execute(statement, {"now": tx.now_ms()}).scalars().all()
@@ -262,11 +262,11 @@ def is_any_through(tx: Transaction) -> bool:
 
 
 def close_ended(tx: Transaction) -> Sequence[str]:
-    """End every job whose prompts all have an outcome; returns the ids of the ended ones."""
+    """End every job whose prompts all have an outcome; return the ids of the ended jobs."""
     closed: list[str] = []
     locked = tx.execute(_LOCK_ENDED).scalars().all()
-    # Counted again in a statement of its own: the one that locks joins the newest row of a job with
-    # counters as old as its snapshot, and a job may have been ended and run again since.
+    # Counted again in a separate statement: the locking one joins the newest row of a job with
+    # counters as old as its snapshot, and the job may have ended and run again since.
     for row in tx.execute(_ENDED, {"locked": locked}).all() if locked else ():
         event, error = _ending(tx, row)
         changed = tx.execute(

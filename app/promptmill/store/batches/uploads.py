@@ -5,8 +5,8 @@
     complete    receiving -> queued     the last line has come; now clients see it
     discard, discard_abandoned      marked as deleted, so that the purger removes its rows
 
-Each is a short transaction, so that an upload of a million lines stops nobody. Whoever adds to an
-upload touches its row first: one that was given up meanwhile takes nothing more.
+Each is a short transaction, so that an upload of a million lines blocks no other writer. Every
+addition updates the upload's row first, which fails if the upload was discarded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def begin(
     batch_id: str,
     grouped: bool = True,
 ) -> int:
-    """Store a hidden batch with its first prompts; returns its key."""
+    """Store a hidden batch with its first prompts, and return its key."""
     job_key = jobs.insert_row(tx, draft, batch_id=batch_id, state=JobState.RECEIVING, total=0)
     extend(tx, job_key, prompts, first_index=0, grouped=grouped)
     return job_key
@@ -50,10 +50,10 @@ def extend(
     first_index: int,
     grouped: bool = True,
 ) -> None:
-    """Store some more prompts of an upload.
+    """Store further prompts of an upload.
 
     Raises:
-        Unavailable: It was given up meanwhile.
+        Unavailable: The upload was discarded meanwhile.
     """
     _update(tx, job_key, received_at_ms=tx.now_ms())
     enqueue(tx, job_key, prompts, first_index=first_index, grouped=grouped)
@@ -71,10 +71,10 @@ def complete(
 ) -> None:
     """Make the batch visible, as if it had been created now.
 
-    It gets a new id: ids sort by the time when a batch was accepted, and nobody knows the old one.
+    It gets a new id, because ids sort by the time of acceptance; clients have not seen the old one.
 
     Raises:
-        Unavailable: The upload was given up meanwhile.
+        Unavailable: The upload was discarded meanwhile.
     """
     now = tx.now_ms()
     _update(
@@ -106,7 +106,7 @@ def discard(tx: Transaction, job_key: int) -> None:
 
 
 def discard_abandoned(tx: Transaction, *, silent_ms: int) -> int:
-    """Discard uploads that nothing was added to for so long; returns how many."""
+    """Discard uploads to which nothing was added for that long; return their number."""
     now = tx.now_ms()
     return tx.execute(
         sa.update(job)

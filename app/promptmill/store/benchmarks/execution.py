@@ -2,11 +2,11 @@
 
 The rules to know:
 - One lease covers the whole benchmark, and its token fences every write: a worker that was paused
-  beyond its lease records nothing any more.
-- Whoever takes a benchmark up takes its host with it (`host.held_by`). From that commit on no claim
-  gives out a prompt there; claims under way are waited for (`holding`), and what then still runs.
-- A measured run is stored once. A crash loses only runs that were not recorded, and these are made
-  anew in the next session; what is not a measured run is made again in every session.
+beyond its lease records no more runs.
+- Taking a benchmark up takes its host as well (`host.held_by`). From that commit on no prompt is
+claimed there; open claims are waited for (`exclusivity`), and then running prompts.
+- A measured run is stored once. A crash loses only unrecorded runs, which the next session makes
+again; cold loads and warm-ups are made again in every session.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from promptmill.store.db.tables.benchmarks import benchmark, benchmark_run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkLease:
-    """The right to measure one benchmark."""
+    """Right to measure one benchmark."""
 
     benchmark: Benchmark
     token: int
@@ -61,7 +61,7 @@ _NEXT = (
         is_unleased(benchmark),
         sa.or_(benchmark.c.host_key.is_(None), benchmark.c.host_key == sa.bindparam("at_host")),
     )
-    # One that had begun holds its host, so it goes before those that have not.
+    # A benchmark that has begun holds its host, so it precedes the others.
     .order_by(sa.case((benchmark.c.sessions > 0, 0), else_=1), benchmark.c.key)
     .limit(1)
     .with_for_update(skip_locked=True)
@@ -72,7 +72,7 @@ _HOLD = (
     .where(
         sa.or_(
             sa.and_(host.c.held_by.is_(None), host.c.closed_at_ms.is_(None)),
-            # One that had begun before the host was taken out of service goes on.
+            # A benchmark that began before the host was taken out of service continues.
             host.c.held_by == sa.bindparam("holder"),
         )
     )
@@ -81,7 +81,7 @@ _HOLD = (
 
 
 def take_up(tx: Transaction, *, owner: str, lease_ms: int, host_key: int) -> BenchmarkLease | None:
-    """Lease the next benchmark, and its host exclusively; None when there is none.
+    """Lease the next benchmark, and its host exclusively; None without a benchmark to lease.
 
     None also while another benchmark has the host.
     """
@@ -131,7 +131,7 @@ def _mine(lease: BenchmarkLease) -> sa.ColumnElement[bool]:
 
 
 def renew(tx: Transaction, lease: BenchmarkLease, *, lease_ms: int) -> JobState | None:
-    """Renew the lease; returns the benchmark's state, None when the lease was lost."""
+    """Renew the lease; return the benchmark's state, None if the lease was lost."""
     state = tx.execute(
         sa.update(benchmark)
         .where(_mine(lease))
@@ -142,10 +142,10 @@ def renew(tx: Transaction, lease: BenchmarkLease, *, lease_ms: int) -> JobState 
 
 
 def record(tx: Transaction, lease: BenchmarkLease, runs: Sequence[BenchmarkRun]) -> bool:
-    """Store runs and count those of steps that are new; False when the lease was lost.
+    """Store runs and count those of new steps; False if the lease was lost.
 
-    Runs of this session that are there already are passed over: the commit of an earlier try took
-    effect, and only its answer was lost.
+    Runs of this session that are stored already are skipped: the commit of an earlier try
+    succeeded, and only its confirmation was lost.
     """
     low, high = id_range(lease.benchmark.key)
     stored = tx.execute(
@@ -203,9 +203,9 @@ def note(
 def end(
     tx: Transaction, lease: BenchmarkLease, *, has_success: bool, error: str | None
 ) -> str | None:
-    """End a completely measured benchmark; returns its id, None when the lease was lost.
+    """End a completely measured benchmark; return its id, None if the lease was lost.
 
-    One that a client has cancelled meanwhile is cancelled.
+    A benchmark that a client has cancelled meanwhile becomes cancelled.
     """
     state = tx.execute(sa.select(benchmark.c.state).where(_mine(lease)).with_for_update()).scalar()
     if state is None:
@@ -217,7 +217,7 @@ def end(
 
 
 def give_back(tx: Transaction, lease: BenchmarkLease) -> None:
-    """Return the benchmark for another worker; the host stays held for it."""
+    """Return the benchmark for another worker; its host stays exclusive."""
     tx.execute(sa.update(benchmark).where(_mine(lease)).values(**NO_LEASE))
 
 
@@ -282,7 +282,7 @@ _FIGURES = [column for column in benchmark_run.c if column.name != "response"]
 def page(
     tx: Transaction, key: int, *, limit: int, after: int | None = None
 ) -> Sequence[tuple[int, BenchmarkRun]]:
-    """Up to `limit` runs with their numbers, in the order of recording, those after a number."""
+    """List up to `limit` runs with their numbers, in the order of recording, after a number."""
     low, high = id_range(key)
     first = low if after is None else prompt_id(key, after + 1)
     rows = tx.execute(

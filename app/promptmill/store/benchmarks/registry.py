@@ -1,6 +1,6 @@
 """Benchmarks as a whole: stored, read, listed, cancelled, deleted.
 
-How a worker takes one up and records its runs is in `execution`.
+Leases and runs are in `execution`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PENDING = (
     - benchmark.c.skipped
     - benchmark.c.cancelled
 )
-"""The runs that have not been recorded."""
+"""Number of runs that have not been recorded."""
 
 
 # --- store -----------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def insert(
 
 
 def get(tx: Transaction, benchmark_id: str) -> Benchmark:
-    """The benchmark as it stands.
+    """Read a benchmark.
 
     Raises:
         NotFound: There is none of that id.
@@ -98,7 +98,7 @@ def page(
     state: JobState | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Sequence[Benchmark]:
-    """Up to `limit` benchmarks, newest first, made before the one of id `before`."""
+    """List up to `limit` benchmarks, newest first, created before the one of id `before`."""
     statement = sa.select(benchmark).where(_VISIBLE).order_by(benchmark.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(benchmark.c.id < before)
@@ -111,7 +111,7 @@ def page(
 
 
 def count_alive(tx: Transaction) -> Mapping[JobState, int]:
-    """How many benchmarks that have not ended are in each state."""
+    """Number of benchmarks that have not ended, by state."""
     statement = (
         sa.select(benchmark.c.state, sa.func.count().label("number"))
         .where(is_live(benchmark), _VISIBLE)
@@ -145,7 +145,7 @@ def benchmark_of(row: sa.Row[Any], now_ms: int) -> Benchmark:
 
 
 def any_alive(tx: Transaction) -> bool:
-    """Whether there is a benchmark that has not ended."""
+    """Whether any benchmark has not ended."""
     return (
         tx.execute(sa.select(benchmark.c.key).where(is_live(benchmark)).limit(1)).first()
         is not None
@@ -156,13 +156,13 @@ def any_alive(tx: Transaction) -> bool:
 
 
 def request_cancel(tx: Transaction, benchmark_id: str) -> None:
-    """End a benchmark that nobody measures; ask the worker of any other to end it.
+    """End a benchmark that no worker measures; else request its end from its worker.
 
-    Asking again while it is under way changes nothing.
+    A repetition changes nothing.
 
     Raises:
-        NotFound: There is none of that id.
-        Conflict: It has ended.
+        NotFound: There is no benchmark of that id.
+        Conflict: The benchmark has ended.
     """
     if not BENCHMARKS.move(tx, benchmark_id, JobEvent.REQUEST_CANCEL):
         state = BENCHMARKS.state_of(tx, benchmark_id)
@@ -190,9 +190,9 @@ def end_cancelled(tx: Transaction) -> Sequence[str]:
 
 
 def close(tx: Transaction, key: int, event: JobEvent, *, error: str | None = None) -> str:
-    """End a benchmark whose row is locked, and release its host; returns its id.
+    """End a benchmark whose row is locked, release its host, and return its id.
 
-    The benchmark's row before the host's: the order of locks of whoever takes one up, too.
+    The benchmark's row is locked before the host's, as when a benchmark is taken up.
     """
     benchmark_id = tx.execute(
         sa.update(benchmark)
@@ -214,7 +214,7 @@ def close(tx: Transaction, key: int, event: JobEvent, *, error: str | None = Non
 
 
 def purge_some(tx: Transaction, *, limit: int = 5_000) -> int:
-    """Remove some rows of deleted benchmarks, in one short transaction; 0 when nothing is left."""
+    """Remove some rows of deleted benchmarks, in one short transaction; 0 if none are left."""
     return BENCHMARKS.purge_some(
         tx, benchmark_run, limit=limit, purge_children=_purge_runs, purge_row=_purge_row
     )

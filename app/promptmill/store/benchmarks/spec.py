@@ -1,6 +1,6 @@
-"""A benchmark's specification and environment, as JSON in the database and back.
+"""Conversion of a benchmark's specification and environment to JSON and back.
 
-Read leniently: a field that an older version did not write has its default.
+Reading is lenient: a field that an older version did not write has its default.
 """
 
 from __future__ import annotations

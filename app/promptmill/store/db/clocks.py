@@ -1,8 +1,7 @@
-"""Stored moments after a clock was set back: what lies too far ahead is made due.
+"""Repair of stored moments after a clock was set back: those too far ahead become due.
 
-A machine may start with a clock that is an hour ahead and then be told the time. What was written
-meanwhile lies an hour in the future: when a prompt may be tried again, when a batch may start its
-next call, when a lease ends, until when a host takes nothing of a model.
+A machine may start with a clock that is an hour ahead and then be corrected. Moments stored
+meanwhile lie an hour in the future: next attempts, next starts, ends of leases, usage limits.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from promptmill.store.db.tables.batches import job, job_group, task
 from promptmill.store.db.tables.usage_limits import host_limit
 
 _LEASES_AHEAD = 10
-"""Leases ahead that a lease may end; the workers of one database may have different ones."""
+"""Number of leases ahead that a lease may end; workers of one database may differ."""
 
 _FAR_START = sa.bindparam("now", type_=sa.BigInteger) + sa.cast(
     (job.c.rate_limit_delay_s + MOST_START_WINDOW_S) * 1000, sa.BigInteger
 )
-"""The latest moment of a next start: the last one was permitted just now, and may come late."""
+"""Latest moment of a next start: the last start was permitted just now, and may be late."""
 _STARTS = (
     sa.update(job)
     .where(is_live(job), job.c.next_start_at_ms > _FAR_START)
-    # When the last start was permitted is not known any more, nor how late it may come.
+    # The moment of the last permit is not stored, nor how late its start may be.
     .values(
         next_start_at_ms=sa.case(
             (job.c.rate_limit_delay_s > 0, _FAR_START),
@@ -43,9 +42,9 @@ _WAITS = (
     .where(
         PENDING,
         task.c.available_at_ms > sa.bindparam("far"),
-        # A prompt that was turned away may wait for as long as a host may ask for.
+        # A refused prompt may wait for as long as a host may request.
         sa.or_(task.c.turned_away == 0, task.c.available_at_ms > sa.bindparam("far_limit")),
-        # By the index of what is pending, which begins with these two.
+        # Uses the index of pending tasks, which begins with these two columns.
         sa.tuple_(task.c.job_key, task.c.group_key).in_(
             sa.select(job_group.c.job_key, job_group.c.group_key)
             .join(job, job.c.key == job_group.c.job_key)
@@ -65,13 +64,13 @@ _LIMITS = sa.delete(host_limit).where(host_limit.c.until_ms > sa.bindparam("far_
 def bring_near(
     tx: Transaction, *, longest_wait_ms: int, longest_limit_ms: int, lease_ms: int
 ) -> None:
-    """Make due what lies further ahead than any wait can be.
+    """Make stored moments due that are further ahead than any wait can be.
 
     `longest_wait_ms` is the most that a prompt waits for its next attempt, `longest_limit_ms` the
     most that a host's `Retry-After` counts for.
     """
     now = tx.now_ms()
-    # Tasks before jobs, as whoever records a failure and then stops the job locks them.
+    # Tasks are locked before jobs, as when a failure is recorded and stops the job.
     tx.execute(_LEASES, {"far": now + _LEASES_AHEAD * lease_ms})
     far_limit = now + max(longest_limit_ms, longest_wait_ms)
     tx.execute(_WAITS, {"now": now, "far": now + longest_wait_ms, "far_limit": far_limit})

@@ -1,11 +1,11 @@
 """Statements of the per-prompt path, compiled once and then run as plain SQL.
 
-SQLAlchemy Core prepares every execution anew: it collects parameters, expands lists, looks for
-processors. For a statement that takes SQLite 0.05 ms that is most of its cost, and a flush is eight
-of them. The statements here are written in Core like all others and mean the same on both
-databases; only the way to the driver is shorter. What is lost is the conversion of types: whoever
-runs one hands over plain values, pairs through `id_pairs`, JSON through `json_text`, and reads JSON
-through `json_value`.
+SQLAlchemy Core prepares every execution again: it collects parameters, expands lists, looks for
+processors. For a statement that takes SQLite 0.05 ms that is most of the cost, and a flush runs
+eight of them. These statements are written in Core like all others and have the same meaning on
+both databases; only the way to the driver is shorter. They lack the conversion of types: callers
+pass plain values, pairs through `id_pairs`, JSON through `json_text`, and read JSON through
+`json_value`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from promptmill.store.db.database import Transaction
 
 
 class _Ready:
-    """A statement as one dialect writes it."""
+    """Statement in one dialect's SQL."""
 
     def __init__(self, text: str, names: Sequence[str], constants: Mapping[str, Any]) -> None:
-        """`names` are the parameters in their order; none where the driver takes them by name."""
+        """Store the SQL; `names` are the parameters in order, none if they are passed by name."""
         self._text = text
         self._names = names
         self._pieces = text.split("?") if names else [text]
@@ -37,7 +37,7 @@ class _Ready:
         self._in_order = itemgetter(*names) if len(names) > 1 else None
 
     def bind(self, parameters: Mapping[str, Any]) -> tuple[str, Any]:
-        """The text and the arguments of one execution."""
+        """Text and arguments of one execution."""
         values = {**self._constants, **parameters}
         if not self._names:
             return self._text, values
@@ -46,7 +46,7 @@ class _Ready:
         return self._bind_lists(values)
 
     def bind_each(self, parameters: Sequence[Mapping[str, Any]]) -> tuple[str, Any]:
-        """The text and the arguments of several executions, none of which has a list."""
+        """Text and arguments of several executions without lists."""
         rows = [{**self._constants, **each} for each in parameters]
         return self._text, [self._in_order(row) for row in rows] if self._in_order else rows
 
@@ -71,11 +71,11 @@ class _Ready:
 
 
 class Pairs(list[tuple[int, int]]):
-    """A list of pairs as one parameter."""
+    """List of pairs as one parameter."""
 
 
 class Prepared:
-    """A Core statement that is compiled once per dialect."""
+    """Core statement that is compiled once per dialect."""
 
     def __init__(self, statement: sa.ClauseElement) -> None:
         self._statement = statement
@@ -84,7 +84,7 @@ class Prepared:
     def run(
         self, tx: Transaction, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     ) -> CursorResult[Any]:
-        """Run it once, or once for each of several parameter sets."""
+        """Run the statement once, or once for each of several parameter sets."""
         dialect = tx.connection.dialect
         ready = self._ready.get(dialect.name)
         if ready is None:
@@ -111,7 +111,7 @@ def _compile(statement: sa.ClauseElement, dialect: Dialect, columns: list[str] |
 
 
 class _IdsIn(sa.ColumnElement[bool]):
-    """Whether an id is in a list that comes as one parameter."""
+    """Condition that an id is in a list, which is one parameter."""
 
     inherit_cache = False
     type = sa.Boolean()
@@ -123,7 +123,7 @@ class _IdsIn(sa.ColumnElement[bool]):
 
 
 class _PairsIn(sa.ColumnElement[bool]):
-    """Whether a pair of numbers is in a list of pairs that comes as one parameter, or two."""
+    """Condition that a pair of numbers is in a list of pairs, which is one parameter or two."""
 
     inherit_cache = False
     type = sa.Boolean()
@@ -138,31 +138,31 @@ class _PairsIn(sa.ColumnElement[bool]):
 
 
 def ids_in(column: sa.ColumnElement[int], name: str) -> sa.ColumnElement[bool]:
-    """`column` is one of the ids in the list that parameter `name` is."""
+    """Condition that `column` is one of the ids in the list of the parameter `name`."""
     return _IdsIn(column, name)
 
 
 def pairs_in(
     first: sa.ColumnElement[int], second: sa.ColumnElement[int], name: str
 ) -> sa.ColumnElement[bool]:
-    """The two columns are one of the pairs of the parameters that `id_pairs` makes."""
+    """Condition that the two columns are one of the pairs in the parameters of `id_pairs`."""
     return _PairsIn(first, second, name)
 
 
 def id_pairs(tx: Transaction, name: str, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """The parameters of `pairs_in`."""
+    """Parameters of `pairs_in`."""
     if tx.is_sqlite:
         return {name: Pairs(pairs)}
     return {f"{name}_1": [one for one, _ in pairs], f"{name}_2": [two for _, two in pairs]}
 
 
 def json_text(value: object) -> str | None:
-    """JSON for a column; None stays NULL."""
+    """Encode JSON for a column; None stays NULL."""
     return None if value is None else json.dumps(value)
 
 
 def json_value(read: Any) -> Any:  # noqa: ANN401 - whatever was stored
-    """A JSON column as it was stored: SQLite's driver gives its text, PostgreSQL's the value."""
+    """Decode a JSON column: SQLite's driver returns its text, PostgreSQL's the value."""
     return json.loads(read) if isinstance(read, str) else read
 
 
@@ -201,6 +201,6 @@ def _pairs_in_postgresql(element: _PairsIn, compiler: SQLCompiler, **options: An
 
 
 def slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """The items in pieces of at most that size, for statements that take so many values."""
+    """Yield the items in pieces of at most that size, for statements with a limit of values."""
     for first in range(0, len(items), size):
         yield items[first : first + size]

@@ -1,12 +1,12 @@
-"""Engines, transactions and the differences between SQLite and PostgreSQL. Nothing about jobs.
+"""Engines, transactions, and differences between SQLite and PostgreSQL; nothing about jobs.
 
 A use of the database is a plain function that takes a `Transaction` first. It runs in a thread, in
 one transaction that commits when the function returns and rolls back when it raises:
 
     job = await database.write(claims.claim, wanted=5)
 
-The rule to know: a write that has begun is finished whatever happens to the coroutine that awaits
-it, because a thread is not cancelled. Nobody is left to wonder whether half of it was done.
+A write that has begun is finished even if the coroutine that awaits it is cancelled, because a
+thread is not cancelled: no write is left half done.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Clock = Callable[[], int]
 
 _SQLITE_BUSY_MS = 10_000
 POSTGRESQL_CONNECTIONS = 13
-"""The most sessions of one process, beside the one that listens for news."""
+"""Most sessions of one process, beside the one that listens for wakeups."""
 _RACE_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
 """PostgreSQL's codes of a race: serialisation, deadlock, a lock not had in time, and a unique key
 that another transaction has just inserted. Begun anew, the work finds what the other stored."""
@@ -64,7 +64,7 @@ _SQLITE_FULL = frozenset(
 
 
 class Transaction:
-    """One transaction of one connection, with the clock that all workers share."""
+    """Transaction of one connection, with the clock that all workers share."""
 
     __slots__ = ("_clock", "connection")
 
@@ -104,11 +104,11 @@ def _system_clock_ms() -> int:
 
 
 class Database:
-    """The engines of one database and the threads that use them.
+    """Engines of one database, and the threads that use them.
 
     `transaction_pooling` is for PostgreSQL behind PgBouncer in that mode, where each transaction
-    may run in another session: then nothing is left in a session that the next would need.
-    `lease_s` is the lease of the workers, of which PostgreSQL's limits of waiting are parts.
+    may run in another session: then no state is left in a session. `lease_s` is the lease of the
+    workers, from which PostgreSQL's timeouts are derived.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Database:
     async def write(
         self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run `work` in a transaction that may write; it is committed when this returns.
+        """Run `work` in a transaction that may write; it is committed when the method returns.
 
         Raises:
             Unavailable: The database cannot be reached or cannot store anything now.
@@ -167,10 +167,10 @@ class Database:
         return await loop.run_in_executor(self._readers, call)
 
     def for_roles(self) -> Database:
-        """The same database with a reading thread of its own, for a worker's roles.
+        """The same database with a separate reading thread, for a worker's roles.
 
-        Whoever exports or follows batches keeps the other reading threads busy, and a paced start
-        must not wait for them. Only this object is to be closed.
+        Exports and event streams keep the other reading threads busy, and a paced start must not
+        wait for them. Only this object is to be closed.
         """
         roles = copy.copy(self)
         roles._readers = self._role_readers  # noqa: SLF001 - a copy of this very object
@@ -210,7 +210,7 @@ class Database:
             raise _unavailable(error) from error
 
     def session_arguments(self, *, application_name: str) -> dict[str, Any]:
-        """What psycopg takes to open a session of PostgreSQL beside those of the pool."""
+        """Arguments of psycopg for a PostgreSQL session outside the pool."""
         _, arguments = self._write_engine.dialect.create_connect_args(self.url)
         arguments["application_name"] = application_name
         return {**self._noticing, **arguments}
@@ -218,10 +218,10 @@ class Database:
     def lock_for_one_worker(self) -> bool:
         """Lock a SQLite file for this worker, until `close` or the end of the process.
 
-        True when it is ours. PostgreSQL takes any number of workers: always True.
+        True if this worker has the lock. PostgreSQL takes any number of workers: always True.
 
         Raises:
-            Unavailable: The folder takes no lock; whether there is another worker is not known.
+            Unavailable: The folder supports no locks, so that another worker cannot be excluded.
         """
         if not self.is_sqlite or self._worker_lock is not None:
             return True
@@ -237,7 +237,7 @@ class Database:
         return self._worker_lock is not None
 
     async def close(self) -> None:
-        """Wait for what has begun, then close all connections."""
+        """Wait for running work, then close all connections."""
         await asyncio.to_thread(self.close_now)
 
     def close_now(self) -> None:
@@ -265,7 +265,7 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
-        # An error would else repeat prompts and answers into the log.
+        # Otherwise an error would repeat prompts and answers in the log.
         hide_parameters=True,
         connect_args={"check_same_thread": False},
     )
@@ -278,7 +278,7 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MS}")
         connection.execute("PRAGMA synchronous = FULL")
-        # On macOS `fsync` leaves it to the disk when it writes; elsewhere this says nothing new.
+        # On macOS `fsync` does not flush the disk's cache; elsewhere this has no effect.
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {MOST_BYTES}")
@@ -288,36 +288,37 @@ def _sqlite_engine(url: URL, *, connections: int, begin: str) -> Engine:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         if begin == "BEGIN":
-            # It takes no lock and cannot fail; a read of a batch is three statements like it.
+            # BEGIN takes no lock and cannot fail, so it skips SQLAlchemy's handling of
+            # statements, which costs a read of a batch as much as a statement.
             driver: Any = connection.connection.driver_connection
             driver.execute(begin)
         else:
             connection.exec_driver_sql(begin)
 
-    # Registered by decoration; named here so that a reader and the type checker see their use.
+    # Registered by decoration; named here for readers and the type checker.
     _ = (on_connect, on_begin)
     return engine
 
 
 def _sqlite_connection(connection: Connection) -> sqlite3.Connection:
-    """The driver's connection, for what no transaction may be around."""
+    """Connection of the driver, for statements that must run outside a transaction."""
     return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
 def _lost_a_race(error: DBAPIError) -> bool:
-    """Whether the same transaction, begun anew, is likely to go through."""
+    """Whether the same transaction is likely to succeed if it is repeated."""
     if _sqlstate(error) in _RACE_STATES:
         return True
     return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 
 
 def _sqlstate(error: DBAPIError) -> str:
-    """PostgreSQL's code of what went wrong; empty without one."""
+    """PostgreSQL's code of an error; empty without one."""
     return getattr(error.orig, "sqlstate", None) or ""
 
 
 def _unavailable(error: DBAPIError) -> Exception:
-    """The error to raise: `Unavailable` for a fault outside, the error itself for a bug."""
+    """Choose the error to raise: `Unavailable` for an outside cause, the error itself for a bug."""
     state = _sqlstate(error)
     outside = (
         isinstance(error, OperationalError)

@@ -13,15 +13,15 @@ from promptmill.store.db.database import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseFacts:
-    """What a database tells of itself."""
+    """Version, schema and size of a database."""
 
     version: str
-    """Such as `SQLite 3.45.1` or `PostgreSQL 15.6`."""
+    """Name and version of the database: `SQLite 3.45.1`, `PostgreSQL 15.6`."""
     revision: str | None
     """The revision of its schema."""
     size_bytes: int
     unused_bytes: int | None
-    """Bytes of the file that deleted rows have left behind; None where nobody knows."""
+    """Free bytes of the file that deleted rows have left; None if unknown."""
 
 
 _SQLITE: Final = sa.text(

@@ -1,8 +1,8 @@
-"""A lock on a file that one process at a time holds, on every system that SQLite runs on.
+"""Lock on a file that one process at a time holds, on every system that SQLite supports.
 
-It is SQLite's own lock of an empty database: SQLite knows how each system locks files, so that
-nothing here has to. The rule to know: it ends with the process, however that ends; and nobody else
-in the process may open the file, because on Unix closing it again would end the lock as well.
+It is SQLite's own lock of an empty database, because SQLite knows how each system locks files. The
+lock ends with the process; no other code in the process may open the file, because on Unix closing
+it again would end the lock as well.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from pathlib import Path
 
 
 class FileLock:
-    """A lock that is held, until `release` or the end of the process."""
+    """Lock that is held until `release` or the end of the process."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def release(self) -> None:
-        """Let another have it."""
+        """Release the lock."""
         self._connection.close()
 
 
 def lock_file(path: Path) -> FileLock | None:
-    """The lock on the file, which is made if it is missing; None while another holds it.
+    """Lock a file, which is created if it is missing; None while another process holds the lock.
 
     Raises:
-        OSError: The file cannot be made, written or locked.
+        OSError: The file cannot be created, written or locked.
     """
     path.touch()
-    # SQLite would take a file that it may only read, and lock nothing.
+    # SQLite would open a read-only file without locking it.
     for number, fits in (
         (errno.EISDIR, not path.is_dir()),
         (errno.EACCES, os.access(path, os.W_OK)),

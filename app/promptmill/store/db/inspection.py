@@ -1,4 +1,4 @@
-"""What a database tells of itself, for `promptmill doctor` and for metrics; nothing is changed."""
+"""State of a database for `promptmill doctor` and for metrics; nothing is changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from promptmill.store.db.database import Transaction
 
 _STEPS: Final = 10_000
-"""Instructions of SQLite's machine between two looks at the time."""
+"""Instructions of SQLite's virtual machine between two checks of the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class PostgresqlState:
 
 
 def free_page_bytes(tx: Transaction) -> int:
-    """Bytes of a SQLite file that hold nothing, and are used before the file grows."""
+    """Bytes of a SQLite file that are free, and are used before the file grows."""
     pages = tx.execute(sa.text("PRAGMA freelist_count")).scalar_one()
     return int(pages) * int(tx.execute(sa.text("PRAGMA page_size")).scalar_one())
 
@@ -66,5 +66,5 @@ _POSTGRESQL: Final = sa.text(
 
 
 def postgresql_state(tx: Transaction) -> PostgresqlState:
-    """What the server tells."""
+    """Read the state of the server."""
     return PostgresqlState(**tx.execute(_POSTGRESQL).mappings().one())

@@ -1,11 +1,11 @@
 """Wakeups between processes over PostgreSQL: NOTIFY and LISTEN.
 
-A word is told when something was committed, and only saves the others the rest of their pause:
-everyone who waits for a word also looks at the tables from time to time. So nothing here has to
-arrive, and no fault of it is anybody else's.
+A wakeup is sent after a commit, and only saves other processes the rest of their poll interval,
+because every listener also reads the tables from time to time. A lost wakeup therefore does no
+harm.
 
-NOTIFY takes a lock of the whole server at its commit. Hence words go out in transactions of their
-own, beside the ones that do the work, and at most one in `_APART_S` from each process.
+NOTIFY takes a lock of the whole server at its commit. Wakeups are therefore sent in transactions of
+their own, beside those that do the work, and at most one in `_APART_S` from each process.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from promptmill.observability.logs import get_logger
 from promptmill.store.db.database import Database, Transaction
 
 LISTENER_NAME = "promptmill listener"
-"""How the listening session shows in `pg_stat_activity`."""
+"""Name of the listening session in `pg_stat_activity`."""
 _CHANNEL: LiteralString = "promptmill"
 _APART_S = 0.05
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
 
-# Without waiting for the disk: a word that a crash swallows is found by looking.
+# Without waiting for the disk: a wakeup lost in a crash does no harm.
 _IN_A_HURRY = sa.text("SET LOCAL synchronous_commit = off")
 _NOTIFY = sa.text("SELECT pg_notify(:channel, word) FROM unnest(CAST(:words AS text[])) word")
 
 
 class Notifier:
-    """The sender: the first word at once, words that follow soon after together."""
+    """Sender of wakeups: the first at once, those that follow soon after together."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -45,19 +45,19 @@ class Notifier:
         self._told = asyncio.Event()
 
     def tell(self, word: str) -> None:
-        """Queue a word to be sent; call it on the event loop, it returns at once."""
+        """Queue a wakeup to be sent; called on the event loop, it returns at once."""
         self._waiting.add(word)
         self._told.set()
 
     async def run(self) -> None:
-        """Send queued words, until cancelled."""
+        """Send queued wakeups, until cancelled."""
         while True:
             await self._told.wait()
             await self.send()
             await asyncio.sleep(_APART_S)
 
     async def send(self) -> None:
-        """Send the queued words; when the database refuses, they are dropped."""
+        """Send the queued wakeups; if the database refuses, they are dropped."""
         self._told.clear()
         words, self._waiting = sorted(self._waiting), set()
         if not words:
@@ -74,10 +74,10 @@ def _notify(tx: Transaction, words: Sequence[str]) -> None:
 
 
 class NotifyListener:
-    """The listener, over a session of its own that is opened again when it breaks.
+    """Listener with a session of its own, which is opened again when it breaks.
 
-    `hear` gets each word; `missed` is called whenever words may have gone by unheard, which is at
-    every opening of the session. Both run on the event loop.
+    `hear` receives each wakeup; `missed` is called whenever wakeups may have been missed, which is
+    at every opening of the session. Both run on the event loop.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class NotifyListener:
             try:
                 await self._listen()
             except (psycopg.Error, OSError) as error:
-                # Once broken, it may be for long: the log says it once, at its beginning.
+                # A broken session may stay broken for long, and is logged once.
                 had_listened = self.listening.is_set()
                 log = get_logger().warning if had_listened else get_logger().debug
                 log(
@@ -107,7 +107,7 @@ class NotifyListener:
                 pause_s = _FIRST_PAUSE_S if had_listened else min(pause_s * 2, _LONGEST_PAUSE_S)
             finally:
                 self.listening.clear()
-            # Jittered, so that a fleet does not come back to a restarted server all at once.
+            # Jittered, so that many processes do not reconnect to a restarted server at once.
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - not a secret
 
     async def _listen(self) -> None:
@@ -127,7 +127,7 @@ class NotifyListener:
 async def notifying(
     database: Database, *, hear: Callable[[str], None], missed: Callable[[], None]
 ) -> AsyncGenerator[Notifier, None]:
-    """Listen and notify during the block; pending words are sent before it ends."""
+    """Listen and notify during the block; pending wakeups are sent before it ends."""
     notifier, listener = Notifier(database), NotifyListener(database, hear=hear, missed=missed)
     roles = [
         asyncio.create_task(notifier.run(), name="notifier"),

@@ -11,14 +11,14 @@ from sqlalchemy.engine import URL, Connection, Engine
 _LEAST_IDLE_S = 1.0
 _SESSION = {
     "timezone": "UTC",
-    # The plan that fits any parameters is chosen once, by what the tables held at that moment; one
-    # chosen while the queue was short read all that waited at every claim.
+    # A generic plan is chosen once, by the tables' contents at that moment; one chosen while the
+    # queue was short read all waiting tasks at every claim.
     "plan_cache_mode": "force_custom_plan",
 }
 
 
 def engine(url: URL, *, connections: int, transaction_pooling: bool, lease_s: float) -> Engine:
-    """The sessions of one process; `transaction_pooling` and `lease_s` are `Database`'s."""
+    """Build the engine of one process; `transaction_pooling` and `lease_s` are `Database`'s."""
     limits = _limits(lease_s)
     arguments: dict[str, Any] = {
         "application_name": "promptmill",
@@ -30,18 +30,18 @@ def engine(url: URL, *, connections: int, transaction_pooling: bool, lease_s: fl
     else:
         settings = {**limits, **_SESSION}
         arguments["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    # What the URL says itself goes before; of options that set the same thing the last one holds.
+    # Options of the URL take precedence: of equal options the last one holds.
     given: dict[str, Any] = {name: url.query[name] for name in arguments.keys() & url.query.keys()}
     if "options" in given:
         given["options"] = f"{arguments['options']} {given['options']}"
     made = sa.create_engine(
         url,
-        # What is counted under a lock needs a snapshot from after the lock.
+        # Counting under a lock needs a snapshot taken after the lock.
         isolation_level="READ COMMITTED",
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
-        # They are prompts and answers, which no error message is to show.
+        # Parameters are prompts and answers, which error messages must not show.
         hide_parameters=True,
         connect_args={**arguments, **given},
     )
@@ -58,11 +58,10 @@ def engine(url: URL, *, connections: int, transaction_pooling: bool, lease_s: fl
 
 
 def noticing_a_lost_server(lease_s: float) -> dict[str, int]:
-    """The parameters by which psycopg notices a server that vanished silently.
+    """Parameters of psycopg that detect a server which vanished silently.
 
-    Keepalives are sent only while all that was sent before is acknowledged. A statement that went
-    out to nowhere is sent again and again by the system, for a quarter of an hour, unless
-    `tcp_user_timeout` ends that.
+    Keepalives are sent only while all earlier data is acknowledged. Unacknowledged data is sent
+    again by the system for a quarter of an hour, unless `tcp_user_timeout` ends that.
     """
     return {
         "connect_timeout": 5,
@@ -76,9 +75,9 @@ def noticing_a_lost_server(lease_s: float) -> dict[str, int]:
 def _limits(lease_s: float) -> dict[str, str]:
     return {
         "lock_timeout": "10s",
-        # No transaction waits for anything outside. One whose process was frozen in the middle
-        # holds rows that all workers need, and has to be gone long before their leases are.
+        # No transaction waits for outside events. One whose process is frozen midway holds rows
+        # that all workers need, and must end long before their leases.
         "idle_in_transaction_session_timeout": f"{max(lease_s / 10, _LEAST_IDLE_S) * 1000:.0f}ms",
-        # What was accepted is on disk before the answer says so.
+        # Accepted work is on disk before the response is sent.
         "synchronous_commit": "on",
     }

@@ -1,4 +1,4 @@
-"""Resources: rows that clients make and name by an id, where batches and benchmarks work alike."""
+"""Resources: rows that clients create and name by an id; common to batches and benchmarks."""
 
 from __future__ import annotations
 

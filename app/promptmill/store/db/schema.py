@@ -1,6 +1,6 @@
-"""Schema upgrades: Alembic, driven from code.
+"""Schema upgrades: Alembic, run from code.
 
-The migrations travel inside the wheel; in a checkout they are the folder `migrations` beside `app`.
+The wheel holds the migrations; in a checkout they are the folder `migrations` beside `app`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from promptmill.store.db.tables import (
 )
 
 metadata = (activity, batches, benchmarks, downloads, history, keys, openai, workers)[0].metadata
-"""All tables: each of these files enters its own into the one `metadata`."""
+"""All tables: importing each module of tables adds its own to the one `metadata`."""
 
 
 class SchemaError(Unavailable):
@@ -42,7 +42,7 @@ class SchemaError(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaState:
-    """Which revision a database has, and which this version wants."""
+    """Revision of a database, and the revision that this version needs."""
 
     current: str | None
     """The database's revision; None before the first migration."""
@@ -50,7 +50,7 @@ class SchemaState:
 
     @property
     def is_current(self) -> bool:
-        """Whether the database has the wanted revision."""
+        """Whether the database has the needed revision."""
         return self.current == self.head
 
 
@@ -75,7 +75,7 @@ def upgrade(
         if database.is_sqlite:
             _prepare_file(database)
         if revision == "head" and database.read_now(revision_of) == head():
-            return  # Nothing to wait for, and Alembic is slow to set up.
+            return  # Alembic is slow to set up, and there is nothing to migrate.
         _run(database, lambda config: command.upgrade(config, revision), waiting)
     finally:
         database.close_now()
@@ -110,7 +110,7 @@ def check(database_url: str, *, transaction_pooling: bool = False) -> SchemaStat
 
 @functools.cache
 def head() -> str:
-    """The revision that this version wants."""
+    """Revision that this version needs."""
     found = ScriptDirectory(str(_migrations_folder())).get_current_head()
     if found is None:
         raise AssertionError("the package carries no migrations")
@@ -118,7 +118,7 @@ def head() -> str:
 
 
 def revision_of(tx: Transaction) -> str | None:
-    """The revision that the database has; None when no table of ours is there."""
+    """Revision of the database; None without Promptmill's tables."""
     return MigrationContext.configure(tx.connection).get_current_revision()
 
 
@@ -169,11 +169,11 @@ def _run(
 
 _WAITING = "Another process is migrating the database; this one waits until it has ended."
 _LONGEST_WRITE_S = 1.0
-"""Seconds after which whoever writes to a SQLite file is taken to migrate it."""
+"""Seconds after which another writer of a SQLite file is assumed to migrate it."""
 
 
 def _wait_for_the_writer(path: Path, waiting: Callable[[str], None]) -> None:
-    """Wait until nobody writes to a SQLite file, however long that takes."""
+    """Wait until no process writes to a SQLite file, however long that takes."""
     connection = sqlite3.connect(path, timeout=_LONGEST_WRITE_S, isolation_level=None)
     told = False
     with contextlib.closing(connection):
@@ -182,7 +182,7 @@ def _wait_for_the_writer(path: Path, waiting: Callable[[str], None]) -> None:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    return  # the migration itself meets it, and tells
+                    return  # the migration meets the same error, and reports it
             else:
                 return
             if not told:
@@ -199,8 +199,7 @@ def _be_the_only_one(tx: Transaction, waiting: Callable[[str], None]) -> None:
     if tx.execute(_TRY_LOCK).scalar_one():
         return
     waiting(_WAITING)
-    # A migration may take as long as the tables are large. What the other has locked besides is
-    # waited for as always.
+    # The time of a migration grows with the tables. Other locks are waited for as usual.
     usual = tx.execute(sa.text("SHOW lock_timeout")).scalar_one()
     tx.execute(sa.text("SET LOCAL lock_timeout = 0"))
     tx.execute(_LOCK)

@@ -1,10 +1,9 @@
-"""Keeping SQLite's write-ahead log short, also while readers always overlap.
+"""Keeping SQLite's write-ahead log short, even while readers always overlap.
 
-SQLite begins its log anew when a writer finds that no reader needs what is in it. Where one reader
-begins before another ends, for hours, there is no such moment, and the log grows as long as they
-read. So the writer makes one: it keeps the lock on writing and waits until the readers that began
-before have ended. Those that begin meanwhile find all of the log in the database file, once it has
-been copied there, and hold nothing up.
+SQLite restarts its log when a writer finds that no reader needs its contents. If one reader begins
+before another ends, for hours, there is no such moment, and the log grows. The writer therefore
+makes one: it keeps the write lock and waits until earlier readers have ended. Later readers find
+all contents in the database file, once they have been copied there.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Beyond this the log is emptied; `journal_size_limit` of each connection is the same."""
+"""Bytes beyond which the log is emptied; `journal_size_limit` of each connection is the same."""
 
 _LEAST_WAIT_MS = 100
 _MOST_WAIT_MS = 3_200
 _REST = 10
-"""Tries take up to one part in so many of the time: nobody writes during one."""
+"""Fraction of the time, as one part in this many, for which tries may block writers."""
 
 
 class WriteAheadLog:
-    """The log beside one database file, as the only writer of a process sees it."""
+    """Log of one database file, as a process's only writer sees it."""
 
     def __init__(
         self,
@@ -35,7 +34,7 @@ class WriteAheadLog:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` gives monotonic seconds."""
-        # SQLite puts it beside the file itself, by whatever link that is named.
+        # SQLite puts the log beside the file itself, even if the file is opened by a link.
         self._path = Path(f"{database.resolve()}-wal")
         self._most_bytes = most_bytes
         self._clock = clock
@@ -45,8 +44,8 @@ class WriteAheadLog:
     def shorten(self, connection: sqlite3.Connection) -> None:
         """Empty the log if it is too long; `connection` writes and is in no transaction.
 
-        A reader that does not end in time keeps it as it is. The next try comes after ten times
-        the duration of this one, and waits twice as long.
+        A reader that does not end in time prevents it. The next try follows after ten times the
+        duration of this one, and waits twice as long.
         """
         try:
             is_short = self._path.stat().st_size <= self._most_bytes
@@ -58,13 +57,14 @@ class WriteAheadLog:
         emptied = _empty(connection, wait_ms=self._wait_ms)
         ended = self._clock()
         if not emptied:
-            # A wait that was long enough is kept: the same readers are there the next time.
+            # A wait that was long enough is kept, because the readers are likely the same next
+            # time.
             self._wait_ms = min(2 * self._wait_ms, _MOST_WAIT_MS)
         self._next_try_at = ended + _REST * (ended - began)
 
 
 def _empty(connection: sqlite3.Connection, *, wait_ms: int) -> bool:
-    """Copy the log into the database and cut it to nothing; whether that was done in time."""
+    """Copy the log into the database and truncate it; return whether that was done in time."""
     with contextlib.suppress(sqlite3.Error):
         (usual_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
         try:

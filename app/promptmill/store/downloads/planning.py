@@ -1,6 +1,6 @@
 """The plan of downloads: which batches wait for models, what is pulled, which may start.
 
-    note_models, await_again    the job waits: no claim gives out a prompt of it
+    note_models, await_again    the job waits: none of its prompts is claimed
     plan                        pulls are asked for, and jobs that wait for nothing more let go
 
 The rules to know:
@@ -42,7 +42,7 @@ _ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7305806)")
 
 
 def note_models(tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]) -> None:
-    """Let a job with `auto_pull` also wait for the models of these prompts."""
+    """Make a job with `auto_pull` wait for the models of further prompts."""
     usual = tx.execute(sa.select(job.c.model).where(job.c.key == job_key, job.c.auto_pull)).scalar()
     if usual is None:
         return
@@ -61,9 +61,9 @@ def note_models(tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]) -
 
 
 def await_again(tx: Transaction, job_key: int) -> None:
-    """Let a job with `auto_pull` wait again, before a retry of its prompts.
+    """Make a job with `auto_pull` wait again, before a retry of its prompts.
 
-    A pull that has ended counts no more, so one that had failed is tried again.
+    Pulls that have ended no longer count, so that a failed one is tried again.
     """
     awaits = sa.update(job).where(job.c.key == job_key, job.c.auto_pull)
     if tx.execute(awaits.values(awaits_models=True)).rowcount:
@@ -138,7 +138,7 @@ def _pull(row: sa.Row[Any]) -> Pull:
 
 
 def looked_at_ms(tx: Transaction) -> int | None:
-    """The moment by the database's clock; None when no job waits and no pull is live."""
+    """Moment by the database's clock; None if no job waits and no pull is live."""
     awaits = sa.exists().select_from(job).where(_AWAITS)
     live = sa.exists().select_from(pull).where(pulls.LIVE)
     return tx.now_ms() if tx.execute(sa.select(sa.or_(awaits, live))).scalar() else None
@@ -146,10 +146,10 @@ def looked_at_ms(tx: Transaction) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The result of a plan."""
+    """Result of planning."""
 
     released: int
-    """Jobs whose models are all there."""
+    """Number of jobs whose models are all available."""
     leases: Sequence[PullLease]
     """Pulls that the caller has leased."""
 
@@ -166,12 +166,12 @@ def plan(
     """Request the pulls that jobs need, lease the due ones, release jobs that may start.
 
     Args:
-        tx: Alone among plans.
-        sights: The hosts in the order of the settings, as they were seen since `since_ms`.
-        since_ms: What `looked_at_ms` said before.
-        everywhere: Whether every host needs a model, as it is without grouping.
-        owner: Who takes pulls up.
-        lease_ms: For how long.
+        tx: Transaction; plans are made one at a time.
+        sights: Hosts in the order of the settings, as seen since `since_ms`.
+        since_ms: Earlier result of `looked_at_ms`.
+        everywhere: Whether every host needs a model, as without grouping.
+        owner: Id of the worker that leases the pulls.
+        lease_ms: Length of the leases.
     """
     if not tx.is_sqlite:
         tx.execute(_ONE_AT_A_TIME)
@@ -184,7 +184,7 @@ def plan(
 
 
 def _cancel_unawaited(tx: Transaction) -> None:
-    """End pulls that no live job waits for; a worker that makes one finds its lease gone."""
+    """End pulls that no live job waits for; a worker that makes one loses its lease."""
     awaited = (
         sa.select(job_model.c.model)
         .join(job, job.c.key == job_model.c.job_key)
@@ -214,7 +214,7 @@ def _with_pulled_since(tx: Transaction, sights: Sequence[Sight], since_ms: int) 
 def _settled(
     tx: Transaction, sights: Sequence[Sight], *, everywhere: bool
 ) -> list[tuple[int, str]]:
-    """The (job, model) pairs that are waited for no more; for the others pulls are asked for."""
+    """Pairs (job, model) that need no more waiting; for the others pulls are requested."""
     standing = sa.select(pull.c.key, pull.c.host_key, pull.c.model).where(pulls.LIVE)
     live = {(row.host_key, row.model): row.key for row in tx.execute(standing)}
     tried = _tried(tx)
@@ -226,7 +226,7 @@ def _settled(
         .order_by(job_model.c.job_key, job_model.c.model)
     ).all():
         own = tried.get((row.job_key, row.model), {})
-        # What others wait for already, this job waits for as well.
+        # This job joins the pulls that other jobs wait for.
         for (host_key, model), key in live.items():
             if model == row.model and key not in own:
                 own[key] = Tried(host_key=host_key, is_live=True)
@@ -246,7 +246,7 @@ def _settled(
 
 
 def _tried(tx: Transaction) -> dict[tuple[int, str], dict[int, Tried]]:
-    """For each (job, model) that is waited for the pulls of it, by key; not the cancelled ones."""
+    """Pulls of each (job, model) that is waited for, by key, without cancelled ones."""
     rows = tx.execute(
         sa.select(job_pull.c.job_key, pull)
         .join(pull, pull.c.key == job_pull.c.pull_key)
@@ -266,7 +266,7 @@ def _link(tx: Transaction, job_key: int, pull_key: int) -> None:
 
 
 def _let_go(tx: Transaction, settled: Sequence[tuple[int, str]], sights: Sequence[Sight]) -> int:
-    """Release jobs that wait for no model any more; returns their number."""
+    """Release jobs that wait for no model any more; return their number."""
     if not settled:
         return 0
     for job_key, model in settled:
@@ -282,7 +282,7 @@ def _let_go(tx: Transaction, settled: Sequence[tuple[int, str]], sights: Sequenc
         .where(job.c.key.in_(keys), job.c.awaits_models, ~waits)
         .values(awaits_models=False)
     ).rowcount
-    # In the same commit, so that no host starts what only another one can run.
+    # In the same commit, so that no host starts prompts that only another can run.
     models = {model for _, model in settled}
     found = {model for sight in sights for model in sight.models if model in models}
     for sight in sights:

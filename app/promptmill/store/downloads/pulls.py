@@ -6,7 +6,7 @@ The rules to know:
 - When a worker dies, another takes the pull up. Ollama goes on with what it has on its disk: see
   `blobDownload.Prepare` in its server/download.go, which reads the parts that are there. It stops
   when nobody reads the stream any more (`Wait` and `release`, there as well).
-- Who waits for a pull, and where one is made, is in `awaiting`.
+- Which jobs wait for a pull, and where it is made, is in `planning`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from promptmill.store.db.tables.batches import host
 from promptmill.store.db.tables.downloads import pull
 
 LIVE: Final = is_in(pull.c.state, LIVE_PULL_STATES)
-"""The condition of a pull that has not ended."""
+"""Condition that a pull has not ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullLease:
-    """The right to have one host fetch one model."""
+    """Right to have one host pull one model."""
 
     key: int
     token: int
@@ -50,7 +50,7 @@ class PullLease:
 
 
 def ask(tx: Transaction, *, host_key: int, model: str, name: str) -> int:
-    """Request a pull of a model at a host; returns the pull's key."""
+    """Request a pull of a model at a host; return the pull's key."""
     statement = sa.insert(pull).values(
         host_key=host_key,
         model=model,
@@ -67,8 +67,8 @@ def take_up(
 ) -> Sequence[PullLease]:
     """Lease every due pull at these hosts that no worker has.
 
-    None at a host that a benchmark has to itself. One that takes the host at this moment waits for
-    the commit, and then sees the pulls (`holding.is_quiet`).
+    Hosts that a benchmark has to itself are left out. A benchmark that takes the host at this
+    moment waits for the commit, and then sees the pulls (`exclusivity.is_quiet`).
     """
     not_held = (
         sa.select(host.c.key)
@@ -83,7 +83,7 @@ def take_up(
         pull.c.available_at_ms <= now,
         is_unleased(pull),
     )
-    # One token for all is enough: it has to differ from the token of every other taking-up.
+    # One token for all is enough: it only has to differ from those of other leases.
     token = secrets.randbits(63)
     rows = tx.execute(
         sa.update(pull)
@@ -118,7 +118,7 @@ def _update(tx: Transaction, lease: PullLease, **values: object) -> bool:
 def report(tx: Transaction, lease: PullLease, progress: Progress | None, *, lease_ms: int) -> bool:
     """Renew the lease and store the progress.
 
-    False when the lease is not ours any more: another worker has it, or no batch waits for it.
+    False if the lease was lost: another worker has it, or no batch waits for the pull.
     """
     told = {} if progress is None else _columns(progress)
     return _update(tx, lease, lease_until_ms=tx.now_ms() + lease_ms, **told)
@@ -133,7 +133,7 @@ def _columns(progress: Progress) -> dict[str, object]:
 
 
 def succeed(tx: Transaction, lease: PullLease, progress: Progress | None) -> bool:
-    """End a successful pull; False when the lease was lost."""
+    """End a successful pull; False if the lease was lost."""
     told = {} if progress is None else _columns(progress)
     return _update(
         tx,
@@ -157,8 +157,8 @@ def fail(
 ) -> bool:
     """Record a failed attempt: the pull is tried again after `wait_s`, or has failed.
 
-    It has with the last attempt that it may cost, or when that would not help (`is_final`). One
-    that is not charged costs none. False when the lease was lost.
+    It has failed with its last charged attempt, or if further attempts would not help (`is_final`).
+    False if the lease was lost.
     """
     now = tx.now_ms()
     failures = lease.failures + is_charged

@@ -1,8 +1,7 @@
 """Activity: results counted by minute and hour, host, model and outcome.
 
-The rule to know: no prompt waits for these counts. A worker gathers them in its memory and adds
-them with its heartbeat, so a worker that is killed loses those of its last seconds; results
-themselves are never lost with them.
+No prompt waits for these counts. A worker gathers them in memory and adds them with its heartbeat,
+so that a killed worker loses the counts of its last seconds; results themselves are never lost.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from promptmill.domain.activity import (
+from promptmill.domain.hosts.activity import (
     HOUR_S,
     KEPT_S,
     MINUTE_S,
@@ -34,7 +33,7 @@ from promptmill.store.db.tables.activity import activity
 from promptmill.store.db.tables.base import is_in
 
 MOST_SERIES: Final = 8
-"""Hosts or models that have a series of their own."""
+"""Most hosts or models with a series of their own."""
 _KEY: Final = ("span_s", "at_s", "host", "model", "outcome")
 _SUMS: Final = ("prompts", "prompt_tokens", "completion_tokens", "latency_s")
 
@@ -54,7 +53,7 @@ def add(tx: Transaction, counted: Mapping[ActivityKey, CallTotals]) -> None:
             index_elements=[activity.c[name] for name in _KEY],
             set_={name: activity.c[name] + new.excluded[name] for name in _SUMS},
         ),
-        # In the order of keys, so that two workers never wait for each other crosswise.
+        # In the order of keys, so that two workers never deadlock.
         [
             dict(zip(_KEY, key, strict=True)) | {name: getattr(totals, name) for name in _SUMS}
             for key, totals in sorted(rows.items())
@@ -99,7 +98,7 @@ SERIES: Final = {
 
 
 def throughput(tx: Transaction, window: Window, by: Grouping) -> Throughput:
-    """What calls came to in each part of the window, the running part included."""
+    """Results in each interval of the window, the current interval included."""
     now_s = tx.now_ms() // 1000
     last_s = now_s - now_s % window.bucket_s
     first_s = last_s - window.length_s + window.bucket_s

@@ -1,9 +1,9 @@
 """Host exclusivity: closing a host to claims, and waiting until it has drained.
 
-Whoever closes a host (a benchmark that takes it, a switch to another group) writes that down and
-commits; from then on claims give out nothing there. A claim that had looked before may still be
-under way. It looks again under the lock of its job's row and holds that lock until it commits; so
-having locked every row once is enough.
+Closing a host (for a benchmark, or a switch to another group) is written and committed; from then
+on no prompt is claimed there. An open claim that read the host before checks again under the lock
+of its job's row, and holds that lock until its commit; locking every such row once therefore waits
+for all of them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from promptmill.store.db.tables.downloads import pull
 
 
 def wait_for_claims(tx: Transaction) -> None:
-    """Wait until every claim that began before has committed; on SQLite there is none.
+    """Wait until every claim that began before has committed; on SQLite no claim can be open.
 
-    Locks the rows of all live jobs, in the order of their keys, before anything else is locked.
+    Locks the rows of all live jobs, in the order of their keys, before any other row.
     """
     if tx.is_sqlite:
         return
@@ -37,14 +37,15 @@ _RUNNING_AT = Prepared(
 
 
 def running_at(tx: Transaction, host_key: int) -> int:
-    """Prompts of batches that run at the host."""
+    """Number of prompts of batches that run at the host."""
     return int(_RUNNING_AT.run(tx, {"at_host": host_key}).scalar_one())
 
 
 def is_quiet(tx: Transaction, host_key: int) -> bool:
-    """Whether a host that was closed has drained: no prompt runs there, and no model is pulled.
+    """Whether a closed host has drained: no prompt runs there, and no model is pulled.
 
-    A pull whose lease is over is nobody's: Ollama stops it, and it is not taken up meanwhile.
+    A pull whose lease has expired does not count: Ollama stops it, and no worker takes it up
+    meanwhile.
     """
     pulling = sa.exists().where(
         pull.c.host_key == host_key,

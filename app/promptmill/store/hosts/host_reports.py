@@ -1,7 +1,7 @@
 """Host reports: each worker replaces its own, and those of living workers are read.
 
-The rule to know: a report counts while its worker is alive, as `workers` has it. One that stops
-takes its own back, one that was killed is silent for longer than the lease.
+A report counts while its worker is alive by the register in `workers`. A worker that stops removes
+its reports; a killed worker is silent for longer than the lease.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def take_back(tx: Transaction, worker_id: str) -> None:
 
 
 def forget_strangers(tx: Transaction) -> None:
-    """Remove reports of workers that are not in the register any more."""
+    """Remove reports of workers that are no longer in the register."""
     for table in (host_report, host_pace):
         tx.execute(sa.delete(table).where(table.c.worker_id.not_in(sa.select(worker.c.id))))
 
@@ -83,7 +83,7 @@ _PACES = Prepared(
     sa.select(host_pace)
     .join(worker, worker.c.id == host_pace.c.worker_id)
     .where(_IS_ALIVE)
-    # The newest last, and so the one that stays where several workers tell of the same.
+    # Oldest first, so that of several reports on the same host the newest stays.
     .order_by(host_pace.c.measured_at_ms)
 )
 

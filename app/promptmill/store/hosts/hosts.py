@@ -1,4 +1,4 @@
-"""The Ollama hosts in the database, for display."""
+"""Ollama hosts in the database: registration, use, and taking them out of service."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class HostUse:
     held_by: str | None
     """Id of the benchmark that holds the host exclusively."""
     enabled: bool
-    """Whether it is in service; False: somebody took it out, and nothing starts there."""
+    """Whether the host is in service; while False no prompts start there."""
 
 
 def register_host(tx: Transaction, url: str, machine: str | None = None) -> int:
-    """The key of the host's row, which is made if it is new.
+    """Find or create the row of a host, and return its key.
 
-    `machine` is the one that the address is of, None for an address of the network. A SQLite file
-    has workers on one machine only, by whatever name it goes at the moment: there the address is
-    enough, and the row takes on the name.
+    `machine` is the machine of a loopback address, None for an address of the network. A SQLite
+    file has workers on one machine only, whatever its current identity: there the address is
+    enough, and the row takes on the identity.
     """
     known = sa.select(host.c.key, host.c.machine).where(host.c.url == url)
     if not tx.is_sqlite:
@@ -49,7 +49,7 @@ def register_host(tx: Transaction, url: str, machine: str | None = None) -> int:
 
 _IN_FLIGHT = (
     sa.select(task.c.host_key, sa.func.count().label("prompts"))
-    # The state is written out, so that the partial index serves.
+    # The state is a literal, so that the partial index is used.
     .where(RUNNING)
     .group_by(task.c.host_key)
     .cte("in_flight")
@@ -70,7 +70,7 @@ _HOSTS = (
 
 
 def list_hosts(tx: Transaction) -> Sequence[HostUse]:
-    """Every host that a worker has ever worked with, in the order of their registration."""
+    """List every host that a worker has registered, in the order of registration."""
     return [
         HostUse(
             key=row.key,
@@ -85,7 +85,7 @@ def list_hosts(tx: Transaction) -> Sequence[HostUse]:
 
 
 def set_enabled(tx: Transaction, key: int, *, enabled: bool) -> bool:
-    """Put a host into service, or take it out; returns whether that changed anything."""
+    """Put a host into service, or take it out; return whether that changed anything."""
     changed = sa.update(host).where(
         host.c.key == key,
         host.c.closed_at_ms.is_not(None) if enabled else host.c.closed_at_ms.is_(None),

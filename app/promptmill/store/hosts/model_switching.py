@@ -1,12 +1,12 @@
 """Model switching: which load groups hosts run, and how they switch by draining.
 
 The rules to know:
-- A claim gives out prompts of the groups that its host runs (`host_group`), and of no others.
+- Only prompts of the groups that a host runs (`host_group`) are claimed there.
 - A host takes up another group only when nothing runs there any more: it is told to switch (then no
   claim finds a group there), drains, and then runs the new one. Both halves are transactions of
   their own, so whoever comes first may do the second.
-- Between the halves a claim may be under way that had looked before; the second half waits for it
-  (`holding`). Locks are taken in the order jobs, host.
+- Between the halves a claim may be open that read the host before; the second half waits for it
+(`exclusivity`). Locks are taken in the order jobs, host.
 - Of several workers that look at a host at once, one changes what it runs: the host's row is locked
   before its groups are read for good.
 - A group whose model the host has in memory already is taken up beside the others, undrained.
@@ -36,8 +36,8 @@ from promptmill.store.hosts.exclusivity import running_at, wait_for_claims
 _SHORT_TURN = 4
 """The factor by which a turn is shorter while a group of higher priority waits."""
 
-# A sub-select and not EXISTS, which PostgreSQL makes a join of that reads the whole table. In the
-# order of the index: without it PostgreSQL hopes for the first row of the table to be one.
+# A sub-select, because PostgreSQL turns EXISTS into a join that reads the whole table. Ordered as
+# the index is: otherwise PostgreSQL scans the table for a first match.
 HAS_WORK = (
     sa.select(sa.literal(1))
     .where(
@@ -51,7 +51,7 @@ HAS_WORK = (
     .scalar_subquery()
     .is_not(None)
 )
-"""Whether a job's group has pending prompts whose time has come."""
+"""Condition that a job's group has pending prompts that are due."""
 
 
 def _anything(model: str) -> bool:
@@ -112,13 +112,13 @@ class _Act(Enum):
 
 
 def advance(tx: Transaction, view: HostView) -> bool:
-    """Move the host to another group if it is time; returns whether anything has changed.
+    """Move the host to another group if it is time; return whether anything has changed.
 
-    To be asked when a claim at the host came back short. It changes nothing while a group that the
-    host runs has work and its turn is not over, or nothing else waits.
+    To be called when a claim at the host returned too few prompts. Nothing changes while a group
+    that the host runs has work and its turn is not over, or no other group waits.
 
-    What is to be done is decided twice: without locks, so that a look at a host that still drains
-    costs nobody anything, and again under the host's, because another worker may have done it.
+    The decision is made twice: without locks, so that checking a draining host costs little, and
+    again under the host's lock, because another worker may have acted.
     """
     found = _next(tx, view)
     if found is None:
@@ -142,7 +142,7 @@ def advance(tx: Transaction, view: HostView) -> bool:
 
 
 def _next(tx: Transaction, view: HostView) -> tuple[_Act, int] | None:
-    """The change of the host's groups that is due, and its group; None: nothing."""
+    """Decide the due change of the host's groups, with its group; None: no change."""
     state = tx.execute(
         sa.select(host.c.held_by, host.c.closed_at_ms, host.c.switching_to).where(
             host.c.key == view.key
@@ -223,13 +223,13 @@ def _turn_is_over(
 ) -> bool:
     since_ms = now_ms - min(running[one.group] for one in own)
     if best.priority > max(one.priority for one in own):
-        # Not at once: the one that runs may have waited long for this turn.
+        # Not at once, because the running group may have waited long for its turn.
         return since_ms >= turn_ms // _SHORT_TURN
     return since_ms >= turn_ms
 
 
 def _running_groups(tx: Transaction, host_key: int) -> dict[int, int]:
-    """The groups that the host runs, and since when each has had its turn."""
+    """Groups that the host runs, each with the start of its turn."""
     rows = tx.execute(
         sa.select(host_group.c.group_key, host_group.c.since_ms).where(
             host_group.c.host_key == host_key
@@ -244,9 +244,10 @@ def _begin_switch(tx: Transaction, host_key: int, group: int) -> None:
 
 
 def let_go(tx: Transaction, host_key: int, models: Collection[str]) -> None:
-    """Remove groups of these models, which the host does not have, from the host.
+    """Remove groups from the host whose models it does not have.
 
-    It may have taken one up only to say that it is missing, and keeps it while nothing else waits.
+    The host may have taken up such a group only to report the missing model, and keeps it while no
+    other group waits.
     """
     whole = sa.select(model_group.c.key, model_group.c.name).where(model_group.c.load_key.is_(None))
     gone = [row.key for row in tx.execute(whole) if model_of(row.name) in models]
@@ -273,9 +274,9 @@ def runs_several(tx: Transaction, host_key: int) -> bool:
 
 
 def forget_unloaded(tx: Transaction, host_key: int, loaded: frozenset[str]) -> None:
-    """Remove all groups but one whose models the host has unloaded.
+    """Remove all but one of the groups whose models the host has unloaded.
 
-    Two that run beside each other without room for both would load each other out at every prompt.
+    Two groups that do not fit into memory together would unload each other at every prompt.
     """
     running = tx.execute(
         sa.select(host_group.c.group_key, model_group.c.name)

@@ -1,4 +1,4 @@
-"""Usage limits (429): while one stands, no claim gives out prompts of its group at its host."""
+"""Usage limits (429): while one is in force, no prompts of its group are claimed at its host."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from promptmill.store.db.tables.usage_limits import host_limit
 
 
 class Limited(NamedTuple):
-    """A host that takes no prompts of a group for a while."""
+    """Host that takes no prompts of a group for a while."""
 
     host_key: int
     group_key: int
-    """The group that a host takes up; see `model_group`."""
+    """Load group; see `model_group`."""
     wait_ms: int
     error: str
 
 
 def allows(group: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    """Whether no limit stands for the group at the host `at_host` at the moment `now`."""
+    """Condition that no limit is in force for the group at the host `at_host`, at `now`."""
     return ~(
         sa.select(sa.literal(1))
         .where(
@@ -36,7 +36,7 @@ def allows(group: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
 
 
 def note(tx: Transaction, limits: Iterable[Limited]) -> None:
-    """Let the limits stand from now on; of one that stands already the later end counts."""
+    """Put limits into force; of two limits for the same group the later end counts."""
     latest: dict[tuple[int, int], Limited] = {}
     for one in sorted(limits, key=lambda one: one.wait_ms):
         latest[one.host_key, one.group_key] = one
@@ -44,7 +44,7 @@ def note(tx: Transaction, limits: Iterable[Limited]) -> None:
         return
     insert = sqlite.insert if tx.is_sqlite else postgresql.insert
     now = tx.now_ms()
-    # In the order of keys, so that two flushes never wait for each other crosswise.
+    # In the order of keys, so that two flushes never deadlock.
     for key, one in sorted(latest.items()):
         row = dict(zip(("host_key", "group_key"), key, strict=True))
         row |= {"until_ms": now + one.wait_ms, "error": one.error}
@@ -59,5 +59,5 @@ def note(tx: Transaction, limits: Iterable[Limited]) -> None:
 
 
 def forget(tx: Transaction, host_key: int) -> None:
-    """Let no limit stand at the host: a worker that starts finds out anew, by one call."""
+    """Remove all limits at the host, because a worker that starts finds them out by one call."""
     tx.execute(sa.delete(host_limit).where(host_limit.c.host_key == host_key))

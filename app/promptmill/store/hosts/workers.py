@@ -1,7 +1,7 @@
 """The register of workers, for display; and the end of the next lease.
 
-No decision about a prompt is taken by these rows: a worker that could not write its own works all
-the same, and its leases alone say what it may do.
+No decision about a prompt depends on these rows: a worker works without its row as well, and only
+its leases give it rights.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from promptmill.store.db.tables.workers import worker
 from promptmill.store.hosts import host_reports
 
 _REMEMBERED_MS = 24 * 60 * 60 * 1000
-"""Milliseconds of silence after which a worker is not shown any more."""
+"""Milliseconds of silence after which a worker is no longer shown."""
 _MOST_LISTED = 1_000
 
 
 def register(tx: Transaction, identity: WorkerIdentity) -> None:
     """Register a worker, and remove those that have been silent for a day.
 
-    Rows come only from here, so removing the old ones here keeps the table small.
+    Rows are only inserted here, so that removing old ones here keeps the table small.
     """
     now = tx.now_ms()
     tx.execute(sa.delete(worker).where(worker.c.seen_at_ms < now - _REMEMBERED_MS))
@@ -53,7 +53,7 @@ def touch(
     }
     own_row = sa.update(worker).where(worker.c.id == identity.id)
     if not tx.execute(own_row.values(seen)).rowcount:
-        # It was silent for a day, and others forgot it.
+        # The worker was silent for a day, and another worker removed its row.
         _insert(
             tx,
             identity,
@@ -65,7 +65,7 @@ def touch(
 
 
 def mark_stopped(tx: Transaction, worker_id: str, *, finished: int, fenced: int) -> None:
-    """Record that the worker has stopped by itself."""
+    """Record that the worker has shut down in order."""
     now = tx.now_ms()
     tx.execute(
         sa.update(worker)
@@ -110,7 +110,7 @@ _WORKERS = (
     sa.select(worker, sa.func.coalesce(_IN_FLIGHT.c.prompts, 0).label("in_flight"))
     .outerjoin(_IN_FLIGHT, _IN_FLIGHT.c.lease_owner == worker.c.id)
     .where(worker.c.seen_at_ms >= sa.bindparam("since"))
-    # Those that have stopped last; of each kind the one that was started last first.
+    # Stopped workers last; within each kind the latest start first.
     .order_by(
         sa.case((worker.c.stopped_at_ms.is_(None), 0), else_=1),
         worker.c.started_at_ms.desc(),
@@ -128,12 +128,12 @@ _ANY_ALIVE = sa.select(
 
 
 def any_alive(tx: Transaction, *, lease_ms: int) -> bool:
-    """Whether a worker has been seen within the lease and has not stopped."""
+    """Whether a worker was seen within the lease and has not stopped."""
     return bool(tx.execute(_ANY_ALIVE, {"since": tx.now_ms() - lease_ms}).scalar())
 
 
 def list_workers(tx: Transaction, *, lease_ms: int) -> Sequence[Worker]:
-    """The workers of the last day, those that have not stopped first; a thousand at most."""
+    """List the workers of the last day, those that have not stopped first; at most a thousand."""
     now = tx.now_ms()
     rows = tx.execute(_WORKERS, {"since": now - _REMEMBERED_MS})
     return [_worker(row, now_ms=now, lease_ms=lease_ms) for row in rows]
@@ -168,9 +168,9 @@ _NEXT_LEASE_END = sa.select(sa.func.min(task.c.lease_until_ms)).where(RUNNING)
 
 
 def next_lease_end_ms(tx: Transaction) -> int | None:
-    """Milliseconds until the first lease of a running prompt runs out; None when nothing runs.
+    """Milliseconds until the first lease of a running prompt expires; None if no prompt runs.
 
-    Negative when one ran out already.
+    Negative if one has expired already.
     """
     ends_at = tx.execute(_NEXT_LEASE_END).scalar()
     return None if ends_at is None else ends_at - tx.now_ms()

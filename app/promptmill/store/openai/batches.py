@@ -34,9 +34,9 @@ from promptmill.store.openai import files
 
 _SAME_WITHIN_MS: Final = 600_000
 _KEPT_MS: Final = 30 * 86_400_000
-"""How long a batch that never had a job is kept; nothing else removes it."""
+"""Seconds for which a batch without a job is kept; no other rule removes it."""
 UNDER_WAY: Final = is_in(openai_batch.c.stage, STAGES_UNDER_WAY)
-"""The condition of a batch that a worker has something left to do for."""
+"""Condition that a worker has work to do for a batch."""
 
 
 def insert(
@@ -84,7 +84,7 @@ _BATCHES = (
     )
     .outerjoin(job, sa.and_(job.c.key == openai_batch.c.job_key, _HAS_JOB))
     .outerjoin(job_stats, job_stats.c.job_key == job.c.key)
-    # A batch goes with its job.
+    # A batch disappears with its job.
     .where(
         sa.or_(
             sa.and_(job.c.key.is_not(None), job.c.deleted_at_ms.is_(None)),
@@ -95,7 +95,7 @@ _BATCHES = (
 
 
 def get(tx: Transaction, batch_id: str) -> OpenAIBatch:
-    """The batch as it stands.
+    """Read a batch.
 
     Raises:
         NotFound: There is none of that id.
@@ -107,12 +107,12 @@ def get(tx: Transaction, batch_id: str) -> OpenAIBatch:
 
 
 def not_found(batch_id: str) -> NotFound:
-    """What is raised for an unknown id."""
+    """Error for an unknown id."""
     return NotFound(f"No batch found with id '{batch_id}'.")
 
 
 def page(tx: Transaction, *, limit: int, after: str | None = None) -> Sequence[OpenAIBatch]:
-    """Up to `limit` batches, newest first, behind the place of the id `after`."""
+    """List up to `limit` batches, newest first, after the batch of the id `after`."""
     statement = _BATCHES.order_by(openai_batch.c.id.desc()).limit(limit)
     if after is not None:
         statement = statement.where(openai_batch.c.id < after)
@@ -120,13 +120,13 @@ def page(tx: Transaction, *, limit: int, after: str | None = None) -> Sequence[O
 
 
 def by_idempotency_key(tx: Transaction, key: str) -> tuple[OpenAIBatch, str] | None:
-    """The batch that was made under the key, and the hash of its fields."""
+    """Read the batch of an idempotency key, with the hash of its fields."""
     row = tx.execute(_BATCHES.where(openai_batch.c.idempotency_key == key)).first()
     return None if row is None else (record(row), row.body_hash)
 
 
 def same_of_late(tx: Transaction, body_hash: str, *, key_id: str | None) -> OpenAIBatch | None:
-    """A batch with the same fields, of the last minutes and of the same API key."""
+    """Read a batch with the same fields, of the last minutes and of the same API key."""
     late = openai_batch.c.created_at_ms > tx.now_ms() - _SAME_WITHIN_MS
     of_key = openai_batch.c.key_id.is_not_distinct_from(key_id)
     statement = _BATCHES.where(late, of_key, openai_batch.c.body_hash == body_hash)
@@ -135,12 +135,12 @@ def same_of_late(tx: Transaction, body_hash: str, *, key_id: str | None) -> Open
 
 
 def one_of(tx: Transaction, key: int) -> sa.Row[Any]:
-    """The row of a batch by its key; see `record`."""
+    """Row of a batch by key; see `record`."""
     return tx.execute(_BATCHES.where(openai_batch.c.key == key)).one()
 
 
 def record(row: sa.Row[Any]) -> OpenAIBatch:
-    """A row as the batch that it is of."""
+    """Build the batch of a row."""
     counted = row.total is not None
     return OpenAIBatch(
         id=row.id,
@@ -183,7 +183,7 @@ def record(row: sa.Row[Any]) -> OpenAIBatch:
 
 
 def note_cancel(tx: Transaction, batch_id: str) -> bool:
-    """Note when a batch was asked to be cancelled first; whether its file is still being read.
+    """Record the first request to cancel a batch; return whether its file is still being read.
 
     A file that is being read is read no further.
     """
@@ -197,12 +197,12 @@ def note_cancel(tx: Transaction, batch_id: str) -> bool:
 
 
 def lock(tx: Transaction, batch_id: str) -> None:
-    """Let the batch's stage stay as it is until the commit."""
+    """Lock the batch's stage until the commit."""
     tx.execute(sa.select(openai_batch.c.key).where(openai_batch.c.id == batch_id).with_for_update())
 
 
 def reopen(tx: Transaction, batch_id: str) -> None:
-    """Take the end and the files of a batch back, because prompts of it run again."""
+    """Revert the end and the files of a batch, because prompts of it run again."""
     changed = tx.execute(
         sa.update(openai_batch)
         .where(
@@ -224,7 +224,7 @@ def reopen(tx: Transaction, batch_id: str) -> None:
 
 
 def purge_some(tx: Transaction, *, limit: int = 1000) -> int:
-    """Remove some batches whose jobs are gone, and old ones that never had one."""
+    """Remove some batches whose jobs are gone, and old ones that never had a job."""
     is_gone = sa.and_(
         openai_batch.c.stage.in_(STAGES_WITH_JOB),
         ~sa.exists().where(job.c.key == openai_batch.c.job_key),

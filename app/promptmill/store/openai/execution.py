@@ -32,7 +32,7 @@ from promptmill.store.openai.batches import UNDER_WAY, lock, one_of, record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to read the input of a batch, or to write its files."""
+    """Right to read the input of a batch, or to write its files."""
 
     key: int
     token: int
@@ -41,11 +41,11 @@ class Lease:
     """The input file; None when there was none."""
     job_key: int | None
     finished_at_ms: int | None = None
-    """When its job ended that files are written of."""
+    """Moment at which the job ended, if files are written."""
 
 
 class LeaseLost(Exception):  # noqa: N818 - named for what happened
-    """Another worker has the batch, or it is not what it was; what was being done is over."""
+    """Another worker has the batch, or its state has changed; the work is obsolete."""
 
 
 # --- read the input --------------------------------------------------------------------------
@@ -55,7 +55,7 @@ _IS_TO_READ = is_in(openai_batch.c.stage, [Stage.VALIDATING])
 
 
 def take_reading(tx: Transaction, *, owner: str, lease_ms: int) -> Lease | None:
-    """Take a batch whose file is to be read, and drop what was read of it before."""
+    """Lease a batch whose file is to be read, and drop an earlier reading."""
     row = _take(tx, _IS_TO_READ)
     if row is None:
         return None
@@ -67,15 +67,15 @@ def take_reading(tx: Transaction, *, owner: str, lease_ms: int) -> Lease | None:
 
 
 def is_any_to_read(tx: Transaction) -> bool:
-    """Whether `take_reading` would find one."""
+    """Whether `take_reading` would find a batch."""
     return tx.execute(_free(_IS_TO_READ), {"now": tx.now_ms()}).first() is not None
 
 
 def renew(tx: Transaction, lease: Lease, *, lease_ms: int, **values: object) -> None:
-    """Prolong a lease, and change what is given with it.
+    """Renew a lease, and change the given columns.
 
     Raises:
-        LeaseLost: It is not ours any more.
+        LeaseLost: The lease is lost.
     """
     _change(tx, lease, lease_until_ms=tx.now_ms() + lease_ms, **values)
 
@@ -87,10 +87,10 @@ def is_cancelled(tx: Transaction, lease: Lease) -> bool:
 
 
 def start(tx: Transaction, lease: Lease, *, job_key: int, model: str | None) -> None:
-    """Let the batch be in progress.
+    """Start the batch.
 
     Raises:
-        LeaseLost: The lease is not ours any more, or a client asked to cancel.
+        LeaseLost: The lease is lost, or a client asked to cancel.
     """
     _change(
         tx,
@@ -146,12 +146,12 @@ _IS_TO_FINISH = sa.and_(
 
 
 def is_any_to_finish(tx: Transaction) -> bool:
-    """Whether `take_finishing` would find one."""
+    """Whether `take_finishing` would find a batch."""
     return tx.execute(_free(_IS_TO_FINISH), {"now": tx.now_ms()}).first() is not None
 
 
 def take_finishing(tx: Transaction, *, owner: str, lease_ms: int) -> Lease | None:
-    """Take a batch whose job has ended, and drop what was written of its files before."""
+    """Lease a batch whose job has ended, and drop files written earlier."""
     row = _take(tx, _IS_TO_FINISH)
     if row is None:
         return None
@@ -176,7 +176,7 @@ def finish(
     """End the batch with its files.
 
     Raises:
-        LeaseLost: The lease is not ours any more, or the job runs again.
+        LeaseLost: The lease is lost, or the job runs again.
     """
     lock(tx, lease.batch.id)
     same_end = (
@@ -200,7 +200,7 @@ def finish(
         "ended_at_ms": now,
     }
     if row.state is JobState.CANCELLED and lease.batch.cancelling_at_ms is None:
-        # It was cancelled over the native API, which knows nothing of this moment.
+        # The batch was cancelled by the native API, which does not record this moment.
         values["cancelling_at_ms"] = lease.finished_at_ms
     _change(tx, lease, **values, **NO_LEASE)
 
@@ -209,7 +209,7 @@ def finish(
 
 
 def _free(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """The first batch of that condition that no worker has leased."""
+    """Select the first batch of a condition that no worker has leased."""
     some = sa.select(openai_batch).where(UNDER_WAY, is_unleased(openai_batch), condition)
     return some.order_by(openai_batch.c.key).limit(1)
 
@@ -244,11 +244,11 @@ def _change(
 
 
 def free_all(tx: Transaction) -> None:
-    """At the start of a database's only worker: nobody else holds a lease."""
+    """Free all leases, at the start of a database's only worker."""
     tx.execute(sa.update(openai_batch).where(UNDER_WAY).values(NO_LEASE))
 
 
 def free_of(tx: Transaction, owner: str) -> None:
-    """At the end of a worker: others may take its batches at once."""
+    """Free a worker's leases at its end, so that others may take its batches at once."""
     mine = sa.and_(UNDER_WAY, openai_batch.c.lease_owner == owner)
     tx.execute(sa.update(openai_batch).where(mine).values(NO_LEASE))

@@ -24,9 +24,9 @@ from promptmill.store.db.tables.base import is_in
 from promptmill.store.db.tables.openai import file, file_chunk, openai_batch
 
 CHUNK_BYTES: Final = 1024 * 1024
-"""Bytes of each chunk but the last, before it is deflated."""
+"""Bytes of each chunk except the last, before it is deflated."""
 _SAME_WITHIN_MS: Final = 600_000
-"""So long after a request the same one may be its repetition by a client that lost the answer."""
+"""Milliseconds after a request within which an equal one may be a repetition."""
 
 _RECEIVING = is_in(file.c.state, [FileState.RECEIVING])
 _PROCESSED = is_in(file.c.state, [FileState.PROCESSED])
@@ -41,7 +41,7 @@ def _is_there(tx: Transaction) -> sa.ColumnElement[bool]:
 def begin(
     tx: Transaction, *, file_id: str, purpose: Purpose, filename: str, batch_id: str | None = None
 ) -> int:
-    """Make a hidden file with no content; answer its key."""
+    """Create a hidden file without content, and return its key."""
     now = tx.now_ms()
     values = {
         "id": file_id,
@@ -61,7 +61,7 @@ def add_chunk(tx: Transaction, key: int, number: int, deflated: bytes) -> None:
     """Store the next chunk of a hidden file.
 
     Raises:
-        Unavailable: It was given up meanwhile.
+        Unavailable: The file was discarded meanwhile.
     """
     _change(tx, key, received_at_ms=tx.now_ms())
     tx.execute(sa.insert(file_chunk).values(file_key=key, number=number, deflated=deflated))
@@ -79,10 +79,10 @@ def finish(
     expires_in_s: int | None,
     idempotency_key: str | None = None,
 ) -> None:
-    """Let the file appear, as if it had been made at this moment, under a new id.
+    """Make the file visible, as if created now, under a new id.
 
     Raises:
-        Unavailable: It was given up meanwhile.
+        Unavailable: The file was discarded meanwhile.
     """
     now = tx.now_ms()
     _change(
@@ -107,7 +107,7 @@ def _change(tx: Transaction, key: int, **values: object) -> None:
 
 
 def discard(tx: Transaction, key: int) -> None:
-    """Give a hidden file up; one that is there stays."""
+    """Discard a hidden file; a visible one stays."""
     tx.execute(sa.update(file).where(file.c.key == key, _RECEIVING).values(state=FileState.DELETED))
 
 
@@ -121,7 +121,7 @@ def discard_of_batch(tx: Transaction, batch_id: str) -> None:
 
 
 def discard_abandoned(tx: Transaction, *, silent_ms: int) -> int:
-    """Give up the hidden files to which nothing was added for so long; answer how many."""
+    """Discard hidden files to which nothing was added for that long; return their number."""
     statement = sa.update(file).where(
         ~_PROCESSED, _RECEIVING, file.c.received_at_ms < tx.now_ms() - silent_ms
     )
@@ -129,16 +129,16 @@ def discard_abandoned(tx: Transaction, *, silent_ms: int) -> int:
 
 
 def expire_some(tx: Transaction, *, limit: int = 1000) -> int:
-    """Mark some files as deleted whose time is over; answer how many."""
+    """Mark some expired files as deleted; return their number."""
     due = sa.select(file.c.key).where(file.c.expires_at_ms <= tx.now_ms(), _PROCESSED).limit(limit)
     statement = sa.update(file).where(file.c.key.in_(due))
     return tx.execute(statement.values(state=FileState.DELETED, idempotency_key=None)).rowcount
 
 
 def purge_some(tx: Transaction, *, limit: int = 8) -> int:
-    """Remove some chunks of a deleted file; 0 when nothing is left.
+    """Remove some chunks of a deleted file; 0 if none are left.
 
-    A file that a batch is being read from keeps its content until that has ended.
+    A file that a batch is reading keeps its content until the batch is done.
     """
     is_read = sa.exists().where(
         openai_batch.c.file_key == file.c.key,
@@ -167,16 +167,16 @@ def purge_some(tx: Transaction, *, limit: int = 8) -> int:
 
 
 def find(tx: Transaction, file_id: str) -> StoredFile | None:
-    """The file of that id, if it is there."""
+    """Read a file's record, if it is visible."""
     row = tx.execute(sa.select(file).where(file.c.id == file_id, _is_there(tx))).first()
     return None if row is None else _stored(row)
 
 
 def get(tx: Transaction, file_id: str) -> StoredFile:
-    """The file of that id.
+    """Read a file's record.
 
     Raises:
-        NotFound: There is none, or it was deleted, or its time is over.
+        NotFound: There is no such file, or it was deleted or has expired.
     """
     found = find(tx, file_id)
     if found is None:
@@ -185,7 +185,7 @@ def get(tx: Transaction, file_id: str) -> StoredFile:
 
 
 def not_found(file_id: str) -> NotFound:
-    """What is raised for an unknown id."""
+    """Error for an unknown id."""
     return NotFound(f"No such File object: {file_id}")
 
 
@@ -197,7 +197,7 @@ def page(
     purpose: Purpose | None = None,
     newest_first: bool = True,
 ) -> Sequence[StoredFile]:
-    """Up to `limit` files by the time they were made, behind the place of the id `after`."""
+    """List up to `limit` files by the time of creation, after the file of the id `after`."""
     order = file.c.id.desc() if newest_first else file.c.id.asc()
     statement = sa.select(file).where(_is_there(tx)).order_by(order).limit(limit)
     if after is not None:
@@ -208,7 +208,7 @@ def page(
 
 
 def chunk(tx: Transaction, key: int, number: int) -> bytes:
-    """A chunk, deflated, of a file that is there or that a batch is being read from.
+    """Read a deflated chunk of a file that is visible or that a batch is reading.
 
     Raises:
         NotFound: Its content was removed meanwhile.
@@ -221,19 +221,19 @@ def chunk(tx: Transaction, key: int, number: int) -> bytes:
 
 
 def number_of_chunks(tx: Transaction, key: int) -> int:
-    """How many chunks the content of a file has."""
+    """Number of chunks of a file."""
     counted = sa.select(sa.func.count()).where(file_chunk.c.file_key == key)
     return int(tx.execute(counted).scalar_one())
 
 
 def by_idempotency_key(tx: Transaction, key: str) -> StoredFile | None:
-    """The file that was made under the key."""
+    """Read the file of an idempotency key."""
     row = tx.execute(sa.select(file).where(file.c.idempotency_key == key, _is_there(tx))).first()
     return None if row is None else _stored(row)
 
 
 def same_of_late(tx: Transaction, *, sha256: str, filename: str) -> StoredFile | None:
-    """An uploaded file with the same content and name, of the last minutes."""
+    """Read an uploaded file with the same content and name, of the last minutes."""
     statement = (
         sa.select(file)
         .where(
@@ -254,7 +254,7 @@ def mark_deleted(tx: Transaction, file_id: str) -> None:
     """Hide the file for good; `purge_some` removes its content.
 
     Raises:
-        NotFound: There is none of that id.
+        NotFound: There is no file of that id.
     """
     statement = sa.update(file).where(file.c.id == file_id, _is_there(tx))
     if not tx.execute(statement.values(state=FileState.DELETED, idempotency_key=None)).rowcount:

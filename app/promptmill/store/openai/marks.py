@@ -1,4 +1,4 @@
-"""What is kept with prompts of the dialect for the lines of their results."""
+"""Marks of prompts of the dialect: data that the lines of their results need."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from promptmill.store.db.database import Transaction
 from promptmill.store.db.tables.batches import index_of, prompt, prompt_id
 
 Marks = Mapping[int, Mapping[str, Any]]
-"""By the indexes of prompts, what their lines have to be written with."""
+"""Marks by the indexes of prompts."""
 
 
 def marks_of(tx: Transaction, job_key: int, indexes: Sequence[int]) -> Marks:
-    """The marks of these prompts."""
+    """Read the marks of these prompts."""
     if not indexes:
         return {}
     ids = [prompt_id(job_key, index) for index in indexes]
-    # Not all of the prompt's own fields, which may be as long as the request.
+    # Only the mark, because a prompt's overrides may be as long as its request.
     mark = prompt.c.overrides[MARK].label("mark")
     rows = tx.execute(sa.select(prompt.c.id, mark).where(prompt.c.id.in_(ids)))
     return {index_of(row.id): row.mark or {} for row in rows}

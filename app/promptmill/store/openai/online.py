@@ -43,7 +43,7 @@ _IS_OPEN = sa.select(host.c.key).where(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """An online call that waits for a slot of a host, or has one."""
+    """Online call that waits for a slot of a host, or has one."""
 
     job_key: int
     task_id: int
@@ -51,7 +51,7 @@ class Ticket:
     owner: str
     host_key: int
     slots: int | None
-    """Most calls at the host; None: not limited."""
+    """Most calls at the host; None: no limit."""
 
 
 def ask(
@@ -66,11 +66,10 @@ def ask(
     lease_ms: int,
     key_id: str | None = None,
 ) -> Ticket | None:
-    """Enter a call at the host of that address; None while the host is closed.
+    """Insert a ticket for a call at the host of that address; None while the host is closed.
 
-    A benchmark that has the host to itself closes it, and so does who takes it out of service.
-
-    `machine` is the machine that the address is of; None: it is of the network.
+    A host is closed by a benchmark that has it to itself, or if it is out of service. `machine` is
+    the machine of a loopback address; None for an address of the network.
     """
     host_key = register_host(tx, url, machine)
     if tx.execute(_IS_OPEN, {"host_key": host_key}).first() is None:
@@ -80,7 +79,7 @@ def ask(
     now = tx.now_ms()
     tx.execute(sa.update(job).where(job.c.key == job_key).values(kind="online", received_at_ms=now))
     task_id, token = prompt_id(job_key, 0), secrets.randbits(63)
-    # What is asked is nobody's to read; the row is there so that the purger finds the task.
+    # The prompt itself is not stored; the row lets the purger find the task.
     tx.execute(sa.insert(prompt).values(id=task_id, text=""))
     tx.execute(
         sa.insert(task).values(
@@ -108,7 +107,7 @@ def ask(
 
 
 def calls_of_key(tx: Transaction, key_id: str | None) -> int:
-    """The online calls of an API key that wait or run, in all processes."""
+    """Number of online calls of an API key that wait or run, in all processes."""
     statement = (
         sa.select(sa.func.count())
         .select_from(job)
@@ -120,9 +119,9 @@ def calls_of_key(tx: Transaction, key_id: str | None) -> int:
 
 
 def may_start(tx: Transaction, ticket: Ticket) -> bool | None:
-    """Whether the host has a slot for the call, as it looks without a lock.
+    """Whether the host has a slot for the call, read without a lock.
 
-    None when a benchmark has taken the host, which waits until nobody has a ticket there.
+    None if a benchmark has taken the host; it waits until no ticket is left there.
     """
     if tx.execute(_IS_OPEN, {"host_key": ticket.host_key}).first() is None:
         return None
@@ -136,7 +135,7 @@ def start(tx: Transaction, ticket: Ticket) -> bool:
     """Take the slot, if there still is one."""
     lock = sa.select(host.c.key).where(host.c.key == ticket.host_key).with_for_update()
     tx.execute(lock)
-    # In a statement of its own, so that it sees what those who had the lock before committed.
+    # A separate statement sees what earlier holders of the lock have committed.
     if not may_start(tx, ticket):
         return False
     mine = sa.and_(task.c.id == ticket.task_id, task.c.lease_token == ticket.token)
@@ -144,13 +143,13 @@ def start(tx: Transaction, ticket: Ticket) -> bool:
 
 
 def keep(tx: Transaction, ticket: Ticket, *, lease_ms: int) -> bool:
-    """Prolong the call's lease; False when it is lost."""
+    """Renew the call's lease; False if it is lost."""
     held = completions.renew(tx, owner=ticket.owner, task_ids=[ticket.task_id], lease_ms=lease_ms)
     return (ticket.task_id, ticket.token) in held
 
 
 def leave(tx: Transaction, ticket: Ticket) -> None:
-    """Remove the call; its slot is free."""
+    """Remove the call, which frees its slot."""
     for table in (task, prompt):
         tx.execute(sa.delete(table).where(table.c.id == ticket.task_id))
     tx.execute(sa.delete(job_stats).where(job_stats.c.job_key == ticket.job_key))

@@ -1,8 +1,8 @@
 """Attempts that ended without a result: why a prompt went back to the queue, each time.
 
-The rule to know: nothing is written for a prompt that succeeds at its first attempt. Rows are
-written in the transaction that puts the prompt back, at most `MOST_KEPT` for each prompt, and go
-when the prompt is run again from the beginning or its batch is deleted.
+Nothing is written for a prompt that succeeds at its first attempt. Rows are written in the
+transaction that puts the prompt back, at most `MOST_KEPT` for each prompt, and are removed when the
+prompt is run again from the beginning or its batch is deleted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _INSERT = Prepared(sa.insert(attempt))
 
 
 def record(tx: Transaction, returned: Sequence[Completion]) -> None:
-    """Record attempts whose prompts have gone back; calls that were never begun are none."""
+    """Record attempts whose prompts have gone back; calls that were not begun are left out."""
     rows: list[dict[str, Any]] = []
     for each in returned:
         again, lease, outcome = each.decision, each.lease, each.outcome
@@ -54,7 +54,7 @@ def record(tx: Transaction, returned: Sequence[Completion]) -> None:
 
 
 def record_lost(tx: Transaction, task_ids: Sequence[int]) -> None:
-    """Record running attempts whose workers are gone, before their leases are taken away."""
+    """Record running attempts of dead workers, before their leases are removed."""
     lost = sa.select(
         task.c.id,
         task.c.lease_token,

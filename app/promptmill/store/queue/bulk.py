@@ -95,9 +95,9 @@ def _lock_job(tx: Transaction, job_key: int, condition: sa.ColumnElement[bool]) 
 
 
 def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Cancel some pending prompts of a job that ends early; returns how many, 0 at the end.
+    """Cancel some pending prompts of a job that ends early; return how many, 0 at the end.
 
-    0 as well when the job is not to end early any more.
+    0 as well if the job is no longer to end early.
     """
     if not _lock_job(tx, job_key, _IS_CANCELLED):
         return 0
@@ -113,9 +113,9 @@ def cancel_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
 
 
 def expire_pending(tx: Transaction, job_key: int, *, limit: int = PIECE) -> int:
-    """Expire some pending prompts of a job whose time ran out; returns how many, 0 at the end.
+    """Expire some pending prompts of an expired job; return how many, 0 at the end.
 
-    0 as well when the job has been given more time.
+    0 as well if the job was given more time.
     """
     if not _lock_job(tx, job_key, IS_OUT_OF_TIME):
         return 0
@@ -203,16 +203,16 @@ def refuse(tx: Transaction, job_key: int, model: str, reasons: Mapping[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """One piece of `run_again`."""
+    """Result of one piece of `run_again`."""
 
     prompts: int
     """The prompts that went back to the queue."""
     last_index: int | None
-    """Where the next piece begins; None when there is none."""
+    """Index after which the next piece begins; None without a further piece."""
 
 
 _WAS_NOT_REFUSED = sa.or_(~is_in(result.c.status, [TaskState.FAILED]), result.c.attempts > 0)
-"""A prompt that was refused with no call is refused for ever: there is nothing to be sent."""
+"""Condition that a prompt was refused without a call, and so cannot run again."""
 _NOT_SUCCEEDED = (
     sa.select(result.c.id, result.c.status)
     .where(
@@ -256,7 +256,7 @@ def run_again(
 
 
 def can_run_again(tx: Transaction, job_key: int, indexes: Sequence[int]) -> set[int]:
-    """Those of the indexes whose prompts ended without success."""
+    """Filter the indexes for prompts that ended without success."""
     first = prompt_id(job_key, 0)
     return {task_id - first for task_id in _ended_without_success(tx, job_key, indexes)}
 

@@ -35,7 +35,7 @@ HOST_IS_FREE = ~(
     )
     .exists()
 )
-"""The condition that no benchmark holds the host exclusively, and that it is in service."""
+"""Condition that no benchmark has the host to itself, and that it is in service."""
 
 _RUNNING_OF_JOB = (
     sa.select(sa.func.count())
@@ -87,7 +87,7 @@ _RANK = sa.case(
     ),
     else_=1,
 )
-"""How a group suits the host: 0 has its turn there, 2 is left to another host for some seconds."""
+"""Fitness of a group for the host: 0 has its turn there, 2 is left to another for seconds."""
 
 
 class Candidate(NamedTuple):
@@ -104,19 +104,22 @@ class Candidate(NamedTuple):
     rate_limit_delay_s: float
     fail_on: Any
     """JSON as well: defects of an answer that make it a failure."""
+    batch_id: str
+    created_at_ms: int
+    """When the job was accepted."""
     group_key: int
     load_key: int
-    """The group that the host runs for it."""
+    """Load group that the host runs for the prompts."""
     running: int
-    """Calls of the job that run."""
+    """Number of running calls of the job."""
     going: int
     """Pairs of job and group that may start something sooner or later, counted up to a bound."""
     last_host_key: int | None
-    """The host that ran the prefix group last; None without an affinity."""
+    """Key of the host that ran the prefix group last; None without an affinity."""
     last_run_ms: int
-    """When that was, to some seconds."""
+    """Moment of that run, to some seconds."""
     rank: int
-    """How the group suits the host; see `_RANK`."""
+    """Fitness of the group for the host; see `_RANK`."""
 
     @property
     def limits(self) -> Limits:
@@ -127,12 +130,12 @@ class Candidate(NamedTuple):
 
     @property
     def embeds(self) -> bool:
-        """Whether its prompts are texts to embed."""
+        """Whether the job's prompts are texts to embed."""
         return self.kind == BatchKind.EMBED
 
     @property
     def is_of_prefix_group(self) -> bool:
-        """Whether its prompts begin alike."""
+        """Whether the candidate's group is a prefix group."""
         return self.group_key != self.load_key
 
 
@@ -146,10 +149,10 @@ def runs_group(group: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
 
 
 class _Looks:
-    """The statements that look for candidates, in one order and of one choice of groups."""
+    """Statements that find candidates, in one order and for one choice of groups."""
 
     def __init__(self, *, grouped: bool, affine: bool) -> None:
-        """`grouped`: only groups that the host runs. `affine`: equals are ordered by affinity."""
+        """Build the statements; `grouped`: groups of the host only; `affine`: by affinity."""
         in_turn = (job.c.last_claimed_at_ms, job.c.key, job_group.c.group_key)
         jobs = sa.select(job.c.key).join(job_group, job_group.c.job_key == job.c.key)
         ran_at, ran_ms, rank = sa.null(), sa.literal(0), sa.literal(1)
@@ -176,6 +179,8 @@ class _Looks:
             job.c.max_concurrent,
             job.c.rate_limit_delay_s,
             job.c.fail_on,
+            job.c.id.label("batch_id"),
+            job.c.created_at_ms,
             job_group.c.group_key,
             job_group.c.load_key,
             _RUNNING_OF_JOB.label("running"),
@@ -187,7 +192,7 @@ class _Looks:
         locked = candidates.where(
             ~pairs_in(job.c.key, job_group.c.group_key, "seen")
         ).with_for_update(of=job, skip_locked=True, key_share=True)
-        # No task is looked at: that is what makes a look at thousands of jobs dear.
+        # No task is read here, which would make a search over thousands of jobs expensive.
         self.keys = Prepared(jobs)
         self.candidates = Prepared(candidates)
         self.locked = Prepared(locked)
@@ -210,7 +215,7 @@ def due_tasks(*conditions: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]
             task.c.group_key == sa.bindparam("claimed_group"),
             PENDING,
             task.c.available_at_ms <= sa.bindparam("now"),
-            # Again, now that the job is locked: see `exclusivity.wait_for_claims`.
+            # Checked again, now that the job is locked: see `exclusivity.wait_for_claims`.
             HOST_IS_FREE,
             *conditions,
         )
@@ -221,7 +226,7 @@ def due_tasks(*conditions: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]
 
 
 class Moment(NamedTuple):
-    """A reading of the database's clock, and where it lies on this process's monotonic clock."""
+    """Reading of the database's clock, with its place on this process's monotonic clock."""
 
     before_s: float
     now_ms: int
@@ -229,7 +234,7 @@ class Moment(NamedTuple):
 
     @classmethod
     def read(cls, tx: Transaction) -> Self:
-        """The moment now."""
+        """Read the current moment."""
         return cls(time.monotonic(), tx.now_ms(), time.monotonic())
 
 
@@ -251,12 +256,12 @@ class Candidates:
         self._listed: Sequence[int] | None = None
         self._are_more = True
         self.moment: Moment
-        """When the last job was looked for."""
+        """Moment of the last search for a job."""
 
     def lock_next(self) -> Candidate | None:
-        """Lock the next job that may start something; None: there is none.
+        """Lock the next job that may start a call; None without one.
 
-        Passed over are jobs that another claim holds.
+        Jobs that another claim holds are skipped.
         """
         if not self._are_more:
             return None
@@ -273,7 +278,7 @@ class Candidates:
         return found
 
     def _now(self, most: int) -> dict[str, Any]:
-        """The parameters of a look at this moment."""
+        """Parameters of a search at this moment."""
         self.moment = Moment.read(self._tx)
         return {**self._values, "now": self.moment.now_ms, "most": most}
 
@@ -293,7 +298,7 @@ class Candidates:
 
 
 def _values(aging_ms: int, share: HostShare, affinity: Affinity | None = None) -> dict[str, Any]:
-    """The parameters of a look for candidates at a host, but for the moment."""
+    """Parameters of a search for candidates at a host, without the moment."""
     return {
         "aging": aging_ms,
         "at_host": share.key,

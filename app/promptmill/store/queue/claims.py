@@ -47,7 +47,7 @@ _JOBS_PER_CLAIM = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The terms of a claim: who gets the leases, where, and for how long."""
+    """Terms of a claim: owner of the leases, host, and length."""
 
     owner: str
     lease_ms: int
@@ -103,7 +103,7 @@ def claim(
             break
         most = _count_startable(tx, candidate, wanted=wanted - len(leases))
         leases += _take(tx, candidate, candidates.moment, most, terms) if most else []
-        # A paced start waits for nothing but the commit.
+        # A paced start waits only for the commit.
         if len(leases) >= wanted or (leases[-1:] and leases[-1].is_paced):
             break
     return leases
@@ -122,11 +122,11 @@ class Room:
 
     number: int
     passed_over: bool = False
-    """Whether there are more free slots, at which another transaction is claiming."""
+    """Whether the host has further free slots, at which another transaction is claiming."""
 
 
 def room_at(tx: Transaction, share: HostShare, *, wanted: int, freed: int = 0) -> Room:
-    """How many of the `wanted` prompts the host has slots for; the slots are the transaction's.
+    """Number of the `wanted` prompts for which the host has slots; the transaction holds them.
 
     `freed` is how many prompts at the host this transaction has completed, less what it has claimed
     there since. While another transaction has the host's row, there is room for no more than these.
@@ -139,7 +139,7 @@ def room_at(tx: Transaction, share: HostShare, *, wanted: int, freed: int = 0) -
         return Room(min(wanted, own))
     if not tx.execute(_LOCK_HOST, {"host_key": share.key}).first():
         return Room(own, passed_over=True)
-    # Counted again under the lock: others may have filled slots between the count and the lock.
+    # Counted again under the lock: slots may have been filled between the count and the lock.
     free = share.slots - running_at(tx, share.key)
     return Room(max(min(wanted, free), 0))
 
@@ -152,7 +152,7 @@ _COUNT_RUNNING = Prepared(
 
 
 def _count_startable(tx: Transaction, candidate: Candidate, *, wanted: int) -> int:
-    """How many calls of the locked job may start."""
+    """Number of calls of the locked job that may start."""
     running = candidate.running
     if not tx.is_sqlite:
         # Counted again in a statement of its own, after the lock, so that it sees what others
@@ -280,6 +280,7 @@ def _leases(
             task_id=row.id,
             token=token,
             job_key=candidate.key,
+            batch_id=candidate.batch_id,
             attempt=of_task[row.id].attempt,
             max_attempts=candidate.max_attempts,
             losses=of_task[row.id].losses,
@@ -288,6 +289,7 @@ def _leases(
             call=call_of(candidate, parameters, row.text, json_value(row.overrides)),
             host_key=terms.share.key,
             fail_on=None if fail_on is None else tuple(map(ErrorCode, fail_on)),
+            accepted_at_ms=candidate.created_at_ms,
             claimed_at_ms=moment.now_ms,
             claimed_at=moment.after_s,
             start_by=moment.before_s + permit_s,

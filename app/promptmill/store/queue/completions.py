@@ -1,12 +1,12 @@
 """Completions: every change of a task under its lease: renewed, completed, rescued.
 
-    enqueue          -> pending     a batch is stored with all its prompts (`prompts`)
+    enqueue          -> pending     a batch is stored with all its prompts (`enqueue`)
     claim            pending -> running     within the limits of job and host (`claims`)
     renew            running     the lease is prolonged
     complete         running -> succeeded | failed | cancelled | pending     guarded by the lease
     rescue           running -> pending | failed     the lease ran out
 
-What happens to many prompts at once, with no lease, is in `sweeps`.
+Changes of many prompts at once, without a lease, are in `bulk`.
 
 The rule to know: whoever changes a running task proves that it holds its lease by the token that
 the claim drew. A token is drawn anew at every claim, so a worker that was paused beyond its lease
@@ -44,7 +44,7 @@ from promptmill.store.queue.counters import CounterChange, count
 from promptmill.store.queue.leases import Completion, Recorded
 
 _SETBACKS = frozenset({ErrorCode.SERVER_BUSY, ErrorCode.TIMEOUT})
-"""Failures that may come of too many calls at a time."""
+"""Failures that may be caused by too many calls at a time."""
 
 # --- renew -----------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ def complete(tx: Transaction, completions: Sequence[Completion]) -> Recorded:
     attempts.record(tx, returned)
     recorded = _finish(tx, final)
     finished = [each for each in final if (each.lease.task_id, each.lease.token) in recorded]
-    # What a lost lease brings is no sign of its host today, and its job may be gone.
+    # An outcome with a lost lease is no evidence about its host, and its job may be gone.
     usage_limits.note(tx, returns.limits_of(returned))
     meaning = _store(tx, finished, _setbacks([*finished, *returned]))
     for each in returned:

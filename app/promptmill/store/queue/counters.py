@@ -20,7 +20,7 @@ from promptmill.store.db.tables.batches import job, job_stats
 
 @dataclass(slots=True, kw_only=True)
 class CounterChange:
-    """Outcomes of one job to be counted; negative ones take back what `retry` runs again."""
+    """Change of a job's counters; negative numbers revert results of prompts that run again."""
 
     succeeded: int = 0
     failed: int = 0
@@ -31,7 +31,7 @@ class CounterChange:
     setbacks: int = 0
     """Calls that found the host busy or timed out."""
     events: int = 0
-    """Results stored with the outcomes, which are numbered."""
+    """Number of results stored with the outcomes, which are numbered."""
 
     def add(self, status: TaskState, number: int = 1) -> None:
         """Count prompts of that outcome."""
@@ -53,13 +53,13 @@ class Counted:
     """A job's counters after an update."""
 
     first_event: int
-    """The number of the first of the results that were counted with it."""
+    """Number of the first result counted with the change."""
     failed: int
     total: int
     all_done: bool
     """Whether every prompt has an outcome."""
     stopped: bool
-    """Whether the job's stop rule has struck just now."""
+    """Whether the job's stop rule has just ended the job."""
 
 
 _ADDED = (*OUTCOMES, "prompt_tokens", "completion_tokens", "setbacks")
@@ -102,7 +102,7 @@ def count(tx: Transaction, job_key: int, tally: CounterChange) -> Counted | None
     )
 
 
-# The job's row is locked after the counters here. Who holds it for a claim never waits for these.
+# The job's row is locked after the counters here. A claim that holds it never waits for counters.
 _STOP = (
     sa.update(job)
     .where(

@@ -1,4 +1,4 @@
-"""Leases and completions: plain records, shared by store and worker."""
+"""Records of leases and completions, shared by store and worker."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ from promptmill.domain.calls import Call
 from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import ErrorCode, Outcome
 from promptmill.domain.retry import Decision
+from promptmill.store.db.tables.batches import index_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to run one prompt, and everything needed to do so."""
+    """Right to run one prompt, with everything needed to do so."""
 
     task_id: int
     token: int
     job_key: int
+    batch_id: str
     attempt: int
     """The number of the attempt, counted from 1."""
     max_attempts: int
     losses: int = 0
-    """How often the prompt's worker or host died while it ran."""
+    """Number of earlier attempts that ended in a crash of the prompt's worker or host."""
     turned_away: int = 0
-    """How often the host took nothing when the prompt came."""
+    """Number of earlier attempts in which the host refused the prompt."""
     limits: Limits
     call: Call
     host_key: int
     """The key of the host that the prompt runs at, whose slot it takes."""
     fail_on: tuple[ErrorCode, ...] | None = None
     """Defects that make the answer a failure; None: the default ones."""
+    accepted_at_ms: int
+    """When the job was accepted, by the database's clock."""
     claimed_at_ms: int
     """The moment of the claim by the database's clock."""
     claimed_at: float
@@ -41,18 +45,30 @@ class Lease:
     """The prompt's place in the queue."""
     group_key: int = 0
     load_key: int = 0
-    """The group that the host runs for it; 0: prompts are not sorted by groups."""
+    """Load group that the host runs for the prompt; 0: no grouping."""
     begins_alike: bool = False
     """Whether the group is a prefix group."""
     others: tuple[Lease, ...] = ()
-    """The leases of the other texts that the same call embeds."""
+    """Leases of the other texts that the same call embeds."""
     takes_slot: bool = True
-    """False of a lease among the `others` of one that does."""
+    """Whether the call's slot is this lease's; False among the `others`."""
 
     @property
     def of_call(self) -> tuple[Lease, ...]:
-        """The leases of all that one call is about, this one first."""
+        """Leases of all texts of the call, this one first."""
         return (self, *self.others)
+
+    @property
+    def index(self) -> int:
+        """The prompt's place in its batch, counted from 0."""
+        return index_of(self.task_id)
+
+    @property
+    def waited_s(self) -> float | None:
+        """Seconds from the job's acceptance to the claim; None of a prompt that ran before."""
+        if self.attempt > 1 or self.available_at_ms:
+            return None
+        return max(self.claimed_at_ms - self.accepted_at_ms, 0) / 1000
 
     @property
     def is_paced(self) -> bool:
@@ -62,7 +78,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostShare:
-    """The host that claimed prompts run at, and its slots."""
+    """Host that claimed prompts run at, with its slots."""
 
     key: int
     url: str
@@ -108,9 +124,9 @@ class Recorded:
     fenced: int
     """Outcomes dropped because their leases were lost."""
     job_may_end: bool = False
-    """Whether a job has no prompt left and waits to be closed."""
+    """Whether a job has no prompt left and must be ended."""
     job_stopped: bool = False
-    """Whether a job's stop rule has struck, so that what waits of it is to be cancelled."""
+    """Whether a job's stop rule has ended it, so that its waiting prompts must be cancelled."""
     freed: Mapping[int, int] = field(default_factory=dict[int, int], compare=False)
     """The number of freed slots, by the key of each host."""
     results: Sequence[Completion] = field(default=(), compare=False)

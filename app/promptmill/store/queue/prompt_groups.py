@@ -22,18 +22,17 @@ from promptmill.store.db.tables.batches import job, job_group, model_group
 ANY_KEY = 0
 """Key of the group of all work without grouping."""
 _MOST_GROUPS = 64
-"""The most groups of a job, because a claim looks at each."""
+"""Most groups of a job, because a claim reads each."""
 _Kind = tuple[str, str | None]
-"""What prompts need loaded, and their beginning where enough begin alike."""
+"""Load group of prompts, and their beginning if they form a prefix group."""
 
 
 def groups_of(
     tx: Transaction, job_key: int, prompts: Sequence[PromptDraft]
 ) -> tuple[int, Mapping[int, list[int]]]:
-    """The group of most of a job's prompts, and the places of those that are of another one.
+    """Find the most common group of a job's prompts, and the places of prompts of other groups.
 
-    What is new among groups and among the job's is stored. No prompts are of the group that any
-    host runs.
+    New groups, and new groups of the job, are stored. An empty list belongs to the default group.
     """
     if not prompts:
         if ANY_KEY not in _known(tx, job_key):
@@ -43,7 +42,7 @@ def groups_of(
     of_job = sa.select(job.c.kind, job.c.model, job.c.parameters).where(job.c.key == job_key)
     row = tx.execute(of_job).one()
     usual = group_name(row.model, row.parameters)
-    # Nothing is kept of the beginning of a text that is embedded.
+    # Prefixes of texts to embed are not cached by Ollama.
     beginning = _no_beginning if row.kind == BatchKind.EMBED else beginning_of
     kinds = _kinds(prompts, usual, row.model, row.parameters, beginning)
     rest = len(prompts) - sum(map(len, kinds.values()))
@@ -144,8 +143,8 @@ def _note(tx: Transaction, job_key: int, load_of: Mapping[int, int]) -> None:
 def forget_groups(tx: Transaction, job_key: int) -> None:
     """Remove the groups of a deleted job.
 
-    Of the groups themselves only those of prompts that begin alike go with their last job: there
-    are as many of them as documents that somebody asks about, where models are few.
+    Of the groups themselves only prefix groups disappear with their last job: there may be as many
+    as documents, whereas models are few.
     """
     own = list(_known(tx, job_key))
     tx.execute(sa.delete(job_group).where(job_group.c.job_key == job_key))

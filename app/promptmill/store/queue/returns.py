@@ -19,13 +19,13 @@ from promptmill.store.queue.leases import Completion, Lease
 
 
 def _is_held_back(completion: Completion) -> bool:
-    """Whether the prompt waits with all of its group, so that it keeps its place among them."""
+    """Whether the prompt waits with its whole group, and so keeps its place in the group."""
     again = completion.decision
     return isinstance(again, TryAgain) and again.waits_with_model and completion.lease.load_key != 0
 
 
 def limits_of(returned: Sequence[Completion]) -> list[Limited]:
-    """The usage limits that these prompts have met, where their groups are to wait for them."""
+    """Usage limits that these prompts have met, and that apply to their groups."""
     return [
         Limited(
             host_key=each.lease.host_key,
@@ -99,7 +99,7 @@ _UNSTART = (
 
 
 def unstart_jobs(tx: Transaction, returned: Sequence[Completion]) -> None:
-    """Take jobs back to `queued` of which nothing has run: their hosts took none of these prompts.
+    """Return jobs to `queued` without a call that ran, because hosts refused their prompts.
 
     Never waiting for a job's row, because tasks and counters are locked already: a row that another
     transaction has is being claimed from, and what is claimed runs.

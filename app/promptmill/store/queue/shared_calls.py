@@ -27,7 +27,7 @@ from promptmill.store.queue.leases import Lease
 
 _CALLS_PER_CLAIM: Final = 8
 _CHARS_PER_CLAIM: Final = 4_000_000
-"""What the texts of one claim have at most, because they are in memory at once."""
+"""Most characters of the texts of one claim, which are in memory together."""
 
 
 def _due(*conditions: sa.ColumnElement[bool]) -> Prepared:
@@ -57,10 +57,10 @@ class _SharedCall:
 
 
 class SharedCalls:
-    """The calls that one claim makes of a job's texts."""
+    """Calls that one claim makes of a job's texts."""
 
     def __init__(self, calls: Sequence[Sequence[int]]) -> None:
-        """`calls` are the ids of the tasks of each."""
+        """Store the calls, each as the ids of its tasks."""
         self._calls = calls
 
     def __bool__(self) -> bool:
@@ -121,6 +121,6 @@ _PLAIN: Final = ("", 1)
 
 
 def _request(own: Mapping[str, Any]) -> tuple[str, int]:
-    """What has to be equal of two texts that share a call, and how many texts the prompt has."""
+    """Key that is equal for texts that may share a call, and the prompt's number of texts."""
     rest = {name: value for name, value in own.items() if name not in {TEXTS, MARK}}
     return dumps(rest, sort_keys=True) if rest else "", len(own.get(TEXTS) or (1,))

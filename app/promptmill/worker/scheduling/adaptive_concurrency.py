@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from promptmill.observability.logs import get_logger
 from promptmill.services.wakeups import Signals, Wakeup
-from promptmill.store.batches import adaptive_concurrency
+from promptmill.store.batches.scheduling import adaptive_concurrency
 from promptmill.store.db.database import Database
 
 _IDLE_S = 2.0

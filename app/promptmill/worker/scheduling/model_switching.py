@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from promptmill.domain.model_names import normalise_model
 from promptmill.observability.logs import get_logger
+from promptmill.observability.metrics import MODEL_SWITCHES
 from promptmill.services.wakeups import Signals
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.hosts import model_switching
@@ -91,6 +92,7 @@ class ModelSwitcher:
             view = self._view_of(place, set(), believed=frozenset(missing))
             changed = await self._database.write(model_switching.advance, view)
         if changed:
+            MODEL_SWITCHES.labels(place.host.url).inc()
             get_logger().debug(
                 "A host takes up another group.", action="group_changed", host=place.host.url
             )

@@ -27,8 +27,8 @@ from promptmill.domain.scheduling.load_groups import (
 from promptmill.observability.logs import get_logger
 from promptmill.ollama.failures.table import OllamaError
 from promptmill.ollama.hosts import LOOK_S
-from promptmill.store.batches import model_demand
-from promptmill.store.batches.model_demand import LastStay
+from promptmill.store.batches.scheduling import model_demand
+from promptmill.store.batches.scheduling.model_demand import LastStay
 from promptmill.store.benchmarks import registry as benchmarks
 from promptmill.store.db.database import Database, Transaction
 from promptmill.store.queue.leases import Lease

@@ -1,4 +1,4 @@
-"""The tables of what calls came to: counted by minute and hour, and attempts without a result.
+"""The tables of activity: results counted by minute and hour, and attempts without a result.
 
 What holds for all tables is in `batches`. Nothing here decides about a prompt.
 """
@@ -22,7 +22,7 @@ class ActivityRow(Row, table=True):
     span_s: int = Field(primary_key=True)
     """60 or 3600: every result is in one row of each."""
     at_s: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    """Where the span begins, in seconds since 1970."""
+    """Start of the interval, in seconds since 1970."""
     host: str = Field(sa_column=Column(Text, primary_key=True))
     model: str = Field(sa_column=Column(Text, primary_key=True))
     outcome: str = Field(max_length=32, primary_key=True)
@@ -48,7 +48,7 @@ class AttemptRow(Row, table=True):
     charged: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
     host_key: int | None = Field(default=None, sa_type=BigInteger)
     started_at_ms: int | None = Field(default=None, sa_type=BigInteger)
-    """None when the worker died with it."""
+    """Moment of the call's start; None if its worker died."""
     ended_at_ms: int = Field(sa_type=BigInteger)
     error_code: ErrorCode = Field(sa_type=text_enum(ErrorCode))
     error: str = Field(sa_type=Text)

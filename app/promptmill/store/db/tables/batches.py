@@ -97,7 +97,7 @@ class JobRow(Row, table=True):
     max_failures: str | None = Field(default=None, max_length=32)
     """The limit as the client wrote it: a count, or a share such as `20%`."""
     most_failed: int | None = None
-    """What `max_failures` means in prompts of this job."""
+    """Value of `max_failures` as a number of prompts of this job."""
     stop_reason: str | None = Field(default=None, sa_type=Text)
     """Why the stop rule ends it; None when a client cancels it."""
     fail_on: list[str] | None = Field(
@@ -114,7 +114,7 @@ class JobRow(Row, table=True):
     auto_state: dict[str, Any] | None = Field(
         default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
     )
-    """The state of the search; see `store.batches.adaptive_concurrency`."""
+    """The state of the search; see `store.batches.scheduling.adaptive_concurrency`."""
     rate_since_ms: int | None = Field(default=None, sa_type=BigInteger)
     """When the job was last resumed or reopened: the rate is measured from then on."""
     rate_since_event: int | None = Field(default=None, sa_type=BigInteger)
@@ -211,9 +211,9 @@ class TaskRow(Row, table=True):
     attempt: int = 0
     losses: int = 0
     turned_away: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """How often its host took nothing at that moment, which was charged to nobody."""
+    """Number of refusals by hosts that were not charged to the prompt."""
     splits: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """How often a call of several texts was split that failed with this one among them."""
+    """Number of failed calls with this text that were split."""
     available_at_ms: int = Field(sa_type=BigInteger)
     lease_token: int | None = Field(default=None, sa_type=BigInteger)
     lease_owner: str | None = Field(default=None, max_length=64)
@@ -325,7 +325,7 @@ class HostRow(Row, table=True):
     held_by: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the benchmark that holds the host exclusively: no batch's prompt starts there."""
     closed_at_ms: int | None = Field(default=None, sa_type=BigInteger)
-    """When somebody took it out of service; None: it takes work."""
+    """Moment at which the host was taken out of service; None while it takes work."""
     switching_to: int | None = Field(default=None, sa_type=BigInteger)
     """Key of the load group that the host switches to after draining; None: no switch."""
 

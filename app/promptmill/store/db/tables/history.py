@@ -1,4 +1,4 @@
-"""The table of what somebody did to a batch, and of ends that a retry has undone."""
+"""The table of requests that changed a batch, and of ends that a retry reverted."""
 
 from __future__ import annotations
 

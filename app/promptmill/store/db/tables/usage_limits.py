@@ -21,7 +21,7 @@ class HostLimitRow(Row, table=True):
     """The group that a host takes up for the prompts: a model with its load options."""
     until_ms: int = Field(sa_type=BigInteger)
     error: str = Field(sa_type=Text)
-    """What the host said, in a sentence."""
+    """Error of the host, in a sentence."""
 
 
 # The same table for SQLAlchemy Core.

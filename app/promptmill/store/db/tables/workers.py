@@ -1,7 +1,7 @@
 """The tables of workers, and of what workers see of hosts.
 
-What holds for all tables is in `tables`. Nothing here decides about a prompt: people look at it,
-and forecasts are made of it.
+What holds for all tables is in `base`. No decision about a prompt depends on these rows: displays
+and forecasts read them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Forecast inputs: the batches that may start prompts, and the speed of the hosts.
+"""Forecast inputs: batches that may start prompts, and the speed of the hosts.
 
-One reading for all batches: it grows with the number of batches that are alive, and not with that
-of their prompts. No prompt and no result is looked at.
+One read for all batches, whose cost grows with the number of live batches and not of their prompts:
+no prompt or result is read.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _demand(rows: list[sa.Row[Any]], texts_per_call: int) -> Demand:
 
 
 def _places(tx: Transaction, lease_ms: int) -> list[ForecastHost]:
-    """The hosts that one worker at least sends work to."""
+    """Hosts to which at least one worker sends work."""
     now = tx.now_ms()
     call_s = host_reports.call_seconds(tx, lease_ms=lease_ms)
     turns: dict[int, dict[int, float]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from promptmill.domain.activity import MINUTE_S, SUCCEEDED, ActivityKey, CallTotals
+from promptmill.domain.hosts.activity import MINUTE_S, SUCCEEDED, ActivityKey, CallTotals
 from promptmill.domain.outcomes import Failed
 from promptmill.observability.metrics import pair_labels
 from promptmill.store.db.database import Database

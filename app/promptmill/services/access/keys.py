@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -22,6 +22,7 @@ from promptmill.domain.access.keys import (
     new_key_id,
 )
 from promptmill.domain.errors import Unavailable
+from promptmill.observability.audit import Change, audit_of_others
 from promptmill.services.resources import Resources
 from promptmill.store.access import keys
 from promptmill.store.db.database import Database, Transaction
@@ -117,9 +118,23 @@ async def _refresh(resources: Resources) -> None:
         if known.read_at is None:
             raise
         return  # The keys read before stay in use; the request reports the failure.
+    if known.read_at is not None:
+        _audit_changes(known.by_id, found)
     known.by_id = {key.id: key for key in found}
     known.exist = known.exist or bool(found)
     known.read_at_ms, known.read_at = now_ms, time.monotonic()
+
+
+def _audit_changes(before: Mapping[str, ApiKey], found: Sequence[ApiKey]) -> None:
+    """Tell what the command line, which writes into no log, has changed of the keys."""
+    for key in found:
+        was = before.get(key.id)
+        if was is None:
+            audit_of_others(Change.KEY_CREATED, key.name)
+        elif key.revoked_at_ms != was.revoked_at_ms:
+            audit_of_others(Change.KEY_REVOKED, key.name)
+        elif key.hash != was.hash:
+            audit_of_others(Change.KEY_ROTATED, key.name)
 
 
 def _read(tx: Transaction) -> tuple[Sequence[ApiKey], int]:

@@ -1,4 +1,4 @@
-"""Which models the batches want now, and which of them are to be unloaded soon after."""
+"""Demand for models: those that batches need now, and those to be unloaded soon afterwards."""
 
 from __future__ import annotations
 
@@ -48,25 +48,25 @@ _WANTING = (
 def is_wanted(tx: Transaction, model: str) -> bool:
     """Whether a prompt for the model waits or runs; `model` is a normalised name.
 
-    Prompts of paused batches do not count: nobody knows for how long they wait.
+    Prompts of paused batches do not count, because their wait has no known end.
     """
     return tx.execute(_WANTING, {"name": model}).first() is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastStay:
-    """A batch that may have used a model last."""
+    """Batch that may have used a model last."""
 
     model: str
     parameters: Mapping[str, Any]
     ended_s_ago: float
-    """0 for a batch that has not ended."""
+    """Seconds since the batch ended; 0 for a batch that has not ended."""
 
 
 def last_stays(tx: Transaction, *, within_ms: int) -> Sequence[LastStay]:
-    """The models of the batches that are alive, or ended within that time.
+    """List the models of batches that are live, or ended within that time.
 
-    The ones that ended first come first. A batch that never started is left out.
+    Batches that ended first come first. Batches that never started are left out.
     """
     now = tx.now_ms()
     ended_at = sa.func.coalesce(job.c.finished_at_ms, now)

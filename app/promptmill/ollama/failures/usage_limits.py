@@ -1,7 +1,7 @@
-"""Models that a host turns away for a while (429): until when, as the host or a proxy says it.
+"""Usage limits (429): models that a host refuses for a while, as the host or a proxy says.
 
-A limit is for one model of one host. Until it ends no call for the model is made there, so that a
-batch of a thousand prompts costs one refusal and not a thousand.
+A limit applies to one model of one host. Until it ends no call for the model is made there, so that
+a batch of a thousand prompts costs one refusal and not a thousand.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from promptmill.domain.outcomes import Blame, Failed, Outcome, Succeeded
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 300.0
-"""The first and the longest wait where nobody says how long; each is twice the one before."""
+"""First and longest wait without a `Retry-After`; each wait is twice the one before."""
 LONGEST_TOLD_S = 86_400.0
-"""The longest wait that a `Retry-After` may ask for unless the settings say otherwise."""
+"""Longest wait by a `Retry-After`, unless the settings say otherwise."""
 _MODELS_KEPT = 64
 
 
 def retry_after_s(value: str | None, *, date: str | None = None) -> float | None:
-    """Seconds that a `Retry-After` header asks for; None when it is missing or makes no sense.
+    """Seconds of a `Retry-After` header; None if it is missing or malformed.
 
-    It is a number, or a moment as HTTP writes it, which counts from the answer's own `Date`: the
-    host's clock may be another one.
+    It is a number, or a moment in HTTP's format, which counts from the response's own `Date`,
+    because the host's clock may differ.
     """
     text = (value or "").strip()
     if text and text.isascii() and text.replace(".", "", 1).isdigit():
@@ -50,18 +50,18 @@ def _moment(text: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class UsageLimit:
-    """A model that its host turns away."""
+    """Model that its host refuses."""
 
     failed: Failed
-    """What the host said."""
+    """Refusal of the host."""
     until: float
-    """When the model may be asked for again, by the host's clock."""
+    """Moment at which the model may be called again, by the host's clock."""
     waits: int
-    """Waits since the model last answered."""
+    """Number of waits since the model's last answer."""
 
 
 class UsageLimits:
-    """The limits of one host, by the normalised names of the models."""
+    """Usage limits of one host, by the models' normalised names."""
 
     def __init__(self, longest_told_s: float = LONGEST_TOLD_S) -> None:
         self._longest_told_s = longest_told_s
@@ -69,22 +69,22 @@ class UsageLimits:
 
     @property
     def standing(self) -> Mapping[str, UsageLimit]:
-        """The limits that no answer has ended; the wait of some may be over."""
+        """Limits that no answer has ended, even if their wait is over."""
         return self._limits
 
     def refusal(self, model: str, *, now: float) -> Failed | None:
-        """What the host would say to a call for the model now; None: it may answer."""
+        """Refusal to return for a call for the model now; None if the call may be made."""
         limit = self._limits.get(normalise_model(model))
         if limit is None or limit.until <= now:
             return None
         return replace(limit.failed, retry_after_s=limit.until - now)
 
     def after_call(self, outcome: Outcome, *, model: str, now: float) -> Outcome:
-        """Note how a call ended; a refusal is returned with the wait that follows from it."""
+        """Note the outcome of a call; a refusal is returned with its wait."""
         name = normalise_model(model)
         known = self._limits.get(name)
         if isinstance(outcome, Succeeded):
-            # What was under way when the limit came may still be answered.
+            # Calls in flight when the limit began may still succeed.
             if known is not None and known.until <= now:
                 del self._limits[name]
             return outcome

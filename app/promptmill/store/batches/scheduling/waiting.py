@@ -1,7 +1,7 @@
-"""What batches of which nothing runs wait for, as far as the database knows it.
+"""Stored state that explains why batches without running prompts wait.
 
-A few small readings for a whole page of batches; no prompt is looked at, but for the first that is
-due in each group of such a batch, which is the first entry of an index.
+A few small reads serve a whole page of batches; of the prompts only the first due one of each group
+is read, which is the first entry of an index.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _LIMITS = Prepared(sa.select(host_limit).where(host_limit.c.until_ms > sa.bindpa
 
 
 def read(tx: Transaction, job_keys: Collection[int], *, lease_ms: int) -> Standing:
-    """What these batches may wait for, now."""
+    """Read the state for these batches, as of now."""
     reports: dict[int, list[HostReport]] = {}
     for _, key, report in host_reports.of_hosts(tx, lease_ms=lease_ms):
         reports.setdefault(key, []).append(report)
@@ -89,7 +89,7 @@ def _host(row: sa.Row[Any], reports: list[HostReport]) -> StandingHost:
     return StandingHost(
         key=row.key,
         url=row.url,
-        # A host that one worker still sends work to holds nothing up.
+        # A host to which one worker sends work does not block a batch.
         aside=first if len(asides) == len(reports) else None,
         held_by=row.held_by,
         enabled=row.closed_at_ms is None,

@@ -1,9 +1,9 @@
-"""Adaptive concurrency in the database: samples of a job's results, and the limit set by them.
+"""Adaptive concurrency in the database: samples of a job's results, and the resulting limit.
 
-The limit in force stays `job.max_concurrent`, so that claims know nothing of all this and it holds
-exactly over all workers. A look locks the job's row, adds what was stored since the look before to
-the search's sample, and writes both back in one short transaction. It tells by the time of the last
-look whether another worker was first.
+The limit in force stays `job.max_concurrent`, so that claims need no further rule and the limit
+holds over all workers. A pass locks the job's row, adds the results since the last pass to the
+search's sample, and writes both back in one short transaction. The time of the last pass shows
+whether another worker was first.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _State:
     event: int
     """Number of the last result in the sample."""
     finished_at_ms: int | None
-    """When the last prompt of the sample finished; None before the first."""
+    """Moment at which the last prompt of the sample finished; None before the first."""
     setbacks: int
     """The job's counter at the last look."""
 
@@ -63,7 +63,7 @@ def adapted_jobs(tx: Transaction) -> Sequence[int]:
 
 
 def adapt(tx: Transaction, job_key: int) -> Changed | None:
-    """Sample a job once; returns the change of its limit, if any."""
+    """Sample a job once; return the change of its limit, if any."""
     row = tx.execute(
         sa.select(job.c.id, job.c.max_concurrent, job.c.auto_state)
         .where(job.c.key == job_key, _ADAPTED)
@@ -71,7 +71,7 @@ def adapt(tx: Transaction, job_key: int) -> Changed | None:
     ).first()
     if row is None:
         return None
-    # In a statement of its own, so that it sees what was committed while the lock was waited for.
+    # A separate statement sees what was committed while waiting for the lock.
     counters = tx.execute(
         sa.select(job_stats.c.last_event, job_stats.c.setbacks).where(
             job_stats.c.job_key == job_key
@@ -123,7 +123,7 @@ _FINISHED = (
         ),
         sa.func.max(result.c.finished_at_ms).label("finished_at_ms"),
     )
-    # What never ran has none.
+    # A prompt that never ran has no such time.
     .where(
         result.c.event_id.between(sa.bindparam("low"), sa.bindparam("high")),
         result.c.latency_s.is_not(None),
@@ -134,10 +134,10 @@ _FINISHED = (
 def _seen(
     tx: Transaction, job_key: int, state: _State, counters: sa.Row[Any]
 ) -> tuple[Sample, int | None]:
-    """The results since the last sample, and when the last of them finished.
+    """Read the results since the last sample, and when the last of them finished.
 
-    A sample begins and ends when a prompt finishes, not when somebody looks: prompts finish in
-    bursts, and a stretch with a part of a burst would show a throughput that was never there.
+    A sample begins and ends when a prompt finishes, not at the time of a pass: prompts finish in
+    bursts, and an interval with a part of a burst would show a wrong throughput.
     """
     row = tx.execute(
         _FINISHED,

@@ -1,4 +1,4 @@
-"""Metrics of what a worker has recorded.
+"""Metrics of what a worker has recorded and claimed.
 
 Counting a prompt takes about two microseconds: each counter is looked up by its labels once,
 because a look-up costs more than counting.
@@ -6,13 +6,14 @@ because a look-up costs more than counting.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 from promptmill.domain.outcomes import CallMetrics, ErrorCode, Failed
 from promptmill.domain.retry import TryAgain
 from promptmill.observability import metrics
-from promptmill.store.queue.leases import Completion, Recorded
+from promptmill.store.queue.leases import Completion, Lease, Recorded
 
 _SHORTEST_LOAD_NS: Final = 100_000_000
 """Least nanoseconds of a load: Ollama reports some milliseconds for a loaded model."""
@@ -32,6 +33,14 @@ def count_recorded(recorded: Recorded, *, took_s: float) -> None:
         _count_attempt(completion, "succeeded" if status == "succeeded" else "failed")
     for completion in recorded.returned:
         _count_attempt(completion, "failed")
+
+
+def count_claimed(leases: Sequence[Lease], *, took_s: float) -> None:
+    """Count the prompts that a commit has claimed, and how long the claiming took."""
+    metrics.CLAIM_DURATION.observe(took_s)
+    for lease in leases:
+        if (waited_s := lease.waited_s) is not None:
+            metrics.PROMPT_WAIT.observe(waited_s)
 
 
 def _count_result(completion: Completion) -> str:

@@ -1,0 +1,1 @@
+"""Statements of scheduling and forecasts on batches, which batches can run without."""
