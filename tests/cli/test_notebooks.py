@@ -60,7 +60,7 @@ def test_the_page_is_a_notebook_that_runs_from_top_to_bottom(
     outputs = run([aimed(cell, mill_url, ollama_url) for cell in cells], tmp_path)
     batch, wait, results, frame, newest, benchmark, manager, client = outputs
 
-    assert "Batch batch_" in shown_as("text/html", batch)
+    assert "<b>batch_" in shown_as("text/html", batch)
     assert "completed" in shown_as("text/html", wait)
     assert "width:100.0%" in shown_as("text/html", wait)
     assert "Good or bad? Leaks." in shown_as("text/html", results)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from promptmill.client import AsyncPromptmill, Batch, Benchmark, Promptmill, Result, ResultPage
+from promptmill.display import html as notebook
 from tests.cli.pretended import batch, result_document
 from tests.cli.pretended_benchmarks import benchmark
 from tests.documents import whole
@@ -80,7 +81,7 @@ def test_a_batch_shows_a_bar_and_its_counts() -> None:
     shown = record._repr_html_()
 
     assert "width:25.0%" in shown
-    assert "".join(is_safe(shown).texts) == "Batch batch_1 running  2/8, 1 failed, 1 min 15 s left"
+    assert "".join(is_safe(shown).texts) == "batch_1 running2/8, 1 failed, 1 min 15 s left"
 
 
 def test_long_texts_are_cut() -> None:
@@ -108,3 +109,11 @@ async def test_results_show_the_first_of_them_and_say_that_there_are_more() -> N
     assert "The first 20; to_pandas() has all of them." in shown
     async with AsyncPromptmill(transport=httpx.MockTransport(answer)) as client:
         assert not hasattr(client.results("b"), "_repr_html_")
+
+
+def test_a_failure_is_red_and_no_results_are_told() -> None:
+    failed = result_document(0, success=False, status="failed", error="no", response=None)
+    shown = Result.model_validate(failed)._repr_html_()
+
+    assert re.search(r"color:#d32f2f[^<]*>[^<]*no</td>", shown)
+    assert "No results yet." in notebook.results([])

@@ -31,9 +31,9 @@ class _Sizes(NamedTuple):
     """Bytes that the database itself tells."""
 
     whole: int | None = None
-    """Of PostgreSQL; the size of a SQLite file is read from its folder."""
+    """The whole database on PostgreSQL; the size of a SQLite file is read from its folder."""
     free: int | None = None
-    """Of SQLite."""
+    """The free pages of a SQLite file."""
 
 
 async def refresh(resources: Resources) -> None:
