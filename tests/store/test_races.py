@@ -20,6 +20,7 @@ from promptmill.domain.limits import Limits
 from promptmill.domain.outcomes import Outcome, Succeeded
 from promptmill.domain.retry import Decision, Finish, TryAgain
 from promptmill.services.batches import Submission, _submit
+from promptmill.settings import Settings
 from promptmill.store.batches import jobs, transitions
 from promptmill.store.benchmarks import execution, registry
 from promptmill.store.db.database import Database, Transaction
@@ -69,7 +70,9 @@ def test_the_same_idempotency_key_sent_twice_at_once_makes_one_batch(shared: Dat
     draft = BatchDraft(prompts=[PromptDraft("a")], model="m")
     key = IdempotencyKey(key="k", body_hash="0" * 64)
 
-    one, other = both(shared, _submit, draft, key, ANYBODY, most_queued=10)
+    settings = Settings(database_url="postgresql:///unused")
+
+    one, other = both(shared, _submit, draft, key, ANYBODY, settings)
 
     assert isinstance(one, Submission)
     assert (one.created, other.created) == (True, False)
