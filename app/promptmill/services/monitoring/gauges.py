@@ -31,9 +31,9 @@ class _Sizes(NamedTuple):
     """Bytes that the database itself tells."""
 
     whole: int | None = None
-    """Of PostgreSQL; the size of a SQLite file is read from its folder."""
+    """Bytes of a PostgreSQL database; the size of a SQLite file is read from its folder."""
     free: int | None = None
-    """Of SQLite."""
+    """Bytes of a SQLite file that hold nothing."""
 
 
 async def refresh(resources: Resources) -> None:
