@@ -31,9 +31,9 @@ class _Sizes(NamedTuple):
     """Bytes that the database itself tells."""
 
     whole: int | None = None
-    """Bytes of a PostgreSQL database; the size of a SQLite file is read from its folder."""
+    """The whole database on PostgreSQL; the size of a SQLite file is read from its folder."""
     free: int | None = None
-    """Bytes of a SQLite file that hold nothing."""
+    """The free pages of a SQLite file."""
 
 
 async def refresh(resources: Resources) -> None:
