@@ -28,12 +28,12 @@ _OF_BENCHMARKS: Final = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
 
 
 class _Sizes(NamedTuple):
-    """Bytes that the database itself tells."""
+    """Sizes in bytes that the database itself reports."""
 
     whole: int | None = None
-    """Of PostgreSQL; the size of a SQLite file is read from its folder."""
+    """Size of a PostgreSQL database; that of a SQLite file is read from its folder."""
     free: int | None = None
-    """Of SQLite."""
+    """Free bytes inside a SQLite file; None with PostgreSQL."""
 
 
 async def refresh(resources: Resources) -> None:
