@@ -200,6 +200,12 @@ def test_a_preview_prints_what_would_be_sent_and_submits_nothing(
         ("ALL_PROXY", "socks://127.0.0.1:9", "socks"),
         ("HTTPS_PROXY", "socks4://127.0.0.1:9", "socks4"),
         ("HTTP_PROXY", "ftp://127.0.0.1", "ftp"),
+        ("HTTP_PROXY", "a" * 64, "label"),
+        ("ALL_PROXY", "http://a..b:3128", "label"),
+        ("HTTP_PROXY", "http://127.0.0.1:port", "port"),
+        ("HTTP_PROXY", "'http://127.0.0.1:9'", "Unknown scheme"),
+        ("NO_PROXY", "[::1]", "port"),
+        ("NO_PROXY", "é", "IDNA"),
         ("SSL_CERT_FILE", "/no/such/file", "No such file"),
     ],
 )
@@ -225,3 +231,19 @@ def test_a_proxy_is_no_way_to_this_machine(
     service.get("/batches").respond(200, json={"data": [], "next_cursor": None})
 
     assert invoke("list").exit_code == 0
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_that_is_not_there_is_named_and_its_password_is_not(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, unused_port: int, variable: str
+) -> None:
+    monkeypatch.setenv(variable, f"http://me:secret@127.0.0.1:{unused_port}")
+
+    result = invoke("list", "--url", "http://promptmill.test:8000")
+
+    told = " ".join(result.stderr.split())
+    assert result.exit_code == 3
+    assert f"the proxy that {variable.upper()} names" in told
+    assert "secret" not in told
+    monkeypatch.setenv("NO_PROXY", "promptmill.test")
+    assert "proxy" not in invoke("list", "--url", "http://promptmill.test:8000").stderr

@@ -63,7 +63,18 @@ def test_every_error_of_httpx_is_judged() -> None:
         assert broken_off(kind("what happened")).was_sent is was_sent
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://host", "http://", "http://[::1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:8000",
+        "ftp://host",
+        "http://",
+        "http://[::1",
+        "http://a..b",
+        f"http://{'a' * 64}.example",
+    ],
+)
 def test_what_is_no_address_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="URL"):
         checked_base_url(url)

@@ -83,6 +83,7 @@ def test_an_address_that_only_a_server_can_listen_on_becomes_loopback(text, url)
         ("h\x00", "write it like"),
         ("-h", "write it like"),
         ("a..b", "write it like"),
+        ("a" * 64 + ".example", "write it like"),
         ("h" * 300, "write it like"),
         ("//h", "names no host"),
         ("http:///api", "names no host"),

@@ -42,8 +42,8 @@ def timeline_of(*reads, chat=False):
     return timeline
 
 
-async def timed(url, call=CALL, **settings):
-    timeline = Timeline()
+async def timed(url, call=CALL, *, timeline=None, **settings):
+    timeline = Timeline() if timeline is None else timeline
     client = OllamaClient(url, **settings)
     try:
         return await client.run(call, timeline=timeline), timeline
@@ -111,23 +111,30 @@ def test_an_answer_that_the_host_only_passed_on_is_remote(name) -> None:
 
 
 async def test_a_call_with_a_timeline_has_the_times_that_its_outcome_tells() -> None:
+    timeline, now = Timeline(), 0.0
+
+    async def read(chunks: int) -> None:
+        """Returns when so many chunks were read, a second before the next."""
+        nonlocal now
+        async with asyncio.timeout(30):
+            while len(timeline.chunk_times) < chunks:
+                await asyncio.sleep(0)
+        now += 1
+
     async def respond(exchange):
         await exchange.send(NDJSON, chunk(thought("Hm")))
-        await asyncio.sleep(0.02)
+        await read(1)
         await exchange.send(chunk(WORD))
-        await asyncio.sleep(0.02)
+        await read(2)
         await exchange.send(chunk(WORD), chunk(LAST), END)
 
     async with raw_host(respond) as host:
-        outcome, timeline = await timed(host.url)
+        outcome, timeline = await timed(host.url, timeline=timeline, clock=lambda: now)
     assert isinstance(outcome, Succeeded)
     assert timeline.ttft_s == outcome.metrics.ttft_s
     assert timeline.done_at - timeline.sent_at == outcome.metrics.latency_s
-    first, second, third = timeline.chunk_times
-    assert timeline.first_text_at == first
-    assert timeline.first_answer_at == second
-    assert second - first > 0.015
-    assert third - second > 0.015
+    assert timeline.chunk_times == [0.0, 1.0, 2.0]
+    assert (timeline.first_text_at, timeline.first_answer_at) == (0.0, 1.0)
 
 
 async def test_the_timeline_uses_the_clock_of_the_client() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -29,7 +31,36 @@ def checked_base_url(base_url: str) -> httpx.URL:
         raise ValueError(f"{base_url!r} is not a URL: {error}") from None
     if url.scheme not in {"http", "https"} or not url.host:
         raise ValueError(f"{base_url!r} must be a URL such as http://127.0.0.1:8000")
+    _require_name(url.host, f"{base_url!r} is not a URL of a host")
     return url
+
+
+def _require_name(host: str, otherwise: str) -> None:
+    """Refuse a name that the system cannot even look up: it would raise what httpx does not map."""
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"{otherwise}: {error}") from None
+
+
+def require_proxies() -> None:
+    """Make sure that the proxies of the environment have names that can be looked up.
+
+    Raises:
+        ValueError: One has not.
+    """
+    for scheme, address in getproxies().items():
+        if scheme != "no":
+            host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
+            _require_name(host, f"the proxy for {scheme} has no name of a host")
+
+
+def proxy_of(url: httpx.URL) -> str | None:
+    """The variable that names the proxy between here and an address; None without a proxy."""
+    if not trusts_environment(url) or proxy_bypass(url.host):
+        return None
+    named = getproxies()
+    return next((f"{one.upper()}_PROXY" for one in (url.scheme, "all") if named.get(one)), None)
 
 
 def headers_of(api_key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:

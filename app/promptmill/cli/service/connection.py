@@ -112,11 +112,15 @@ def connected(
         PromptmillProblem,
         ServiceUnreachable,
     )
-    from promptmill.client.httpx_mapping import checked_base_url, headers_of  # noqa: PLC0415
+    from promptmill.client.httpx_mapping import (  # noqa: PLC0415
+        checked_base_url,
+        headers_of,
+        proxy_of,
+    )
 
     key = api_key()
     try:
-        checked_base_url(url)
+        address = checked_base_url(url)
         headers_of(key, None)
     except ValueError as error:
         fail(str(error))
@@ -150,8 +154,10 @@ def connected(
         code = exit_codes.REFUSED if is_refusal else exit_codes.UNREACHABLE
         raise typer.Exit(code) from None
     except ServiceUnreachable as error:
+        proxy = proxy_of(address)
+        by_way_of = f", by way of the proxy that {proxy} names (NO_PROXY=HOST goes without)"
         fail(
-            f"cannot reach the service at {url}: {error}",
+            f"cannot reach the service at {url}{by_way_of if proxy else ''}: {error}",
             "Is it running? `promptmill serve` starts one; --url or PROMPTMILL_URL name another.",
         )
         raise typer.Exit(exit_codes.UNREACHABLE) from None

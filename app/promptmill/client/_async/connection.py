@@ -22,6 +22,7 @@ from promptmill.client.httpx_mapping import (
     broken_off,
     checked_base_url,
     headers_of,
+    require_proxies,
     stream_error,
     trusts_environment,
 )
@@ -59,6 +60,8 @@ class AsyncConnection:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         url = checked_base_url(base_url)
+        if trusts_environment(url):
+            require_proxies()
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._http = httpx.AsyncClient(

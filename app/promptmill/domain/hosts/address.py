@@ -17,7 +17,8 @@ _SCHEME_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_V4 = "127.0.0.1"
 _MACHINE_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.internal"})
 """Names of the machine itself; the last two stand for a container's machine."""
-_LABELS = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_LABELS = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 _PATH = re.compile(r"[A-Za-z0-9/._~%!$&'()*+,;=:@-]*")
 _OF_THE_API = re.compile(r"(/v1|/api/(generate|chat|tags|embed|embeddings|version))(/.*)?")
 _MISSPELT_SCHEME = re.compile(r"h?t{1,3}ps?:?", re.IGNORECASE)
