@@ -121,6 +121,7 @@ def until_it_answers(url: str, command: Command, path: str) -> None:
         if not command.alive:
             raise RuntimeError(f"{command.name} did not start:\n{command.log.read_text()}")
         time.sleep(0.05)
+    command.stop()
     raise RuntimeError(f"{command.name} does not answer")
 
 

@@ -31,9 +31,9 @@ class _Sizes(NamedTuple):
     """Sizes in bytes that the database itself reports."""
 
     whole: int | None = None
-    """Size of a PostgreSQL database; that of a SQLite file is read from its folder."""
+    """The whole database on PostgreSQL; the size of a SQLite file is read from its folder."""
     free: int | None = None
-    """Free bytes inside a SQLite file; None with PostgreSQL."""
+    """The free pages of a SQLite file."""
 
 
 async def refresh(resources: Resources) -> None:
