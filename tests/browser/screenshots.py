@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import tempfile
 from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.mill import ARGUMENTS, QUESTIONS, Mill, chromium, mill
 
@@ -18,8 +19,23 @@ FOLDER = Path(__file__).parents[2] / "docs" / "images"
 WIDTHS = {1280: 860, 360: 780}
 
 
-def shoot(browser: Browser, url: str, name: str) -> None:
-    """The page in both themes and widths."""
+def wrong_lines(page: Page) -> None:
+    """A file with two wrong lines, and what the check says about them."""
+    lines = [f'{{"prompt": "{question}"}}' for question in QUESTIONS]
+    lines[1], lines[4] = '{"promt": "A robe takes 2 bolts"}', "Write a haiku"
+    text = "\n".join(lines).encode()
+    page.locator("#file").set_input_files(
+        {"name": "questions.jsonl", "mimeType": "text/plain", "buffer": text}
+    )
+    page.locator("#model").fill("tiny")
+    page.get_by_role("button", name="Check only").click()
+    page.locator("#answer li").first.wait_for()
+
+
+def shoot(
+    browser: Browser, url: str, name: str, prepare: Callable[[Page], None] | None = None
+) -> None:
+    """The page in both themes and widths, after `prepare` has done what is to be seen."""
     for width, height in WIDTHS.items():
         for scheme in ("light", "dark"):
             page = browser.new_page(
@@ -27,6 +43,8 @@ def shoot(browser: Browser, url: str, name: str) -> None:
             )
             page.goto(url)
             page.wait_for_function("document.querySelector('time')?.title ?? true")
+            if prepare is not None:
+                prepare(page)
             path = FOLDER / f"{name}-{scheme}-{width}.webp"
             tall = page.evaluate("document.documentElement.scrollHeight")
             shown = min(max(tall, height), 2 * height)
@@ -82,18 +100,23 @@ def busy(browser: Browser, work: Mill) -> None:
         "failures": f"{work.url}/ui/batches/{failed}?tab=failures",
         "latency": f"{work.url}/ui/batches/{ended}?tab=latency",
         "result": f"{batch}/prompts/2",
+        "events": f"{work.url}/ui/batches/{failed}?tab=events",
+        "request": f"{batch}?tab=request",
         "batches": f"{work.url}/ui/batches",
         "hosts": f"{work.url}/ui/hosts",
         "new-batch": f"{work.url}/ui/batches/new",
         "benchmark": f"{work.url}/ui/benchmarks/{benchmarks[1]}",
         "compare": f"{work.url}/ui/benchmarks/compare?a={benchmarks[0]}&b={benchmarks[1]}",
         "new-benchmark": f"{work.url}/ui/benchmarks/new",
+        "settings": f"{work.url}/ui/settings?check=yes",
     }
     for name, url in screens.items():
         shoot(browser, url, name)
+    shoot(browser, f"{work.url}/ui/batches/new", "new-batch-wrong", wrong_lines)
     (host, *_) = work.http.get("/hosts").json()["data"]
     work.http.patch(f"/hosts/{host['id']}", json={"enabled": False}).raise_for_status()
     shoot(browser, work.url, "trouble")
+    shoot(browser, f"{work.url}/ui/hosts", "hosts-trouble")
 
 
 def main() -> None:

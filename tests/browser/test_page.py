@@ -199,13 +199,22 @@ def screens(work) -> list[str]:
             "/ui/batches",
             "/ui/batches/new",
             "/ui/hosts",
+            "/ui/settings?check=yes",
             "/ui/benchmarks",
         ),
         *("/ui/benchmarks/new", f"/ui/benchmarks/{benchmark_id}"),
         f"/ui/benchmarks/compare?a={benchmark_id}&b={benchmark_id}",
         *(
             f"{place}?tab={tab}"
-            for tab in ("progress", "results", "failures", "latency", "running", "request")
+            for tab in (
+                "progress",
+                "results",
+                "failures",
+                "latency",
+                "running",
+                "request",
+                "events",
+            )
         ),
         *(f"{place}/prompts/0", f"{place}/prompts/6", "/ui/batches/batch_0"),
     ]

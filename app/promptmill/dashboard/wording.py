@@ -35,7 +35,7 @@ _SIGNS: Final = {
     "unreachable": "✕",
     "lost": "✕",
     "ok": "✓",
-    "note": "○",
+    "remark": "○",
     "warning": "‖",
     "failure": "✕",
 }

@@ -51,7 +51,7 @@ def say(line: str, *, style: str | None = None) -> None:
         _print(line, style)
 
 
-def hint(command: str, what: str) -> None:
+def hint(command: str, what: str = "") -> None:
     """Print a suggested command to stderr with its effect, unless the command is quiet.
 
     The command stays on one line, so that it can be copied.
@@ -61,8 +61,8 @@ def hint(command: str, what: str) -> None:
     if mode().is_quiet:
         return
     console = err()
-    line = f"  {command}   {what}"
-    is_split = console.is_terminal and len(line) > console.width
+    line = f"  {command}   {what}".rstrip()
+    is_split = what and console.is_terminal and len(line) > console.width
     for part in (f"  {command}", f"    {what}") if is_split else (line,):
         console.print(Text(printable(part), style="dim"), soft_wrap=True)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
+from pydantic_core import to_json
 
 from promptmill.cli.commands.results import answers_table
 from promptmill.cli.commands.watch import follow, tell_ending
@@ -21,7 +22,7 @@ from promptmill.cli.input.model_choice import Choice, choose_model
 from promptmill.cli.input.prompts import Choice as FileChoice
 from promptmill.cli.input.prompts import FilePrompts
 from promptmill.cli.output import exit_codes
-from promptmill.cli.output.terminal import fail, out, say
+from promptmill.cli.output.terminal import fail, hint, out, say
 from promptmill.cli.service.child_processes import ChildDied, listening, sigterm_cleans_up
 from promptmill.cli.service.connection import connected
 from promptmill.cli.service.service_settings import checked_settings
@@ -77,7 +78,7 @@ def demonstrate(*, prompts_file: Path | None, limit: int | None, keep: bool) -> 
             _until_interrupted(url)
         else:
             say("The service of the demonstration stops here. To look at its batch again:")
-            say(f"  {_program()} serve --database-url {database_url}")
+            hint(f"{_program()} serve --database-url {database_url}")
             _next_steps("http://127.0.0.1:8000", batch)
     raise typer.Exit(exit_codes.SUCCESS if batch.all_succeeded else exit_codes.NOT_ALL_SUCCEEDED)
 
@@ -122,15 +123,21 @@ def _run(
 
 def _next_steps(url: str, batch: Batch) -> None:
     program = _program()
+    body = to_json({"prompts": ["Why is the sky blue?"], "model": batch.model}).decode()
+    steps = {
+        "The batch on its page:": f"{url}/ui/batches/{batch.id}",
+        "The API, described:": f"{url}/docs",
+        "The batch with two of its results:": f"curl '{url}/batches/{batch.id}?limit=2'",
+        "One more batch:": f"curl {url}/batches -H 'Content-Type: application/json' -d '{body}'",
+        "All answers as a table:": f"{program} results {batch.id} --url {url}"
+        " --format csv --output answers.csv",
+        "The service itself, on your own data and Ollama:": f"{program} serve",
+    }
     say("")
-    say("Where to look next:")
-    say(f"  {url}/ui/batches/{batch.id}     its page")
-    say(f"  {url}/docs     the API")
-    say(f"  curl '{url}/batches/{batch.id}?limit=2'")
-    say(f"  curl {url}/batches -H 'Content-Type: application/json' \\")
-    say("""    -d '{"prompts": ["Why is the sky blue?"], "model": "%s"}'""" % batch.model)  # noqa: UP031 - braces of JSON
-    say(f"  {program} results {batch.id} --url {url} --format csv --output answers.csv")
-    say(f"  {program} serve     for the service itself, on your own data and Ollama")
+    say("Where to look next, each line as it is to be typed:", style="bold")
+    for what, command in steps.items():
+        say(what)
+        hint(command)
 
 
 def _program() -> str:

@@ -192,6 +192,7 @@ document.addEventListener("change", (event) => {
   }
 });
 
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 document.querySelectorAll("[data-script]").forEach((each) => { each.hidden = false; });
 const menu = byId("refresh");
 if (menu) menu.value = remembered("refresh", "5");
