@@ -8,14 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Final
 
 from promptmill.api.errors.violations import Faults
 
 _INDEX = re.compile(r"after:(\d{1,9})")
 _BATCH = re.compile(r"before:(batch_[0-9a-z]{1,64})")
 _BENCHMARK = re.compile(r"before:(bench_[0-9a-z]{1,64})")
-LONGEST_CURSOR: Final = 200
 
 
 def result_cursor(next_after: int | None) -> str | None:

@@ -360,21 +360,6 @@ def waterfall(
     )
 
 
-def sparkline(values: Sequence[float], *, title: str) -> Markup:
-    """A line of the size of a word."""
-    if len(values) < 2:  # noqa: PLR2004 - a line has two ends
-        return Markup("")
-    most = max(values) or 1.0
-    step = 96 / (len(values) - 1)
-    points = " ".join(
-        f"{place * step + 2:.1f},{18 - 16 * value / most:.1f}" for place, value in enumerate(values)
-    )
-    return Markup(
-        '<svg class="spark" viewBox="0 0 100 20" role="img" aria-label="{}">'
-        '<polyline class="line s0" points="{}"/></svg>'
-    ).format(title, points)
-
-
 def progress_bar(
     parts: Sequence[tuple[str, int]], total: int, *, words: str, thick: bool = False
 ) -> Markup:

@@ -140,6 +140,8 @@ class Reply:
 
 METRICS: Final = tuple(each.name for each in fields(CallMetrics))
 """Names of the fields of `CallMetrics`, which are also columns of a result."""
+OLLAMA_COUNTERS: Final = tuple(name for name in METRICS if not name.endswith("_s"))
+"""Names of those that Ollama sends; they are columns of a benchmark's run as well."""
 REPLIED: Final = tuple(each.name for each in fields(Reply) if each.name != "metrics")
 """Names of the other fields of a `Reply`, which are also columns of a result."""
 

@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Iterable
 from typing import Final
 
-BYTES_PER_NUMBER: Final = 4
 _DIGITS: Final = (7, 8, 9)
 """Numbers of significant digits to try; nine distinguish all 32-bit numbers."""
 

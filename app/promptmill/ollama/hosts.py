@@ -59,7 +59,6 @@ class View:
     """Why the last look did not get the version; None if it did."""
     installed: tuple[InstalledModel, ...] | None = None
     """The models on its disk."""
-    installed_at: float | None = None
     names: frozenset[str] = frozenset()
     """Normalised names of the installed models."""
     loaded: tuple[RunningModel, ...] | None = None
@@ -350,7 +349,7 @@ class Host:
         except OllamaError as error:
             return error.failed
         names = frozenset(normalise_model(model.name) for model in installed)
-        self.view = replace(self.view, installed=installed, installed_at=self._clock(), names=names)
+        self.view = replace(self.view, installed=installed, names=names)
         return None
 
     async def _look_at_memory(self, within_s: float) -> Failed | None:

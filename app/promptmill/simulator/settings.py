@@ -7,7 +7,7 @@ limits follow the environment variables of Ollama (`OLLAMA_NUM_PARALLEL` is `num
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from promptmill.simulator.faults.access import Refusing
@@ -126,11 +126,3 @@ class SimulatorSettings:
     """Calls that the log keeps in memory; older ones are only counted."""
     log_path: Path | None = None
     """Each call is appended here too, as lines of JSON, when it arrives and when it ends."""
-
-    def with_speed(self, speed: Speed) -> SimulatorSettings:
-        """The same server with every model at this speed."""
-        return replace(
-            self,
-            models=tuple(replace(model, speed=speed) for model in self.models),
-            pullable=tuple(replace(model, speed=speed) for model in self.pullable),
-        )

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Final
 
 from promptmill.api.documents.batches import timestamp
+from promptmill.contract.benchmark_findings import Run
 from promptmill.domain.benchmarks.comparison import BenchmarkComparison, ComparedMeasure
 from promptmill.domain.benchmarks.records import (
     Benchmark,
@@ -20,39 +22,9 @@ from promptmill.domain.benchmarks.records import (
 )
 from promptmill.domain.benchmarks.statistics import Distribution, Interval
 from promptmill.domain.benchmarks.summary import MEASURES, ColdLoad, LevelSummary, ModelResult
+from promptmill.domain.outcomes import OLLAMA_COUNTERS
 
-RUN_FIELDS: Final = (
-    "run_index",
-    "phase",
-    "model",
-    "prompt_index",
-    "concurrency",
-    "session",
-    "scheduled_at",
-    "started_at",
-    "status",
-    "error_code",
-    "error",
-    "done_reason",
-    "latency_s",
-    "client_queue_s",
-    "ttft_s",
-    "ttfo_s",
-    "tpot_s",
-    "icl",
-    "total_duration",
-    "load_duration",
-    "prompt_eval_count",
-    "prompt_eval_duration",
-    "eval_count",
-    "eval_duration",
-    "prompt_tokens",
-    "cached_prompt_tokens",
-    "output_tokens",
-    "response",
-    "response_sha256",
-    "flags",
-)
+RUN_FIELDS: Final = tuple(Run.model_fields)
 """Fields of a run in their order, which is also that of the columns in CSV."""
 
 
@@ -240,27 +212,15 @@ def _cold_load(cold: ColdLoad | None) -> dict[str, Any] | None:
     }
 
 
+_ROUNDED: Final = ("latency_s", "client_queue_s", "ttft_s", "ttfo_s", "tpot_s")
+
+
 def run_document(run: BenchmarkRun) -> dict[str, Any]:
     """Document of a run; its keys are `RUN_FIELDS`."""
-    metrics, icl = run.metrics, run.icl
-    return {
-        "run_index": run.run_index,
-        "phase": run.phase.value,
-        "model": run.model,
-        "prompt_index": run.prompt_index,
-        "concurrency": run.concurrency,
-        "session": run.session,
+    icl = run.icl
+    written = {
         "scheduled_at": timestamp(run.scheduled_at_ms),
         "started_at": timestamp(run.started_at_ms),
-        "status": run.status.value,
-        "error_code": run.error_code.value if run.error_code else None,
-        "error": run.error,
-        "done_reason": run.done_reason,
-        "latency_s": _rounded(run.latency_s, 6),
-        "client_queue_s": _rounded(run.client_queue_s, 6),
-        "ttft_s": _rounded(run.ttft_s, 6),
-        "ttfo_s": _rounded(run.ttfo_s, 6),
-        "tpot_s": _rounded(run.tpot_s, 6),
         "icl": None
         if icl is None
         else {
@@ -269,19 +229,18 @@ def run_document(run: BenchmarkRun) -> dict[str, Any]:
             "p95_s": _rounded(icl.p95_s, 6),
             "max_s": _rounded(icl.max_s, 6),
         },
-        "total_duration": metrics.total_duration,
-        "load_duration": metrics.load_duration,
-        "prompt_eval_count": metrics.prompt_eval_count,
-        "prompt_eval_duration": metrics.prompt_eval_duration,
-        "eval_count": metrics.eval_count,
-        "eval_duration": metrics.eval_duration,
-        "prompt_tokens": run.prompt_tokens,
-        "cached_prompt_tokens": run.cached_prompt_tokens,
-        "output_tokens": run.output_tokens,
-        "response": run.response,
-        "response_sha256": run.response_sha256,
         "flags": [flag.value for flag in run.flags],
+        **{name: _rounded(getattr(run, name), 6) for name in _ROUNDED},
+        **{name: getattr(run.metrics, name) for name in OLLAMA_COUNTERS},
     }
+    return {
+        name: written[name] if name in written else _plain(getattr(run, name))
+        for name in RUN_FIELDS
+    }
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, Enum) else value
 
 
 def comparison_document(found: BenchmarkComparison) -> dict[str, Any]:

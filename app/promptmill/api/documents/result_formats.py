@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from promptmill.api.documents.batches import RESULT_FIELDS, result_document
+from promptmill.api.errors.violations import Faults
+from promptmill.api.schemas.queries import StreamQuery
 from promptmill.domain.batches import TaskResult
 
 T = TypeVar("T")
@@ -144,7 +147,7 @@ def _quality(parameters: Sequence[str]) -> float:
     return 1.0
 
 
-async def written(
+async def _written(
     chunks: AsyncIterator[Sequence[T]], form: StreamFormat[T]
 ) -> AsyncIterator[bytes]:
     """Yield the bytes of a stream, one piece for each chunk that was read."""
@@ -154,3 +157,27 @@ async def written(
     async for items in chunks:
         # In a thread, because a chunk of vectors takes long.
         yield await asyncio.to_thread(form.chunk, items)
+
+
+def stream_response(
+    chunks: AsyncIterator[Sequence[T]], form: StreamFormat[T], name: str
+) -> StreamingResponse:
+    """The response that streams the items as a file of this name, without its extension."""
+    headers = {
+        "Vary": "Accept",
+        "Content-Disposition": f'attachment; filename="{name}.{form.extension}"',
+    }
+    return StreamingResponse(_written(chunks, form), media_type=form.media_type, headers=headers)
+
+
+def refuse_paging(query: StreamQuery, *names: str) -> None:
+    """Refuse the parameters of pages in a query of a stream; `names` are more of them.
+
+    Raises:
+        Invalid: One is given.
+    """
+    faults = Faults()
+    for name in ("limit", "cursor", *names):
+        if getattr(query, name) is not None:
+            faults.add(("query", name), "is for pages of JSON; a stream has everything")
+    faults.raise_if_any()

@@ -7,17 +7,22 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from pydantic_core import to_json
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from promptmill.api.dependencies import BenchmarkId, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import JsonResponse
 from promptmill.api.documents.benchmarks import RUN_FIELDS, comparison_document, run_document
-from promptmill.api.documents.result_formats import forms_of, wanted_format, written
+from promptmill.api.documents.result_formats import (
+    forms_of,
+    refuse_paging,
+    stream_response,
+    wanted_format,
+)
 from promptmill.api.errors.problems import CONFLICT
-from promptmill.api.errors.violations import Faults
 from promptmill.api.openapi.document import always, problem, success, unknown_benchmark
 from promptmill.api.pagination import after_index, result_cursor
-from promptmill.api.schemas.benchmarks import CompareQuery, ReportQuery, RunQuery
+from promptmill.api.schemas.benchmarks import CompareQuery, ReportQuery
+from promptmill.api.schemas.queries import StreamQuery
 from promptmill.contract import benchmark_examples as examples
 from promptmill.contract.benchmark_findings import Comparison, RunPage
 from promptmill.domain.errors import Conflict, Invalid
@@ -88,7 +93,7 @@ _UNTRUSTED: Final = (
 async def read_runs(
     request: Request,
     benchmark_id: BenchmarkId,
-    query: Annotated[RunQuery, Query()],
+    query: Annotated[StreamQuery, Query()],
     resources: ResourcesOf,
 ) -> Response:
     """Read the runs, warm-ups and failures included, also while the benchmark is measured.
@@ -97,11 +102,9 @@ async def read_runs(
     """
     form = wanted_format(query.format, request.headers.get("accept", ""), _RUNS)
     if form is not None:
-        _refuse_paging(query)
+        refuse_paging(query)
         chunks = await benchmarks.stream_runs(resources, benchmark_id)
-        name = f"{benchmark_id}-runs.{form.extension}"
-        headers = {"Vary": "Accept", "Content-Disposition": f'attachment; filename="{name}"'}
-        return StreamingResponse(written(chunks, form), media_type=form.media_type, headers=headers)
+        return stream_response(chunks, form, f"{benchmark_id}-runs")
     page = await benchmarks.runs_page(
         resources,
         benchmark_id,
@@ -111,14 +114,6 @@ async def read_runs(
     data = [run_document(run) for run in page.runs]
     cursor = result_cursor(page.next_after)
     return JsonResponse({"data": data, "next_cursor": cursor}, headers={"Vary": "Accept"})
-
-
-def _refuse_paging(query: RunQuery) -> None:
-    faults = Faults()
-    for name in ("limit", "cursor"):
-        if getattr(query, name) is not None:
-            faults.add(("query", name), "is for pages of JSON; a stream has all runs")
-    faults.raise_if_any()
 
 
 @router.get(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from pydantic_core import to_json
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from promptmill.api.dependencies import BatchId, ResourcesOf, StrictRoute
 from promptmill.api.documents.batches import (
@@ -21,10 +21,10 @@ from promptmill.api.documents.result_formats import (
     SPREADSHEET,
     StreamFormat,
     forms_of,
+    refuse_paging,
+    stream_response,
     wanted_format,
-    written,
 )
-from promptmill.api.errors.violations import Faults
 from promptmill.api.openapi.document import always, success, unknown_batch
 from promptmill.api.pagination import after_index, result_cursor
 from promptmill.api.schemas.queries import ResultQuery
@@ -97,7 +97,7 @@ async def read_results(
     forms = forms_of(RESULT_FIELDS, partial(result_document, base64=True)) if base64 else RESULTS
     form = wanted_format(query.format, request.headers.get("accept", ""), forms)
     if form is not None:
-        _refuse_paging(query)
+        refuse_paging(query, "preview")
         if query.spreadsheet and form is forms.csv:
             form = SPREADSHEET
         return await _stream(resources, batch_id, form, wanted)
@@ -140,14 +140,4 @@ async def _stream(
         chunks = await batches.stream_results(resources, batch_id, status=wanted.status)
     else:
         chunks = await search.stream_found(resources, batch_id, wanted)
-    name = f"{batch_id}.{form.extension}"
-    headers = {"Vary": "Accept", "Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(written(chunks, form), media_type=form.media_type, headers=headers)
-
-
-def _refuse_paging(query: ResultQuery) -> None:
-    faults = Faults()
-    for name in ("limit", "cursor", "preview"):
-        if getattr(query, name) is not None:
-            faults.add(("query", name), "is for pages of JSON; a stream has all results")
-    faults.raise_if_any()
+    return stream_response(chunks, form, batch_id)

@@ -274,30 +274,6 @@ class BenchmarkListQuery(BaseModel):
     )
 
 
-class RunQuery(BaseModel):
-    """Query of runs."""
-
-    format: Literal["json", "ndjson", "csv"] | None = Field(
-        default=None,
-        description="`json`: a page. `ndjson`, `csv`: all runs as a stream. Left out, the header"
-        " `Accept` decides.",
-        examples=["ndjson"],
-    )
-    limit: int | None = Field(
-        default=None,
-        ge=1,
-        le=1000,
-        description="Most runs of a page, 100 if left out; pages are of JSON only.",
-        examples=[1000],
-    )
-    cursor: str | None = Field(
-        default=None,
-        max_length=200,
-        description="`next_cursor` of the page before; pages are of JSON only.",
-        examples=["YWZ0ZXI6OTk"],
-    )
-
-
 class CompareQuery(BaseModel):
     """Query of a comparison."""
 

@@ -94,15 +94,12 @@ class BatchListQuery(BaseModel):
     )
 
 
-class ResultQuery(BaseModel):
-    """Query of results."""
+class StreamQuery(BaseModel):
+    """Query of a list that is read page by page, or whole as a stream."""
 
-    status: Outcome | None = Field(
-        default=None, description="Only results that ended so.", examples=["failed"]
-    )
     format: Literal["json", "ndjson", "csv"] | None = Field(
         default=None,
-        description="`json`: a page. `ndjson`, `csv`: all results as a stream. Left out, the"
+        description="`json`: a page. `ndjson`, `csv`: everything as a stream. Left out, the"
         " header `Accept` decides.",
         examples=["ndjson"],
     )
@@ -110,7 +107,7 @@ class ResultQuery(BaseModel):
         default=None,
         ge=1,
         le=1000,
-        description="Most results of a page, 100 if left out; pages are of JSON only.",
+        description="Most entries of a page, 100 if left out; pages are of JSON only.",
         examples=[1000],
     )
     cursor: str | None = Field(
@@ -118,6 +115,14 @@ class ResultQuery(BaseModel):
         max_length=200,
         description="`next_cursor` of the page before; pages are of JSON only.",
         examples=["YWZ0ZXI6OTk"],
+    )
+
+
+class ResultQuery(StreamQuery):
+    """Query of results."""
+
+    status: Outcome | None = Field(
+        default=None, description="Only results that ended so.", examples=["failed"]
     )
     error_code: ErrorCode | None = Field(
         default=None, description="Only failures of this code.", examples=["timeout"]

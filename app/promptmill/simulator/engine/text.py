@@ -19,8 +19,6 @@ from promptmill.simulator.protocol.names import name_key
 ANSWER_TOKENS = (16, 64)
 """Least and most tokens of an answer, unless the simulator is set otherwise."""
 
-THINKING_TOKENS = (8, 24)
-"""Least and most tokens of the thinking of a thinking model."""
 
 _DIGITS = 8
 _SAY = re.compile(r"\[\[say:(.*?)\]\]", re.DOTALL)

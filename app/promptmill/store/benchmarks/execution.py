@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -27,7 +27,7 @@ from promptmill.domain.benchmarks.records import (
     Phase,
 )
 from promptmill.domain.lifecycle import JobEvent, JobState, TaskState, job_target
-from promptmill.domain.outcomes import CallMetrics, ErrorCode
+from promptmill.domain.outcomes import OLLAMA_COUNTERS, CallMetrics
 from promptmill.store.benchmarks import registry
 from promptmill.store.benchmarks.spec import environment_json
 from promptmill.store.db.database import Transaction
@@ -233,45 +233,22 @@ def take_all_back(tx: Transaction) -> int:
 # --- rows ------------------------------------------------------------------------------------
 
 
+_OWN_FORM: Final = ("icl", "metrics", "flags")
+_COLUMNS: Final = tuple(each.name for each in fields(BenchmarkRun) if each.name not in _OWN_FORM)
+"""The fields of a run that are columns as they are."""
+
+
 def _row(key: int, number: int, run: BenchmarkRun) -> dict[str, Any]:
-    icl, metrics = run.icl, run.metrics
+    icl = run.icl
     return {
         "id": prompt_id(key, number),
         "benchmark_key": key,
-        "step": run.step,
-        "session": run.session,
-        "block": run.block,
-        "phase": run.phase,
-        "model": run.model,
-        "prompt_index": run.prompt_index,
-        "concurrency": run.concurrency,
-        "run_index": run.run_index,
-        "status": run.status,
-        "scheduled_at_ms": run.scheduled_at_ms,
-        "started_at_ms": run.started_at_ms,
-        "scheduled_s": run.scheduled_s,
-        "ended_s": run.ended_s,
-        "error_code": run.error_code,
-        "error": run.error,
-        "done_reason": run.done_reason,
-        "latency_s": run.latency_s,
-        "client_queue_s": run.client_queue_s,
-        "ttft_s": run.ttft_s,
-        "ttfo_s": run.ttfo_s,
+        **{name: getattr(run, name) for name in _COLUMNS},
+        **{name: getattr(run.metrics, name) for name in OLLAMA_COUNTERS},
         "chunks": icl.chunks if icl else None,
         "chunk_p50_s": icl.p50_s if icl else None,
         "chunk_p95_s": icl.p95_s if icl else None,
         "chunk_max_s": icl.max_s if icl else None,
-        "total_duration": metrics.total_duration,
-        "load_duration": metrics.load_duration,
-        "prompt_eval_count": metrics.prompt_eval_count,
-        "prompt_eval_duration": metrics.prompt_eval_duration,
-        "eval_count": metrics.eval_count,
-        "eval_duration": metrics.eval_duration,
-        "cached_prompt_tokens": run.cached_prompt_tokens,
-        "response": run.response,
-        "response_chars": run.response_chars,
-        "response_sha256": run.response_sha256,
         "flags": [flag.value for flag in run.flags],
     }
 
@@ -326,46 +303,16 @@ def sample_responses(tx: Transaction, key: int) -> dict[str, str]:
 
 
 def _run(row: sa.Row[Any], *, response: str | None) -> BenchmarkRun:
+    own = {name: getattr(row, name) for name in _COLUMNS if name != "response"}
+    icl = None
+    if row.chunks is not None:
+        icl = ChunkIntervals(
+            chunks=row.chunks, p50_s=row.chunk_p50_s, p95_s=row.chunk_p95_s, max_s=row.chunk_max_s
+        )
     return BenchmarkRun(
-        step=row.step,
-        session=row.session,
-        block=row.block,
-        phase=row.phase,
-        model=row.model,
-        prompt_index=row.prompt_index,
-        concurrency=row.concurrency,
-        run_index=row.run_index,
-        status=row.status,
-        scheduled_at_ms=row.scheduled_at_ms,
-        started_at_ms=row.started_at_ms,
-        scheduled_s=row.scheduled_s,
-        ended_s=row.ended_s,
-        error_code=None if row.error_code is None else ErrorCode(row.error_code),
-        error=row.error,
-        done_reason=row.done_reason,
-        latency_s=row.latency_s,
-        client_queue_s=row.client_queue_s,
-        ttft_s=row.ttft_s,
-        ttfo_s=row.ttfo_s,
-        icl=None
-        if row.chunks is None
-        else ChunkIntervals(
-            chunks=row.chunks,
-            p50_s=row.chunk_p50_s,
-            p95_s=row.chunk_p95_s,
-            max_s=row.chunk_max_s,
-        ),
-        metrics=CallMetrics(
-            total_duration=row.total_duration,
-            load_duration=row.load_duration,
-            prompt_eval_count=row.prompt_eval_count,
-            prompt_eval_duration=row.prompt_eval_duration,
-            eval_count=row.eval_count,
-            eval_duration=row.eval_duration,
-        ),
-        cached_prompt_tokens=row.cached_prompt_tokens,
+        **own,
         response=response,
-        response_chars=row.response_chars,
-        response_sha256=row.response_sha256,
+        icl=icl,
+        metrics=CallMetrics(**{name: getattr(row, name) for name in OLLAMA_COUNTERS}),
         flags=tuple(map(Flag, row.flags)),
     )
