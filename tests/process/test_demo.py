@@ -63,7 +63,7 @@ class Terminal:
         os.write(self._leader, key)
 
     def close(self) -> None:
-        self.process.kill()
+        self.process.terminate()  # With it end its service and its simulator.
         self.process.wait(30)
         os.close(self._leader)
 

@@ -26,7 +26,7 @@ RIDDLES = re.compile(
 
 def test_a_module_has_one_role_that_its_first_sentence_tells(subtests: pytest.Subtests) -> None:
     for module in MODULES:
-        with subtests.test(module=module):
+        with subtests.test(str(module.relative_to(ROOT))):
             text = module.read_text()
             assert ast.get_docstring(ast.parse(text)), "says nothing of itself"
             assert len(text.splitlines()) <= MOST_LINES
@@ -48,7 +48,7 @@ def test_a_docstring_begins_with_its_subject() -> None:
 
 def test_links_between_pages_lead_somewhere(subtests: pytest.Subtests) -> None:
     for page in sorted(ROOT.glob("docs/**/*.md")) + sorted(ROOT.glob("*.md")):
-        with subtests.test(page=page):
+        with subtests.test(page.name):
             for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
                 if not target.startswith(("http://", "https://", "mailto:")):
                     assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -28,7 +28,7 @@ _OF_BENCHMARKS: Final = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
 
 
 class _Sizes(NamedTuple):
-    """Bytes that the database itself tells."""
+    """Sizes in bytes that the database itself reports."""
 
     whole: int | None = None
     """The whole database on PostgreSQL; the size of a SQLite file is read from its folder."""
