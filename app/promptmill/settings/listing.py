@@ -29,12 +29,12 @@ def list_settings(settings: Settings) -> Sequence[ListedSetting]:
     listed: list[ListedSetting] = []
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
+        shown = without_password(value) if name == "database_url" else value
         is_secret = "SecretStr" in str(field.annotation)
-        shown = None if is_secret else value
         listed.append(
             ListedSetting(
                 variable=variable_name(name),
-                value=without_password(shown) if name == "database_url" else shown,
+                value=None if is_secret else shown,
                 is_secret=is_secret,
                 is_set=value is not None,
                 is_default=value == field.get_default(call_default_factory=True, validated_data={}),

@@ -25,24 +25,25 @@ class DatabaseFacts:
 
 
 _SQLITE: Final = sa.text(
-    "SELECT sqlite_version(), pages * size, unused * size FROM"
+    "SELECT sqlite_version() AS version, pages * size AS size_bytes, unused * size AS unused_bytes"
+    " FROM"
     " (SELECT (SELECT page_count FROM pragma_page_count) AS pages,"
     " (SELECT page_size FROM pragma_page_size) AS size,"
     " (SELECT freelist_count FROM pragma_freelist_count) AS unused)"
 )
 _POSTGRESQL: Final = sa.text(
-    "SELECT split_part(current_setting('server_version'), ' ', 1),"
-    " pg_database_size(current_database()), NULL"
+    "SELECT split_part(current_setting('server_version'), ' ', 1) AS version,"
+    " pg_database_size(current_database()) AS size_bytes, NULL AS unused_bytes"
 )
 
 
 def read(tx: Transaction) -> DatabaseFacts:
     """The facts at this moment."""
     kind, statement = ("SQLite", _SQLITE) if tx.is_sqlite else ("PostgreSQL", _POSTGRESQL)
-    version, size, unused = tx.execute(statement).one()
+    row = tx.execute(statement).one()
     return DatabaseFacts(
-        version=f"{kind} {version}",
+        version=f"{kind} {row.version}",
         revision=schema.revision_of(tx),
-        size_bytes=size,
-        unused_bytes=unused,
+        size_bytes=row.size_bytes,
+        unused_bytes=row.unused_bytes,
     )
