@@ -68,7 +68,7 @@ REASONS: Final = (
         r"POST /batches",
         r"(/query|/prompts/\d+)?/(template|suffix|raw|images)",
         r"has no meaning",
-        "`raw` and `images` do not go with `messages`",
+        "`raw` and `images` exclude `messages`",
     ),
     Reason(
         r"POST /batches",
@@ -140,7 +140,7 @@ REASONS: Final = (
         r"(is given twice|must name a pair)",
         "with the pair's own name in place of `name`",
     ),
-    Reason(r"POST /batches", r"/prompts/\d+/tools", r"needs `messages`", "`tools` only with them"),
+    Reason(r"POST /batches", r"/prompts/\d+/tools", r"needs `messages`", "`tools` need them"),
 )
 
 

@@ -125,9 +125,9 @@ async def test_results_that_other_processes_store_are_told_once_each_in_their_or
         serving(),
         serving(embedded_worker=False, poll_s=0.05) as api,
     ):
-        batch_id = await api.submit(1000, limits=Limits(max_concurrent=60, rate_limit_delay_s=0))
+        batch_id = await api.submit(3000, limits=Limits(max_concurrent=60, rate_limit_delay_s=0))
         told = following(api, batch_id, apart_s=0.001)
-        assert await numbers_until_the_end(told) == list(range(1, 1001))
+        assert await numbers_until_the_end(told) == list(range(1, 3001))
 
 
 @pytest.mark.postgresql

@@ -288,7 +288,7 @@ async def test_two_batches_and_two_workers_pull_a_model_once(farm: Any, database
 
 
 async def test_the_pull_goes_on_for_one_batch_when_the_other_is_cancelled(farm: Any) -> None:
-    async with farm(host_with(pullable="a", pull_s=1)) as one:
+    async with farm(host_with(pullable="a", pull_s=3)) as one:
         gone, stays = await one.submit(), await one.submit()
         await one.until(stays, lambda batch: bool(batch.pulls))
         await batches.cancel(one.resources, gone)

@@ -111,7 +111,7 @@ async def test_a_batch_whose_only_host_refuses_waits_and_goes_on_when_it_takes_p
     ]
     found = await asyncio.gather(*waiting, return_exceptions=True)
     for refusing, counts in zip(Refusing, found, strict=True):
-        with subtests.test(refusing):
+        with subtests.test(refusing.value):
             if isinstance(counts, BaseException):
                 raise counts
             assert (counts.succeeded, counts.failed) == (PROMPTS, 0)

@@ -352,6 +352,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     return body | {name: draw(_values(name)) for name in names}
 
 
+@settings(max_examples=400)
 @given(endpoint=st.sampled_from(Endpoint), body=bodies())
 def test_no_name_of_a_body_is_dropped_in_silence(endpoint: Endpoint, body: dict[str, Any]) -> None:
     """Each is mapped, known to be harmless, or told in a fault; nothing else ends a translation."""
