@@ -168,13 +168,15 @@ def test_a_database_of_a_newer_version_is_refused(sqlite_url: str) -> None:
         schema.upgrade(sqlite_url)
 
 
-def test_the_sqlite_file_keeps_a_write_ahead_log_in_a_private_folder(tmp_path: Path) -> None:
+def test_the_sqlite_file_and_its_write_ahead_log_are_private(tmp_path: Path) -> None:
     path = tmp_path / "new" / "promptmill.db"
     schema.upgrade(f"sqlite:///{path}")
     database = Database(f"sqlite:///{path}")
     mode = database.read_now(
         lambda tx: tx.connection.exec_driver_sql("PRAGMA journal_mode").scalar()
     )
+    log = path.with_name(f"{path.name}-wal")
+    shared = [each for each in (path.parent, path, log) if each.stat().st_mode & 0o077]
     database.close_now()
     assert mode == "wal"
-    assert path.parent.stat().st_mode & 0o077 == 0
+    assert shared == []

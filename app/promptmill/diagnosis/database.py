@@ -70,7 +70,7 @@ def _check_pages(database: Database) -> Iterator[Finding]:
             advice = "Stop the service, keep a copy of the file, and restore a backup."
             yield Finding("database", Level.FAILURE, f"The file is damaged: {damage}", advice)
         else:
-            told = f"The file is sound; {free / 1e6:.0f} MB of it are free for what comes."
+            told = f"The file is sound; {free / 1e6:.0f} MB of free pages are used again."
             yield Finding("database", Level.OK, told)
 
 

@@ -131,10 +131,12 @@ def _prepare_file(database: Database) -> None:
     # WAL is a property of the file. It is set here, once and alone, because two processes that
     # both set it at their start can meet "database is locked" at once, busy timeout or not.
     try:
+        if not path.exists():
+            path.touch(mode=0o600)  # SQLite gives its log and index the mode of the file.
         connection = sqlite3.connect(path, timeout=10)
         with contextlib.closing(connection):
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    except sqlite3.DatabaseError as error:
+    except (OSError, sqlite3.DatabaseError) as error:
         raise Unavailable(f"The database file {path} cannot be used: {error}.") from error
     if mode != "wal":
         raise Unavailable(
