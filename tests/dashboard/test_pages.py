@@ -369,8 +369,10 @@ async def test_the_request_can_be_made_again_with_curl_and_with_python(browser: 
     assert (body["label"], body["system"], body["max_concurrent"]) == ("it's", "Short.", 3)
     again = await browser.service.finished(body)
     assert again["counts"]["succeeded"] == 1
-    python = page.text.partition("client.submit(**")[2].partition("})")[0] + "}"
-    assert ast.literal_eval(python) == body
+    call = page.text.partition("batch = client.submit(")[2].partition(" ) Copy")[0] + ")"
+    python = ast.parse(f"client.submit({call}", mode="eval").body
+    assert isinstance(python, ast.Call)
+    assert {each.arg: ast.literal_eval(each.value) for each in python.keywords} == body
 
 
 async def test_the_overview_tells_of_a_disk_without_room(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pprint import pformat
 from typing import Any, Final
 
 from fastapi import Request
@@ -65,7 +64,7 @@ async def _of_tab(request: Request, batch: Batch, tab: str) -> dict[str, Any]:
             found = {"running": prompts}
         case "request":
             again = _request_again(batch)
-            found = {"again": again, "as_python": pformat(again, sort_dicts=False)}
+            found = {"again": again, "arguments": {name: repr(again[name]) for name in again}}
         case "events":
             found = {"history": await batches.get_history(resources, batch.id)}
         case _:
