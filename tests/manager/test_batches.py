@@ -270,6 +270,7 @@ async def test_no_prompt_reaches_the_server_before_its_turn(given, delay_s):
         assert at - began >= number * delay_s
 
 
+@pytest.mark.proof
 async def test_starts_that_were_held_up_are_not_caught_up_with_at_once():
     delay_s = 0.04
     with running_in_thread(simulator := pretended()) as url:

@@ -119,15 +119,12 @@ UNSOUND = {
 
 
 @pytest.mark.parametrize(("schema", "fault"), UNSOUND.values(), ids=UNSOUND)
-def test_an_unsound_schema_is_refused_with_the_reason_in_no_time(schema, fault) -> None:
-    began = time.perf_counter()
-
+def test_an_unsound_schema_is_refused_with_the_reason(schema, fault) -> None:
     said = schema_fault(schema)
 
     assert said is not None
     assert fault in said
     assert len(said) < 600
-    assert time.perf_counter() - began < 5
 
 
 def test_an_unsound_schema_is_not_applied() -> None:
@@ -211,6 +208,7 @@ def test_a_mismatch_is_told_in_the_terms_of_json(schema, value, said) -> None:
     assert mismatch(schema, value) == said
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("schema", "value"),
     [

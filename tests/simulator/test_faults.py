@@ -266,6 +266,7 @@ async def test_a_slow_start_delays_the_first_token_only(simulated, lines):
     assert end["eval_duration"] / 1e9 < 0.03
 
 
+@pytest.mark.proof
 async def test_a_stall_holds_the_stream_and_then_goes_on(simulated):
     async with simulated(speed=Speed(decode_tokens_per_s=5000)) as server:
         body = {"model": "tiny", "prompt": "x [[tokens:8]] [[fault:stall after=2 s=0.1]]"}

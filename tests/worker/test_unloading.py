@@ -90,6 +90,7 @@ async def test_the_model_is_loaded_once_and_unloaded_after_the_last_prompt(
     assert bench.loads() == 1
 
 
+@pytest.mark.proof
 async def test_the_model_stays_for_the_time_that_was_asked_for(bench: Bench) -> None:
     async with bench.serving() as resources:
         await bench.run(resources, parameters={"keep_alive": "1s"})

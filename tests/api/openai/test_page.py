@@ -56,6 +56,7 @@ def test_the_snippets_of_the_page_on_embeddings_run(service_url: str) -> None:
     assert names["vector_of"]("AACAPwAAIEA=") == (1.0, 2.5)
 
 
+@pytest.mark.proof
 def test_a_stream_comes_while_the_model_still_speaks(service_url: str) -> None:
     said = [{"role": "user", "content": "[[tokens:60]] Tell me!"}]
     with openai.OpenAI(base_url=f"{service_url}/v1", api_key="any") as client:
