@@ -126,7 +126,7 @@ def test_a_benchmark_has_the_figures_of_the_class_and_is_measured_once(
         ({"prompts": "one"}, TypeError, "prompts must be a list"),
         ({"prompts": ["a", 3]}, TypeError, r"prompts\[1\] must be a string or an object, not int"),
         ({"prompts": ["a", " "]}, ValueError, r"prompts\[1\] must be a string that is not empty"),
-        ({"temperature": 0}, TypeError, r"temperature is no field .* options=\{…\}"),
+        ({"temperature": 0}, TypeError, r"temperature is not a field .* options=\{…\}"),
         ({"options": {"seed": float("nan")}}, ValueError, "seed is NaN"),
     ],
 )

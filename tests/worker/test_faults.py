@@ -53,7 +53,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "ollama-failures.md"
 SLOTS = 8
 CLEAN = 32
 """Prompts of a batch without faults: each slot is used several times."""
-PATIENCE_S = 30
+PATIENCE_S = 90
 RECOVERY_S = 5
 """Seconds within which a host that was struck works at full speed again."""
 SPEED = Speed(load_s=0.05, request_s=0.02)
