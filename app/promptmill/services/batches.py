@@ -112,7 +112,7 @@ async def get(resources: Resources, batch_id: str) -> Batch:
     Raises:
         NotFound: There is none of that id.
     """
-    batch = await resources.database.read(jobs.get, batch_id)
+    batch = await resources.database.read_briefly(jobs.get, batch_id)
     (told,) = await with_prospects(resources, [batch])
     return told
 
