@@ -128,15 +128,14 @@ def _prepare_file(database: Database) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise Unavailable(f"The folder {path.parent} cannot be made: {error.strerror}.") from error
+    is_new = not path.exists()
     # WAL is a property of the file. It is set here, once and alone, because two processes that
     # both set it at their start can meet "database is locked" at once, busy timeout or not.
     try:
-        if not path.exists():
-            path.touch(mode=0o600)  # SQLite gives its log and index the mode of the file.
         connection = sqlite3.connect(path, timeout=10)
         with contextlib.closing(connection):
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    except (OSError, sqlite3.DatabaseError) as error:
+    except sqlite3.DatabaseError as error:
         raise Unavailable(f"The database file {path} cannot be used: {error}.") from error
     if mode != "wal":
         raise Unavailable(
@@ -144,6 +143,8 @@ def _prepare_file(database: Database) -> None:
             " which readers beside a writer need. Put it on a disk of this machine, no network"
             " folder."
         )
+    if is_new:
+        path.chmod(0o600)  # SQLite gives its log and index the mode of the file.
 
 
 def _run(
