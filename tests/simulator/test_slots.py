@@ -74,17 +74,20 @@ async def test_a_client_that_leaves_frees_its_slot_even_if_unstreamed(simulated)
 
 
 async def test_a_client_that_leaves_while_it_waits_takes_no_slot(simulated):
-    async with simulated(speed=Speed(request_s=0.05)) as server:
-        first = server.start("first")
-        await server.until(lambda tally: tally.calls == 1)
+    async with simulated(speed=SLOW) as server:
+        holder = server.start("first")
+        await server.until(lambda tally: tally.models[TINY].in_slots == 1)
         leaver = server.start("second")
         await server.until(lambda tally: tally.calls == 2)
         third = server.start("third")
         await server.until(lambda tally: tally.calls == 3)
         leaver.cancel()
         await server.until(lambda tally: tally.outcomes["client_left"] == 1)
-        await asyncio.gather(first, third)
+        holder.cancel()
         calls = {call.prompt: call for call in server.simulator.calls}
+        await server.until(lambda _: calls["third"].slot_at is not None)
+        third.cancel()
+        await server.until(lambda tally: tally.in_flight == 0)
     assert calls["second"].slot_at is None
     assert calls["third"].slot_at > calls["first"].slot_at
 

@@ -68,7 +68,7 @@ async def test_what_is_running_when_the_time_runs_out_may_finish_and_the_rest_ex
 ) -> None:
     ollama.hold = asyncio.Event()
     async with serving() as service:
-        batch_id = await service.submit(4, limits=ONE_BY_ONE, expires_in_s=0.3)
+        batch_id = await service.submit(4, limits=ONE_BY_ONE, expires_in_s=2)
         await in_flight(ollama, 1)
         await seen(service, batch_id, lambda counts: counts.expired == 3)
         ollama.hold.set()
@@ -87,7 +87,7 @@ async def test_a_prompt_that_waits_for_its_next_attempt_expires_too(
 ) -> None:
     ollama.answer = lambda body: httpx.Response(500, json={"error": "runner broke"})
     async with serving(retry_base_s=3600, retry_most_s=3600) as service:
-        batch_id = await service.submit(1, max_attempts=20, expires_in_s=0.5)
+        batch_id = await service.submit(1, max_attempts=20, expires_in_s=2)
         batch = await service.ended(batch_id)
         (result,) = await service.results(batch_id)
 
