@@ -435,6 +435,7 @@ async def test_one_call_shows_whether_a_host_is_well_before_the_others_follow(
     assert min(call.arrived for call in others) >= first.ended
 
 
+@pytest.mark.proof
 async def test_a_prompt_that_brings_the_process_down_every_time_ends(
     laboratory: Any, sqlite_url: str
 ) -> None:
