@@ -292,6 +292,7 @@ async def test_a_silent_server_is_silent_until_the_client_leaves(simulated, word
         assert (await server.generate("y")).status_code == 200
 
 
+@pytest.mark.proof
 async def test_a_crash_takes_all_requests_of_its_model_and_the_next_one_loads_anew(
     simulated, lines
 ):
